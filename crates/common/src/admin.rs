@@ -1,0 +1,119 @@
+//! The admin listener of a process: `/healthz`, `/readyz`, `/metrics`.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Health;
+
+/// How long a health check waits for an answer.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[derive(Clone)]
+struct Admin {
+    health: Health,
+    metrics: PrometheusHandle,
+}
+
+/// Opens the listener. A port that was merely the default and is taken falls back to a free one.
+pub async fn bind(addr: SocketAddr, is_default: bool) -> anyhow::Result<TcpListener> {
+    let refused = match TcpListener::bind(addr).await {
+        Ok(listener) => return Ok(listener),
+        Err(error) => error,
+    };
+    if !is_default || refused.kind() != std::io::ErrorKind::AddrInUse {
+        return Err(refused).with_context(|| format!("cannot listen on ADMIN_ADDR {addr}"));
+    }
+    let listener = TcpListener::bind(SocketAddr::new(addr.ip(), 0))
+        .await
+        .with_context(|| format!("cannot listen on any port of {}", addr.ip()))?;
+    let taken = addr.port();
+    tracing::warn!(taken, now = %listener.local_addr()?, "admin port is taken, using a free one");
+    Ok(listener)
+}
+
+/// Serves until `stop`.
+pub async fn serve(
+    listener: TcpListener,
+    health: Health,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) {
+    let app = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(prometheus))
+        .with_state(Admin { health, metrics });
+    let served = axum::serve(listener, app)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the admin listener ended");
+    }
+}
+
+async fn healthz(State(admin): State<Admin>) -> impl IntoResponse {
+    let seconds = admin.health.since_tick().as_secs();
+    if admin.health.is_live() {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        let stuck = format!("the main loop hasn't ticked for {seconds} s\n");
+        (StatusCode::SERVICE_UNAVAILABLE, stuck)
+    }
+}
+
+async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
+    let report = admin.health.report();
+    let status = if report.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = serde_json::to_string(&report).unwrap_or_default();
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        body + "\n",
+    )
+}
+
+async fn prometheus(State(admin): State<Admin>) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        admin.metrics.render(),
+    )
+}
+
+/// Asks a running process for `path` (`/healthz`, `/readyz`); its answer's body, as an error
+/// unless the answer was 200.
+pub fn check(addr: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let addr = SocketAddr::new(ip, addr.port());
+    let mut stream = TcpStream::connect_timeout(&addr, CHECK_TIMEOUT)
+        .with_context(|| format!("nothing listens on {addr}"))?;
+    stream.set_read_timeout(Some(CHECK_TIMEOUT))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {addr}\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).context("no answer")?;
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map_or("", |(_, body)| body)
+        .trim()
+        .to_owned();
+    anyhow::ensure!(answer.split(' ').nth(1) == Some("200"), "{body}");
+    Ok(body)
+}

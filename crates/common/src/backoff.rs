@@ -1,0 +1,64 @@
+//! Capped, jittered, endless backoff.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+/// How long to wait before each next try: doubling from `min`, never above `max`, with jitter.
+#[derive(Debug)]
+pub struct Backoff {
+    builder: ExponentialBuilder,
+    waits: ExponentialBackoff,
+    max: Duration,
+}
+
+impl Backoff {
+    /// Waits from `min` up to `max`.
+    #[must_use]
+    pub fn new(min: Duration, max: Duration) -> Self {
+        let builder = ExponentialBuilder::default()
+            .with_min_delay(min)
+            .with_max_delay(max)
+            .with_factor(2.0)
+            .without_max_times()
+            .with_jitter();
+        Self {
+            waits: builder.build(),
+            builder,
+            max,
+        }
+    }
+
+    /// The next wait.
+    pub fn next_wait(&mut self) -> Duration {
+        self.waits.next().unwrap_or(self.max).min(self.max)
+    }
+
+    /// Starts again from the shortest wait, after a success.
+    pub fn reset(&mut self) {
+        self.waits = self.builder.build();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::Backoff;
+
+    proptest! {
+        #[test]
+        fn stays_between_its_bounds_for_ever(min in 1_u64..500, factor in 1_u64..200) {
+            let (min, max) = (Duration::from_millis(min), Duration::from_millis(min * factor));
+            let mut backoff = Backoff::new(min, max);
+            for _ in 0..50 {
+                let wait = backoff.next_wait();
+                prop_assert!((min..=max).contains(&wait), "{wait:?} outside {min:?}..={max:?}");
+            }
+            backoff.reset();
+            prop_assert!(backoff.next_wait() <= (min * 2).min(max));
+        }
+    }
+}

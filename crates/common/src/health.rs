@@ -1,0 +1,280 @@
+//! What a stage knows about itself and about the things it needs.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use metrics::{counter, gauge};
+use serde::Serialize;
+
+use crate::metric;
+
+/// A main loop that hasn't ticked for this long counts as stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// While a dependency stays down, its error is logged again only this often.
+const REPEAT_LOG: Duration = Duration::from_secs(30);
+
+/// The health of one process; clones share it.
+#[derive(Debug, Clone)]
+pub struct Health {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    started: Instant,
+    last_tick_ms: AtomicU64,
+    dependencies: Mutex<Vec<Dependency>>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                started: Instant::now(),
+                last_tick_ms: AtomicU64::new(0),
+                dependencies: Mutex::new(Vec::new()),
+            }),
+        }
+    }
+}
+
+impl Health {
+    /// The main loop is alive; call it at least every few seconds.
+    pub fn tick(&self) {
+        let ms = u64::try_from(self.inner.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.inner.last_tick_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// How long ago the main loop ticked.
+    #[must_use]
+    pub fn since_tick(&self) -> Duration {
+        let last = Duration::from_millis(self.inner.last_tick_ms.load(Ordering::Relaxed));
+        self.inner.started.elapsed().saturating_sub(last)
+    }
+
+    /// Whether the main loop has ticked lately.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.since_tick() < STUCK_AFTER
+    }
+
+    /// Adds a dependency, not up yet.
+    #[must_use]
+    pub fn dependency(&self, name: &'static str) -> Dependency {
+        let dependency = Dependency {
+            name,
+            state: Arc::new(Mutex::new(State::default())),
+        };
+        gauge!(metric::DEPENDENCY_UP, "dependency" => name).set(0.0);
+        self.lock().push(dependency.clone());
+        dependency
+    }
+
+    /// The state of every dependency.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let dependencies: Vec<_> = self.lock().iter().map(Dependency::report).collect();
+        // A standby does its job without having tried what it will need when its turn comes.
+        let stands_by = dependencies.iter().any(|d| d.state == "standby");
+        let ready = dependencies.iter().all(|d| match d.state {
+            "up" | "standby" => true,
+            "waiting" => stands_by,
+            _ => false,
+        });
+        Report {
+            ready,
+            dependencies,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Dependency>> {
+        self.inner
+            .dependencies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What `/readyz` shows.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Whether all dependencies are up.
+    pub ready: bool,
+    /// Each of them.
+    pub dependencies: Vec<DependencyReport>,
+}
+
+/// One line of a [`Report`].
+#[derive(Debug, Serialize)]
+pub struct DependencyReport {
+    /// What is depended on.
+    pub name: &'static str,
+    /// `waiting`, `up`, `standby` or `down`.
+    pub state: &'static str,
+    /// How long it has been in this state, in seconds.
+    pub for_seconds: u64,
+    /// The last error, kept after recovery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Status {
+    #[default]
+    Waiting,
+    Up,
+    Standby,
+    Down,
+}
+
+#[derive(Debug)]
+struct State {
+    status: Status,
+    since: Instant,
+    last_error: Option<String>,
+    last_logged: Option<Instant>,
+    unlogged: u64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            status: Status::default(),
+            since: Instant::now(),
+            last_error: None,
+            last_logged: None,
+            unlogged: 0,
+        }
+    }
+}
+
+/// Something a stage needs (a server, a lease, a clock that agrees). Logs its ups and downs,
+/// repeated errors at most every 30 s; clones share the state.
+#[derive(Debug, Clone)]
+pub struct Dependency {
+    name: &'static str,
+    state: Arc<Mutex<State>>,
+}
+
+impl Dependency {
+    /// A dependency that no [`Health`] reports, for tests and one-off tools.
+    #[must_use]
+    pub fn unreported(name: &'static str) -> Self {
+        Health::default().dependency(name)
+    }
+
+    /// It works.
+    pub fn up(&self) {
+        let mut state = self.lock();
+        if state.status == Status::Up {
+            return;
+        }
+        tracing::info!(dependency = self.name, "up");
+        gauge!(metric::DEPENDENCY_UP, "dependency" => self.name).set(1.0);
+        state.enter(Status::Up);
+    }
+
+    /// It is held by another replica, and this one waits for its turn: no fault.
+    pub fn standby(&self) {
+        let mut state = self.lock();
+        if state.status != Status::Standby {
+            tracing::info!(
+                dependency = self.name,
+                "another replica holds it, waiting as standby"
+            );
+            state.enter(Status::Standby);
+        }
+    }
+
+    /// It doesn't work, for this reason; the caller will try again.
+    pub fn down(&self, error: &dyn Display) {
+        counter!(metric::RETRIES, "dependency" => self.name).increment(1);
+        let error = error.to_string();
+        let mut state = self.lock();
+        let changed = state.status != Status::Down || state.last_error.as_ref() != Some(&error);
+        let due = state
+            .last_logged
+            .is_none_or(|logged| logged.elapsed() >= REPEAT_LOG);
+        if due || (changed && state.unlogged == 0) {
+            tracing::warn!(
+                dependency = self.name,
+                error,
+                repeats = state.unlogged,
+                "down"
+            );
+            state.last_logged = Some(Instant::now());
+            state.unlogged = 0;
+        } else {
+            state.unlogged += 1;
+        }
+        if state.status != Status::Down {
+            gauge!(metric::DEPENDENCY_UP, "dependency" => self.name).set(0.0);
+            state.enter(Status::Down);
+        }
+        state.last_error = Some(error);
+    }
+
+    fn report(&self) -> DependencyReport {
+        let state = self.lock();
+        DependencyReport {
+            name: self.name,
+            state: match state.status {
+                Status::Waiting => "waiting",
+                Status::Up => "up",
+                Status::Standby => "standby",
+                Status::Down => "down",
+            },
+            for_seconds: state.since.elapsed().as_secs(),
+            last_error: state.last_error.clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn enter(&mut self, status: Status) {
+        self.status = status;
+        self.since = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Health;
+
+    #[test]
+    fn ready_when_every_dependency_is_up_or_standby() {
+        let health = Health::default();
+        let (redis, lease) = (health.dependency("redis"), health.dependency("lease"));
+        let store = health.dependency("store");
+        assert!(!health.report().ready);
+        redis.up();
+        lease.standby();
+        assert!(health.report().ready, "its turn at the store hasn't come");
+        lease.up();
+        assert!(!health.report().ready);
+        store.up();
+        assert!(health.report().ready);
+        redis.down(&"connection refused");
+        let report = health.report();
+        assert!(!report.ready);
+        assert_eq!(
+            report.dependencies[0].last_error.as_deref(),
+            Some("connection refused")
+        );
+        redis.up();
+        assert!(health.report().ready);
+    }
+
+    #[test]
+    fn a_fresh_process_is_live() {
+        let health = Health::default();
+        health.tick();
+        assert!(health.is_live());
+    }
+}

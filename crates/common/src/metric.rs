@@ -1,0 +1,80 @@
+//! The names of everything that is counted, in one place; Prometheus style, with units.
+
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+/// Readings that a stage took in.
+pub const READINGS: &str = "rigline_readings_total";
+/// Rows by how they came to be: `complete`, `partial`, `forced`, `second`, `late`; at the sink `stored`.
+pub const ROWS: &str = "rigline_rows_total";
+/// Readings of a cell that had been taken before, equal in time and value.
+pub const REPEATED: &str = "rigline_readings_repeated_total";
+/// Readings of a cell that had been taken before, different in time or value.
+pub const SUPERSEDED: &str = "rigline_readings_superseded_total";
+/// Readings behind their rig's window, written as rows of their own.
+pub const LATE: &str = "rigline_readings_late_total";
+/// Dead letters by reason.
+pub const DEAD_LETTERS: &str = "rigline_dead_letters_total";
+/// Elements in a list.
+pub const LIST_LENGTH: &str = "rigline_list_length";
+/// The length at which a list counts as full.
+pub const LIST_LIMIT: &str = "rigline_list_limit";
+/// From a row's tick to its being stored, in seconds.
+pub const STORE_DELAY: &str = "rigline_store_delay_seconds";
+/// Tries that failed and were or will be repeated, by dependency.
+pub const RETRIES: &str = "rigline_retries_total";
+/// Elements in a batch.
+pub const BATCH_SIZE: &str = "rigline_batch_size";
+/// Times that the queue was found emptied, flushed or exchanged.
+pub const RESETS: &str = "rigline_queue_resets_total";
+/// Whether a dependency is up (1) or not (0).
+pub const DEPENDENCY_UP: &str = "rigline_dependency_up";
+/// Rows that are open in the transformer.
+pub const OPEN_ROWS: &str = "rigline_open_rows";
+/// The ledger's counters, as last seen.
+pub const LEDGER: &str = "rigline_ledger";
+/// Readings that the producer handed to the broker, by `state`: `sent`, `acknowledged`.
+pub const PRODUCED: &str = "rigline_produced_readings_total";
+
+/// Upper bounds of the delay histogram's buckets, in seconds.
+pub const DELAY_BUCKETS: [f64; 13] = [
+    0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0, 600.0,
+];
+/// Upper bounds of the batch histogram's buckets, in elements.
+pub const BATCH_BUCKETS: [f64; 9] = [
+    1.0, 5.0, 20.0, 100.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0,
+];
+
+/// Registers the help texts.
+pub fn describe() {
+    describe_counter!(READINGS, "readings taken in by this stage");
+    describe_counter!(ROWS, "rows by how they came to be; at the sink, stored");
+    describe_counter!(
+        REPEATED,
+        "readings of a cell taken before, equal in time and value"
+    );
+    describe_counter!(
+        SUPERSEDED,
+        "readings of a cell taken before, different in time or value"
+    );
+    describe_counter!(
+        LATE,
+        "readings behind their rig's window, each a row of its own"
+    );
+    describe_counter!(DEAD_LETTERS, "inputs that can't be used, by reason");
+    describe_gauge!(LIST_LENGTH, "elements in a list");
+    describe_gauge!(LIST_LIMIT, "length at which a list counts as full");
+    describe_histogram!(
+        STORE_DELAY,
+        "from a row's tick to its being stored, in seconds"
+    );
+    describe_counter!(RETRIES, "tries that failed and are repeated, by dependency");
+    describe_histogram!(BATCH_SIZE, "elements in a batch");
+    describe_counter!(
+        RESETS,
+        "times the queue was found emptied, flushed or exchanged"
+    );
+    describe_gauge!(DEPENDENCY_UP, "whether a dependency is up");
+    describe_gauge!(OPEN_ROWS, "rows that wait for more readings");
+    describe_gauge!(LEDGER, "the ledger's counters, as last seen");
+    describe_counter!(PRODUCED, "readings handed to the broker, by state");
+}

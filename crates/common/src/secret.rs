@@ -1,0 +1,111 @@
+//! Secrets that can't be printed by accident.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::settings::BadSetting;
+
+/// A password or token; `Debug` and logs show `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for handing to a client.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The secret of variable `name`, given as it is or as the path of a file that holds it
+    /// (`NAME_FILE`; line ends at its end are dropped). An empty one counts as not given.
+    pub fn resolve(
+        name: &'static str,
+        given: Option<&Self>,
+        file: Option<&Path>,
+    ) -> Result<Option<Self>, BadSetting> {
+        let given = given.filter(|secret| !secret.0.is_empty());
+        let file = file.filter(|path| !path.as_os_str().is_empty());
+        match (given, file) {
+            (Some(_), Some(path)) => Err(BadSetting::new(
+                &format!("{name}_FILE"),
+                &path.display().to_string(),
+                &format!("either {name} or {name}_FILE, not both"),
+            )),
+            (Some(secret), None) => Ok(Some(secret.clone())),
+            (None, None) => Ok(None),
+            (None, Some(path)) => match std::fs::read_to_string(path) {
+                Ok(text) => Ok(Some(Self::new(text.trim_end_matches(['\r', '\n'])))),
+                Err(error) => Err(BadSetting::new(
+                    &format!("{name}_FILE"),
+                    &path.display().to_string(),
+                    &format!("the path of a readable text file ({error})"),
+                )),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::Secret;
+
+    #[test]
+    fn a_secret_does_not_print() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+    }
+
+    #[test]
+    fn comes_from_the_variable_or_from_a_file_but_not_from_both() {
+        let path = std::env::temp_dir().join(format!("rigline-secret-{}", std::process::id()));
+        std::fs::write(&path, "s3cret\r\n").unwrap();
+        let plain = Secret::new("plain");
+        let resolve = |given: Option<&Secret>, file: Option<&PathBuf>| {
+            Secret::resolve("TOKEN", given, file.map(PathBuf::as_path))
+        };
+        assert_eq!(
+            resolve(None, Some(&path)).unwrap().unwrap().expose(),
+            "s3cret"
+        );
+        assert_eq!(
+            resolve(Some(&plain), None).unwrap().unwrap().expose(),
+            "plain"
+        );
+        assert_eq!(
+            resolve(Some(&Secret::new("")), Some(&PathBuf::new())).unwrap(),
+            None
+        );
+        let both = resolve(Some(&plain), Some(&path)).unwrap_err().to_string();
+        assert!(
+            both.contains("TOKEN_FILE") && !both.contains("plain"),
+            "{both}"
+        );
+        std::fs::remove_file(&path).unwrap();
+        assert!(resolve(None, Some(&path)).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! Logs and metrics of a process.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::metric;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging to standard error. A panic is logged too, instead of printed raw.
+pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    let terminal = std::io::stderr().is_terminal();
+    let human = match format {
+        LogFormat::Auto => terminal,
+        LogFormat::Human => true,
+        LogFormat::Json => false,
+    };
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = if human {
+        logs.with_ansi(terminal).with_target(false).try_init()
+    } else {
+        logs.json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init()
+    };
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(error = %panic, "panicked");
+    }));
+    started.map_err(|error| error.to_string())
+}
+
+/// Starts collecting metrics; the handle renders them as Prometheus text.
+pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(
+            Matcher::Full(metric::STORE_DELAY.to_owned()),
+            &metric::DELAY_BUCKETS,
+        )?
+        .set_buckets_for_metric(
+            Matcher::Full(metric::BATCH_SIZE.to_owned()),
+            &metric::BATCH_BUCKETS,
+        )?
+        .install_recorder()?;
+    metric::describe();
+    Ok(handle)
+}

@@ -1,0 +1,99 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{TimeError, Timestamp};
+
+#[test]
+fn reads_rfc3339_and_writes_it_in_utc() {
+    for (given, written) in [
+        ("2025-11-02T14:21:33.512Z", "2025-11-02T14:21:33.512Z"),
+        ("2025-11-02T14:21:33Z", "2025-11-02T14:21:33Z"),
+        ("2025-11-02T14:21:33.500000Z", "2025-11-02T14:21:33.500Z"),
+        ("2025-11-02T14:21:33.000001Z", "2025-11-02T14:21:33.000001Z"),
+        (
+            "2025-11-02T14:21:33.123456789Z",
+            "2025-11-02T14:21:33.123456789Z",
+        ),
+        ("2025-11-02T16:21:33.512+02:00", "2025-11-02T14:21:33.512Z"),
+        ("2025-11-02T00:21:33-05:30", "2025-11-02T05:51:33Z"),
+        ("1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
+    ] {
+        assert_eq!(
+            Timestamp::parse(given).unwrap().to_string(),
+            written,
+            "{given}"
+        );
+    }
+}
+
+#[test]
+fn turns_away_what_is_no_time() {
+    for (given, error) in [
+        ("", TimeError::Syntax),
+        ("yesterday", TimeError::Syntax),
+        ("2025-11-02T14:21:33", TimeError::Syntax),
+        ("2025-11-02", TimeError::Syntax),
+        ("2025-13-02T14:21:33Z", TimeError::Syntax),
+        ("2025-02-30T14:21:33Z", TimeError::Syntax),
+        ("1762093293", TimeError::Syntax),
+        ("0001-01-01T00:00:00Z", TimeError::BeforeRange),
+        ("9999-12-31T23:59:59Z", TimeError::AfterRange),
+    ] {
+        assert_eq!(Timestamp::parse(given), Err(error), "{given}");
+    }
+}
+
+#[test]
+fn numbers_are_seconds_or_milliseconds() {
+    for (given, written) in [
+        (1_762_093_293.0, "2025-11-02T14:21:33Z"),
+        (1_762_093_293.512, "2025-11-02T14:21:33.512Z"),
+        (1_762_093_293.512_345, "2025-11-02T14:21:33.512345Z"),
+        (1_762_093_293_512.0, "2025-11-02T14:21:33.512Z"),
+        (1_762_093_293_512.25, "2025-11-02T14:21:33.512250Z"),
+        (0.0, "1970-01-01T00:00:00Z"),
+        (-1.5, "1969-12-31T23:59:58.500Z"),
+        (1e11, "1973-03-03T09:46:40Z"),
+    ] {
+        assert_eq!(
+            Timestamp::from_number(given).unwrap().to_string(),
+            written,
+            "{given}"
+        );
+    }
+    assert_eq!(
+        Timestamp::from_number(99_999_999_999.0),
+        Err(TimeError::AfterRange)
+    );
+    assert_eq!(Timestamp::from_number(-1e300), Err(TimeError::BeforeRange));
+    assert_eq!(Timestamp::from_number(1e14), Err(TimeError::Syntax));
+    assert_eq!(Timestamp::from_number(f64::NAN), Err(TimeError::Syntax));
+}
+
+#[test]
+fn ticks_round_down_on_both_sides_of_1970() {
+    let second = Duration::from_secs(1);
+    for (ms, tick) in [(1_999, 1_000), (2_000, 2_000), (-1, -1_000), (0, 0)] {
+        assert_eq!(
+            Timestamp::from_millis(ms).tick(second),
+            Timestamp::from_millis(tick)
+        );
+    }
+    let exact = Timestamp::from_nanos(123_456_789);
+    assert_eq!(exact.tick(Duration::ZERO), exact);
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_reads_back(ns in any::<i64>()) {
+        let time = Timestamp::from_nanos(ns);
+        prop_assert_eq!(Timestamp::parse(&time.to_string()), Ok(time));
+    }
+
+    #[test]
+    fn any_text_is_a_time_or_an_error(text in ".{0,40}") {
+        let _ = Timestamp::parse(&text);
+    }
+}
