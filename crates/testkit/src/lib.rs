@@ -1,0 +1,31 @@
+//! Real servers and real stages for tests: each on free ports of its own, with its files in a
+//! directory of its own, killed when its handle is dropped.
+//!
+//! Servers that the machine doesn't have are unpacked once into `<target>/test-servers` by
+//! `scripts/test-servers.sh`.
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "only tests use it, and a test that can't be set up has to fail"
+)]
+
+mod child;
+mod http;
+pub mod influx;
+mod mosquitto;
+mod net;
+mod proxy;
+mod redis;
+mod stage;
+mod tools;
+mod victoria_metrics;
+
+pub use http::http_get;
+pub use mosquitto::Mosquitto;
+pub use net::{free_port, wait_until};
+pub use proxy::{Flow, Proxy, Verdict};
+pub use redis::Redis;
+pub use stage::{Stage, stage_binary};
+pub use tools::{target_dir, tool};
+pub use victoria_metrics::VictoriaMetrics;

@@ -1,0 +1,90 @@
+//! Where the servers' programs are.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The directory that cargo builds into.
+#[must_use]
+pub fn target_dir() -> PathBuf {
+    let test = env::current_exe().expect("the path of the running test");
+    test.ancestors()
+        .find(|dir| dir.join("CACHEDIR.TAG").is_file())
+        .or_else(|| test.ancestors().nth(3))
+        .expect("tests run from within the target directory")
+        .to_owned()
+}
+
+/// The directory of the source tree that holds the workspace's `Cargo.toml`.
+pub(crate) fn workspace_dir() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors()
+        .nth(2)
+        .expect("this crate is two levels down")
+        .to_owned()
+}
+
+/// A command that runs one of the servers' programs (`mosquitto`, `mosquitto_pub`,
+/// `mosquitto_sub`, `redis-server`, `redis-cli`, `victoria-metrics`), installed or unpacked.
+#[must_use]
+pub fn tool(name: &str) -> Command {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    if let Some(found) = in_one_of(system, name) {
+        return Command::new(found);
+    }
+    let root = unpacked();
+    let unpacked = ["usr/bin", "usr/sbin"].map(|dir| root.join(dir));
+    let Some(found) = in_one_of(unpacked, name) else {
+        panic!(
+            "no program {name}, neither installed nor in {}",
+            root.display()
+        );
+    };
+    let mut command = Command::new(found);
+    command.env("LD_LIBRARY_PATH", libraries(root));
+    command
+}
+
+fn in_one_of(dirs: impl IntoIterator<Item = PathBuf>, name: &str) -> Option<PathBuf> {
+    dirs.into_iter()
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
+}
+
+/// The `…-linux-gnu` directories below `root`, for the dynamic linker.
+fn libraries(root: &Path) -> std::ffi::OsString {
+    let dirs = ["usr/lib", "lib"]
+        .into_iter()
+        .flat_map(|lib| fs::read_dir(root.join(lib)));
+    let triples = dirs
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().contains("-linux-gnu"))
+        });
+    env::join_paths(triples).expect("a path without a colon")
+}
+
+/// Has the servers unpacked, once, whatever number of tests asks at the same time.
+fn unpacked() -> &'static Path {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let dir = target_dir().join("test-servers");
+        fs::create_dir_all(&dir).expect("a directory for the test servers");
+        let lock = File::create(dir.join("lock")).expect("a lock file for the test servers");
+        lock.lock().expect("the lock of the test servers");
+        let script = workspace_dir().join("scripts/test-servers.sh");
+        let run = Command::new(&script)
+            .arg(&dir)
+            .output()
+            .expect("scripts/test-servers.sh");
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success(), "{} failed: {said}", script.display());
+        dir.join("root")
+    })
+}

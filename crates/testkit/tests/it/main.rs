@@ -1,0 +1,68 @@
+//! The servers start, keep their data over restarts, and end with their handles.
+
+use std::net::TcpStream;
+
+use testkit::{Mosquitto, Redis, VictoriaMetrics, free_port};
+
+fn listens(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+#[test]
+fn redis_keeps_its_data_unless_told_otherwise() {
+    let mut redis = Redis::start();
+    assert_eq!(redis.cli(&["RPUSH", "list", "a", "b"]), "2");
+    redis.kill();
+    assert!(!listens(redis.port()));
+    redis.restart();
+    assert_eq!(redis.cli(&["LRANGE", "list", "0", "-1"]), "a\nb");
+    redis.restart_without_data();
+    assert_eq!(redis.cli(&["LLEN", "list"]), "0");
+    let port = redis.port();
+    drop(redis);
+    assert!(!listens(port));
+}
+
+#[test]
+fn mosquitto_keeps_its_data_unless_told_otherwise() {
+    let mut broker = Mosquitto::start();
+    let retained = |broker: &Mosquitto| {
+        let mut sub = broker.client("mosquitto_sub");
+        let run = sub
+            .args(["-t", "t", "-C", "1", "-W", "1"])
+            .output()
+            .unwrap();
+        String::from_utf8(run.stdout).unwrap()
+    };
+    let mut publish = broker.client("mosquitto_pub");
+    assert!(
+        publish
+            .args(["-t", "t", "-m", "kept", "-r", "-q", "1"])
+            .status()
+            .unwrap()
+            .success()
+    );
+    broker.restart();
+    assert_eq!(retained(&broker), "kept\n");
+    broker.restart_without_data();
+    assert_eq!(retained(&broker), "");
+    let port = broker.port();
+    drop(broker);
+    assert!(!listens(port));
+}
+
+#[test]
+fn victoria_metrics_answers() {
+    let mut server = VictoriaMetrics::start();
+    assert_eq!(server.get("/health"), "OK");
+    server.kill();
+    server.restart();
+    assert!(server.get("/api/v1/status/tsdb").contains("success"));
+}
+
+#[test]
+fn ports_are_free_and_not_handed_out_twice() {
+    let (first, second) = (free_port(), free_port());
+    assert_ne!(first, second);
+    assert!(!listens(first) && !listens(second));
+}
