@@ -1,0 +1,255 @@
+//! Holding a lease: waiting for it, renewing it, noticing its loss, giving it back.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use common::backoff::Backoff;
+use common::clock::Clock;
+use common::harness::{Process, show_list};
+use common::health::Dependency;
+use common::metric;
+use common::time::Timestamp;
+use metrics::gauge;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::changes::{Lease, Look};
+use crate::error::QueueError;
+use crate::ledger::Counter;
+use crate::list::Consumer;
+use crate::queue::Queue;
+use crate::resets::Resets;
+
+/// How often a standby asks for the lease.
+const STANDBY_POLL: Duration = Duration::from_millis(200);
+/// How long giving a lease back may take at a stop.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Gets and keeps leases for one consumer of one process.
+#[derive(Debug, Clone)]
+pub struct Keeper<Q> {
+    queue: Q,
+    consumer: Consumer,
+    limit: Duration,
+    list_limit: usize,
+    process: Process,
+    queue_up: Dependency,
+    lease_up: Dependency,
+    resets: Arc<Mutex<Resets>>,
+}
+
+/// What to do about a lease that another replica holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfHeld {
+    StandBy,
+    GiveUp,
+}
+
+/// The last look at the queue and when it was taken.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// What was seen.
+    pub look: Look,
+    /// When the answer came, on the monotonic clock.
+    at: Instant,
+}
+
+impl Seen {
+    /// How far `clock` and the queue's clock are apart now.
+    #[must_use]
+    pub fn skew(&self, clock: &Clock) -> Duration {
+        clock.now().distance(self.server_now())
+    }
+
+    fn server_now(&self) -> Timestamp {
+        self.look.server_time.plus(self.at.elapsed())
+    }
+}
+
+impl<Q: Queue> Keeper<Q> {
+    /// Reports on `queue` and `lease` to the process's health. `list_limit` is only shown.
+    #[must_use]
+    pub fn new(
+        queue: Q,
+        consumer: Consumer,
+        limit: Duration,
+        list_limit: usize,
+        process: &Process,
+    ) -> Self {
+        Self {
+            queue,
+            consumer,
+            limit,
+            list_limit,
+            queue_up: process.health.dependency("queue"),
+            lease_up: process.health.dependency("lease"),
+            process: process.clone(),
+            resets: Arc::default(),
+        }
+    }
+
+    /// The queue's place in the process's health.
+    #[must_use]
+    pub const fn queue_up(&self) -> &Dependency {
+        &self.queue_up
+    }
+
+    /// Waits for the lease as long as it takes; `None` at a stop.
+    pub async fn acquire(&self) -> Option<Tenure<Q>> {
+        self.acquire_or(IfHeld::StandBy).await
+    }
+
+    /// Takes the lease anew unless another replica holds it; `None` then, or at a stop. Waits for a
+    /// queue that can't be asked.
+    pub async fn acquire_unless_held(&self) -> Option<Tenure<Q>> {
+        self.acquire_or(IfHeld::GiveUp).await
+    }
+
+    async fn acquire_or(&self, if_held: IfHeld) -> Option<Tenure<Q>> {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        // A new one for each tenure: no commit of an earlier tenure can pass for one of this.
+        let nonce = new_nonce();
+        while !self.process.stop.is_cancelled() {
+            self.process.health.tick();
+            let wait = match self.try_acquire(&nonce).await {
+                Ok(Some(tenure)) => return Some(tenure),
+                Ok(None) => {
+                    self.queue_up.up();
+                    self.lease_up.standby();
+                    if if_held == IfHeld::GiveUp {
+                        return None;
+                    }
+                    backoff.reset();
+                    STANDBY_POLL
+                }
+                Err(error) => {
+                    self.queue_up.down(&error);
+                    backoff.next_wait()
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.process.stop.cancelled() => {}
+            }
+        }
+        None
+    }
+
+    async fn try_acquire(&self, nonce: &str) -> Result<Option<Tenure<Q>>, QueueError> {
+        let Some(lease) = self.queue.lease(self.consumer, nonce, self.limit).await? else {
+            return Ok(None);
+        };
+        let seen = self.look().await?;
+        let (sender, seen) = watch::channel(seen);
+        self.queue_up.up();
+        self.lease_up.up();
+        let lost = CancellationToken::new();
+        let heart = tokio::spawn(self.clone().beat(lease.clone(), sender, lost.clone()));
+        Ok(Some(Tenure {
+            queue: self.queue.clone(),
+            lease,
+            lost,
+            seen,
+            heart,
+        }))
+    }
+
+    async fn look(&self) -> Result<Seen, QueueError> {
+        let look = self.queue.look().await?;
+        let seen = Seen {
+            at: Instant::now(),
+            look,
+        };
+        self.resets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .check(&seen.look);
+        self.show(&seen.look);
+        Ok(seen)
+    }
+
+    /// Renews every third of the limit, and looks at the queue, until the lease is lost.
+    async fn beat(self, lease: Lease, seen: watch::Sender<Seen>, lost: CancellationToken) {
+        let mut beats = tokio::time::interval(self.limit / 3);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        beats.tick().await;
+        loop {
+            beats.tick().await;
+            let renewed = match self.queue.renew(&lease).await {
+                Ok(()) => self.look().await,
+                Err(error) => Err(error),
+            };
+            match renewed {
+                Ok(look) => {
+                    self.queue_up.up();
+                    seen.send_replace(look);
+                }
+                Err(QueueError::Fenced) => break,
+                Err(error) => self.queue_up.down(&error),
+            }
+        }
+        self.lease_up
+            .down(&"lost: it ran out, or another replica has it");
+        lost.cancel();
+    }
+
+    fn show(&self, look: &Look) {
+        let length = |count: i64| usize::try_from(count).unwrap_or(0);
+        show_list("raw", length(look.ledger.raw), self.list_limit);
+        show_list(
+            "normalized",
+            length(look.ledger.normalized),
+            self.list_limit,
+        );
+        #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
+        for counter in Counter::ALL {
+            let value = look.ledger.get(counter) as f64;
+            gauge!(metric::LEDGER, "counter" => counter.name()).set(value);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
+        let foreign = (
+            look.ledger.raw_foreign() as f64,
+            look.ledger.rows_foreign() as f64,
+        );
+        gauge!(metric::LEDGER, "counter" => "raw_foreign").set(foreign.0);
+        gauge!(metric::LEDGER, "counter" => "rows_foreign").set(foreign.1);
+    }
+}
+
+/// A lease that is held, renewed by a task of its own.
+#[derive(Debug)]
+pub struct Tenure<Q> {
+    queue: Q,
+    /// The lease itself, for the queue's calls.
+    pub lease: Lease,
+    /// Cancelled when the lease is known to be lost.
+    pub lost: CancellationToken,
+    /// The last look at the queue, renewed with the lease.
+    pub seen: watch::Receiver<Seen>,
+    heart: JoinHandle<()>,
+}
+
+impl<Q: Queue> Tenure<Q> {
+    /// Stops renewing and gives the lease back, so that a standby can take it at once.
+    pub async fn give_back(self) {
+        self.heart.abort();
+        let release = self.queue.release(&self.lease);
+        match tokio::time::timeout(RELEASE_LIMIT, release).await {
+            Ok(Ok(())) => tracing::debug!("gave the lease back"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot give the lease back, it runs out"),
+            Err(_) => tracing::warn!("cannot give the lease back in time, it runs out"),
+        }
+    }
+}
+
+impl<Q> Drop for Tenure<Q> {
+    fn drop(&mut self) {
+        self.heart.abort();
+    }
+}
+
+fn new_nonce() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}

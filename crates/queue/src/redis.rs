@@ -1,0 +1,313 @@
+//! The queue on Redis 7 or newer: plain lists, Lua scripts for what must happen at once.
+
+mod connection;
+mod reply;
+mod scripts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline};
+
+use self::connection::Connection;
+use self::reply::Reply;
+use self::scripts::{Script, Scripts};
+use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
+use crate::error::QueueError;
+use crate::ledger::Ledger;
+use crate::list::{Consumer, List};
+use crate::queue::Queue;
+use crate::settings::{QueueSettings, RedisSettings};
+
+/// The one partition that this version has.
+const PARTITIONS: &str = "1";
+
+/// Lists, state, leases and ledger in one Redis; clones share a connection.
+#[derive(Debug, Clone)]
+pub struct RedisQueue {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    scripts: Scripts,
+    keys: Keys,
+    limits: Limits,
+}
+
+#[derive(Debug)]
+struct Limits {
+    list: usize,
+    dead_count: usize,
+    dead_bytes: usize,
+}
+
+/// The names of all keys of a pipeline.
+#[derive(Debug)]
+struct Keys {
+    raw: String,
+    normalized: String,
+    dead: String,
+    prefix: String,
+}
+
+impl Keys {
+    fn list(&self, list: List) -> &str {
+        match list {
+            List::Raw => &self.raw,
+            List::Normalized => &self.normalized,
+            List::Dead => &self.dead,
+        }
+    }
+
+    fn own(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn of(&self, kind: &str, consumer: Consumer) -> String {
+        format!("{}{kind}:{}", self.prefix, consumer.name())
+    }
+}
+
+impl RedisQueue {
+    /// A queue that connects when it is first used, and again whenever the connection is lost.
+    pub fn new(settings: &QueueSettings, redis: &RedisSettings) -> Result<Self, QueueError> {
+        Ok(Self {
+            inner: Arc::new(Inner {
+                connection: Connection::new(redis)?,
+                scripts: Scripts::new(),
+                keys: Keys {
+                    raw: settings.raw_queue.clone(),
+                    normalized: settings.normalized_queue.clone(),
+                    dead: settings.dead_letter_queue.clone(),
+                    prefix: format!("rigline:{}:", settings.pipeline),
+                },
+                limits: Limits {
+                    list: settings.queue_limit,
+                    dead_count: settings.dead_letter_limit,
+                    dead_bytes: settings.dead_letter_bytes,
+                },
+            }),
+        })
+    }
+
+    /// Runs a script; one that Redis has forgotten is loaded and run again, which is safe, as
+    /// NOSCRIPT means that nothing was run.
+    async fn run(&self, script: &Script, fill: impl Fn(&mut Cmd)) -> Result<Reply, QueueError> {
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(script.hash());
+        fill(&mut call);
+        let connection = &self.inner.connection;
+        if let Some(reply) = connection.write(&call).await? {
+            return reply::script(reply);
+        }
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(script.code());
+        connection.read(&load).await?;
+        let reply = connection.write(&call).await?;
+        reply::script(reply.ok_or_else(|| reply::unexpected("NOSCRIPT after SCRIPT LOAD"))?)
+    }
+
+    fn commit_call(&self, lease: &Lease, commit: &Commit, call: &mut Cmd) {
+        let Inner { keys, limits, .. } = &*self.inner;
+        let consumer = lease.consumer;
+        let additions = commit.ledger(consumer);
+        call.arg(7)
+            .arg(keys.of("lease", consumer))
+            .arg(keys.of("consumer", consumer))
+            .arg(keys.list(consumer.source()))
+            .arg(&keys.normalized)
+            .arg(&keys.dead)
+            .arg(keys.of("state", consumer))
+            .arg(keys.own("ledger"));
+        call.arg(&lease.token)
+            .arg(commit.number)
+            .arg(millis(lease.limit))
+            .arg(commit.take)
+            .arg(limits.dead_count)
+            .arg(limits.dead_bytes)
+            .arg(commit.outputs.len())
+            .arg(commit.dead.len())
+            .arg(commit.puts.len())
+            .arg(commit.deletes.len())
+            .arg(additions.len());
+        for item in commit.outputs.iter().chain(&commit.dead) {
+            call.arg(item.as_slice());
+        }
+        for (key, value) in &commit.puts {
+            call.arg(key.as_slice()).arg(value.as_slice());
+        }
+        for key in &commit.deletes {
+            call.arg(key.as_slice());
+        }
+        for (counter, delta) in additions {
+            call.arg(counter.name()).arg(delta);
+        }
+    }
+}
+
+impl Queue for RedisQueue {
+    async fn append(&self, append: &Append) -> Result<Appended, QueueError> {
+        let Inner {
+            keys,
+            limits,
+            scripts,
+            ..
+        } = &*self.inner;
+        let reply = self.run(&scripts.append, |call| {
+            call.arg(3)
+                .arg(&keys.raw)
+                .arg(&keys.dead)
+                .arg(keys.own("ledger"));
+            call.arg(limits.list)
+                .arg(limits.dead_count)
+                .arg(limits.dead_bytes);
+            call.arg(append.raw.len());
+            for item in append.raw.iter().chain(&append.dead) {
+                call.arg(item.as_slice());
+            }
+        });
+        match reply.await? {
+            Reply::Ok(length) => Ok(Appended::Done {
+                length: reply::count(&length)?,
+            }),
+            Reply::Full(length) => Ok(Appended::Full {
+                length: reply::count(&length)?,
+            }),
+            other => Err(reply::refusal(other, 0)),
+        }
+    }
+
+    async fn lease(
+        &self,
+        consumer: Consumer,
+        nonce: &str,
+        limit: Duration,
+    ) -> Result<Option<Lease>, QueueError> {
+        let Inner { keys, scripts, .. } = &*self.inner;
+        let instance = format!("{:016x}", fastrand::u64(..));
+        let reply = self.run(&scripts.lease, |call| {
+            call.arg(3)
+                .arg(keys.of("lease", consumer))
+                .arg(keys.of("consumer", consumer));
+            call.arg(keys.own("meta"));
+            call.arg(nonce)
+                .arg(millis(limit))
+                .arg(&instance)
+                .arg(PARTITIONS);
+        });
+        match reply.await? {
+            Reply::Ok(token) => Ok(Some(Lease {
+                consumer,
+                token: reply::text(&token)?,
+                limit,
+            })),
+            Reply::Held => Ok(None),
+            other => Err(reply::refusal(other, 0)),
+        }
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<(), QueueError> {
+        let Inner { keys, scripts, .. } = &*self.inner;
+        let reply = self.run(&scripts.renew, |call| {
+            call.arg(1).arg(keys.of("lease", lease.consumer));
+            call.arg(&lease.token).arg(millis(lease.limit));
+        });
+        reply::done(reply.await?, 0)
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), QueueError> {
+        let Inner { keys, scripts, .. } = &*self.inner;
+        let reply = self.run(&scripts.release, |call| {
+            call.arg(1)
+                .arg(keys.of("lease", lease.consumer))
+                .arg(&lease.token);
+        });
+        reply::done(reply.await?, 0)
+    }
+
+    async fn state(&self, lease: &Lease) -> Result<State, QueueError> {
+        let mut get = redis::cmd("HGETALL");
+        get.arg(self.inner.keys.of("state", lease.consumer));
+        reply::pairs(self.inner.connection.read(&get).await?)
+    }
+
+    async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {
+        let keys = &self.inner.keys;
+        let source = keys.list(lease.consumer.source());
+        let last = isize::try_from(max).unwrap_or(isize::MAX) - 1;
+        let mut peek = Pipeline::new();
+        peek.atomic();
+        peek.cmd("HGET")
+            .arg(keys.of("consumer", lease.consumer))
+            .arg("number");
+        peek.cmd("LRANGE").arg(source).arg(0).arg(last);
+        peek.cmd("LLEN").arg(source);
+        peek.cmd("LLEN").arg(&keys.normalized);
+        let [number, items, length, output] = self.inner.connection.read_all(&peek).await?;
+        Ok(Peek {
+            number: reply::number(&number)?,
+            items: reply::items(items)?,
+            length: reply::count(&length)?,
+            output_length: match lease.consumer {
+                Consumer::Transformer => reply::count(&output)?,
+                Consumer::Ingester | Consumer::Sink => 0,
+            },
+        })
+    }
+
+    async fn commit(&self, lease: &Lease, commit: &Commit) -> Result<(), QueueError> {
+        let script = &self.inner.scripts.commit;
+        let reply = self.run(script, |call| self.commit_call(lease, commit, call));
+        reply::done(reply.await?, commit.number)
+    }
+
+    async fn progress(&self, consumer: Consumer) -> Result<Progress, QueueError> {
+        let mut get = redis::cmd("HMGET");
+        get.arg(self.inner.keys.of("consumer", consumer))
+            .arg("number")
+            .arg("by");
+        let [number, by] = reply::exactly(self.inner.connection.read(&get).await?)?;
+        Ok(Progress {
+            number: reply::number(&number)?,
+            by: if by == redis::Value::Nil {
+                String::new()
+            } else {
+                reply::text(&by)?
+            },
+        })
+    }
+
+    async fn look(&self) -> Result<Look, QueueError> {
+        let keys = &self.inner.keys;
+        let mut look = Pipeline::new();
+        look.atomic();
+        look.cmd("HGETALL").arg(keys.own("ledger"));
+        for list in [&keys.raw, &keys.normalized, &keys.dead] {
+            look.cmd("LLEN").arg(list);
+        }
+        look.cmd("HGET").arg(keys.own("meta")).arg("instance");
+        look.cmd("TIME");
+        let [counters, raw, normalized, dead, instance, time] =
+            self.inner.connection.read_all(&look).await?;
+        let mut ledger = Ledger::default();
+        ledger.raw = reply::signed(&raw)?;
+        ledger.normalized = reply::signed(&normalized)?;
+        ledger.dead = reply::signed(&dead)?;
+        for (name, value) in reply::pairs(counters)? {
+            ledger.set_named(&name, reply::signed(&redis::Value::BulkString(value))?);
+        }
+        Ok(Look {
+            instance: reply::text(&instance).unwrap_or_default(),
+            server_time: reply::time(time)?,
+            ledger,
+        })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
+}

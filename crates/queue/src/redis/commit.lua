@@ -1,0 +1,41 @@
+-- Takes elements off the head of a list, appends outputs and dead letters, writes state, adds to
+-- the ledger, and moves the list's commit number on by one.
+--
+-- Promises: all or nothing. Token, number and the type of every key are checked before the first
+-- write. Elements are trimmed last. Renews the lease. Runs with allow-oom, so that a Redis at its
+-- memory limit still drains.
+--
+-- KEYS: lease, consumer, source, output, dead, state, ledger
+-- ARGV: 1 token, 2 expected number, 3 lease in milliseconds, 4 elements to take,
+--       5 most dead letters, 6 most bytes of them,
+--       7 outputs, 8 dead letters, 9 puts, 10 deletes, 11 additions (how many of each), then
+--       the outputs, the dead letters, the puts as key and value, the keys to delete,
+--       the additions as counter and amount
+-- Replies: {ok}, {fenced}, {conflict, number}, {wrongtype, what}
+local lease, consumer, source = KEYS[1], KEYS[2], KEYS[3]
+local output, dead, state, ledger = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local wrong = wrong_type(KEYS, { 'string', 'hash', 'list', 'list', 'list', 'hash', 'hash' })
+if wrong then return wrong end
+
+if redis.call('GET', lease) ~= ARGV[1] then return { 'fenced' } end
+local number = redis.call('HGET', consumer, 'number') or '0'
+if number ~= ARGV[2] then return { 'conflict', tonumber(number) } end
+
+local first_output = 12
+local first_dead = first_output + tonumber(ARGV[7])
+local first_put = first_dead + tonumber(ARGV[8])
+local first_delete = first_put + 2 * tonumber(ARGV[9])
+local first_addition = first_delete + tonumber(ARGV[10])
+
+send('RPUSH', output, first_output, first_dead - 1)
+bury(dead, ledger, first_dead, first_put - 1, tonumber(ARGV[5]), tonumber(ARGV[6]))
+send('HSET', state, first_put, first_delete - 1)
+send('HDEL', state, first_delete, first_addition - 1)
+for place = first_addition, #ARGV, 2 do
+  redis.call('HINCRBY', ledger, ARGV[place], ARGV[place + 1])
+end
+redis.call('PEXPIRE', lease, ARGV[3])
+redis.call('HSET', consumer, 'number', tonumber(number) + 1, 'by', ARGV[1])
+local take = tonumber(ARGV[4])
+if take > 0 then redis.call('LTRIM', source, take, -1) end
+return { 'ok' }

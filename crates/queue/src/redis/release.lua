@@ -1,0 +1,10 @@
+-- Gives a lease back. Promises not to touch the lease of anybody else.
+--
+-- KEYS: lease
+-- ARGV: token
+-- Replies: {ok}, {fenced}, {wrongtype, what}
+local wrong = wrong_type(KEYS, { 'string' })
+if wrong then return wrong end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return { 'fenced' } end
+redis.call('DEL', KEYS[1])
+return { 'ok' }

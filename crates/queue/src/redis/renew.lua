@@ -1,0 +1,10 @@
+-- Lets a lease that is still held last its whole time from now.
+--
+-- KEYS: lease
+-- ARGV: token, milliseconds
+-- Replies: {ok}, {fenced}, {wrongtype, what}
+local wrong = wrong_type(KEYS, { 'string' })
+if wrong then return wrong end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return { 'fenced' } end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return { 'ok' }

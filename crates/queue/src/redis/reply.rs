@@ -1,0 +1,151 @@
+//! Reading Redis's replies.
+
+use common::time::Timestamp;
+use redis::Value;
+
+use crate::changes::State;
+use crate::error::{Cause, QueueError};
+
+/// What a script answered.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Ok(Value),
+    Full(Value),
+    Held,
+    Fenced,
+    Conflict(Value),
+    Partitions(Value),
+    WrongType(Value),
+}
+
+/// An answer that none of our scripts and commands gives.
+pub(super) fn unexpected(what: impl std::fmt::Debug) -> QueueError {
+    QueueError::unavailable(
+        Cause::Other,
+        format!("an answer that makes no sense: {what:?}"),
+    )
+}
+
+/// Reads a script's answer: a word, and often something with it.
+pub(super) fn script(value: Value) -> Result<Reply, QueueError> {
+    let Value::Array(parts) = value else {
+        return Err(unexpected(value));
+    };
+    let mut parts = parts.into_iter();
+    let word = text(&parts.next().unwrap_or(Value::Nil))?;
+    let with = parts.next().unwrap_or(Value::Nil);
+    match word.as_str() {
+        "ok" => Ok(Reply::Ok(with)),
+        "full" => Ok(Reply::Full(with)),
+        "held" => Ok(Reply::Held),
+        "fenced" => Ok(Reply::Fenced),
+        "conflict" => Ok(Reply::Conflict(with)),
+        "partitions" => Ok(Reply::Partitions(with)),
+        "wrongtype" => Ok(Reply::WrongType(with)),
+        _ => Err(unexpected(word)),
+    }
+}
+
+/// The answer of a script that is either done or refused.
+pub(super) fn done(reply: Reply, expected: u64) -> Result<(), QueueError> {
+    match reply {
+        Reply::Ok(_) => Ok(()),
+        other => Err(refusal(other, expected)),
+    }
+}
+
+/// The error that a script's refusal is.
+pub(super) fn refusal(reply: Reply, expected: u64) -> QueueError {
+    match reply {
+        Reply::Fenced => QueueError::Fenced,
+        Reply::Conflict(found) => {
+            number(&found).map_or_else(|e| e, |found| QueueError::Conflict { expected, found })
+        }
+        Reply::WrongType(what) => text(&what).map_or_else(|e| e, QueueError::WrongType),
+        Reply::Partitions(found) => QueueError::Incompatible(format!(
+            "this queue has {} partitions, this version works with one",
+            text(&found).unwrap_or_default()
+        )),
+        Reply::Ok(_) | Reply::Full(_) | Reply::Held => unexpected(reply),
+    }
+}
+
+pub(super) fn text(value: &Value) -> Result<String, QueueError> {
+    match value {
+        Value::BulkString(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+        Value::SimpleString(text) => Ok(text.clone()),
+        Value::Int(number) => Ok(number.to_string()),
+        other => Err(unexpected(other)),
+    }
+}
+
+pub(super) fn signed(value: &Value) -> Result<i64, QueueError> {
+    match value {
+        Value::Nil => Ok(0),
+        Value::Int(number) => Ok(*number),
+        Value::BulkString(bytes) => {
+            let parsed = std::str::from_utf8(bytes)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            parsed.ok_or_else(|| unexpected(value))
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+pub(super) fn number(value: &Value) -> Result<u64, QueueError> {
+    u64::try_from(signed(value)?).map_err(|_| unexpected(value))
+}
+
+pub(super) fn count(value: &Value) -> Result<usize, QueueError> {
+    usize::try_from(signed(value)?).map_err(|_| unexpected(value))
+}
+
+pub(super) fn items(value: Value) -> Result<Vec<Vec<u8>>, QueueError> {
+    let Value::Array(values) = value else {
+        return Err(unexpected(value));
+    };
+    values.into_iter().map(bytes).collect()
+}
+
+fn bytes(value: Value) -> Result<Vec<u8>, QueueError> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        other => Err(unexpected(other)),
+    }
+}
+
+pub(super) fn pairs(value: Value) -> Result<State, QueueError> {
+    let flat = match value {
+        Value::Map(pairs) => {
+            return pairs
+                .into_iter()
+                .map(|(key, value)| Ok((bytes(key)?, bytes(value)?)))
+                .collect();
+        }
+        flat => items(flat)?,
+    };
+    let mut pairs = Vec::with_capacity(flat.len() / 2);
+    let mut flat = flat.into_iter();
+    while let (Some(key), Some(value)) = (flat.next(), flat.next()) {
+        pairs.push((key, value));
+    }
+    Ok(pairs)
+}
+
+/// The elements of an array that has just `N`.
+pub(super) fn exactly<const N: usize>(value: Value) -> Result<[Value; N], QueueError> {
+    let Value::Array(values) = value else {
+        return Err(unexpected(value));
+    };
+    values.try_into().map_err(unexpected)
+}
+
+/// The answer of TIME: seconds and microseconds.
+pub(super) fn time(value: Value) -> Result<Timestamp, QueueError> {
+    let [seconds, micros] = exactly(value)?;
+    let micros = signed(&seconds)?
+        .saturating_mul(1_000_000)
+        .saturating_add(signed(&micros)?);
+    Ok(Timestamp::from_nanos(micros.saturating_mul(1_000)))
+}

@@ -1,0 +1,51 @@
+//! The Lua scripts, each a file in this room.
+
+/// All scripts.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    pub(super) append: Script,
+    pub(super) lease: Script,
+    pub(super) renew: Script,
+    pub(super) release: Script,
+    pub(super) commit: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        // At its memory limit Redis refuses scripts without the flag: right for what brings new
+        // data in, wrong for what drains.
+        let drain = "#!lua flags=allow-oom";
+        Self {
+            append: Script::new("#!lua", include_str!("append.lua")),
+            lease: Script::new(drain, include_str!("lease.lua")),
+            renew: Script::new(drain, include_str!("renew.lua")),
+            release: Script::new(drain, include_str!("release.lua")),
+            commit: Script::new(drain, include_str!("commit.lua")),
+        }
+    }
+}
+
+/// One script with the helpers in front of it.
+#[derive(Debug)]
+pub(super) struct Script {
+    hash: String,
+    code: String,
+}
+
+impl Script {
+    fn new(shebang: &str, body: &str) -> Self {
+        let code = format!("{shebang}\n{}\n{body}", include_str!("lib.lua"));
+        Self {
+            hash: redis::Script::new(&code).get_hash().to_owned(),
+            code,
+        }
+    }
+
+    pub(super) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    pub(super) fn code(&self) -> &str {
+        &self.code
+    }
+}

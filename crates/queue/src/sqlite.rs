@@ -1,0 +1,119 @@
+//! The queue in one SQLite file, for everything in one process and for tests.
+
+mod database;
+mod steps;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::clock::Clock;
+
+use self::database::Database;
+use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
+use crate::error::QueueError;
+use crate::list::Consumer;
+use crate::queue::Queue;
+use crate::settings::QueueSettings;
+
+/// Lists, state, leases and ledger in one file; clones share its writer thread.
+#[derive(Debug, Clone)]
+pub struct SqliteQueue {
+    database: Database,
+    limits: Limits,
+    clock: Clock,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    list: usize,
+    dead_count: usize,
+    dead_bytes: usize,
+}
+
+impl SqliteQueue {
+    /// Opens or makes the file. Several processes may open the same one.
+    pub fn open(path: &Path, settings: &QueueSettings, clock: Clock) -> Result<Self, QueueError> {
+        let database = Database::open(path)?;
+        let limits = Limits {
+            list: settings.queue_limit,
+            dead_count: settings.dead_letter_limit,
+            dead_bytes: settings.dead_letter_bytes,
+        };
+        Ok(Self {
+            database,
+            limits,
+            clock,
+        })
+    }
+}
+
+impl Queue for SqliteQueue {
+    async fn append(&self, append: &Append) -> Result<Appended, QueueError> {
+        let (append, limits) = (append.clone(), self.limits);
+        self.database
+            .write(move |tx| steps::append(tx, &append, limits))
+            .await
+    }
+
+    async fn lease(
+        &self,
+        consumer: Consumer,
+        nonce: &str,
+        limit: Duration,
+    ) -> Result<Option<Lease>, QueueError> {
+        let (nonce, clock) = (nonce.to_owned(), self.clock);
+        let instance = format!("{:016x}", fastrand::u64(..));
+        self.database
+            .write(move |tx| steps::lease(tx, consumer, &nonce, limit, &instance, clock.now()))
+            .await
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<(), QueueError> {
+        let (lease, clock) = (lease.clone(), self.clock);
+        self.database
+            .write(move |tx| steps::renew(tx, &lease, clock.now()))
+            .await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), QueueError> {
+        let (lease, clock) = (lease.clone(), self.clock);
+        self.database
+            .write(move |tx| steps::release(tx, &lease, clock.now()))
+            .await
+    }
+
+    async fn state(&self, lease: &Lease) -> Result<State, QueueError> {
+        let consumer = lease.consumer;
+        self.database
+            .read(move |tx| steps::state(tx, consumer))
+            .await
+    }
+
+    async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {
+        let consumer = lease.consumer;
+        self.database
+            .read(move |tx| steps::peek(tx, consumer, max))
+            .await
+    }
+
+    async fn commit(&self, lease: &Lease, commit: &Commit) -> Result<(), QueueError> {
+        let (lease, commit) = (lease.clone(), commit.clone());
+        let (limits, clock) = (self.limits, self.clock);
+        self.database
+            .write(move |tx| steps::commit(tx, &lease, &commit, limits, clock.now()))
+            .await
+    }
+
+    async fn progress(&self, consumer: Consumer) -> Result<Progress, QueueError> {
+        self.database
+            .read(move |tx| steps::progress(tx, consumer))
+            .await
+    }
+
+    async fn look(&self) -> Result<Look, QueueError> {
+        let clock = self.clock;
+        self.database
+            .read(move |tx| steps::look(tx, clock.now()))
+            .await
+    }
+}

@@ -1,0 +1,58 @@
+//! For tests of whatever works on a queue: one in a file of its own, the hands of strangers in it,
+//! answers that get lost, and a stage that runs on it. Only with the feature `testing`.
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "only tests use it, and a test that can't be set up has to fail"
+)]
+
+mod lossy;
+mod running;
+mod temp;
+
+use std::time::Duration;
+
+pub use lossy::{Fate, Lossy};
+pub use running::Running;
+pub use temp::TempQueue;
+
+use crate::ledger::Ledger;
+use crate::settings::QueueSettings;
+
+/// How long to wait for what has to happen: never reached but by a fault.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often it is looked for.
+const POLL: Duration = Duration::from_millis(10);
+
+/// The settings as they are by default.
+#[must_use]
+pub fn settings() -> QueueSettings {
+    QueueSettings {
+        raw_queue: "raw_events".into(),
+        normalized_queue: "normalized_events".into(),
+        dead_letter_queue: "dead_letters".into(),
+        pipeline: "rigs".into(),
+        lease: Duration::from_secs(3),
+        batch: 5_000,
+        queue_limit: 1_000_000,
+        dead_letter_limit: 100_000,
+        dead_letter_bytes: 1 << 28,
+    }
+}
+
+/// The five lines hold.
+pub fn assert_holds(ledger: &Ledger) {
+    assert_eq!(ledger.broken_line(), None, "{ledger:#?}");
+}
+
+/// The five lines hold, and nobody else has pushed anything.
+pub fn assert_exact(ledger: &Ledger) {
+    assert_holds(ledger);
+    let foreign = (ledger.raw_foreign(), ledger.rows_foreign());
+    assert_eq!(foreign, (0, 0), "{ledger:#?}");
+}
+
+fn nonce() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}

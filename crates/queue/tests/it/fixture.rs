@@ -1,0 +1,167 @@
+//! Queues on real backends, and the hands of strangers in them.
+
+use std::time::Duration;
+
+use common::clock::Clock;
+use queue::list::List;
+use queue::redis::RedisQueue;
+use queue::settings::{QueueSettings, RedisSettings};
+use queue::sqlite::SqliteQueue;
+use queue::testing::TempQueue;
+use queue::{Lease, Peek, Queue, QueueError};
+use testkit::Redis;
+
+pub(crate) const LEASE: Duration = Duration::from_millis(400);
+
+pub(crate) fn settings() -> QueueSettings {
+    QueueSettings {
+        lease: LEASE,
+        ..queue::testing::settings()
+    }
+}
+
+/// A backend that the contract suite runs on.
+pub(crate) trait Fixture: Send {
+    type Q: Queue;
+    fn start() -> Self;
+    /// A new handle, as another process would have.
+    fn open(&self, settings: &QueueSettings) -> Self::Q;
+    /// Somebody else appends to a list.
+    fn push_foreign(&self, list: List, item: &str);
+    /// Somebody else puts something of another kind where a list was; `mend` undoes it.
+    fn spoil(&self, list: List);
+    fn mend(&self, list: List);
+    /// Somebody else empties everything.
+    fn flush(&self);
+
+    fn queue(&self) -> Self::Q {
+        self.open(&settings())
+    }
+}
+
+pub(crate) struct OnRedis(pub(crate) Redis);
+
+pub(crate) fn redis_settings(port: u16) -> RedisSettings {
+    RedisSettings {
+        redis_host: "127.0.0.1".into(),
+        redis_port: port,
+        redis_username: None,
+        redis_password: None,
+        redis_password_file: None,
+    }
+}
+
+const fn key(list: List) -> &'static str {
+    match list {
+        List::Raw => "raw_events",
+        List::Normalized => "normalized_events",
+        List::Dead => "dead_letters",
+    }
+}
+
+impl Fixture for OnRedis {
+    type Q = RedisQueue;
+
+    fn start() -> Self {
+        Self(Redis::start())
+    }
+
+    fn open(&self, settings: &QueueSettings) -> RedisQueue {
+        RedisQueue::new(settings, &redis_settings(self.0.port())).unwrap()
+    }
+
+    fn push_foreign(&self, list: List, item: &str) {
+        let _ = self.0.cli(&["RPUSH", key(list), item]);
+    }
+
+    fn spoil(&self, list: List) {
+        if self.0.cli(&["EXISTS", key(list)]) == "1" {
+            let _ = self.0.cli(&["RENAME", key(list), "aside"]);
+        }
+        let _ = self.0.cli(&["SET", key(list), "not a list"]);
+    }
+
+    fn mend(&self, list: List) {
+        let _ = self.0.cli(&["DEL", key(list)]);
+        if self.0.cli(&["EXISTS", "aside"]) == "1" {
+            let _ = self.0.cli(&["RENAME", "aside", key(list)]);
+        }
+    }
+
+    fn flush(&self) {
+        let _ = self.0.cli(&["FLUSHALL"]);
+    }
+}
+
+pub(crate) struct OnSqlite(TempQueue);
+
+const fn table(list: List) -> &'static str {
+    match list {
+        List::Raw => "raw",
+        List::Normalized => "normalized",
+        List::Dead => "dead",
+    }
+}
+
+impl Fixture for OnSqlite {
+    type Q = SqliteQueue;
+
+    fn start() -> Self {
+        Self(TempQueue::new(settings()))
+    }
+
+    fn open(&self, settings: &QueueSettings) -> SqliteQueue {
+        self.0.open_as(settings, Clock::system())
+    }
+
+    fn push_foreign(&self, list: List, item: &str) {
+        self.0.push_foreign(list, item.as_bytes());
+    }
+
+    fn spoil(&self, list: List) {
+        let table = table(list);
+        self.0.run(&format!(
+            "ALTER TABLE {table} RENAME TO aside; CREATE VIEW {table} AS SELECT 'x' AS other;"
+        ));
+    }
+
+    fn mend(&self, list: List) {
+        let table = table(list);
+        self.0.run(&format!(
+            "DROP VIEW {table}; ALTER TABLE aside RENAME TO {table};"
+        ));
+    }
+
+    fn flush(&self) {
+        self.0.run(
+            "DELETE FROM raw; DELETE FROM normalized; DELETE FROM dead; DELETE FROM consumer;
+             DELETE FROM state; DELETE FROM ledger; DELETE FROM meta;",
+        );
+    }
+}
+
+pub(crate) fn item(number: usize) -> Vec<u8> {
+    format!("item-{number}").into_bytes()
+}
+
+pub(crate) fn items(numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
+    numbers.map(item).collect()
+}
+
+pub(crate) fn nonce() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}
+
+/// Takes a lease that must be free.
+pub(crate) async fn take<Q: Queue>(queue: &Q, consumer: queue::list::Consumer) -> Lease {
+    let lease = queue.lease(consumer, &nonce(), LEASE).await.unwrap();
+    lease.expect("the lease is free")
+}
+
+pub(crate) async fn peek<Q: Queue>(queue: &Q, lease: &Lease) -> Peek {
+    queue.peek(lease, 1_000_000).await.unwrap()
+}
+
+pub(crate) fn is_wrong_type<T: std::fmt::Debug>(result: &Result<T, QueueError>) -> bool {
+    matches!(result, Err(QueueError::WrongType(_)))
+}

@@ -1,0 +1,11 @@
+//! One contract suite that every queue passes, and what only one of them can show.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod contract;
+mod fixture;
+mod redis_only;

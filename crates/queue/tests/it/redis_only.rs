@@ -1,0 +1,255 @@
+//! What only a real Redis server can do to us.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::health::Dependency;
+use common::secret::Secret;
+use queue::error::Cause;
+use queue::list::Consumer;
+use queue::redis::RedisQueue;
+use queue::settle::{Settled, settle};
+use queue::{Append, Appended, Commit, Queue, QueueError};
+use testkit::{Flow, Proxy, Redis, Verdict};
+use tokio_util::sync::CancellationToken;
+
+use crate::fixture::{Fixture, LEASE, OnRedis, items, nonce, peek, redis_settings, settings, take};
+
+fn queue_at(port: u16) -> RedisQueue {
+    RedisQueue::new(&settings(), &redis_settings(port)).unwrap()
+}
+
+fn cause<T>(result: &Result<T, QueueError>) -> Option<Cause> {
+    match result {
+        Err(QueueError::Unavailable { cause, .. }) => Some(*cause),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn keys_and_lists_can_be_looked_at_by_their_names() {
+    let fixture = OnRedis::start();
+    let mut other = settings();
+    other.pipeline = "lab".into();
+    other.raw_queue = "lab_raw".into();
+    let (queue, lab) = (fixture.queue(), fixture.open(&other));
+    let readings = Append {
+        raw: items(0..2),
+        dead: items(2..3),
+    };
+    queue.append(&readings).await.unwrap();
+    take(&queue, Consumer::Transformer).await;
+    take(&lab, Consumer::Transformer).await;
+    lab.append(&Append {
+        raw: items(0..7),
+        dead: Vec::new(),
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        fixture.0.cli(&["LRANGE", "raw_events", "0", "-1"]),
+        "item-0\nitem-1"
+    );
+    assert_eq!(
+        fixture.0.cli(&["HGET", "rigline:rigs:ledger", "accepted"]),
+        "2"
+    );
+    assert_eq!(
+        fixture.0.cli(&["HGET", "rigline:lab:ledger", "accepted"]),
+        "7"
+    );
+    assert_eq!(
+        fixture.0.cli(&["HGET", "rigline:rigs:meta", "partitions"]),
+        "1"
+    );
+    assert_eq!(fixture.0.cli(&["LLEN", "lab_raw"]), "7");
+    assert_eq!(fixture.0.cli(&["LINDEX", "dead_letters", "0"]), "item-2");
+}
+
+#[tokio::test]
+async fn scripts_that_redis_forgot_are_loaded_again() {
+    let fixture = OnRedis::start();
+    let queue = fixture.queue();
+    let lease = take(&queue, Consumer::Transformer).await;
+    for number in 0..5 {
+        let _ = fixture.0.cli(&["SCRIPT", "FLUSH"]);
+        queue
+            .append(&Append {
+                raw: items(0..1),
+                dead: Vec::new(),
+            })
+            .await
+            .unwrap();
+        let _ = fixture.0.cli(&["SCRIPT", "FLUSH"]);
+        let change = Commit {
+            number,
+            take: 1,
+            ..Commit::default()
+        };
+        queue.commit(&lease, &change).await.unwrap();
+    }
+    assert_eq!(peek(&queue, &lease).await.length, 0);
+}
+
+#[tokio::test]
+async fn at_its_memory_limit_redis_takes_nothing_new_and_still_drains() {
+    let fixture = OnRedis::start();
+    let queue = fixture.queue();
+    let heavy = Append {
+        raw: vec![vec![b'x'; 100_000]; 20],
+        dead: Vec::new(),
+    };
+    queue.append(&heavy).await.unwrap();
+    let _ = fixture.0.cli(&["CONFIG", "SET", "maxmemory", "1mb"]);
+    assert_eq!(cause(&queue.append(&heavy).await), Some(Cause::OutOfMemory));
+    let lease = take(&queue, Consumer::Transformer).await;
+    queue.renew(&lease).await.unwrap();
+    let small = Commit {
+        take: 19,
+        outputs: items(0..3),
+        ..Commit::default()
+    };
+    queue.commit(&lease, &small).await.unwrap();
+    let _ = fixture.0.cli(&["CONFIG", "SET", "maxmemory", "20mb"]);
+    let after = queue
+        .append(&Append {
+            raw: items(0..1),
+            dead: Vec::new(),
+        })
+        .await;
+    assert_eq!(after, Ok(Appended::Done { length: 2 }));
+}
+
+#[tokio::test]
+async fn servers_that_cannot_write_are_told_apart() {
+    let fixture = OnRedis(Redis::start_with(&["--enable-protected-configs", "yes"]));
+    let queue = fixture.queue();
+    let one = Append {
+        raw: items(0..1),
+        dead: Vec::new(),
+    };
+    let _ = fixture.0.cli(&["REPLICAOF", "127.0.0.1", "1"]);
+    assert_eq!(cause(&queue.append(&one).await), Some(Cause::ReadOnly));
+    let _ = fixture.0.cli(&["REPLICAOF", "NO", "ONE"]);
+    queue.append(&one).await.unwrap();
+    // A snapshot that fails makes Redis refuse writes, as a full disk does.
+    let _ = fixture.0.cli(&["CONFIG", "SET", "save", "3600 1"]);
+    let dir = tempfile::tempdir().unwrap();
+    let gone = dir.path().join("gone");
+    std::fs::create_dir(&gone).unwrap();
+    let _ = fixture
+        .0
+        .cli(&["CONFIG", "SET", "dir", gone.to_str().unwrap()]);
+    std::fs::remove_dir(&gone).unwrap();
+    let _ = fixture.0.cli(&["BGSAVE"]);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(cause(&queue.append(&one).await), Some(Cause::CannotPersist));
+}
+
+#[tokio::test]
+async fn a_password_is_needed_and_used() {
+    let redis = Redis::start();
+    let _ = redis.cli(&["CONFIG", "SET", "requirepass", "open sesame"]);
+    let refused = queue_at(redis.port())
+        .lease(Consumer::Sink, &nonce(), LEASE)
+        .await;
+    assert!(matches!(refused, Err(QueueError::Denied(_))), "{refused:?}");
+    let mut login = redis_settings(redis.port());
+    login.redis_password = Some(Secret::new("wrong"));
+    let wrong = RedisQueue::new(&settings(), &login).unwrap();
+    let refused = wrong.lease(Consumer::Sink, &nonce(), LEASE).await;
+    assert!(matches!(refused, Err(QueueError::Denied(_))), "{refused:?}");
+    login.redis_password = Some(Secret::new("open sesame"));
+    let right = RedisQueue::new(&settings(), &login).unwrap();
+    take(&right, Consumer::Sink).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_waited_for() {
+    let mut redis = Redis::start();
+    let queue = queue_at(redis.port());
+    let one = Append {
+        raw: items(0..1),
+        dead: Vec::new(),
+    };
+    queue.append(&one).await.unwrap();
+    redis.kill();
+    let failed = queue.append(&one).await;
+    assert!(
+        matches!(
+            failed,
+            Err(QueueError::Unknown(_) | QueueError::Unavailable { .. })
+        ),
+        "{failed:?}"
+    );
+    assert_eq!(cause(&queue.append(&one).await), Some(Cause::Unreachable));
+    redis.restart();
+    assert_eq!(queue.append(&one).await, Ok(Appended::Done { length: 2 }));
+}
+
+#[tokio::test]
+async fn a_queue_of_another_make_is_refused() {
+    let fixture = OnRedis::start();
+    let _ = fixture
+        .0
+        .cli(&["HSET", "rigline:rigs:meta", "partitions", "4"]);
+    let refused = fixture.queue().lease(Consumer::Sink, &nonce(), LEASE).await;
+    assert!(
+        matches!(refused, Err(QueueError::Incompatible(_))),
+        "{refused:?}"
+    );
+}
+
+/// On the wire: the connection is cut after the server has carried the commit out and before its
+/// answer comes, and before the commit reaches it; each many times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_cut_on_the_wire_are_settled() {
+    const ROUNDS: usize = 25;
+    for flow in [Flow::Reply, Flow::Request] {
+        let redis = Redis::start();
+        let cuts = Arc::new(AtomicUsize::new(0));
+        let armed = Arc::new(AtomicUsize::new(0));
+        let (count, trigger) = (Arc::clone(&cuts), Arc::clone(&armed));
+        let proxy = Proxy::start(redis.port(), move |_, now, _| {
+            let cut = now == flow && trigger.swap(0, Ordering::SeqCst) == 1;
+            count.fetch_add(usize::from(cut), Ordering::SeqCst);
+            if cut { Verdict::Cut } else { Verdict::Pass }
+        });
+        let queue = queue_at(proxy.port());
+        queue
+            .append(&Append {
+                raw: items(0..ROUNDS),
+                dead: Vec::new(),
+            })
+            .await
+            .unwrap();
+        let long = Duration::from_mins(1);
+        let lease = queue
+            .lease(Consumer::Transformer, &nonce(), long)
+            .await
+            .unwrap()
+            .unwrap();
+        let (dependency, never) = (Dependency::unreported("queue"), CancellationToken::new());
+        for number in 0..ROUNDS {
+            let peeked = queue.peek(&lease, 1).await.unwrap();
+            assert_eq!(peeked.items, items(number..number + 1));
+            let change = Commit {
+                number: peeked.number,
+                take: 1,
+                outputs: peeked.items,
+                ..Commit::default()
+            };
+            armed.store(1, Ordering::SeqCst);
+            let settled = settle(&queue, &lease, &change, &dependency, &never).await;
+            assert_eq!(settled, Settled::Applied, "{flow:?} round {number}");
+        }
+        assert_eq!(cuts.load(Ordering::SeqCst), ROUNDS, "{flow:?}");
+        let sink = take(&queue, Consumer::Sink).await;
+        assert_eq!(
+            peek(&queue, &sink).await.items,
+            items(0..ROUNDS),
+            "{flow:?}: each once"
+        );
+    }
+}
