@@ -1,0 +1,111 @@
+//! Which `InfluxDB`, and who is writing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use common::secret::Secret;
+use common::settings::{BadSetting, Settings, not_empty, positive_duration};
+use reqwest::Url;
+
+const URL_FORMS: &str = "http:// or https://, a host and maybe a port, as in \
+    http://localhost:8086; no path, no user name or password (see INFLUX_TOKEN)";
+
+/// Where rows are written to. Proxies named in the environment (`HTTP_PROXY` and the like) aren't
+/// used, because the store is taken to be near.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "InfluxDB")]
+pub struct InfluxSettings {
+    /// Address of InfluxDB 2
+    #[arg(
+        long = "influx-url",
+        env = "INFLUX_URL",
+        value_name = "URL",
+        default_value = "http://localhost:8086"
+    )]
+    pub url: String,
+    /// Token that may write to the bucket
+    #[arg(
+        long = "influx-token",
+        env = "INFLUX_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<Secret>,
+    /// File that holds the token
+    #[arg(
+        long = "influx-token-file",
+        env = "INFLUX_TOKEN_FILE",
+        value_name = "PATH",
+        // Not clap's own parser of paths: an empty variable means that there is none.
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
+    pub token_file: Option<PathBuf>,
+    /// Organisation that owns the bucket
+    #[arg(
+        long = "influx-org",
+        env = "INFLUX_ORG",
+        value_name = "NAME",
+        default_value = "my-org",
+        value_parser = not_empty
+    )]
+    pub org: String,
+    /// Bucket to write to
+    #[arg(
+        long = "influx-bucket",
+        env = "INFLUX_BUCKET",
+        value_name = "NAME",
+        default_value = "rigs",
+        value_parser = not_empty
+    )]
+    pub bucket: String,
+    /// How long a write may take before it is tried again
+    #[arg(
+        long = "influx-timeout",
+        env = "INFLUX_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = positive_duration
+    )]
+    pub timeout: Duration,
+}
+
+impl Settings for InfluxSettings {
+    fn check(&mut self) -> Result<(), BadSetting> {
+        checked_url(&self.url)?;
+        self.token = Secret::resolve(
+            "INFLUX_TOKEN",
+            self.token.as_ref(),
+            self.token_file.as_deref(),
+        )?;
+        // Checked here once, because resolving twice would find both a token and a file.
+        self.token_file = None;
+        let in_header = |secret: &Secret| secret.expose().bytes().all(|b| b.is_ascii_graphic());
+        BadSetting::unless(
+            self.token.as_ref().is_none_or(in_header),
+            "INFLUX_TOKEN",
+            "***",
+            "printable ASCII without spaces, as InfluxDB makes its tokens",
+        )
+    }
+}
+
+/// The URL, if it is one that a client can be made of.
+pub(super) fn checked_url(given: &str) -> Result<Url, BadSetting> {
+    let usable = Url::parse(given).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.host_str().is_some_and(|host| !host.is_empty())
+            && matches!(url.path(), "" | "/")
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    });
+    usable.ok_or_else(|| {
+        let shown = match given.rsplit_once('@') {
+            Some((_, host)) => format!("***@{host}"),
+            None => given.to_owned(),
+        };
+        BadSetting::new("INFLUX_URL", &shown, URL_FORMS)
+    })
+}

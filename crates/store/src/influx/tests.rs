@@ -1,0 +1,327 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::row::Row;
+use common::secret::Secret;
+use common::time::Timestamp;
+use testkit::influx::{BUCKET, Influx, ORG, READ_TOKEN, Refusal, Reply, Stores, TOKEN};
+
+use super::{InfluxSettings, InfluxStore};
+use crate::{Store, WriteError};
+
+mod faults;
+mod settings;
+
+const TICK: i64 = 1_762_093_293_000_000_000;
+
+fn settings(server: &Influx) -> InfluxSettings {
+    InfluxSettings {
+        url: server.url(),
+        token: Some(Secret::new(TOKEN)),
+        token_file: None,
+        org: ORG.into(),
+        bucket: BUCKET.into(),
+        timeout: Duration::from_secs(5),
+    }
+}
+
+fn store(server: &Influx) -> InfluxStore {
+    InfluxStore::new(&settings(server)).unwrap()
+}
+
+fn row(rig: &str, value: f64) -> Row<'_> {
+    let mut row = Row::of_rig(rig, Timestamp::from_nanos(TICK));
+    row.fields.push(("temp_inlet".into(), value));
+    row
+}
+
+/// Which error it is, without its words.
+fn kind(answer: &Result<(), WriteError>) -> &'static str {
+    match answer {
+        Ok(()) => "ok",
+        Err(WriteError::Retry { after: None, .. }) => "retry",
+        Err(WriteError::Retry { after: Some(_), .. }) => "retry after",
+        Err(WriteError::TooLarge { .. }) => "too large",
+        Err(WriteError::Rejected { .. }) => "rejected",
+        Err(WriteError::Denied { .. }) => "denied",
+    }
+}
+
+fn detail(answer: &Result<(), WriteError>) -> String {
+    answer.as_ref().unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn what_is_written_is_stored() {
+    let server = Influx::start();
+    let store = store(&server);
+    let values = [
+        0.0,
+        78.0,
+        78.2,
+        -0.5,
+        0.1 + 0.2,
+        f64::MAX,
+        f64::MIN_POSITIVE,
+        5e-324,
+        1e16,
+    ];
+    let names: Vec<String> = (0..values.len()).map(|i| format!("RIG-{i}")).collect();
+    let rows: Vec<Row<'_>> = names.iter().zip(values).map(|(n, v)| row(n, v)).collect();
+    store.write(&rows).await.unwrap();
+    store.write(&rows).await.unwrap();
+    assert_eq!((server.count(), server.changed()), (values.len(), 0));
+    for (name, value) in names.iter().zip(values) {
+        assert_eq!(
+            server.row(name, TICK),
+            BTreeMap::from([("temp_inlet".into(), value)])
+        );
+    }
+    let mut second = row("RIG-1", 1.5);
+    second.fields[0].0 = "pressure".into();
+    store.write(&[second]).await.unwrap();
+    assert_eq!(
+        server.row("RIG-1", TICK).len(),
+        2,
+        "fields of one row are merged"
+    );
+    assert_eq!(server.received()[0].lines, values.len());
+}
+
+#[tokio::test]
+async fn no_rows_need_no_request_and_a_preflight_writes_nothing() {
+    let server = Influx::start();
+    store(&server).write(&[]).await.unwrap();
+    assert!(server.received().is_empty());
+    store(&server).preflight().await.unwrap();
+    let received = server.received();
+    assert_eq!(
+        (received.len(), received[0].bytes, received[0].status),
+        (1, 0, 204)
+    );
+}
+
+#[tokio::test]
+async fn every_status_says_what_to_do_next() {
+    let server = Influx::start();
+    let store = store(&server);
+    for (status, writing, empty) in [
+        (200, "retry", "retry"),
+        (202, "retry", "retry"),
+        (301, "retry", "retry"),
+        (304, "retry", "retry"),
+        (307, "retry", "retry"),
+        (308, "retry", "retry"),
+        (400, "rejected", "denied"),
+        (401, "denied", "denied"),
+        (402, "retry", "retry"),
+        (403, "denied", "denied"),
+        (404, "denied", "denied"),
+        (405, "retry", "retry"),
+        (408, "retry", "retry"),
+        (410, "retry", "retry"),
+        (413, "too large", "denied"),
+        (418, "retry", "retry"),
+        (422, "rejected", "denied"),
+        (429, "retry", "retry"),
+        (499, "retry", "retry"),
+        (500, "retry", "retry"),
+        (501, "retry", "retry"),
+        (502, "retry", "retry"),
+        (503, "retry", "retry"),
+        (504, "retry", "retry"),
+        (599, "retry", "retry"),
+    ] {
+        server.reply_next([Reply::status(status, "words"), Reply::status(status, "")]);
+        let answer = store.write(&[row("R", 1.0)]).await;
+        let words = detail(&answer);
+        assert_eq!(kind(&answer), writing, "{status}");
+        assert!(
+            (status == 304 || words.contains("words")) && words.contains(&status.to_string()),
+            "{words}"
+        );
+        assert_eq!(
+            kind(&store.preflight().await),
+            empty,
+            "empty write, {status}"
+        );
+    }
+    assert_eq!(server.count(), 0);
+}
+
+#[tokio::test]
+async fn the_recorded_errors_say_what_to_do_next_in_the_servers_words() {
+    let server = Influx::start();
+    let store = store(&server);
+    let engine = "unexpected error writing points to database: engine: \
+                  cache-max-memory-size exceeded: (1137340/1048576)";
+    for (status, code, message, expected) in [
+        (
+            400,
+            "invalid",
+            "unable to parse 'm v=': missing field value",
+            "rejected",
+        ),
+        (
+            422,
+            "unprocessable entity",
+            "partial write: … dropped=1",
+            "rejected",
+        ),
+        (
+            499,
+            "invalid",
+            "unable to read data: unexpected EOF",
+            "retry",
+        ),
+        (
+            500,
+            "internal error",
+            "An internal error has occurred - check server logs",
+            "retry",
+        ),
+        (
+            500,
+            "internal error",
+            "unable to read data: unexpected EOF",
+            "retry",
+        ),
+        (500, "internal error", engine, "retry"),
+        (
+            500,
+            "internal error",
+            "error loading series file … no space left on device",
+            "retry",
+        ),
+    ] {
+        server.reply_next([Reply::error(status, code, message)]);
+        let answer = store.write(&[row("R", 1.0)]).await;
+        let words = detail(&answer);
+        assert_eq!(kind(&answer), expected, "{message}");
+        assert!(words.ends_with(message) && !words.contains('{'), "{words}");
+    }
+    let timeout = "unexpected error writing points to database: timeout";
+    server.reply_next([Reply::error(500, "internal error", timeout).storing(Stores::All)]);
+    assert_eq!(kind(&store.write(&[row("R", 1.0)]).await), "retry");
+    assert_eq!(server.count(), 1);
+    store.write(&[row("R", 1.0)]).await.unwrap();
+    assert_eq!(
+        (server.count(), server.changed()),
+        (1, 0),
+        "the repeat changed something"
+    );
+}
+
+#[tokio::test]
+async fn retry_after_is_not_seen() {
+    let server = Influx::start();
+    server.reply_next([Reply::status(503, "").header("Retry-After", "7")]);
+    assert_eq!(kind(&store(&server).write(&[row("R", 1.0)]).await), "retry");
+}
+
+#[tokio::test]
+async fn a_refused_row_is_rejected() {
+    let server = Influx::start();
+    let store = store(&server);
+    let rows = [row("GOOD", 1.0), row("BAD", 2.0)];
+    server.refuse(Refusal::Unreadable, |line| line.contains("BAD"));
+    let answer = store.write(&rows).await;
+    let words = detail(&answer);
+    assert_eq!(kind(&answer), "rejected");
+    assert!(
+        words.contains("unable to parse 'rig_measurements,rig_id=BAD"),
+        "{words}"
+    );
+    assert_eq!(server.count(), 0);
+
+    server.refuse(Refusal::OutsideRetention, |line| line.contains("BAD"));
+    assert_eq!(kind(&store.write(&rows).await), "rejected");
+    assert_eq!(server.count(), 1);
+
+    server.refuse_nothing();
+    server.insert("rig_measurements,rig_id=X pressure=1i 1");
+    let mut conflicting = row("R", 1.0);
+    conflicting.fields[0].0 = "pressure".into();
+    let words = detail(&store.write(&[conflicting]).await);
+    assert!(words.contains("already exists as type"), "{words}");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_written_is_rejected_without_asking() {
+    let server = Influx::start();
+    let answer = store(&server)
+        .write(&[row("R", 1.0), row("R", f64::NAN)])
+        .await;
+    assert_eq!(
+        detail(&answer),
+        "row 2 of 2: \"temp_inlet\" is NaN, which is no number that can be stored"
+    );
+    assert_eq!(kind(&answer), "rejected");
+    assert!(server.received().is_empty());
+}
+
+#[tokio::test]
+async fn wrong_settings_are_denied_with_what_to_fix() {
+    let server = Influx::start();
+    let right = settings(&server);
+    let token = |text: &str| Some(Secret::new(text));
+    for (wrong, variable, said) in [
+        (
+            InfluxSettings {
+                token: token("secret-but-wrong"),
+                ..right.clone()
+            },
+            "INFLUX_TOKEN",
+            "unauthorized access",
+        ),
+        (
+            InfluxSettings {
+                token: None,
+                ..right.clone()
+            },
+            "set INFLUX_TOKEN",
+            "unauthorized access",
+        ),
+        (
+            InfluxSettings {
+                token: token(READ_TOKEN),
+                ..right.clone()
+            },
+            "INFLUX_TOKEN",
+            "insufficient permissions",
+        ),
+        (
+            InfluxSettings {
+                org: "nope".into(),
+                ..right.clone()
+            },
+            "INFLUX_ORG",
+            "\"nope\" not found",
+        ),
+        (
+            InfluxSettings {
+                bucket: "nö pe".into(),
+                ..right.clone()
+            },
+            "INFLUX_BUCKET",
+            "bucket \"nö pe\" not found",
+        ),
+    ] {
+        let store = InfluxStore::new(&wrong).unwrap();
+        for answer in [store.write(&[row("R", 1.0)]).await, store.preflight().await] {
+            let words = detail(&answer);
+            assert_eq!(kind(&answer), "denied", "{words}");
+            assert!(words.contains(variable) && words.contains(said), "{words}");
+        }
+    }
+    let no_org = InfluxStore::new(&InfluxSettings {
+        org: String::new(),
+        ..right
+    })
+    .unwrap();
+    let words = detail(&no_org.preflight().await);
+    assert!(
+        words.contains("INFLUX_ORG") && words.contains("Please provide either"),
+        "{words}"
+    );
+}

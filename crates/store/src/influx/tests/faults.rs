@@ -1,0 +1,125 @@
+//! A server that is away, silent, or not what it seems; and what mustn't leak then.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use testkit::influx::{BUCKET, Influx, ORG, Reply, Stores, TOKEN};
+
+use super::super::InfluxStore;
+use super::{detail, kind, row, settings, store};
+use crate::Store;
+
+#[tokio::test]
+async fn a_server_that_is_away_is_tried_again() {
+    let mut server = Influx::start();
+    let store = store(&server);
+    store.write(&[row("R", 1.0)]).await.unwrap();
+    server.stop();
+    // The first may find a connection that was cut, the second finds no server.
+    assert_eq!(kind(&store.write(&[row("R", 1.0)]).await), "retry");
+    let answer = store.write(&[row("R", 1.0)]).await;
+    let words = detail(&answer);
+    assert_eq!(kind(&answer), "retry");
+    assert!(
+        words.contains(&server.url()) && words.contains("refused"),
+        "{words}"
+    );
+    server.restart();
+    store.write(&[row("R", 1.0)]).await.unwrap();
+    for stores in [Stores::All, Stores::Nothing] {
+        server.reply_next([Reply::cut().storing(stores)]);
+        assert_eq!(kind(&store.write(&[row("R", 1.0)]).await), "retry");
+    }
+    assert_eq!(server.changed(), 0);
+}
+
+#[tokio::test]
+async fn the_time_limit_holds() {
+    let server = Influx::start();
+    let mut settings = settings(&server);
+    settings.timeout = Duration::from_millis(200);
+    let store = InfluxStore::new(&settings).unwrap();
+    for reply in [
+        Reply::silence(),
+        Reply::drip(400),
+        Reply::drip(500),
+        Reply::drip(200),
+    ] {
+        server.reply_next([reply]);
+        let started = Instant::now();
+        let answer = store.write(&[row("R", 1.0)]).await;
+        let words = detail(&answer);
+        assert_eq!(kind(&answer), "retry");
+        assert!(words.contains("no answer within 200ms"), "{words}");
+        assert!(
+            started.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+    store.write(&[row("R", 1.0)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (server, elsewhere) = (Influx::start(), Influx::start());
+    let store = store(&server);
+    let target = format!("{}/api/v2/write?org={ORG}&bucket={BUCKET}", elsewhere.url());
+    for status in [301, 302, 303, 307, 308] {
+        server.reply_next([Reply::status(status, "").header("Location", &target)]);
+        let words = detail(&store.write(&[row("R", 1.0)]).await);
+        assert!(
+            words.contains("redirect") && words.contains("INFLUX_URL"),
+            "{words}"
+        );
+    }
+    assert!(elsewhere.received().is_empty());
+}
+
+#[tokio::test]
+async fn long_words_are_cut_and_a_token_in_them_is_hidden() {
+    let server = Influx::start();
+    let store = store(&server);
+    let page = format!(
+        "<html>Authorization: Token {TOKEN}{}",
+        "\u{e9}".repeat(100_000)
+    );
+    for status in [200, 400, 401, 413, 500] {
+        server.reply_next([Reply::status(status, page.as_str())]);
+        let words = detail(&store.write(&[row("R", 1.0)]).await);
+        assert!(
+            words.contains("Token ***") && !words.contains(TOKEN),
+            "{words}"
+        );
+        assert!(words.len() < 2_500, "{} bytes", words.len());
+    }
+    server.reply_next([
+        Reply::status(400, "null"),
+        Reply::status(400, "{\"message\":7}"),
+    ]);
+    assert!(detail(&store.write(&[row("R", 1.0)]).await).ends_with(": null"));
+    assert!(detail(&store.write(&[row("R", 1.0)]).await).ends_with("{\"message\":7}"));
+}
+
+#[tokio::test]
+async fn the_token_is_never_shown() {
+    let server = Influx::start();
+    let settings = settings(&server);
+    let store = InfluxStore::new(&settings).unwrap();
+    for shown in [format!("{store:?}"), format!("{settings:?}")] {
+        assert!(!shown.contains(TOKEN), "{shown}");
+    }
+}
+
+/// An environment can only be changed for another process: this one's tests, run again.
+#[test]
+fn proxies_named_in_the_environment_are_not_used() {
+    let nobody = "http://127.0.0.1:9";
+    let ran = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "influx::tests::what_is_written_is_stored"])
+        .envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"].map(|name| (name, nobody)))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+}

@@ -1,0 +1,57 @@
+//! The room of the stores: where rows end up. The only one that names a store's client.
+
+use std::time::Duration;
+
+use common::row::Row;
+
+mod influx;
+mod line;
+
+pub use influx::{BuildError, InfluxSettings, InfluxStore};
+
+/// Something that keeps rows.
+///
+/// Rows have a key (tags and time) and fields. A store merges rows of equal key, and where they
+/// have a field in common the one written later wins; so writing the same rows again, in the same
+/// order, changes nothing. Dropping a write before it has returned is allowed.
+pub trait Store: Send + Sync {
+    /// Writes rows, in their order. When it returns an error, none, some or all of them may have
+    /// been stored. No rows at all are written without asking the store.
+    fn write(&self, rows: &[Row<'_>]) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// Asks whether a write would be let in, without writing anything: only rows can be at fault
+    /// if it would. Never [`WriteError::TooLarge`] or [`WriteError::Rejected`].
+    fn preflight(&self) -> impl Future<Output = Result<(), WriteError>> + Send;
+}
+
+/// Why rows weren't written, named by what to do next. The details are for people and hold no
+/// secret; what the store itself said is cut at 2 KiB.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// Write the same rows again later: the store is away, busy or ill.
+    #[error("{detail}")]
+    Retry {
+        /// What happened.
+        detail: String,
+        /// How long the store asked to be left alone, where that can be seen.
+        after: Option<Duration>,
+    },
+    /// Write fewer rows at once.
+    #[error("{detail}")]
+    TooLarge {
+        /// What the store said.
+        detail: String,
+    },
+    /// At least one of the rows can't be stored; the others may not have been stored either.
+    #[error("{detail}")]
+    Rejected {
+        /// What the store said, perhaps of one row only.
+        detail: String,
+    },
+    /// A person has to change the settings, or what they point to; the rows aren't at fault.
+    #[error("{detail}")]
+    Denied {
+        /// What to look at, and what the store said.
+        detail: String,
+    },
+}
