@@ -1,0 +1,192 @@
+//! Where the broker is, and what to subscribe to.
+
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use common::secret::Secret;
+use common::settings::{BadSetting, Settings, not_empty};
+use common::topic::{DEFAULT_FILTER, filter_fits};
+
+/// The longest text that MQTT can carry, in bytes.
+const MAX_TEXT: usize = 65_535;
+
+/// The broker, and who we are to it.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "MQTT")]
+pub struct MqttSettings {
+    /// Name or address of the broker
+    #[arg(long, env = "MQTT_HOST", default_value = "localhost", value_parser = not_empty)]
+    pub mqtt_host: String,
+    /// Port of the broker
+    #[arg(long, env = "MQTT_PORT", default_value_t = 1883, value_parser = clap::value_parser!(u16).range(1..))]
+    pub mqtt_port: u16,
+    /// User to log in as; none if empty
+    #[arg(
+        long,
+        env = "MQTT_USERNAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub mqtt_username: String,
+    /// Password of that user
+    #[arg(long, env = "MQTT_PASSWORD", hide_env_values = true)]
+    pub mqtt_password: Option<Secret>,
+    /// File that holds the password, instead
+    #[arg(long, env = "MQTT_PASSWORD_FILE", value_name = "PATH")]
+    pub mqtt_password_file: Option<PathBuf>,
+    /// Client id; the broker keeps undelivered messages under it, and two clients with the same one
+    /// disconnect each other [default: one that fits the process]
+    #[arg(
+        long,
+        env = "MQTT_CLIENT_ID",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub mqtt_client_id: String,
+}
+
+impl MqttSettings {
+    /// Those of a broker that wants no login.
+    #[must_use]
+    pub fn at(host: &str, port: u16) -> Self {
+        Self {
+            mqtt_host: host.to_owned(),
+            mqtt_port: port,
+            mqtt_username: String::new(),
+            mqtt_password: None,
+            mqtt_password_file: None,
+            mqtt_client_id: String::new(),
+        }
+    }
+
+    /// The client id that was set, else `default`.
+    #[must_use]
+    pub fn client_id_or(&self, default: impl FnOnce() -> String) -> String {
+        if self.mqtt_client_id.is_empty() {
+            default()
+        } else {
+            self.mqtt_client_id.clone()
+        }
+    }
+
+    /// The host as it stands before a colon and a port.
+    pub(crate) fn host(&self) -> String {
+        match self.mqtt_host.parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]"),
+            Err(_) => self.mqtt_host.clone(),
+        }
+    }
+}
+
+impl Settings for MqttSettings {
+    fn check(&mut self) -> Result<(), BadSetting> {
+        let given = self.mqtt_password.as_ref();
+        let file = self.mqtt_password_file.as_deref();
+        self.mqtt_password = Secret::resolve("MQTT_PASSWORD", given, file)?;
+        self.mqtt_password_file = None;
+        BadSetting::unless(
+            self.mqtt_password.is_none() || !self.mqtt_username.is_empty(),
+            "MQTT_USERNAME",
+            "",
+            "a user for the password that is given",
+        )?;
+        for (variable, text) in [
+            ("MQTT_USERNAME", &self.mqtt_username),
+            ("MQTT_CLIENT_ID", &self.mqtt_client_id),
+        ] {
+            let fits = text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
+            BadSetting::unless(
+                fits,
+                variable,
+                text,
+                "at most 65535 bytes of text without control characters",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// What to subscribe to.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "MQTT")]
+pub struct SubscribeSettings {
+    /// Topic filter of the readings. A session that exists keeps its earlier filters, too: change
+    /// `MQTT_CLIENT_ID` with it
+    #[arg(long, env = "MQTT_TOPIC", default_value = DEFAULT_FILTER)]
+    pub mqtt_topic: String,
+}
+
+impl Settings for SubscribeSettings {
+    fn check(&mut self) -> Result<(), BadSetting> {
+        BadSetting::unless(
+            filter_fits(&self.mqtt_topic),
+            "MQTT_TOPIC",
+            &self.mqtt_topic,
+            "a filter that matches topics like rigs/RIG-1/measurements/pressure, for example \
+             rigs/+/measurements/#; shared subscriptions ($share/...) would split the readings",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::secret::Secret;
+    use common::settings::Settings;
+
+    use super::{MqttSettings, SubscribeSettings};
+
+    fn refused(change: impl FnOnce(&mut MqttSettings)) -> String {
+        let mut settings = MqttSettings::at("localhost", 1883);
+        change(&mut settings);
+        settings.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_password_needs_a_user_and_is_not_printed() {
+        let said = refused(|s| s.mqtt_password = Some(Secret::new("hunter2")));
+        assert!(
+            said.contains("MQTT_USERNAME") && !said.contains("hunter2"),
+            "{said}"
+        );
+        let said = refused(|s| s.mqtt_password_file = Some("/nowhere".into()));
+        assert!(said.contains("MQTT_PASSWORD_FILE"), "{said}");
+        let said = refused(|s| s.mqtt_client_id = "a\nb".into());
+        assert!(said.contains("MQTT_CLIENT_ID"), "{said}");
+    }
+
+    #[test]
+    fn a_client_id_is_the_callers_unless_set() {
+        let mut settings = MqttSettings::at("localhost", 1883);
+        assert_eq!(settings.client_id_or(|| "own".into()), "own");
+        settings.mqtt_client_id = "set".into();
+        assert_eq!(settings.client_id_or(|| "own".into()), "set");
+    }
+
+    #[test]
+    fn an_address_stands_before_its_port() {
+        assert_eq!(MqttSettings::at("::1", 1883).host(), "[::1]");
+        assert_eq!(
+            MqttSettings::at("broker.example", 1883).host(),
+            "broker.example"
+        );
+    }
+
+    #[test]
+    fn a_shared_or_useless_filter_is_refused() {
+        for bad in ["$share/g/rigs/+/measurements/#", "plant/#", ""] {
+            let said = SubscribeSettings {
+                mqtt_topic: bad.into(),
+            }
+            .check()
+            .unwrap_err();
+            assert!(said.to_string().contains("MQTT_TOPIC"), "{said}");
+        }
+        assert_eq!(
+            SubscribeSettings {
+                mqtt_topic: "rigs/#".into()
+            }
+            .check(),
+            Ok(())
+        );
+    }
+}

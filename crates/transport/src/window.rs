@@ -1,0 +1,220 @@
+//! What has been handed to the broker and not been acknowledged.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use rumqttc::{Packet, Publish, QoS};
+
+/// Packet ids go from 1 to this, and start again.
+const LAST_ID: u16 = u16::MAX;
+
+/// A message on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) id: u64,
+    pub(crate) topic: String,
+    pub(crate) payload: Bytes,
+}
+
+#[derive(Debug)]
+struct Slot {
+    message: Message,
+    acknowledged: bool,
+}
+
+/// Messages in the order they are sent in; their packet ids follow each other without gaps, so that
+/// an acknowledgement finds its message by subtraction.
+#[derive(Debug)]
+pub(crate) struct Window {
+    slots: VecDeque<Slot>,
+    first_id: u16,
+    sent: usize,
+    size: usize,
+}
+
+impl Window {
+    /// One for up to `size` messages.
+    pub(crate) fn new(size: u16) -> Self {
+        Self {
+            slots: VecDeque::new(),
+            first_id: 1,
+            sent: 0,
+            size: size.into(),
+        }
+    }
+
+    /// How many more messages it takes.
+    pub(crate) fn room(&self) -> usize {
+        self.size.saturating_sub(self.slots.len())
+    }
+
+    pub(crate) fn push(&mut self, message: Message) {
+        self.slots.push_back(Slot {
+            message,
+            acknowledged: false,
+        });
+    }
+
+    /// A new connection: nothing has been sent on it yet.
+    pub(crate) fn rewind(&mut self) {
+        self.slots.retain(|slot| !slot.acknowledged);
+        self.first_id = 1;
+        self.sent = 0;
+    }
+
+    /// Whether there are messages to be sent.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.sent < self.slots.len()
+    }
+
+    /// The packets of all messages that haven't been sent on this connection.
+    pub(crate) fn unsent(&mut self) -> impl Iterator<Item = Packet> {
+        let from = std::mem::replace(&mut self.sent, self.slots.len());
+        let first_id = self.first_id;
+        self.slots
+            .iter()
+            .enumerate()
+            .skip(from)
+            .map(move |(place, Slot { message, .. })| {
+                Packet::Publish(Publish {
+                    dup: false,
+                    qos: QoS::AtLeastOnce,
+                    retain: false,
+                    topic: message.topic.clone(),
+                    pkid: id_at(first_id, place),
+                    payload: message.payload.clone(),
+                })
+            })
+    }
+
+    /// The caller's id of the message that the broker has acknowledged, if there is such a one.
+    pub(crate) fn acknowledge(&mut self, packet_id: u16) -> Option<u64> {
+        let place = usize::from(if packet_id >= self.first_id {
+            packet_id - self.first_id
+        } else {
+            LAST_ID - self.first_id + packet_id
+        });
+        if packet_id == 0 || place >= self.sent {
+            return None;
+        }
+        let slot = self
+            .slots
+            .get_mut(place)
+            .filter(|slot| !slot.acknowledged)?;
+        slot.acknowledged = true;
+        let id = slot.message.id;
+        while self.slots.front().is_some_and(|slot| slot.acknowledged) {
+            self.slots.pop_front();
+            self.first_id = id_at(self.first_id, 1);
+            self.sent -= 1;
+        }
+        Some(id)
+    }
+}
+
+/// The packet id that is `place` after `first`.
+fn id_at(first: u16, place: usize) -> u16 {
+    let place = u16::try_from(place % usize::from(LAST_ID)).unwrap_or_default();
+    match first.checked_add(place) {
+        Some(id) => id,
+        None => place - (LAST_ID - first),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use rumqttc::Packet;
+
+    use super::{Message, Window, id_at};
+
+    fn message(id: u64) -> Message {
+        Message {
+            id,
+            topic: "t".into(),
+            payload: Bytes::copy_from_slice(&id.to_le_bytes()),
+        }
+    }
+
+    /// Packet ids and callers' ids of what is sent now.
+    fn send(window: &mut Window) -> Vec<(u16, u64)> {
+        let sent = window.unsent().map(|packet| match packet {
+            Packet::Publish(publish) => (
+                publish.pkid,
+                u64::from_le_bytes(publish.payload[..].try_into().unwrap()),
+            ),
+            _ => (0, 0),
+        });
+        sent.collect()
+    }
+
+    #[test]
+    fn packet_ids_leave_out_zero() {
+        assert_eq!(id_at(1, 0), 1);
+        assert_eq!(id_at(65_535, 1), 1);
+        assert_eq!(id_at(65_000, 600), 65);
+    }
+
+    #[test]
+    fn only_what_was_sent_can_be_acknowledged_and_only_once() {
+        let mut window = Window::new(3);
+        window.push(message(7));
+        assert_eq!(window.acknowledge(1), None);
+        assert_eq!(send(&mut window), [(1, 7)]);
+        assert_eq!([0, 2, 65_535].map(|id| window.acknowledge(id)), [None; 3]);
+        assert_eq!(window.acknowledge(1), Some(7));
+        assert_eq!(window.acknowledge(1), None);
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_is_sent_again_in_order() {
+        let mut window = Window::new(9);
+        (1..=4).for_each(|id| window.push(message(id)));
+        send(&mut window);
+        assert_eq!(window.acknowledge(2), Some(2));
+        assert_eq!(
+            window.room(),
+            5,
+            "a gap still takes room: ids must not overlap"
+        );
+        window.rewind();
+        assert_eq!(send(&mut window), [(1, 1), (2, 3), (3, 4)]);
+    }
+
+    proptest! {
+        /// Whatever the order of acknowledgements and reconnects, every message is acknowledged
+        /// exactly once, by its own packet id.
+        #[test]
+        fn each_message_is_acknowledged_once(steps in proptest::collection::vec(any::<u16>(), 1..400)) {
+            let mut window = Window::new(50);
+            // As after 65,500 messages: ids are about to start again.
+            window.first_id = 65_500;
+            let (mut pushed, mut outstanding, mut done) = (0, Vec::new(), BTreeSet::new());
+            for step in steps {
+                if step % 20 == 0 {
+                    window.rewind();
+                    outstanding.clear();
+                }
+                for _ in 0..window.room().min(usize::from(step % 7)) {
+                    window.push(message(pushed));
+                    pushed += 1;
+                }
+                outstanding.extend(send(&mut window));
+                if !outstanding.is_empty() {
+                    let (packet_id, id) =
+                        outstanding.swap_remove(usize::from(step) % outstanding.len());
+                    prop_assert_eq!(window.acknowledge(packet_id), Some(id));
+                    prop_assert!(done.insert(id));
+                }
+            }
+            window.rewind();
+            let rest: Vec<u64> = send(&mut window).into_iter().map(|(_, id)| id).collect();
+            prop_assert!(rest.is_sorted());
+            done.extend(&rest);
+            prop_assert_eq!(done.len() as u64, pushed);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Sessions with a real Mosquitto.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod faults;
+mod harness;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use testkit::Mosquitto;
+use transport::Delivery;
+
+use crate::harness::{PATIENCE, Sender, id_of, nothing_comes, receive, subscriber, up};
+
+fn ids(deliveries: &[Delivery]) -> BTreeSet<u64> {
+    deliveries.iter().map(id_of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_does_not_come_again() {
+    let broker = Mosquitto::start();
+    let (mut session, health) = subscriber(&broker);
+    up(&health).await;
+    let sender = Sender::start(&broker);
+    sender.send(0..5_000).await;
+    let mut seen = Vec::new();
+    while seen.len() < 5_000 {
+        let deliveries = receive(&mut session, 1).await;
+        assert!(deliveries.iter().all(|d| d.qos == 1 && !d.dup && !d.retain));
+        assert_eq!(deliveries[0].topic, "rigs/RIG-1/measurements/pressure");
+        seen.extend(deliveries.iter().map(id_of));
+        session.ack(deliveries.into_iter().map(|delivery| delivery.ticket));
+    }
+    assert!(seen.into_iter().eq(0..5_000), "not in order");
+    assert_eq!(sender.finish().await, (0..5_000).collect());
+    session.close().await;
+
+    let (mut session, health) = subscriber(&broker);
+    up(&health).await;
+    nothing_comes(&mut session).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_acknowledged_comes_again() {
+    let broker = Mosquitto::start();
+    let (mut session, health) = subscriber(&broker);
+    up(&health).await;
+    let sender = Sender::start(&broker);
+    sender.send(0..100).await;
+    let mut deliveries = receive(&mut session, 100).await;
+    session.ack(deliveries.drain(..40).map(|delivery| delivery.ticket));
+    session.close().await;
+
+    let (mut session, _) = subscriber(&broker);
+    let again = receive(&mut session, 60).await;
+    assert_eq!(ids(&again), (40..100).collect());
+    assert!(again.iter().all(|delivery| delivery.dup));
+    nothing_comes(&mut session).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_restarts_with_its_data_loses_nothing() {
+    let mut broker = Mosquitto::start();
+    let (mut session, health) = subscriber(&broker);
+    up(&health).await;
+    let sender = Sender::start(&broker);
+    sender.send(0..1_000).await;
+    broker.stop();
+    sender.send(1_000..2_000).await;
+    broker.restart();
+    sender.send(2_000..3_000).await;
+
+    let mut seen = BTreeSet::new();
+    while seen.len() < 3_000 {
+        let deliveries = receive(&mut session, 1).await;
+        seen.extend(ids(&deliveries));
+        session.ack(deliveries.into_iter().map(|delivery| delivery.ticket));
+    }
+    assert_eq!(sender.finish().await, (0..3_000).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_restarts_without_its_data_gets_a_new_subscription() {
+    let mut broker = Mosquitto::start();
+    let (mut session, health) = subscriber(&broker);
+    up(&health).await;
+    let sender = Sender::start(&broker);
+    sender.send(0..500).await;
+    receive(&mut session, 500).await;
+    broker.kill();
+    // Without a session at the broker, what arrives there before the subscription is gone: these
+    // may be delivered or not, but all of them have to be acknowledged.
+    sender.send(500..1_000).await;
+    broker.restart_without_data();
+    up(&health).await;
+    sender.send(1_000..1_500).await;
+    let mut seen = BTreeSet::new();
+    while !(1_000..1_500).all(|id| seen.contains(&id)) {
+        seen.extend(ids(&receive(&mut session, 1).await));
+    }
+    assert_eq!(sender.finish().await, (0..1_500).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_in_flight_when_the_connection_broke_is_sent_again() {
+    let mut broker = Mosquitto::start();
+    let sender = Sender::start(&broker);
+    sender.send(0..10).await;
+    assert!(sender.publisher.drain(PATIENCE).await);
+    broker.freeze();
+    sender.send(10..3_000).await;
+    assert!(!sender.publisher.drain(Duration::from_millis(200)).await);
+    broker.kill();
+    broker.restart();
+    assert_eq!(sender.finish().await, (0..3_000).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_of_an_earlier_connection_acknowledges_nothing() {
+    let mut broker = Mosquitto::start();
+    let (mut session, health) = subscriber(&broker);
+    up(&health).await;
+    let sender = Sender::start(&broker);
+    sender.send([1]).await;
+    let earlier = receive(&mut session, 1).await;
+    broker.restart_without_data();
+    // Both messages have packet id 1: the broker has forgotten the session in between.
+    up(&health).await;
+    sender.send([2]).await;
+    while !receive(&mut session, 1)
+        .await
+        .iter()
+        .any(|delivery| id_of(delivery) == 2)
+    {}
+    session.ack(earlier.into_iter().map(|delivery| delivery.ticket));
+    session.close().await;
+
+    let (mut session, _) = subscriber(&broker);
+    assert_eq!(ids(&receive(&mut session, 1).await), [2].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_huge_message_holds_up_nothing() {
+    let broker = Mosquitto::start();
+    let (mut session, health) = subscriber(&broker);
+    up(&health).await;
+    let sender = Sender::start(&broker);
+    sender.send([1]).await;
+    sender.send_sized(2, 2 << 20).await;
+    sender.send(3..100).await;
+    let deliveries = receive(&mut session, 99).await;
+    assert_eq!(ids(&deliveries), (1..100).collect());
+    assert_eq!(deliveries[1].payload.len(), 2 << 20);
+    assert!(
+        deliveries.iter().all(|delivery| !delivery.dup),
+        "the connection broke"
+    );
+    assert_eq!(sender.finish().await, (1..100).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_receiving_for_a_while_deadlocks_nothing() {
+    // A broker that sends without limit, and room for few: the sockets fill up.
+    let broker = Mosquitto::start_with(&["allow_anonymous true", "max_inflight_messages 0"]);
+    let (mut session, health) = harness::subscriber_for(&broker, 10);
+    up(&health).await;
+    let sender = Sender::start(&broker);
+    for id in 0..100 {
+        sender.send_sized(id, 100_000).await;
+    }
+    let first = receive(&mut session, 10).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    session.ack(first.into_iter().map(|delivery| delivery.ticket));
+    let mut count = 10;
+    while count < 100 {
+        let deliveries = receive(&mut session, 1).await;
+        assert!(
+            deliveries.iter().all(|delivery| !delivery.dup),
+            "the connection broke"
+        );
+        count += deliveries.len();
+        session.ack(deliveries.into_iter().map(|delivery| delivery.ticket));
+    }
+    assert_eq!(sender.finish().await.len(), 100);
+    session.close().await;
+    let (mut session, health) = subscriber(&broker);
+    up(&health).await;
+    nothing_comes(&mut session).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_outbox_is_bounded() {
+    let mut broker = Mosquitto::start();
+    broker.stop();
+    let sender = Sender::start(&broker);
+    let filling = tokio::time::timeout(Duration::from_secs(2), sender.send(0..100_000)).await;
+    assert!(filling.is_err(), "took 100,000 messages without a broker");
+    let counts = sender.publisher.counts();
+    assert!((19_000..=20_000).contains(&counts.sent), "{counts:?}");
+    assert_eq!(
+        (counts.acknowledged, counts.unacknowledged),
+        (0, counts.sent)
+    );
+    assert!(!sender.publisher.drain(Duration::from_millis(10)).await);
+    broker.restart();
+    assert!(sender.publisher.drain(PATIENCE).await);
+    assert_eq!(sender.finish().await, (0..counts.sent).collect());
+}
