@@ -1,0 +1,145 @@
+//! From a message to a reading, or to what is wrong with it.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use common::dead_letter::{Fault, Reason};
+use common::reading::Reading;
+use common::time::{TimeError, Timestamp};
+use common::topic::{self, TopicError};
+use common::wire::starts_object;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use crate::settings::ReadingLimits;
+
+#[cfg(test)]
+mod tests;
+
+/// The payload `{"timestamp": …, "value": …}`. The values are kept as they were written, so that a
+/// number too large for a double is told apart from broken JSON.
+#[derive(Deserialize)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    timestamp: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+/// Reads a message that arrived at `arrived`. Unknown members are ignored; a timestamp that is
+/// absent or null means the time of arrival.
+pub fn decode<'a>(
+    topic: &'a str,
+    payload: &'a [u8],
+    arrived: Timestamp,
+    limits: &ReadingLimits,
+) -> Result<Reading<'a>, Fault> {
+    if payload.len() > limits.max_payload {
+        let detail = format!("the payload has more than {} bytes", limits.max_payload);
+        return Err(Fault::new(Reason::TooLarge, detail));
+    }
+    let (rig_id, sensor) = topic::parse(topic).map_err(|error| match error {
+        TopicError::Shape => Fault::new(Reason::BadTopic, error),
+        TopicError::Rig(_) | TopicError::Sensor(_) => Fault::new(Reason::BadName, error),
+    })?;
+    let payload = parse(payload)?;
+    let value = value(payload.value)?;
+    let timestamp = match payload.timestamp {
+        Some(raw) if raw.get() != "null" => timestamp(raw.get())?,
+        _ => arrived,
+    };
+    check_time(timestamp, arrived, limits)?;
+    let (rig_id, sensor) = (Cow::Borrowed(rig_id), Cow::Borrowed(sensor));
+    Ok(Reading {
+        rig_id,
+        sensor,
+        timestamp,
+        value,
+        ingest_time: arrived,
+    })
+}
+
+fn parse(payload: &[u8]) -> Result<Payload<'_>, Fault> {
+    let not_json = |error: &dyn Display| Fault::new(Reason::NotJson, error);
+    let text = std::str::from_utf8(payload).map_err(|error| not_json(&error))?;
+    if starts_object(payload) {
+        return serde_json::from_str(text).map_err(|error| not_json(&error));
+    }
+    // A derived reader would take an array, too; and the two faults have different remedies.
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Err(Fault::new(
+            Reason::NotObject,
+            "the payload is JSON, but no object",
+        )),
+        Err(error) => Err(not_json(&error)),
+    }
+}
+
+/// A number, or a text that holds one; finite.
+fn value(raw: Option<&RawValue>) -> Result<f64, Fault> {
+    let raw = raw.map_or("null", RawValue::get);
+    let bad = |what: &str| Fault::new(Reason::BadValue, format!("{what}: {}", clipped(raw)));
+    let number: f64 = match raw.as_bytes().first() {
+        Some(b'n') => return Err(Fault::new(Reason::MissingValue, "there is no value")),
+        Some(b'"') => {
+            let text: Cow<'_, str> =
+                serde_json::from_str(raw).map_err(|_| bad("the value can't be read"))?;
+            // Rust reads words like inf and nan, too; none of them is finite.
+            text.trim()
+                .parse()
+                .map_err(|_| bad("the value is no number"))?
+        }
+        Some(b'-' | b'0'..=b'9') => raw.parse().map_err(|_| bad("the value is no number"))?,
+        _ => return Err(bad("the value is no number")),
+    };
+    if !number.is_finite() {
+        return Err(bad("the value isn't finite"));
+    }
+    // Negative zero becomes zero.
+    Ok(number + 0.0)
+}
+
+fn timestamp(raw: &str) -> Result<Timestamp, Fault> {
+    let read = match raw.as_bytes().first() {
+        Some(b'"') => {
+            let text: Result<Cow<'_, str>, _> = serde_json::from_str(raw);
+            text.map_err(|_| TimeError::Syntax)
+                .and_then(|text| Timestamp::parse(&text))
+        }
+        Some(b'-' | b'0'..=b'9') => raw
+            .parse()
+            .map_err(|_| TimeError::Syntax)
+            .and_then(Timestamp::from_number),
+        _ => Err(TimeError::Syntax),
+    };
+    read.map_err(|error| {
+        let reason = match error {
+            TimeError::Syntax => Reason::BadTimestamp,
+            TimeError::BeforeRange => Reason::Past,
+            TimeError::AfterRange => Reason::Future,
+        };
+        Fault::new(reason, format!("timestamp {} is {error}", clipped(raw)))
+    })
+}
+
+fn check_time(
+    timestamp: Timestamp,
+    arrived: Timestamp,
+    limits: &ReadingLimits,
+) -> Result<(), Fault> {
+    if timestamp > arrived.plus(limits.max_future) {
+        let detail = format!("{timestamp} is more than {:?} ahead", limits.max_future);
+        return Err(Fault::new(Reason::Future, detail));
+    }
+    if timestamp < arrived.minus(limits.max_age) {
+        let detail = format!("{timestamp} is more than {:?} old", limits.max_age);
+        return Err(Fault::new(Reason::Past, detail));
+    }
+    Ok(())
+}
+
+/// Enough of a text to recognise it by.
+fn clipped(text: &str) -> &str {
+    &text[..text.floor_char_boundary(80)]
+}

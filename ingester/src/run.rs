@@ -1,0 +1,248 @@
+//! The main loop: receive, validate, append, acknowledge.
+
+use std::time::Duration;
+
+use common::dead_letter::{self, Fault, Reason};
+use common::guard::guarded;
+use common::harness::{Process, show_list};
+use common::health::Dependency;
+use common::metric;
+use common::time::Timestamp;
+use common::wire;
+use metrics::{counter, histogram};
+use queue::error::Cause;
+use queue::keeper::{Keeper, Tenure};
+use queue::list::Consumer;
+use queue::{Append, Appended, Queue, QueueError};
+use transport::{Delivery, Subscriber};
+
+use crate::decode::decode;
+use crate::settings::IngesterSettings;
+
+/// How long to wait before a full list is tried again.
+const FULL_WAIT: Duration = Duration::from_millis(50);
+/// How long to wait before a failed append is tried again.
+const ERROR_WAIT: Duration = Duration::from_millis(200);
+/// How often the clocks are compared while they disagree.
+const SKEW_WAIT: Duration = Duration::from_millis(500);
+/// How long the last append may take at a stop.
+const LAST_APPEND: Duration = Duration::from_secs(3);
+/// How often the loop shows that it lives while nothing arrives.
+const IDLE_TICK: Duration = Duration::from_secs(1);
+
+/// Runs until the process is told to stop. Errors of broker and queue are waited out.
+pub async fn run<Q: Queue>(
+    settings: IngesterSettings,
+    queue: Q,
+    process: Process,
+) -> anyhow::Result<()> {
+    let limits = &settings.queue;
+    let keeper = Keeper::new(
+        queue.clone(),
+        Consumer::Ingester,
+        limits.lease,
+        limits.queue_limit,
+        &process,
+    );
+    let ingester = Ingester {
+        broker_up: process.health.dependency("mqtt"),
+        room: process.health.dependency("raw_list"),
+        clock_agrees: process.health.dependency("clock"),
+        settings,
+        queue,
+        process,
+        keeper,
+    };
+    while let Some(tenure) = ingester.keeper.acquire().await {
+        let mut session = ingester.start_session();
+        let tenure = ingester.serve(tenure, &mut session).await;
+        // First the session, then the lease: a standby that takes over finds the broker free.
+        session.close().await;
+        if let Some(tenure) = tenure {
+            tenure.give_back().await;
+        }
+    }
+    Ok(())
+}
+
+/// Messages that were received and aren't appended yet.
+#[derive(Default)]
+struct InHand {
+    deliveries: Vec<Delivery>,
+    /// Made once, so that a second try after a lost answer appends the very same elements.
+    append: Option<Append>,
+}
+
+struct Ingester<Q> {
+    settings: IngesterSettings,
+    queue: Q,
+    process: Process,
+    keeper: Keeper<Q>,
+    broker_up: Dependency,
+    room: Dependency,
+    clock_agrees: Dependency,
+}
+
+impl<Q: Queue> Ingester<Q> {
+    fn start_session(&self) -> Subscriber {
+        let mqtt = &self.settings.mqtt;
+        // Fixed: under another id, the broker would keep the old session's messages for nobody.
+        let client_id =
+            mqtt.client_id_or(|| format!("rigline-ingester-{}", self.settings.queue.pipeline));
+        let filter = &self.settings.subscribe.mqtt_topic;
+        Subscriber::start(mqtt, filter, &client_id, self.broker_up.clone())
+    }
+
+    /// Works until the process stops, or another replica holds the lease: then `None`. A lease that
+    /// merely ran out is taken again, and the broker's session stays.
+    async fn serve(&self, tenure: Tenure<Q>, session: &mut Subscriber) -> Option<Tenure<Q>> {
+        // Until an append says otherwise.
+        self.room.up();
+        let mut tenure = Some(tenure);
+        let mut in_hand = InHand::default();
+        while let Some(held) = &tenure {
+            self.process.health.tick();
+            if self.process.stop.is_cancelled() {
+                self.finish(held, session, &mut in_hand).await;
+                return tenure;
+            }
+            if held.lost.is_cancelled() {
+                tenure = self.keeper.acquire_unless_held().await;
+            } else if !self.clocks_agree(held) {
+                self.pause(SKEW_WAIT).await;
+            } else if in_hand.deliveries.is_empty() {
+                let received = tokio::select! {
+                    received = session.recv_batch(self.settings.queue.batch, &mut in_hand.deliveries) => received,
+                    () = tokio::time::sleep(IDLE_TICK) => continue,
+                    () = self.process.stop.cancelled() => continue,
+                    () = held.lost.cancelled() => continue,
+                };
+                if let Err(error) = received {
+                    tracing::error!(%error, "starting the session anew");
+                    return tenure;
+                }
+            } else if let Err(wait) = self.append(session, &mut in_hand).await {
+                self.pause(wait).await;
+            }
+        }
+        None
+    }
+
+    /// At a stop: appends and acknowledges what is in hand, if the queue takes it soon.
+    async fn finish(&self, held: &Tenure<Q>, session: &Subscriber, in_hand: &mut InHand) {
+        if in_hand.deliveries.is_empty() || held.lost.is_cancelled() || !self.clocks_agree(held) {
+            return;
+        }
+        let appended = tokio::time::timeout(LAST_APPEND, self.append(session, in_hand)).await;
+        if !matches!(appended, Ok(Ok(()))) {
+            let count = in_hand.deliveries.len();
+            tracing::info!(count, "left unacknowledged, the broker delivers them again");
+        }
+    }
+
+    /// Appends what is in hand and then acknowledges it; or says how long to wait before another
+    /// try.
+    async fn append(&self, session: &Subscriber, in_hand: &mut InHand) -> Result<(), Duration> {
+        let InHand { deliveries, append } = in_hand;
+        let append = append.get_or_insert_with(|| self.encode(deliveries));
+        match self.queue.append(append).await {
+            Ok(Appended::Done { length }) => {
+                self.keeper.queue_up().up();
+                self.room.up();
+                self.show(append, length);
+                session.ack(deliveries.drain(..).map(|delivery| delivery.ticket));
+                in_hand.append = None;
+                Ok(())
+            }
+            Ok(Appended::Full { length }) => {
+                show_list("raw", length, self.settings.queue.queue_limit);
+                self.room.down(&format_args!(
+                    "{} is full ({length} elements), not acknowledging until the transformer has \
+                     drained it",
+                    self.settings.queue.raw_queue
+                ));
+                Err(FULL_WAIT)
+            }
+            Err(
+                error @ QueueError::Unavailable {
+                    cause: Cause::OutOfMemory,
+                    ..
+                },
+            ) => {
+                self.room.down(&error);
+                Err(ERROR_WAIT)
+            }
+            Err(error) => {
+                self.keeper.queue_up().down(&error);
+                Err(ERROR_WAIT)
+            }
+        }
+    }
+
+    fn encode(&self, deliveries: &[Delivery]) -> Append {
+        let arrived = self.process.clock.now();
+        let mut append = Append {
+            raw: Vec::with_capacity(deliveries.len()),
+            dead: Vec::new(),
+        };
+        for delivery in deliveries {
+            let Delivery { topic, payload, .. } = delivery;
+            match encode(topic, payload, arrived, &self.settings) {
+                Ok(element) => append.raw.push(element),
+                Err(fault) => {
+                    let stage = Consumer::Ingester.name();
+                    let letter = dead_letter::encode(stage, &fault, topic, payload, arrived);
+                    append.dead.push(letter);
+                }
+            }
+        }
+        append
+    }
+
+    /// Whether the clock is close enough to the queue's to judge readings by it.
+    fn clocks_agree(&self, tenure: &Tenure<Q>) -> bool {
+        let skew = tenure.seen.borrow().skew(&self.process.clock);
+        let most = self.settings.limits.max_future / 2;
+        if skew <= most {
+            self.clock_agrees.up();
+            return true;
+        }
+        self.clock_agrees.down(&format_args!(
+            "this machine's clock and the queue's are {} s apart, more than {most:?} (half of \
+             MAX_FUTURE): taking nothing until they agree",
+            skew.as_secs()
+        ));
+        false
+    }
+
+    async fn pause(&self, wait: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.process.stop.cancelled() => {}
+        }
+    }
+
+    fn show(&self, append: &Append, length: usize) {
+        let count = |items: &[Vec<u8>]| u64::try_from(items.len()).unwrap_or(0);
+        counter!(metric::READINGS).increment(count(&append.raw));
+        #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
+        histogram!(metric::BATCH_SIZE).record((append.raw.len() + append.dead.len()) as f64);
+        show_list("raw", length, self.settings.queue.queue_limit);
+    }
+}
+
+/// The raw list's element for a message, or what is wrong with it.
+fn encode(
+    topic: &str,
+    payload: &[u8],
+    arrived: Timestamp,
+    settings: &IngesterSettings,
+) -> Result<Vec<u8>, Fault> {
+    let encoded = guarded(|| {
+        let reading = decode(topic, payload, arrived, &settings.limits)?;
+        let mut element = Vec::with_capacity(192);
+        wire::encode_reading(&reading, &mut element);
+        Ok(element)
+    });
+    encoded.unwrap_or_else(|poison| Err(Fault::new(Reason::Poison, poison)))
+}

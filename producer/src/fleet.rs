@@ -1,0 +1,208 @@
+//! What the simulated sensors measure: pure functions of seed, rig, sensor and round, so that any
+//! reading can be computed again. No clock, and no generator whose numbers may change with its
+//! version.
+
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// A kind of sensor that every rig has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sensor {
+    /// Its name in topics.
+    pub name: &'static str,
+    /// The lowest value it shows.
+    pub low: f64,
+    /// The highest value it shows.
+    pub high: f64,
+}
+
+const fn sensor(name: &'static str, low: f64, high: f64) -> Sensor {
+    Sensor { name, low, high }
+}
+
+/// The sensors of a rig: temperatures in °C, pressure in bar, flow rate in L/min, voltage in V,
+/// current in A.
+pub const SENSORS: [Sensor; 6] = [
+    sensor("temp_inlet", 40.0, 80.0),
+    sensor("temp_outlet", 40.0, 80.0),
+    sensor("pressure", 2.0, 35.0),
+    sensor("flow_rate", 10.0, 50.0),
+    sensor("voltage", 220.0, 240.0),
+    sensor("current", 2.0, 6.0),
+];
+
+/// How far a value's base stays away from both ends of the range, as a part of the range: more than
+/// drift and noise take it to.
+const MARGIN: f64 = 0.25;
+const DRIFT: f64 = 0.18;
+const NOISE: f64 = 0.04;
+/// A drift goes up and down once in this many rounds.
+const DRIFT_ROUNDS: (u64, u64) = (600, 3_600);
+
+/// Which faults there are, as probabilities for each reading.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Faults {
+    /// It isn't sent.
+    pub missing: f64,
+    /// It is sent twice.
+    pub duplicated: f64,
+    /// It is sent [`Faults::late_by`] after the others.
+    pub late: f64,
+    /// How late.
+    pub late_by: Duration,
+}
+
+/// What becomes of a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fate {
+    /// How often it is sent: 0 if it is missing, 2 if it is duplicated.
+    pub copies: usize,
+    /// Whether it is sent late.
+    pub late: bool,
+}
+
+/// The rigs and what their sensors measure.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    rigs: Vec<Rig>,
+    faults: Faults,
+}
+
+#[derive(Debug, Clone)]
+struct Rig {
+    name: String,
+    sensors: [Trend; SENSORS.len()],
+}
+
+/// The course of one sensor of one rig.
+#[derive(Debug, Clone, Copy)]
+struct Trend {
+    seed: u64,
+    /// As a part of the sensor's range.
+    base: f64,
+    drift_rounds: u64,
+    drift_start: u64,
+}
+
+/// What a random number is drawn for; each gets its own.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Base = 1,
+    DriftRounds,
+    DriftStart,
+    Noise,
+    Missing,
+    Duplicated,
+    Late,
+}
+
+impl Fleet {
+    /// A fleet of rigs with these names. What a rig measures depends on its name and the seed, and
+    /// not on the other rigs.
+    #[must_use]
+    pub fn new(names: &[String], seed: u64, faults: Faults) -> Self {
+        let rig = |name: &String| Rig {
+            name: name.clone(),
+            sensors: SENSORS.map(|sensor| Trend::new(seed, name, sensor.name)),
+        };
+        Self {
+            rigs: names.iter().map(rig).collect(),
+            faults,
+        }
+    }
+
+    /// How many rigs there are.
+    #[must_use]
+    pub fn rigs(&self) -> usize {
+        self.rigs.len()
+    }
+
+    /// The name of a rig, by its place.
+    #[must_use]
+    pub fn rig_name(&self, rig: usize) -> &str {
+        &self.rigs[rig].name
+    }
+
+    /// What a sensor (by its place in [`SENSORS`]) of a rig measures in a round, with two decimals.
+    #[must_use]
+    pub fn value(&self, rig: usize, sensor: usize, round: u64) -> f64 {
+        let Sensor { low, high, .. } = SENSORS[sensor];
+        let part = self.rigs[rig].sensors[sensor].at(round);
+        ((low + (high - low) * part) * 100.0).round() / 100.0
+    }
+
+    /// What becomes of that reading.
+    #[must_use]
+    pub fn fate(&self, rig: usize, sensor: usize, round: u64) -> Fate {
+        let trend = &self.rigs[rig].sensors[sensor];
+        let happens = |purpose, probability: f64| {
+            probability > 0.0 && trend.draw(purpose, round) < probability
+        };
+        let copies = if happens(Purpose::Missing, self.faults.missing) {
+            0
+        } else {
+            1 + usize::from(happens(Purpose::Duplicated, self.faults.duplicated))
+        };
+        Fate {
+            copies,
+            late: happens(Purpose::Late, self.faults.late),
+        }
+    }
+}
+
+impl Trend {
+    fn new(seed: u64, rig: &str, sensor: &str) -> Self {
+        // The separator keeps ("a", "bc") and ("ab", "c") apart.
+        let name = rig.bytes().chain([b'/']).chain(sensor.bytes());
+        let seed = name.fold(mix(seed), |seed, byte| mix(seed ^ u64::from(byte)));
+        let mut trend = Self {
+            seed,
+            base: 0.0,
+            drift_rounds: 1,
+            drift_start: 0,
+        };
+        trend.base = MARGIN + (1.0 - 2.0 * MARGIN) * trend.draw(Purpose::Base, 0);
+        let (least, most) = DRIFT_ROUNDS;
+        trend.drift_rounds = least + trend.bits(Purpose::DriftRounds, 0) % (most - least);
+        trend.drift_start = trend.bits(Purpose::DriftStart, 0) % trend.drift_rounds;
+        trend
+    }
+
+    /// Where the value is in a round, as a part of the sensor's range: above 0 and below 1.
+    fn at(&self, round: u64) -> f64 {
+        let place = round.wrapping_add(self.drift_start) % self.drift_rounds;
+        let phase = fraction(place, self.drift_rounds);
+        // Up and down in straight lines, and then rounded off at the turns. A sine would look the
+        // same, but its last digits differ from machine to machine.
+        let line = 1.0 - (2.0 * phase - 1.0).abs();
+        let wave = line * line * (3.0 - 2.0 * line);
+        let noise = self.draw(Purpose::Noise, round);
+        self.base + DRIFT * (2.0 * wave - 1.0) + NOISE * (2.0 * noise - 1.0)
+    }
+
+    /// A number from 0 up to, but not including, 1.
+    fn draw(&self, purpose: Purpose, round: u64) -> f64 {
+        // As many bits as a double keeps.
+        fraction(self.bits(purpose, round) >> 11, 1 << 53)
+    }
+
+    fn bits(&self, purpose: Purpose, round: u64) -> u64 {
+        mix(mix(self.seed ^ round).wrapping_add(purpose as u64))
+    }
+}
+
+fn fraction(part: u64, whole: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "both are at most 2^53")]
+    let fraction = part as f64 / whole as f64;
+    fraction
+}
+
+/// `SplitMix64`: every bit of the result depends on every bit of `state`.
+const fn mix(state: u64) -> u64 {
+    let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
+}

@@ -1,0 +1,8 @@
+//! A simulated fleet of rigs that publishes its readings over MQTT at QoS 1.
+
+pub mod fleet;
+mod run;
+mod settings;
+
+pub use run::run;
+pub use settings::{FleetSettings, ProducerSettings};

@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use clap::{Args, Command, FromArgMatches};
+use common::settings::{BadSetting, Settings};
+
+use super::{FleetSettings, probability, rigs};
+
+fn settings(args: &[&str]) -> Result<FleetSettings, BadSetting> {
+    let command = FleetSettings::augment_args(Command::new("producer").no_binary_name(true));
+    let matches = command.try_get_matches_from(args).unwrap();
+    let mut settings = FleetSettings::from_arg_matches(&matches).unwrap();
+    settings.check().map(|()| settings)
+}
+
+#[test]
+fn rigs_are_a_count_or_names() {
+    assert_eq!(rigs("3").unwrap().0, ["RIG-01", "RIG-02", "RIG-03"]);
+    assert_eq!(rigs("100").unwrap().0[99], "RIG-100");
+    assert_eq!(rigs("RIG-1, RIG-42").unwrap().0, ["RIG-1", "RIG-42"]);
+    for bad in [
+        "",
+        "0",
+        "100001",
+        "-1",
+        "1.5",
+        "a,,b",
+        "a,a",
+        "a b",
+        "a/b",
+        &"x".repeat(65),
+    ] {
+        let said = rigs(bad).unwrap_err();
+        assert!(said.contains("RIG-1,RIG-42"), "{bad}: {said}");
+    }
+}
+
+#[test]
+fn probabilities_are_from_0_to_1() {
+    assert_eq!(probability("0.25"), Ok(0.25));
+    assert_eq!(probability("1"), Ok(1.0));
+    for bad in ["", "-0.1", "1.01", "nan", "inf", "often"] {
+        assert!(probability(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_end_is_a_count_or_a_duration() {
+    let said = settings(&["--count", "5", "--duration", "5s"])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("DURATION") && said.contains("COUNT"),
+        "{said}"
+    );
+    assert!(
+        settings(&["--interval", "0.0001"])
+            .unwrap_err()
+            .to_string()
+            .contains("INTERVAL")
+    );
+}
+
+#[test]
+fn a_fast_run_has_to_fit_between_the_oldest_reading_and_the_present() {
+    let most = 28 * 86_400 * 60;
+    let text = most.to_string();
+    assert_eq!(
+        settings(&["--fast", "--count", &text]).unwrap().rounds(),
+        Some(28 * 86_400)
+    );
+    let more = (most + 1).to_string();
+    let said = settings(&["--fast", "--count", &more])
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("COUNT") && said.contains(&text), "{said}");
+    assert!(
+        settings(&["--count", &more]).is_ok(),
+        "in real time there is time for them"
+    );
+    assert!(settings(&["--fast", "--count", &more, "--interval", "100ms"]).is_ok());
+}
+
+#[test]
+fn lateness_is_in_whole_rounds() {
+    let late = |by: &str| {
+        settings(&["--interval", "2s", "--late-by", by])
+            .unwrap()
+            .late_rounds()
+    };
+    assert_eq!(
+        [late("0"), late("2s"), late("3s"), late("1m")],
+        [1, 1, 2, 30]
+    );
+    assert_eq!(settings(&[]).unwrap().late_by, Duration::from_secs(30));
+}

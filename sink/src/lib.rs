@@ -1,0 +1,7 @@
+//! The sink: writes the rows of the normalized list to the store.
+
+pub mod run;
+pub mod settings;
+pub mod write;
+
+pub use self::run::run;

@@ -1,0 +1,314 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use common::row::Row;
+use common::secret::Secret;
+use common::time::Timestamp;
+use store::{InfluxSettings, InfluxStore};
+use testkit::influx::{BUCKET, Influx, ORG, Received, Refusal, Reply, Stores, TOKEN};
+
+use super::{Rejected, Unwritten, Writer, Written};
+
+mod streak;
+
+const START: i64 = 1_762_093_293;
+
+fn settings(server: &Influx) -> InfluxSettings {
+    InfluxSettings {
+        url: server.url(),
+        token: Some(Secret::new(TOKEN)),
+        token_file: None,
+        org: ORG.into(),
+        bucket: BUCKET.into(),
+        timeout: Duration::from_secs(10),
+    }
+}
+
+fn writer(server: &Influx) -> Writer<InfluxStore> {
+    Writer::new(InfluxStore::new(&settings(server)).unwrap())
+}
+
+fn nanos(index: usize) -> i64 {
+    (START + i64::try_from(index).unwrap()) * 1_000_000_000
+}
+
+/// Row `index`, which is one of the bad ones if the server is told so.
+fn row(index: usize, is_bad: bool) -> Row<'static> {
+    let rig = if is_bad { "BAD" } else { "GOOD" };
+    let mut row = Row::of_rig(rig, Timestamp::from_nanos(nanos(index)));
+    row.fields.push(("temp_inlet".into(), 1.5));
+    row
+}
+
+fn rows(count: usize, is_bad: impl Fn(usize) -> bool) -> Vec<Row<'static>> {
+    (0..count).map(|index| row(index, is_bad(index))).collect()
+}
+
+fn refuse_bad(server: &Influx, refusal: Refusal) {
+    server.refuse(refusal, |line| line.contains("rig_id=BAD "));
+}
+
+fn indexes(written: &Written) -> Vec<usize> {
+    written.rejected.iter().map(|row| row.index).collect()
+}
+
+fn hold(answer: Result<Written, Unwritten>) -> String {
+    let why = answer.unwrap_err();
+    assert!(matches!(why, Unwritten::Hold { .. }), "{why:?}");
+    why.to_string()
+}
+
+fn stored(count: usize) -> Written {
+    Written {
+        stored: count,
+        rejected: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_good_batch_is_one_request() {
+    let server = Influx::start();
+    let mut writer = writer(&server);
+    assert_eq!(
+        writer.write(&rows(5_000, |_| false)).await.unwrap(),
+        stored(5_000)
+    );
+    assert_eq!(server.count(), 5_000);
+    assert_eq!(writer.write(&[]).await.unwrap(), stored(0));
+    assert_eq!(server.received().len(), 1);
+    writer.preflight().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_bad_row_of_5000_costs_at_most_27_requests_more() {
+    for refusal in [Refusal::Unreadable, Refusal::OutsideRetention] {
+        let server = Influx::start();
+        refuse_bad(&server, refusal);
+        for bad in [0, 1, 2_499, 2_500, 3_333, 4_999] {
+            let before = server.received().len();
+            let written = writer(&server)
+                .write(&rows(5_000, |i| i == bad))
+                .await
+                .unwrap();
+            assert_eq!((written.stored, indexes(&written)), (4_999, vec![bad]));
+            let extra = server.received().len() - before - 1;
+            assert!(extra <= 27, "{extra} more requests for row {bad}");
+            let words = &written.rejected[0].detail;
+            let said = match refusal {
+                Refusal::Unreadable => "unable to parse 'rig_measurements,rig_id=BAD ",
+                Refusal::OutsideRetention => "outside retention policy",
+            };
+            assert!(words.contains(said), "{words}");
+        }
+        assert_eq!(server.changed(), 0);
+    }
+}
+
+#[tokio::test]
+async fn of_several_bad_rows_each_is_found_and_all_others_are_stored() {
+    for refusal in [Refusal::Unreadable, Refusal::OutsideRetention] {
+        let server = Influx::start();
+        refuse_bad(&server, refusal);
+        let bad = [0, 1, 2, 50, 51, 499, 500, 998, 999];
+        let written = writer(&server)
+            .write(&rows(1_000, |i| bad.contains(&i)))
+            .await
+            .unwrap();
+        assert_eq!(indexes(&written), bad);
+        assert_eq!((written.stored, server.count()), (991, 991));
+        let preflights = server.received().iter().filter(|r| r.lines == 0).count();
+        assert_eq!(preflights, 1, "one empty write for a batch is enough");
+    }
+}
+
+#[tokio::test]
+async fn of_two_values_for_a_cell_the_later_one_wins_whatever_is_refused_between() {
+    for refusal in [Refusal::Unreadable, Refusal::OutsideRetention] {
+        let server = Influx::start();
+        refuse_bad(&server, refusal);
+        // Long enough a run that later rows are tried before it is believed.
+        let mut rows = rows(400, |i| (10..120).contains(&i));
+        for (index, value) in [(0, 1.0), (9, 2.0), (120, 3.0), (130, 4.0), (399, 5.0)] {
+            let mut again = row(0, false);
+            again.fields[0].1 = value;
+            rows[index] = again;
+        }
+        let written = writer(&server).write(&rows).await.unwrap();
+        assert_eq!(written.rejected.len(), 110);
+        let last = BTreeMap::from([("temp_inlet".into(), 5.0)]);
+        assert_eq!(server.row("GOOD", nanos(0)), last);
+    }
+}
+
+#[tokio::test]
+async fn good_rows_that_a_422_dropped_once_are_stored_in_the_end() {
+    let server = Influx::start();
+    refuse_bad(&server, Refusal::OutsideRetention);
+    let message = "failure writing points to database: partial write: … dropped=1";
+    let partial = || Reply::error(422, "unprocessable entity", message).storing(Stores::EveryOther);
+    server.reply_next([partial()]);
+    let written = writer(&server)
+        .write(&rows(1_000, |i| i == 321))
+        .await
+        .unwrap();
+    assert_eq!((indexes(&written), server.count()), (vec![321], 999));
+
+    let server = Influx::start();
+    server.reply_next([partial()]);
+    assert_eq!(
+        writer(&server)
+            .write(&rows(1_000, |_| false))
+            .await
+            .unwrap(),
+        stored(1_000)
+    );
+    assert_eq!((server.count(), server.changed()), (1_000, 0));
+}
+
+#[tokio::test]
+async fn batches_that_are_too_large_are_halved() {
+    let server = Influx::start();
+    server.limit_body(Some(10_000));
+    let mut writer = writer(&server);
+    assert_eq!(
+        writer.write(&rows(1_000, |_| false)).await.unwrap(),
+        stored(1_000)
+    );
+    assert_eq!(server.count(), 1_000);
+    let received = server.received();
+    assert!(
+        received.iter().all(|r| r.lines > 0),
+        "no empty write for a 413"
+    );
+    let accepted = |r: &&Received| r.status == 204;
+    assert!(received.iter().filter(accepted).all(|r| r.bytes <= 10_000));
+
+    let mut huge = row(3, false);
+    huge.fields = (0..1_000)
+        .map(|i| (format!("sensor_{i}").into(), 1.0))
+        .collect();
+    let mut rows = rows(10, |_| false);
+    rows[3] = huge;
+    let written = writer.write(&rows).await.unwrap();
+    assert_eq!((written.stored, indexes(&written)), (9, vec![3]));
+    assert!(written.rejected[0].detail.contains("413"), "{written:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_encoded_is_rejected_alone() {
+    let server = Influx::start();
+    let mut rows = rows(100, |_| false);
+    rows[7].fields[0].1 = f64::NAN;
+    rows[60].tags[0].1 = "two\nlines".into();
+    let written = writer(&server).write(&rows).await.unwrap();
+    assert_eq!((indexes(&written), server.count()), (vec![7, 60], 98));
+    assert!(written.rejected[0].detail.contains("NaN"), "{written:?}");
+}
+
+#[tokio::test]
+async fn what_passes_by_itself_is_retried() {
+    let server = Influx::start();
+    let mut writer = writer(&server);
+    let batch = rows(10, |_| false);
+    for status in [200, 301, 307, 308, 408, 429, 499, 500, 502, 503, 504] {
+        server.reply_next([Reply::status(status, "words")]);
+        let answer = writer.write(&batch).await;
+        assert!(
+            matches!(answer, Err(Unwritten::Retry { after: None, .. })),
+            "{answer:?}"
+        );
+    }
+    server.reply_next([Reply::cut(), Reply::cut().storing(Stores::All)]);
+    for _ in 0..2 {
+        let answer = writer.write(&batch).await;
+        assert!(matches!(answer, Err(Unwritten::Retry { .. })), "{answer:?}");
+    }
+    assert_eq!(writer.write(&batch).await.unwrap(), stored(10));
+    assert_eq!((server.count(), server.changed()), (10, 0));
+}
+
+#[tokio::test]
+async fn a_store_that_says_nothing_is_left_after_the_time_limit() {
+    let server = Influx::start();
+    let settings = InfluxSettings {
+        timeout: Duration::from_millis(200),
+        ..settings(&server)
+    };
+    let mut writer = Writer::new(InfluxStore::new(&settings).unwrap());
+    server.reply_next([Reply::silence()]);
+    let started = Instant::now();
+    let answer = writer.write(&rows(10, |_| false)).await;
+    assert!(matches!(answer, Err(Unwritten::Retry { .. })), "{answer:?}");
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_write_that_is_not_allowed_is_held() {
+    let server = Influx::start();
+    for (status, variable) in [
+        (401, "INFLUX_TOKEN"),
+        (403, "INFLUX_TOKEN"),
+        (404, "INFLUX_BUCKET"),
+    ] {
+        server.reply_next([Reply::error(status, "code", "words")]);
+        let words = hold(writer(&server).write(&rows(10, |_| false)).await);
+        assert!(
+            words.contains(variable) && words.contains("words"),
+            "{words}"
+        );
+    }
+    assert_eq!(server.received().len(), 3, "asked more than once");
+}
+
+#[tokio::test]
+async fn rows_are_blamed_only_if_an_empty_write_goes_through() {
+    for status in [400, 422] {
+        let server = Influx::start();
+        let mut writer = writer(&server);
+        let batch = rows(10, |_| false);
+        let refused = || Reply::error(status, "invalid", "no");
+        for empty in [400, 401, 403, 404, 413, 422] {
+            server.reply_next([refused(), Reply::error(empty, "code", "words")]);
+            assert!(
+                hold(writer.write(&batch).await).contains("words"),
+                "{status}, {empty}"
+            );
+        }
+        for empty in [Reply::status(500, ""), Reply::status(200, ""), Reply::cut()] {
+            server.reply_next([refused(), empty]);
+            let answer = writer.write(&batch).await;
+            assert!(matches!(answer, Err(Unwritten::Retry { .. })), "{answer:?}");
+        }
+        assert_eq!((server.received().len(), server.count()), (18, 0));
+        assert_eq!(writer.write(&batch).await.unwrap(), stored(10));
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_the_middle_of_splitting_ends_the_attempt_and_the_next_one_finishes() {
+    let server = Influx::start();
+    refuse_bad(&server, Refusal::Unreadable);
+    let mut writer = writer(&server);
+    let batch = rows(100, |i| i == 70);
+    let refused = || Reply::error(400, "invalid", "no");
+    let fine = || Reply::status(204, "").storing(Stores::Nothing);
+    server.reply_next([refused(), fine(), refused(), Reply::status(503, "busy")]);
+    let answer = writer.write(&batch).await;
+    assert!(matches!(answer, Err(Unwritten::Retry { .. })), "{answer:?}");
+    let written = writer.write(&batch).await.unwrap();
+    assert_eq!((indexes(&written), server.count()), (vec![70], 99));
+}
+
+#[test]
+fn a_write_can_run_in_a_task_of_its_own() {
+    fn is_send<T: Send>(_: &T) {}
+    let server = Influx::start();
+    let mut writer = writer(&server);
+    let rows = rows(1, |_| false);
+    is_send(&writer.write(&rows));
+    let rejected = Rejected {
+        index: 0,
+        detail: String::new(),
+    };
+    is_send(&rejected);
+}

@@ -1,0 +1,138 @@
+//! A hundred rows one after another refused.
+
+use super::*;
+
+/// A write, and how many requests it took.
+async fn counted(
+    server: &Influx,
+    writer: &mut Writer<InfluxStore>,
+    rows: &[Row<'_>],
+) -> (Result<Written, Unwritten>, usize) {
+    let before = server.received().len();
+    let answer = writer.write(rows).await;
+    (answer, server.received().len() - before)
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_everything_is_held_and_asked_cheaply_again() {
+    for refusal in [Refusal::Unreadable, Refusal::OutsideRetention] {
+        let server = Influx::start();
+        refuse_bad(&server, refusal);
+        let mut writer = writer(&server);
+        let batch = rows(5_000, |_| true);
+        let (answer, first) = counted(&server, &mut writer, &batch).await;
+        let words = hold(answer);
+        assert!(
+            words.contains("100 rows") && words.contains("answered 4"),
+            "{words}"
+        );
+        assert!(first <= 250, "{first} requests");
+        for _ in 0..3 {
+            let (answer, again) = counted(&server, &mut writer, &batch).await;
+            hold(answer);
+            assert!(again <= 28, "{again} requests while holding");
+        }
+        server.refuse_nothing();
+        assert_eq!(writer.write(&batch).await.unwrap(), stored(5_000));
+        assert_eq!(server.count(), 5_000);
+    }
+}
+
+#[tokio::test]
+async fn the_hundredth_is_the_first_that_is_held() {
+    let server = Influx::start();
+    refuse_bad(&server, Refusal::Unreadable);
+    let written = writer(&server).write(&rows(99, |_| true)).await.unwrap();
+    assert_eq!((written.stored, written.rejected.len()), (0, 99));
+    hold(writer(&server).write(&rows(100, |_| true)).await);
+}
+
+#[tokio::test]
+async fn a_413_to_everything_is_held_too() {
+    let server = Influx::start();
+    server.limit_body(Some(1));
+    let mut writer = writer(&server);
+    let words = hold(writer.write(&rows(1_000, |_| false)).await);
+    assert!(words.contains("413"), "{words}");
+    server.limit_body(None);
+    assert_eq!(
+        writer.write(&rows(1_000, |_| false)).await.unwrap(),
+        stored(1_000)
+    );
+}
+
+#[tokio::test]
+async fn single_bad_rows_add_up_over_batches_until_one_is_accepted() {
+    let server = Influx::start();
+    refuse_bad(&server, Refusal::Unreadable);
+    let mut writer = writer(&server);
+    let bad = rows(1, |_| true);
+    for _ in 0..99 {
+        assert_eq!(writer.write(&bad).await.unwrap().rejected.len(), 1);
+    }
+    for _ in 0..3 {
+        let (answer, again) = counted(&server, &mut writer, &bad).await;
+        hold(answer);
+        assert_eq!(again, 2, "the row and an empty write");
+    }
+    let written = writer.write(&rows(3, |i| i == 0)).await.unwrap();
+    assert_eq!(indexes(&written), [0], "a row behind it was accepted");
+    for _ in 0..99 {
+        assert_eq!(writer.write(&bad).await.unwrap().rejected.len(), 1);
+    }
+    assert_eq!(writer.write(&rows(1, |_| false)).await.unwrap(), stored(1));
+    assert_eq!(writer.write(&bad).await.unwrap().rejected.len(), 1);
+}
+
+#[tokio::test]
+async fn a_long_run_is_the_rows_fault_if_a_row_behind_it_is_accepted() {
+    let server = Influx::start();
+    refuse_bad(&server, Refusal::OutsideRetention);
+    let mut writer = writer(&server);
+    let batch = rows(1_000, |i| (100..400).contains(&i));
+    let written = writer.write(&batch).await.unwrap();
+    assert_eq!(indexes(&written), (100..400).collect::<Vec<_>>());
+    assert_eq!(server.count(), 700);
+}
+
+#[tokio::test]
+async fn a_run_at_the_end_is_held_and_asked_cheaply_again() {
+    let server = Influx::start();
+    refuse_bad(&server, Refusal::Unreadable);
+    let mut writer = writer(&server);
+    let batch = rows(5_000, |i| i >= 1_234);
+    hold(writer.write(&batch).await);
+    for _ in 0..3 {
+        let (answer, again) = counted(&server, &mut writer, &batch).await;
+        hold(answer);
+        assert!(again <= 28, "{again} requests while holding");
+    }
+    server.refuse_nothing();
+    assert_eq!(writer.write(&batch).await.unwrap(), stored(5_000));
+    refuse_bad(&server, Refusal::Unreadable);
+    let written = writer.write(&rows(2_000, |i| i == 1_234)).await.unwrap();
+    assert_eq!(
+        indexes(&written),
+        [1_234],
+        "what was held once counts again"
+    );
+}
+
+#[tokio::test]
+async fn an_attempt_that_breaks_off_does_not_count_its_refusals_twice() {
+    let server = Influx::start();
+    refuse_bad(&server, Refusal::Unreadable);
+    let mut writer = writer(&server);
+    let batch = rows(60, |_| true);
+    for _ in 0..3 {
+        let refused = || Reply::error(400, "invalid", "no");
+        let mut replies = vec![refused(), Reply::status(204, "")];
+        replies.extend((0..100).map(|_| refused()));
+        replies.push(Reply::status(503, "busy"));
+        server.reply_next(replies);
+        let answer = writer.write(&batch).await;
+        assert!(matches!(answer, Err(Unwritten::Retry { .. })), "{answer:?}");
+    }
+    let written = writer.write(&batch).await.unwrap();
+    assert_eq!(written.rejected.len(), 60);
+}

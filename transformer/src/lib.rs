@@ -1,0 +1,8 @@
+//! The transformer: turns the readings of the raw list into rows for the normalized list.
+
+pub mod element;
+pub mod pivot;
+pub mod run;
+pub mod settings;
+
+pub use self::run::run;

@@ -1,0 +1,222 @@
+//! The main loop: lease, peek, pivot, commit.
+
+use std::time::Duration;
+
+use common::dead_letter;
+use common::dead_letter::{Fault, Reason};
+use common::guard::guarded;
+use common::harness::Process;
+use common::metric;
+use metrics::{counter, gauge, histogram};
+use queue::keeper::{Keeper, Tenure};
+use queue::ledger::Counter;
+use queue::list::Consumer;
+use queue::settle::{Settled, settle};
+use queue::{Commit, Peek, Queue, QueueError};
+use tokio::time::Instant;
+
+use crate::element;
+use crate::pivot::{Outcome, Pivot, Tally};
+use crate::settings::TransformerSettings;
+
+/// How long an idle consumer waits before it looks again.
+const IDLE_POLL: Duration = Duration::from_millis(10);
+/// How long to wait while the normalized list is full.
+const FULL_POLL: Duration = Duration::from_millis(100);
+/// How long to wait after a peek that failed.
+const ERROR_WAIT: Duration = Duration::from_millis(200);
+
+/// Runs until the process is told to stop. Errors of the queue are waited out.
+pub async fn run<Q: Queue>(
+    settings: TransformerSettings,
+    queue: Q,
+    process: Process,
+) -> anyhow::Result<()> {
+    let limits = &settings.queue;
+    let keeper = Keeper::new(
+        queue.clone(),
+        Consumer::Transformer,
+        limits.lease,
+        limits.queue_limit,
+        &process,
+    );
+    let stage = Transformer {
+        settings,
+        queue,
+        process,
+        keeper,
+    };
+    while let Some(tenure) = stage.keeper.acquire().await {
+        stage.serve(&tenure).await;
+        tenure.give_back().await;
+    }
+    Ok(())
+}
+
+struct Transformer<Q> {
+    settings: TransformerSettings,
+    queue: Q,
+    process: Process,
+    keeper: Keeper<Q>,
+}
+
+impl<Q: Queue> Transformer<Q> {
+    /// Works under one lease until it is lost or the process stops.
+    async fn serve(&self, tenure: &Tenure<Q>) {
+        let mut pivot = match self.queue.state(&tenure.lease).await {
+            Ok(entries) => Pivot::load(&self.settings.rows, entries),
+            Err(error) => {
+                self.keeper.queue_up().down(&error);
+                tokio::time::sleep(ERROR_WAIT).await;
+                return;
+            }
+        };
+        tracing::info!(
+            open_rows = pivot.open_rows(),
+            "took the lease and read the state"
+        );
+        let started = Instant::now();
+        while !self.process.stop.is_cancelled() && !tenure.lost.is_cancelled() {
+            self.process.health.tick();
+            let wait = match self.step(tenure, &mut pivot, started).await {
+                Step::More => continue,
+                Step::Wait(wait) => wait,
+                Step::Lost => return,
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.process.stop.cancelled() => {}
+                () = tenure.lost.cancelled() => {}
+            }
+        }
+    }
+
+    async fn step(&self, tenure: &Tenure<Q>, pivot: &mut Pivot, started: Instant) -> Step {
+        let batch = self.settings.queue.batch;
+        let peeked = match self.queue.peek(&tenure.lease, batch).await {
+            Ok(peeked) => peeked,
+            Err(error) => {
+                self.keeper.queue_up().down(&error);
+                return Step::Wait(ERROR_WAIT);
+            }
+        };
+        if peeked.output_length >= self.settings.queue.queue_limit {
+            return Step::Wait(FULL_POLL);
+        }
+        let now = started.elapsed();
+        let reached_end = peeked.items.len() < batch;
+        let dead = self.take(pivot, &peeked, now);
+        let all_expired = !reached_end || pivot.expire(now, batch);
+        let change = commit(&peeked, pivot.finish(), dead);
+        let Change { commit, tally } = change;
+        if commit.is_empty() {
+            return Step::Wait(IDLE_POLL);
+        }
+        let (queue_up, stop) = (self.keeper.queue_up(), &self.process.stop);
+        match settle(&self.queue, &tenure.lease, &commit, queue_up, stop).await {
+            Settled::Applied => {
+                show(&commit, &tally, pivot.open_rows());
+                if reached_end && all_expired {
+                    Step::Wait(IDLE_POLL)
+                } else {
+                    Step::More
+                }
+            }
+            Settled::Lost(error) => {
+                lost(&error);
+                Step::Lost
+            }
+        }
+    }
+
+    /// Takes all peeked elements; returns the dead letters of those that are no readings.
+    fn take(&self, pivot: &mut Pivot, peeked: &Peek, now: Duration) -> Vec<Vec<u8>> {
+        let rows = &self.settings.rows;
+        let mut dead = Vec::new();
+        for item in &peeked.items {
+            let decoded = guarded(|| element::decode(item, rows.max_future, rows.max_age))
+                .unwrap_or_else(|poison| Err(Fault::new(Reason::Poison, poison)));
+            match decoded {
+                Ok(reading) => pivot.take(&reading, now),
+                Err(fault) => {
+                    let (list, time) = (&self.settings.queue.raw_queue, self.process.clock.now());
+                    let stage = Consumer::Transformer.name();
+                    dead.push(dead_letter::encode(stage, &fault, list, item, time));
+                }
+            }
+        }
+        dead
+    }
+}
+
+enum Step {
+    /// There is more to do at once.
+    More,
+    Wait(Duration),
+    /// The lease is gone, and with it all that is in memory.
+    Lost,
+}
+
+struct Change {
+    commit: Commit,
+    tally: Tally,
+}
+
+fn commit(peeked: &Peek, outcome: Outcome, dead: Vec<Vec<u8>>) -> Change {
+    let Outcome {
+        rows,
+        puts,
+        deletes,
+        tally,
+    } = outcome;
+    let counts = vec![
+        (Counter::Repeated, tally.repeated),
+        (Counter::Superseded, tally.superseded),
+        (Counter::Late, tally.late),
+        (Counter::InRows, tally.in_rows),
+        (Counter::OpenReadings, tally.open_readings),
+    ];
+    let (number, take) = (peeked.number, peeked.items.len());
+    Change {
+        commit: Commit {
+            number,
+            take,
+            outputs: rows,
+            dead,
+            puts,
+            deletes,
+            counts,
+        },
+        tally,
+    }
+}
+
+fn lost(error: &QueueError) {
+    tracing::warn!(%error, "lost the lease; forgetting what is in memory, taking it anew");
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges and histograms are doubles"
+)]
+fn show(commit: &Commit, tally: &Tally, open_rows: usize) {
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let taken = commit.take - commit.dead.len();
+    counter!(metric::READINGS).increment(u64::try_from(taken).unwrap_or(0));
+    counter!(metric::REPEATED).increment(count(tally.repeated));
+    counter!(metric::SUPERSEDED).increment(count(tally.superseded));
+    counter!(metric::LATE).increment(count(tally.late));
+    for (kind, rows) in [
+        ("complete", tally.complete),
+        ("partial", tally.partial),
+        ("forced", tally.forced),
+        ("second", tally.second),
+        ("late", count(tally.late)),
+    ] {
+        counter!(metric::ROWS, "kind" => kind).increment(rows);
+    }
+    gauge!(metric::OPEN_ROWS).set(open_rows as f64);
+    if commit.take > 0 {
+        histogram!(metric::BATCH_SIZE).record(commit.take as f64);
+    }
+}

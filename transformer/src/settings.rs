@@ -1,0 +1,87 @@
+//! The transformer's settings.
+
+use std::time::Duration;
+
+use clap::Args;
+use common::name::check_sensor;
+use common::settings::{self, BadSetting, Settings};
+use queue::settings::{QueueSettings, RedisSettings};
+
+/// Everything that the transformer can be told.
+#[derive(Debug, Clone, Args)]
+pub struct TransformerSettings {
+    /// How rows are made.
+    #[command(flatten)]
+    pub rows: RowSettings,
+    /// Names and limits of the lists.
+    #[command(flatten)]
+    pub queue: QueueSettings,
+    /// Where the lists are.
+    #[command(flatten)]
+    pub redis: RedisSettings,
+}
+
+/// How rows are made from readings.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Rows")]
+pub struct RowSettings {
+    /// Timestamps are rounded down to this; 0 keeps them exact
+    #[arg(long, env = "ALIGN", default_value = "1s", value_parser = settings::duration)]
+    pub align: Duration,
+    /// A row that waits for sensors is given up this long after its last reading arrived
+    #[arg(long, env = "FLUSH_INTERVAL", default_value = "5s", value_parser = settings::positive_duration)]
+    pub flush_interval: Duration,
+    /// Cells are remembered this far back from their rig's newest tick
+    #[arg(long, env = "LATE_WINDOW", default_value = "60s", value_parser = settings::duration)]
+    pub late_window: Duration,
+    /// A rig that is silent for this long is forgotten
+    #[arg(long, env = "RIG_IDLE", default_value = "1h", value_parser = settings::positive_duration)]
+    pub rig_idle: Duration,
+    /// The sensors that make a row complete
+    #[arg(
+        long,
+        env = "EXPECTED_SENSORS",
+        default_value = "temp_inlet,temp_outlet,pressure,flow_rate,voltage,current",
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
+    pub expected_sensors: Vec<String>,
+    /// Most rows that wait; above it the oldest is given up
+    #[arg(long, env = "MAX_OPEN_ROWS", default_value = "100000", value_parser = settings::count)]
+    pub max_open_rows: usize,
+    /// A reading further than this ahead of its arrival is a dead letter
+    #[arg(long, env = "MAX_FUTURE", default_value = "60s", value_parser = settings::positive_duration)]
+    pub max_future: Duration,
+    /// A reading older than this at its arrival is a dead letter
+    #[arg(long, env = "MAX_AGE", default_value = "29d", value_parser = settings::positive_duration)]
+    pub max_age: Duration,
+}
+
+impl Settings for TransformerSettings {
+    fn check(&mut self) -> Result<(), BadSetting> {
+        self.rows.check()?;
+        self.queue.check()?;
+        self.redis.check()
+    }
+}
+
+impl Settings for RowSettings {
+    fn check(&mut self) -> Result<(), BadSetting> {
+        for sensor in &mut self.expected_sensors {
+            *sensor = sensor.trim().to_owned();
+        }
+        let given = self.expected_sensors.join(",");
+        let accepted = "names of sensors with commas between them, none of them twice";
+        for (place, sensor) in self.expected_sensors.iter().enumerate() {
+            let fresh = !self.expected_sensors[..place].contains(sensor);
+            let good = check_sensor(sensor).is_ok() && fresh;
+            BadSetting::unless(good, "EXPECTED_SENSORS", &given, accepted)?;
+        }
+        BadSetting::unless(
+            self.rig_idle >= self.flush_interval,
+            "RIG_IDLE",
+            &format!("{:?}", self.rig_idle),
+            "at least FLUSH_INTERVAL: a rig isn't forgotten while its rows wait",
+        )
+    }
+}
