@@ -1,0 +1,36 @@
+# Everything here works without root and changes nothing outside of this folder. Servers that the
+# machine doesn't have are unpacked under target/.
+
+CARGO ?= cargo
+SECONDS ?= 20
+
+.PHONY: help test check unit try bench servers clean
+
+help: ## Show this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+test: check unit ## Check and test everything
+
+check: ## Format, lints, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+
+unit: servers ## All tests, from pure logic to processes that are killed
+	$(CARGO) build --workspace --bins --quiet
+	$(CARGO) test --workspace
+
+servers: ## Unpack the servers that tests need
+	@sh scripts/test-servers.sh target/test-servers
+
+try: servers ## Run the whole pipeline for SECONDS (20) and show what happens
+	$(CARGO) build --release --workspace --bins
+	target/release/try-rigline $(SECONDS)
+
+bench: servers ## Measure against the bare broker
+	$(CARGO) build --release --workspace --bins
+	$(CARGO) build --release -p transport --example bare_broker
+	target/release/bench-rigline
+
+clean: ## Remove what was built
+	$(CARGO) clean

@@ -1,0 +1,186 @@
+//! Measures the pipeline against the bare broker in one run: rates as ratios, CPU time per reading
+//! and stage, resident memory. Prints a table for docs/benchmarks.md.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "a tool for developers"
+)]
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use e2e::{Chain, Role};
+use queue::ledger::Counter;
+use testkit::{Mosquitto, target_dir};
+
+/// Readings in each of the runs.
+const READINGS: u32 = 300_000;
+const RUNS: usize = 3;
+
+#[tokio::main]
+async fn main() {
+    if cfg!(debug_assertions) {
+        println!("measure a release build: make bench");
+        return;
+    }
+    let mut bare = Vec::new();
+    let mut runs = Vec::new();
+    for run in 1..=RUNS {
+        bare.push(bare_broker());
+        runs.push(pipeline().await);
+        let latest = runs.last().expect("one was pushed");
+        println!(
+            "run {run}: bare broker {:.0}/s, pipeline {:.0}/s",
+            bare[run - 1],
+            latest.rate
+        );
+    }
+    let ratios = runs
+        .iter()
+        .zip(&bare)
+        .map(|(run, bare)| run.rate / bare)
+        .collect();
+    println!();
+    println!("readings {READINGS}, median of {RUNS}");
+    println!("bare broker    {:>8.0} /s", median(bare));
+    println!(
+        "pipeline       {:>8.0} /s",
+        median(runs.iter().map(|run| run.rate).collect())
+    );
+    println!("ratio          {:>8.2}", median(ratios));
+    println!();
+    println!("| process | CPU µs per reading | resident memory, MiB |");
+    println!("| --- | --- | --- |");
+    for (place, name) in NAMES.iter().enumerate() {
+        let cpu = median(runs.iter().map(|run| run.cpu_us[place]).collect());
+        let memory = median(runs.iter().map(|run| run.memory_mib[place]).collect());
+        println!("| {name} | {cpu:.1} | {memory:.0} |");
+    }
+}
+
+/// What a run gave; the arrays are in the order of [`NAMES`].
+struct Run {
+    rate: f64,
+    cpu_us: [f64; 7],
+    memory_mib: [f64; 7],
+}
+
+const NAMES: [&str; 7] = [
+    "producer",
+    "ingester",
+    "transformer",
+    "sink",
+    "mosquitto",
+    "redis-server",
+    "victoria-metrics",
+];
+
+async fn pipeline() -> Run {
+    let chain = Chain::start(&[]);
+    let stages = chain.spawn_all();
+    let servers = [
+        chain.mosquitto.pid(),
+        chain.redis.pid(),
+        chain.victoria.pid(),
+    ];
+    let before = servers.map(cpu_us);
+    let used_before: Vec<_> = stages.iter().map(|stage| cpu_us(stage.pid())).collect();
+    let count = READINGS.to_string();
+    let settings = [("FAST", "true"), ("COUNT", count.as_str()), ("RIGS", "100")];
+    let started = Instant::now();
+    let producer = chain.spawn("producer", &settings);
+    let mut of_producer = (0.0, 0.0);
+    loop {
+        // It ends by itself when all is acknowledged, and its figures with it.
+        if let (cpu, Some(memory)) = (cpu_us(producer.pid()), memory_mib(producer.pid())) {
+            of_producer = (cpu.max(of_producer.0), memory);
+        }
+        let ledger = chain.ledger().await;
+        let (in_rows, stored) = (ledger.get(Counter::InRows), ledger.get(Counter::RowsStored));
+        if in_rows == i64::from(READINGS) && stored == ledger.get(Counter::RowsOut) {
+            break;
+        }
+        assert!(
+            started.elapsed() < Duration::from_mins(5),
+            "{ledger:?}\n{}",
+            producer.logs()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let rate = f64::from(READINGS) / started.elapsed().as_secs_f64();
+    let per_reading = |cpu: f64| cpu / f64::from(READINGS);
+    let of_stage = |role: Role| {
+        let place = role as usize;
+        per_reading(cpu_us(stages[place].pid()) - used_before[place])
+    };
+    let of_server = |place: usize| per_reading(cpu_us(servers[place]) - before[place]);
+    let memory = |pid: u32| memory_mib(pid).unwrap_or_default();
+    let stage_memory = |role: Role| memory(stages[role as usize].pid());
+    let [ingester, transformer, sink] = Role::ALL;
+    Run {
+        rate,
+        cpu_us: [
+            per_reading(of_producer.0),
+            of_stage(ingester),
+            of_stage(transformer),
+            of_stage(sink),
+            of_server(0),
+            of_server(1),
+            of_server(2),
+        ],
+        memory_mib: [
+            of_producer.1,
+            stage_memory(ingester),
+            stage_memory(transformer),
+            stage_memory(sink),
+            memory(servers[0]),
+            memory(servers[1]),
+            memory(servers[2]),
+        ],
+    }
+}
+
+/// Messages a second from a raw publisher through a broker to a raw subscriber, at QoS 1.
+fn bare_broker() -> f64 {
+    let mosquitto = Mosquitto::start();
+    let example = target_dir().join("release/examples/bare_broker");
+    let (port, count) = (mosquitto.port().to_string(), READINGS.to_string());
+    let run = Command::new(example)
+        .args(["127.0.0.1", &port, &count])
+        .output();
+    let run = run.expect("cargo build --release -p transport --example bare_broker");
+    let said = String::from_utf8_lossy(&run.stdout);
+    let rate = said
+        .split_whitespace()
+        .find_map(|word| word.parse::<f64>().ok());
+    rate.unwrap_or_else(|| panic!("no rate in: {said}{}", String::from_utf8_lossy(&run.stderr)))
+}
+
+/// User and system time of a process so far, in microseconds.
+fn cpu_us(pid: u32) -> f64 {
+    // Fields 14 and 15 of proc_pid_stat(5), in ticks of 1/100 s; the name before may have spaces.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    let fields = after_name.split(' ').skip(11).take(2);
+    fields
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        * 10_000.0
+}
+
+/// Resident memory of a process, in MiB; nothing once it has ended.
+fn memory_mib(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace()
+        .nth(1)?
+        .parse::<f64>()
+        .ok()
+        .map(|kib| kib / 1024.0)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

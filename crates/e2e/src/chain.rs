@@ -1,0 +1,168 @@
+//! A broker, a Redis, a time-series store, and the stages between them.
+
+use std::time::{Duration, Instant};
+
+use queue::ledger::Ledger;
+use queue::redis::RedisQueue;
+use queue::settings::{QueueSettings, RedisSettings};
+use queue::{Look, Queue};
+use testkit::{Mosquitto, Redis, Stage, VictoriaMetrics};
+
+use crate::rows::{Rows, read_back};
+
+/// A stage that consumes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Broker to raw list.
+    Ingester,
+    /// Raw list to normalized list.
+    Transformer,
+    /// Normalized list to store.
+    Sink,
+}
+
+impl Role {
+    /// All of them, in the order the data flows.
+    pub const ALL: [Self; 3] = [Self::Ingester, Self::Transformer, Self::Sink];
+
+    /// The binary's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ingester => "ingester",
+            Self::Transformer => "transformer",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+/// Running servers, and the settings that lead stages to them.
+#[derive(Debug)]
+pub struct Chain {
+    /// The broker.
+    pub mosquitto: Mosquitto,
+    /// The lists.
+    pub redis: Redis,
+    /// The store.
+    pub victoria: VictoriaMetrics,
+    env: Vec<(String, String)>,
+}
+
+impl Chain {
+    /// Starts the servers; `extra` is for all stages.
+    #[must_use]
+    pub fn start(extra: &[(&str, &str)]) -> Self {
+        let (mosquitto, redis) = (Mosquitto::start(), Redis::start());
+        let victoria = VictoriaMetrics::start();
+        let own = |name: &str, value: String| (name.to_owned(), value);
+        let mut env = vec![
+            own("MQTT_HOST", "127.0.0.1".into()),
+            own("MQTT_PORT", mosquitto.port().to_string()),
+            own("REDIS_HOST", "127.0.0.1".into()),
+            own("REDIS_PORT", redis.port().to_string()),
+            own("INFLUX_URL", victoria.url()),
+            own("INFLUX_TOKEN", "any".into()),
+        ];
+        env.extend(
+            extra
+                .iter()
+                .map(|(name, value)| own(name, (*value).to_owned())),
+        );
+        Self {
+            mosquitto,
+            redis,
+            victoria,
+            env,
+        }
+    }
+
+    /// Starts a stage; `extra` wins over what all stages get.
+    #[must_use]
+    pub fn spawn(&self, name: &str, extra: &[(&str, &str)]) -> Stage {
+        let common = self
+            .env
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let env: Vec<_> = common.chain(extra.iter().copied()).collect();
+        Stage::spawn(name, &env)
+    }
+
+    /// Starts ingester, transformer and sink, and waits until they are ready.
+    #[must_use]
+    pub fn spawn_all(&self) -> [Stage; 3] {
+        let stages = Role::ALL.map(|role| self.spawn(role.name(), &[]));
+        for stage in &stages {
+            assert!(
+                stage.ready(Duration::from_secs(20)),
+                "not ready:\n{}",
+                stage.logs()
+            );
+        }
+        stages
+    }
+
+    /// A handle to the lists, as a stage has it.
+    #[must_use]
+    pub fn queue(&self) -> RedisQueue {
+        let redis = RedisSettings {
+            redis_host: "127.0.0.1".into(),
+            redis_port: self.redis.port(),
+            redis_username: None,
+            redis_password: None,
+            redis_password_file: None,
+        };
+        RedisQueue::new(&queue_settings(), &redis).expect("a queue")
+    }
+
+    /// Counters and lengths of now.
+    pub async fn ledger(&self) -> Ledger {
+        let Look { ledger, .. } = self.queue().look().await.expect("a look at the queue");
+        ledger
+    }
+
+    /// Waits until `is_done` says so of the ledger; panics with the last one after `limit`.
+    pub async fn wait_for(&self, limit: Duration, is_done: impl Fn(&Ledger) -> bool) -> Ledger {
+        let started = Instant::now();
+        loop {
+            let ledger = self.ledger().await;
+            if is_done(&ledger) {
+                return ledger;
+            }
+            assert!(
+                started.elapsed() < limit,
+                "not done after {limit:?}: {ledger:#?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Everything that the store has.
+    #[must_use]
+    pub fn rows(&self) -> Rows {
+        read_back(&self.victoria)
+    }
+
+    /// Publishes with `mosquitto_pub`, as anybody would.
+    pub fn publish(&self, topic: &str, payload: &str) {
+        let mut client = self.mosquitto.client("mosquitto_pub");
+        client.args(["-q", "1", "-t", topic, "-m", payload]);
+        let status = client.status().expect("mosquitto_pub");
+        assert!(status.success(), "mosquitto_pub: {status}");
+    }
+}
+
+/// The settings of the queue as they are by default.
+#[must_use]
+pub fn queue_settings() -> QueueSettings {
+    QueueSettings {
+        raw_queue: "raw_events".into(),
+        normalized_queue: "normalized_events".into(),
+        dead_letter_queue: "dead_letters".into(),
+        pipeline: "rigs".into(),
+        lease: Duration::from_secs(3),
+        batch: 5_000,
+        queue_limit: 1_000_000,
+        dead_letter_limit: 100_000,
+        dead_letter_bytes: 1 << 28,
+    }
+}

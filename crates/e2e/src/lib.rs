@@ -1,0 +1,13 @@
+//! The whole pipeline in tests: real servers, real processes, and what became of every reading.
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "only tests use it, and a test that can't be set up has to fail"
+)]
+
+pub mod chain;
+pub mod load;
+pub mod rows;
+pub mod watch;
+
+pub use self::chain::{Chain, Role};

@@ -1,0 +1,7 @@
+//! The pipeline end to end, and the rules that hold the rooms apart.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod chain;
+mod crash;
+mod rules;
+mod settings;

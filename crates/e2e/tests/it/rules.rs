@@ -1,0 +1,177 @@
+//! The dependency rules and budgets of ARCHITECTURE.md, held over manifests and sources.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Clients of brokers, queues and stores.
+const VENDORS: [&str; 8] = [
+    "rumqttc",
+    "redis",
+    "rusqlite",
+    "influxdb2",
+    "reqwest",
+    "rdkafka",
+    "sqlx",
+    "mongodb",
+];
+/// The rooms that may name one.
+const VENDOR_ROOMS: [&str; 3] = ["transport", "queue", "store"];
+const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
+/// Rooms that only tests use; they may see everything.
+const TEST_ROOMS: [&str; 2] = ["testkit", "e2e"];
+/// Lines at which a file has outgrown its room.
+const MAX_LINES: usize = 500;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// Each room's name and folder.
+fn rooms() -> BTreeMap<String, PathBuf> {
+    let inside = fs::read_dir(root().join("crates"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let all = inside.chain(STAGES.map(|stage| root().join(stage)));
+    all.filter(|dir| dir.join("Cargo.toml").is_file())
+        .map(|dir| (dir.file_name().unwrap().to_str().unwrap().to_owned(), dir))
+        .collect()
+}
+
+/// The names under `[dependencies]` of a room.
+fn dependencies(dir: &Path) -> Vec<String> {
+    let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap();
+    let section = manifest
+        .split("\n[")
+        .find(|section| section.starts_with("dependencies]"));
+    let lines = section.unwrap_or_default().lines().skip(1);
+    lines
+        .filter_map(|line| line.split(['.', '=', ' ']).next())
+        .filter(|name| !name.is_empty() && !name.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        if entry.is_dir() {
+            found.extend(sources(&entry));
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            found.push(entry);
+        }
+    }
+    found
+}
+
+fn is_test(path: &Path) -> bool {
+    let parts: Vec<_> = path
+        .components()
+        .map(|part| part.as_os_str().to_string_lossy())
+        .collect();
+    path.ends_with("tests.rs")
+        || parts
+            .iter()
+            .any(|part| part == "tests" || part == "examples")
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let rooms = rooms();
+    for (name, dir) in rooms
+        .iter()
+        .filter(|(name, _)| !TEST_ROOMS.contains(&name.as_str()))
+    {
+        let allowed: &[&str] = match name.as_str() {
+            "common" => &[],
+            room if VENDOR_ROOMS.contains(&room) => &["common"],
+            stage if STAGES.contains(&stage) => &["common", "transport", "queue", "store"],
+            unknown => panic!("{unknown} has no place in ARCHITECTURE.md"),
+        };
+        for dependency in dependencies(dir)
+            .iter()
+            .filter(|name| rooms.contains_key(*name))
+        {
+            assert!(
+                allowed.contains(&dependency.as_str()),
+                "{name} must not use {dependency}"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_their_rooms_name_vendors() {
+    for (name, dir) in rooms() {
+        if VENDOR_ROOMS.contains(&name.as_str()) {
+            continue;
+        }
+        for dependency in dependencies(&dir) {
+            assert!(
+                !VENDORS.contains(&dependency.as_str()),
+                "{name} names {dependency}"
+            );
+        }
+        for path in sources(&dir) {
+            let source = fs::read_to_string(&path).unwrap();
+            for vendor in VENDORS {
+                let named = source.contains(&format!("use {vendor}::"))
+                    || source.lines().any(|line| {
+                        !line.trim_start().starts_with("//")
+                            && line
+                                .split(|c: char| !(c.is_alphanumeric() || "_:".contains(c)))
+                                .any(|word| word.starts_with(&format!("{vendor}::")))
+                    });
+                assert!(
+                    !named || vendor == "redis" && own_module(&source),
+                    "{} names {vendor}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+/// `queue::redis` and `testkit::redis` are rooms of ours that happen to be called like the client.
+fn own_module(source: &str) -> bool {
+    ["queue::redis", "mod redis;", "crate::redis"]
+        .iter()
+        .any(|own| source.contains(own))
+}
+
+#[test]
+fn only_the_clock_reads_the_wall_clock() {
+    let clock = root().join("crates/common/src/clock.rs");
+    for path in rooms().values().flat_map(|dir| sources(dir)) {
+        let source = fs::read_to_string(&path).unwrap();
+        for call in ["Utc::now", "Local::now", "SystemTime::now"] {
+            // Written apart here, so that this test doesn't find itself.
+            let reads = source.contains(&format!("{call}{}", "("));
+            assert!(
+                !reads || path == clock,
+                "{} reads the wall clock",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn files_fit_their_rooms() {
+    for path in rooms().values().flat_map(|dir| sources(dir)) {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        let most = if is_test(&path) {
+            MAX_LINES * 8 / 5
+        } else {
+            MAX_LINES
+        };
+        assert!(lines <= most, "{} has {lines} lines", path.display());
+        assert!(!path.ends_with("mod.rs"), "{}", path.display());
+    }
+}
