@@ -19,6 +19,9 @@ use transport::{Delivery, Subscriber};
 use crate::decode::decode;
 use crate::settings::IngesterSettings;
 
+/// An append ends with the element that reaches this many bytes: a larger one could take longer than
+/// an answer is waited for, and be sent again.
+const LARGEST_APPEND: usize = 8 << 20;
 /// How long to wait before a full list is tried again.
 const FULL_WAIT: Duration = Duration::from_millis(50);
 /// How long to wait before a failed append is tried again.
@@ -69,8 +72,9 @@ pub async fn run<Q: Queue>(
 #[derive(Default)]
 struct InHand {
     deliveries: Vec<Delivery>,
-    /// Made once, so that a second try after a lost answer appends the very same elements.
-    append: Option<Append>,
+    /// What becomes of the first of them, with how many those are. Made once, so that a second try
+    /// after a lost answer appends the very same elements.
+    append: Option<(Append, usize)>,
 }
 
 struct Ingester<Q> {
@@ -144,13 +148,13 @@ impl<Q: Queue> Ingester<Q> {
     /// try.
     async fn append(&self, session: &Subscriber, in_hand: &mut InHand) -> Result<(), Duration> {
         let InHand { deliveries, append } = in_hand;
-        let append = append.get_or_insert_with(|| self.encode(deliveries));
+        let (append, covered) = append.get_or_insert_with(|| self.encode(deliveries));
         match self.queue.append(append).await {
             Ok(Appended::Done { length }) => {
                 self.keeper.queue_up().up();
                 self.room.up();
                 self.show(append, length);
-                session.ack(deliveries.drain(..).map(|delivery| delivery.ticket));
+                session.ack(deliveries.drain(..*covered).map(|delivery| delivery.ticket));
                 in_hand.append = None;
                 Ok(())
             }
@@ -179,24 +183,33 @@ impl<Q: Queue> Ingester<Q> {
         }
     }
 
-    fn encode(&self, deliveries: &[Delivery]) -> Append {
+    /// The append for these deliveries, or for as many of the first as fit into one.
+    fn encode(&self, deliveries: &[Delivery]) -> (Append, usize) {
         let arrived = self.process.clock.now();
         let mut append = Append {
             raw: Vec::with_capacity(deliveries.len()),
             dead: Vec::new(),
         };
-        for delivery in deliveries {
+        let mut bytes = 0;
+        for (place, delivery) in deliveries.iter().enumerate() {
+            if bytes >= LARGEST_APPEND {
+                return (append, place);
+            }
             let Delivery { topic, payload, .. } = delivery;
             match encode(topic, payload, arrived, &self.settings) {
-                Ok(element) => append.raw.push(element),
+                Ok(element) => {
+                    bytes += element.len();
+                    append.raw.push(element);
+                }
                 Err(fault) => {
                     let stage = Consumer::Ingester.name();
                     let letter = dead_letter::encode(stage, &fault, topic, payload, arrived);
+                    bytes += letter.len();
                     append.dead.push(letter);
                 }
             }
         }
-        append
+        (append, deliveries.len())
     }
 
     /// Whether the clock is close enough to the queue's to judge readings by it.

@@ -118,8 +118,8 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
             self.reached();
         }
         let commit = self.commit(&peeked, &batch, &written);
-        let (queue_up, stop) = (self.keeper.queue_up(), &self.process.stop);
-        match settle(&self.queue, &tenure.lease, &commit, queue_up, stop).await {
+        let (queue_up, process) = (self.keeper.queue_up(), &self.process);
+        match settle(&self.queue, &tenure.lease, &commit, queue_up, process).await {
             Settled::Applied => {
                 self.show(&batch, &written);
                 let reached_end = peeked.items.len() < self.settings.batch;
@@ -144,20 +144,16 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
         tenure: &Tenure<Q>,
     ) -> Option<Result<Written, Unwritten>> {
         let write = self.writer.write(rows);
-        tokio::pin!(write);
         let last_chance = async {
             self.process.stop.cancelled().await;
             tokio::time::sleep(LAST_WRITE).await;
         };
-        tokio::pin!(last_chance);
-        loop {
-            tokio::select! {
-                biased;
-                written = &mut write => return Some(written),
-                () = tenure.lost.cancelled() => return None,
-                () = &mut last_chance => return None,
-                () = tokio::time::sleep(TICK) => self.process.health.tick(),
-            }
+        tokio::select! {
+            biased;
+            written = write => Some(written),
+            () = tenure.lost.cancelled() => None,
+            () = last_chance => None,
+            never = self.process.health.tick_for_ever() => match never {},
         }
     }
 
@@ -171,6 +167,7 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
         }
         let answer = tokio::select! {
             answer = self.writer.preflight() => answer,
+            never = self.process.health.tick_for_ever() => match never {},
             () = self.process.stop.cancelled() => return Step::Wait(Duration::ZERO),
         };
         match answer {

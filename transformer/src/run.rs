@@ -6,6 +6,7 @@ use common::dead_letter;
 use common::dead_letter::{Fault, Reason};
 use common::guard::guarded;
 use common::harness::Process;
+use common::health::Dependency;
 use common::metric;
 use metrics::{counter, gauge, histogram};
 use queue::keeper::{Keeper, Tenure};
@@ -41,6 +42,7 @@ pub async fn run<Q: Queue>(
         &process,
     );
     let stage = Transformer {
+        room: process.health.dependency("normalized_list"),
         settings,
         queue,
         process,
@@ -58,6 +60,7 @@ struct Transformer<Q> {
     queue: Q,
     process: Process,
     keeper: Keeper<Q>,
+    room: Dependency,
 }
 
 impl<Q: Queue> Transformer<Q> {
@@ -100,9 +103,15 @@ impl<Q: Queue> Transformer<Q> {
                 return Step::Wait(ERROR_WAIT);
             }
         };
-        if peeked.output_length >= self.settings.queue.queue_limit {
+        let (full, limit) = (peeked.output_length, self.settings.queue.queue_limit);
+        if full >= limit {
+            self.room.down(&format_args!(
+                "{} is full ({full} elements), waiting until the sink has drained it",
+                self.settings.queue.normalized_queue
+            ));
             return Step::Wait(FULL_POLL);
         }
+        self.room.up();
         let now = started.elapsed();
         let reached_end = peeked.items.len() < batch;
         let dead = self.take(pivot, &peeked, now);
@@ -112,8 +121,8 @@ impl<Q: Queue> Transformer<Q> {
         if commit.is_empty() {
             return Step::Wait(IDLE_POLL);
         }
-        let (queue_up, stop) = (self.keeper.queue_up(), &self.process.stop);
-        match settle(&self.queue, &tenure.lease, &commit, queue_up, stop).await {
+        let (queue_up, process) = (self.keeper.queue_up(), &self.process);
+        match settle(&self.queue, &tenure.lease, &commit, queue_up, process).await {
             Settled::Applied => {
                 show(&commit, &tally, pivot.open_rows());
                 if reached_end && all_expired {

@@ -1,5 +1,6 @@
 //! What a stage knows about itself and about the things it needs.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,12 @@ use crate::metric;
 
 /// A main loop that hasn't ticked for this long counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// How often work that takes its time ticks.
+const TICK_EVERY: Duration = Duration::from_secs(1);
 /// While a dependency stays down, its error is logged again only this often.
 const REPEAT_LOG: Duration = Duration::from_secs(30);
+/// And another error, or the next fall after a rise, only this often.
+const NEWS_LOG: Duration = Duration::from_secs(5);
 
 /// The health of one process; clones share it.
 #[derive(Debug, Clone)]
@@ -45,6 +50,14 @@ impl Health {
     pub fn tick(&self) {
         let ms = u64::try_from(self.inner.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.inner.last_tick_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Ticks on, beside work that takes its time but is bounded or shows its own errors.
+    pub async fn tick_for_ever(&self) -> Infallible {
+        loop {
+            self.tick();
+            tokio::time::sleep(TICK_EVERY).await;
+        }
     }
 
     /// How long ago the main loop ticked.
@@ -135,7 +148,10 @@ struct State {
     since: Instant,
     last_error: Option<String>,
     last_logged: Option<Instant>,
+    /// Errors since then.
     unlogged: u64,
+    /// It was logged as down, so its coming up is to be logged, too.
+    announced: bool,
 }
 
 impl Default for State {
@@ -146,6 +162,7 @@ impl Default for State {
             last_error: None,
             last_logged: None,
             unlogged: 0,
+            announced: false,
         }
     }
 }
@@ -171,7 +188,11 @@ impl Dependency {
         if state.status == Status::Up {
             return;
         }
-        tracing::info!(dependency = self.name, "up");
+        // One that goes up and down all the time is news only as often as its downs are.
+        if state.announced || state.status == Status::Waiting {
+            tracing::info!(dependency = self.name, "up");
+            state.announced = false;
+        }
         gauge!(metric::DEPENDENCY_UP, "dependency" => self.name).set(1.0);
         state.enter(Status::Up);
     }
@@ -193,11 +214,11 @@ impl Dependency {
         counter!(metric::RETRIES, "dependency" => self.name).increment(1);
         let error = error.to_string();
         let mut state = self.lock();
-        let changed = state.status != Status::Down || state.last_error.as_ref() != Some(&error);
+        let news = state.status != Status::Down || state.last_error.as_ref() != Some(&error);
         let due = state
             .last_logged
-            .is_none_or(|logged| logged.elapsed() >= REPEAT_LOG);
-        if due || (changed && state.unlogged == 0) {
+            .is_none_or(|logged| logged.elapsed() >= if news { NEWS_LOG } else { REPEAT_LOG });
+        if due {
             tracing::warn!(
                 dependency = self.name,
                 error,
@@ -206,6 +227,7 @@ impl Dependency {
             );
             state.last_logged = Some(Instant::now());
             state.unlogged = 0;
+            state.announced = true;
         } else {
             state.unlogged += 1;
         }

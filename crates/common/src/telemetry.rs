@@ -30,7 +30,10 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     };
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // A log that can't be written (a full disk, a reader that went away) must not stop the
+        // readings; by default the failure is printed to the same place, which panics.
+        .log_internal_errors(false);
     let started = if human {
         logs.with_ansi(terminal).with_target(false).try_init()
     } else {

@@ -238,6 +238,8 @@ impl<Q: Queue> Tenure<Q> {
         let release = self.queue.release(&self.lease);
         match tokio::time::timeout(RELEASE_LIMIT, release).await {
             Ok(Ok(())) => tracing::debug!("gave the lease back"),
+            // It had run out already, and that has been said.
+            Ok(Err(QueueError::Fenced)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot give the lease back, it runs out"),
             Err(_) => tracing::warn!("cannot give the lease back in time, it runs out"),
         }

@@ -4,6 +4,7 @@ mod connection;
 mod reply;
 mod scripts;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ use crate::settings::{QueueSettings, RedisSettings};
 
 /// The one partition that this version has.
 const PARTITIONS: &str = "1";
+/// Entries of the state that are read at once.
+const STATE_PIECE: usize = 10_000;
+/// The one key that all pipelines of a Redis share: which list is whose.
+const LIST_OWNERS: &str = "rigline:lists";
 
 /// Lists, state, leases and ledger in one Redis; clones share a connection.
 #[derive(Debug, Clone)]
@@ -49,6 +54,7 @@ struct Keys {
     raw: String,
     normalized: String,
     dead: String,
+    pipeline: String,
     prefix: String,
 }
 
@@ -81,6 +87,7 @@ impl RedisQueue {
                     raw: settings.raw_queue.clone(),
                     normalized: settings.normalized_queue.clone(),
                     dead: settings.dead_letter_queue.clone(),
+                    pipeline: settings.pipeline.clone(),
                     prefix: format!("rigline:{}:", settings.pipeline),
                 },
                 limits: Limits {
@@ -188,14 +195,16 @@ impl Queue for RedisQueue {
         let Inner { keys, scripts, .. } = &*self.inner;
         let instance = format!("{:016x}", fastrand::u64(..));
         let reply = self.run(&scripts.lease, |call| {
-            call.arg(3)
+            call.arg(4)
                 .arg(keys.of("lease", consumer))
                 .arg(keys.of("consumer", consumer));
-            call.arg(keys.own("meta"));
+            call.arg(keys.own("meta")).arg(LIST_OWNERS);
             call.arg(nonce)
                 .arg(millis(limit))
                 .arg(&instance)
-                .arg(PARTITIONS);
+                .arg(PARTITIONS)
+                .arg(&keys.pipeline);
+            call.arg(&keys.raw).arg(&keys.normalized).arg(&keys.dead);
         });
         match reply.await? {
             Reply::Ok(token) => Ok(Some(Lease {
@@ -228,9 +237,21 @@ impl Queue for RedisQueue {
     }
 
     async fn state(&self, lease: &Lease) -> Result<State, QueueError> {
-        let mut get = redis::cmd("HGETALL");
-        get.arg(self.inner.keys.of("state", lease.consumer));
-        reply::pairs(self.inner.connection.read(&get).await?)
+        // In pieces, so that a large one neither holds Redis up nor outlasts the time limit. Only the
+        // holder of the lease writes it, so the pieces belong together; one may come twice.
+        let key = self.inner.keys.of("state", lease.consumer);
+        let mut entries = HashMap::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let mut scan = redis::cmd("HSCAN");
+            scan.arg(&key).arg(&cursor).arg("COUNT").arg(STATE_PIECE);
+            let [next, piece] = reply::exactly(self.inner.connection.read(&scan).await?)?;
+            entries.extend(reply::pairs(piece)?);
+            cursor = reply::text(&next)?;
+            if cursor == "0" {
+                return Ok(entries.into_iter().collect());
+            }
+        }
     }
 
     async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {

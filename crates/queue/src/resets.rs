@@ -13,19 +13,22 @@ pub struct Resets {
 }
 
 impl Resets {
-    /// Whether `look` shows another queue than the last one did; says so loudly and counts it.
+    /// Whether `look` shows another queue than the last one did, or that elements have vanished;
+    /// says so loudly and counts it.
     pub fn check(&mut self, look: &Look) -> bool {
         let what = self.last.as_ref().and_then(|last| difference(last, look));
-        if let (Some(what), Some(last)) = (&what, &self.last) {
+        let what = what.or_else(|| vanished(self.last.as_ref(), look));
+        if let Some(what) = &what {
+            let last = &self.last.as_ref().unwrap_or(look).ledger;
             counter!(metric::RESETS).increment(1);
             tracing::error!(
                 what,
-                last_accepted = last.ledger.get(Counter::Accepted),
-                last_raw_taken = last.ledger.get(Counter::RawTaken),
-                last_rows_out = last.ledger.get(Counter::RowsOut),
-                last_rows_stored = last.ledger.get(Counter::RowsStored),
-                last_raw_length = last.ledger.raw,
-                last_normalized_length = last.ledger.normalized,
+                last_accepted = last.get(Counter::Accepted),
+                last_raw_taken = last.get(Counter::RawTaken),
+                last_rows_out = last.get(Counter::RowsOut),
+                last_rows_stored = last.get(Counter::RowsStored),
+                last_raw_length = last.raw,
+                last_normalized_length = last.normalized,
                 "the queue was flushed, emptied or exchanged; what it held is gone, going on"
             );
         }
@@ -52,6 +55,25 @@ fn difference(last: &Look, look: &Look) -> Option<String> {
     ))
 }
 
+/// Elements that left a list without a commit, more of them than before.
+fn vanished(last: Option<&Look>, look: &Look) -> Option<String> {
+    let foreign = |look: &Look| {
+        [
+            ("raw", look.ledger.raw_foreign()),
+            ("normalized", look.ledger.rows_foreign()),
+        ]
+    };
+    let before = last.map(foreign);
+    foreign(look)
+        .into_iter()
+        .enumerate()
+        .find_map(|(place, (list, now))| {
+            let before = before.map_or(0, |before| before[place].1.min(0));
+            (now < before)
+                .then(|| format!("{} elements vanished from the {list} list", before - now))
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use common::time::Timestamp;
@@ -63,6 +85,7 @@ mod tests {
     fn look(instance: &str, accepted: i64, open: i64) -> Look {
         let mut ledger = Ledger::default();
         ledger.set(Counter::Accepted, accepted);
+        ledger.raw = accepted;
         ledger.set(Counter::OpenReadings, open);
         Look {
             instance: instance.into(),
@@ -82,5 +105,21 @@ mod tests {
         assert!(resets.check(&look("a", 6, 2)));
         assert!(!resets.check(&look("a", 6, 2)), "said once");
         assert!(resets.check(&look("b", 6, 2)));
+    }
+
+    #[test]
+    fn elements_that_vanish_are_a_reset_and_strangers_are_not() {
+        let with_raw = |raw: i64| {
+            let mut look = look("a", 5, 0);
+            look.ledger.raw = raw;
+            look
+        };
+        let mut resets = Resets::default();
+        assert!(!resets.check(&with_raw(5)));
+        assert!(!resets.check(&with_raw(7)), "somebody pushed two");
+        assert!(!resets.check(&with_raw(5)), "and took them away again");
+        assert!(resets.check(&with_raw(3)));
+        assert!(!resets.check(&with_raw(3)), "said once");
+        assert!(Resets::default().check(&with_raw(0)), "seen at a start");
     }
 }

@@ -74,7 +74,7 @@ pub struct RedisSettings {
     #[arg(long, env = "REDIS_HOST", default_value = "localhost", value_parser = settings::not_empty)]
     pub redis_host: String,
     /// Port of Redis
-    #[arg(long, env = "REDIS_PORT", default_value_t = 6379)]
+    #[arg(long, env = "REDIS_PORT", default_value_t = 6379, value_parser = clap::value_parser!(u16).range(1..))]
     pub redis_port: u16,
     /// User, where Redis has users
     #[arg(long, env = "REDIS_USERNAME")]

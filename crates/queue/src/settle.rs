@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use common::backoff::Backoff;
+use common::harness::Process;
 use common::health::Dependency;
-use tokio_util::sync::CancellationToken;
 
 use crate::changes::{Commit, Lease};
 use crate::error::QueueError;
@@ -34,16 +34,17 @@ pub async fn settle<Q: Queue>(
     lease: &Lease,
     commit: &Commit,
     dependency: &Dependency,
-    stop: &CancellationToken,
+    process: &Process,
 ) -> Settled {
     let attempt = try_for_ever(queue, lease, commit, dependency);
     let last_chance = async {
-        stop.cancelled().await;
+        process.stop.cancelled().await;
         tokio::time::sleep(LAST_CHANCE).await;
     };
     tokio::select! {
         biased;
         settled = attempt => settled,
+        never = process.health.tick_for_ever() => match never {},
         () = last_chance => Settled::Lost(QueueError::Unknown("gave up at the stop".into())),
     }
 }
@@ -81,7 +82,8 @@ async fn try_for_ever<Q: Queue>(
                 match outcome(queue, lease, commit, dependency, &mut backoff).await {
                     Outcome::Applied => return Settled::Applied,
                     Outcome::Overtaken => return Settled::Lost(error),
-                    Outcome::Unchanged => {}
+                    // Not at once: what broke the connection may be this very commit.
+                    Outcome::Unchanged => tokio::time::sleep(backoff.next_wait()).await,
                 }
             }
             QueueError::Unavailable { .. }

@@ -3,6 +3,7 @@
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "only tests use it, and a test that can't be set up has to fail"
 )]
@@ -12,6 +13,8 @@ mod running;
 mod temp;
 
 use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 pub use lossy::{Fate, Lossy};
 pub use running::Running;
@@ -51,6 +54,18 @@ pub fn assert_exact(ledger: &Ledger) {
     assert_holds(ledger);
     let foreign = (ledger.raw_foreign(), ledger.rows_foreign());
     assert_eq!(foreign, (0, 0), "{ledger:#?}");
+}
+
+/// Waits until it `is_true`; panics, naming `what`, if that takes much too long.
+pub async fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_true() {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{what}: not after {PATIENCE:?}"
+        );
+        sleep(POLL).await;
+    }
 }
 
 fn nonce() -> String {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use common::time::Timestamp;
 
-use super::sensors::SensorId;
+/// A sensor's number; the state keeps the name that belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SensorId(pub(super) u32);
 
 /// The first reading of a cell.
 #[derive(Debug, Clone, Copy, PartialEq)]

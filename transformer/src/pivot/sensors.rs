@@ -8,12 +8,8 @@ use common::row::Row;
 use common::time::Timestamp;
 use common::wire;
 
-use super::rows::Cell;
+use super::rows::{Cell, SensorId};
 use super::state;
-
-/// A sensor's number; the state keeps the name that belongs to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct SensorId(pub(super) u32);
 
 #[derive(Debug, Clone)]
 struct Sensor {

@@ -14,8 +14,7 @@
 
 use common::time::Timestamp;
 
-use super::rows::{Cell, Emitted, Kept};
-use super::sensors::SensorId;
+use super::rows::{Cell, Emitted, Kept, SensorId};
 
 const SENSOR: u8 = b's';
 const ROW: u8 = b'r';

@@ -10,6 +10,7 @@
 -- Replies: {ok, length of raw}, {full, length of raw}, {wrongtype, what}
 local raw, dead, ledger = KEYS[1], KEYS[2], KEYS[3]
 local wrong = wrong_type(KEYS, { 'list', 'list', 'hash' })
+wrong = wrong or not_a_number(ledger, { 'accepted', 'dead_ingester', 'trimmed', 'dead_bytes' })
 if wrong then return wrong end
 
 local length = redis.call('LLEN', raw)

@@ -27,6 +27,11 @@ local first_put = first_dead + tonumber(ARGV[8])
 local first_delete = first_put + 2 * tonumber(ARGV[9])
 local first_addition = first_delete + tonumber(ARGV[10])
 
+local counters = { 'trimmed', 'dead_bytes' }
+for place = first_addition, #ARGV, 2 do counters[#counters + 1] = ARGV[place] end
+wrong = not_a_number(ledger, counters)
+if wrong then return wrong end
+
 send('RPUSH', output, first_output, first_dead - 1)
 bury(dead, ledger, first_dead, first_put - 1, tonumber(ARGV[5]), tonumber(ARGV[6]))
 send('HSET', state, first_put, first_delete - 1)

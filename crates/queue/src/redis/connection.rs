@@ -20,6 +20,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Connection {
     client: Client,
+    /// For messages.
+    address: String,
     config: AsyncConnectionConfig,
     current: Mutex<Current>,
 }
@@ -56,8 +58,10 @@ impl Connection {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_LIMIT))
             .set_response_timeout(Some(ANSWER_LIMIT));
+        let address = format!("{}:{}", settings.redis_host, settings.redis_port);
         Ok(Self {
             client,
+            address,
             config,
             current: Mutex::default(),
         })
@@ -117,7 +121,13 @@ impl Connection {
                 current.count += 1;
                 Ok((connection, current.count))
             }
-            Err(error) => Err(classify(&error, Outcome::Unimportant)),
+            Err(error) => Err(match classify(&error, Outcome::Unimportant) {
+                QueueError::Unavailable { cause, detail } => {
+                    let detail = format!("{detail} ({}, REDIS_HOST and REDIS_PORT)", self.address);
+                    QueueError::Unavailable { cause, detail }
+                }
+                other => other,
+            }),
         }
     }
 
@@ -174,6 +184,9 @@ fn classify(error: &RedisError, outcome: Outcome) -> QueueError {
             return QueueError::Incompatible(format!("{said}; Redis Cluster isn't supported yet"));
         }
         // A transaction that was refused as a whole names the refusal of its first command.
+        "EXECABORT" if ["NOAUTH", "NOPERM"].iter().any(|code| said.contains(code)) => {
+            return QueueError::Denied(said);
+        }
         "EXECABORT" => {
             let cause = [
                 ("OOM", Cause::OutOfMemory),
@@ -184,6 +197,10 @@ fn classify(error: &RedisError, outcome: Outcome) -> QueueError {
             return unavailable(cause.map_or(Cause::Other, |(_, cause)| cause));
         }
         _ => {}
+    }
+    // What a server that wants a password says to a command with many arguments.
+    if said.contains("unauthenticated") {
+        return QueueError::Denied(said);
     }
     if said.contains("Error compiling script") {
         return QueueError::Incompatible(format!("{said}; Redis 7.0 or newer is needed"));

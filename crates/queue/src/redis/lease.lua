@@ -3,14 +3,20 @@
 -- Promises: at most one holder at a time, by this server's clock; a token is never given twice, as
 -- it ends in the asker's nonce, which is new for every tenure; asking again with the same nonce
 -- gives the same token. Makes the instance id where there is none. A queue that was made with
--- another number of partitions is refused.
+-- another number of partitions is refused, and so are lists that another pipeline consumes: two
+-- consumers of one list that don't know of each other would trim what the other has only looked at.
 --
--- KEYS: lease, consumer, meta
--- ARGV: nonce, milliseconds, instance id to use if there is none, partitions
--- Replies: {ok, token}, {held}, {partitions, number}, {wrongtype, what}
-local lease, consumer, meta = KEYS[1], KEYS[2], KEYS[3]
-local wrong = wrong_type(KEYS, { 'string', 'hash', 'hash' })
+-- KEYS: lease, consumer, meta, owners of lists
+-- ARGV: nonce, milliseconds, instance id to use if there is none, partitions, pipeline, the lists
+-- Replies: {ok, token}, {held}, {partitions, number}, {owned, list and pipeline}, {wrongtype, what}
+local lease, consumer, meta, owners = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local wrong = wrong_type(KEYS, { 'string', 'hash', 'hash', 'hash' })
 if wrong then return wrong end
+
+for place = 6, #ARGV do
+  local owner = redis.call('HGET', owners, ARGV[place])
+  if owner and owner ~= ARGV[5] then return { 'owned', ARGV[place] .. ' is of pipeline ' .. owner } end
+end
 
 local partitions = redis.call('HGET', meta, 'partitions')
 if partitions and partitions ~= ARGV[4] then return { 'partitions', partitions } end
@@ -18,6 +24,7 @@ if partitions and partitions ~= ARGV[4] then return { 'partitions', partitions }
 local held = redis.call('GET', lease)
 if held and string.sub(held, -#ARGV[1]) ~= ARGV[1] then return { 'held' } end
 
+for place = 6, #ARGV do redis.call('HSETNX', owners, ARGV[place], ARGV[5]) end
 redis.call('HSETNX', meta, 'instance', ARGV[3])
 redis.call('HSETNX', meta, 'partitions', ARGV[4])
 if held then

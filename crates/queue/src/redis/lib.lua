@@ -25,6 +25,18 @@ local function wrong_type(keys, types)
   return nil
 end
 
+-- The first of these fields of the ledger that isn't a number, as a reply: adding to it would fail
+-- in the middle of the writes.
+local function not_a_number(ledger, fields)
+  for _, field in ipairs(fields) do
+    local found = redis.call('HGET', ledger, field)
+    if found and not string.match(found, '^-?%d+$') then
+      return { 'wrongtype', field .. ' in ' .. ledger .. ' is no number' }
+    end
+  end
+  return nil
+end
+
 -- Appends ARGV[first..last] to the dead letters and trims the oldest beyond the limits of count
 -- and bytes, counting what went. The bytes are kept in the ledger's `dead_bytes`.
 local function bury(dead, ledger, first, last, max_count, max_bytes)

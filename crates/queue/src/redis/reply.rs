@@ -15,6 +15,7 @@ pub(super) enum Reply {
     Fenced,
     Conflict(Value),
     Partitions(Value),
+    Owned(Value),
     WrongType(Value),
 }
 
@@ -41,6 +42,7 @@ pub(super) fn script(value: Value) -> Result<Reply, QueueError> {
         "fenced" => Ok(Reply::Fenced),
         "conflict" => Ok(Reply::Conflict(with)),
         "partitions" => Ok(Reply::Partitions(with)),
+        "owned" => Ok(Reply::Owned(with)),
         "wrongtype" => Ok(Reply::WrongType(with)),
         _ => Err(unexpected(word)),
     }
@@ -64,6 +66,11 @@ pub(super) fn refusal(reply: Reply, expected: u64) -> QueueError {
         Reply::WrongType(what) => text(&what).map_or_else(|e| e, QueueError::WrongType),
         Reply::Partitions(found) => QueueError::Incompatible(format!(
             "this queue has {} partitions, this version works with one",
+            text(&found).unwrap_or_default()
+        )),
+        Reply::Owned(found) => QueueError::Incompatible(format!(
+            "list {}: give each PIPELINE its own RAW_QUEUE, NORMALIZED_QUEUE and \
+             DEAD_LETTER_QUEUE, or remove the list from the hash rigline:lists",
             text(&found).unwrap_or_default()
         )),
         Reply::Ok(_) | Reply::Full(_) | Reply::Held => unexpected(reply),

@@ -84,8 +84,13 @@ impl Running {
     pub async fn until(&self, name: &str, state: &str) -> String {
         let what = format!("{name} {state}");
         self.wait(&what, || self.is(name, state)).await;
-        let error = self.of(name).and_then(|found| found.last_error);
-        error.unwrap_or_default()
+        self.last_error(name).unwrap_or_default()
+    }
+
+    /// What was last wrong with it, also if it has recovered since.
+    #[must_use]
+    pub fn last_error(&self, name: &str) -> Option<String> {
+        self.of(name)?.last_error
     }
 
     fn of(&self, name: &str) -> Option<DependencyReport> {

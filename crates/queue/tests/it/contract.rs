@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::clock::Clock;
+use common::harness::Process;
 use common::health::Dependency;
 use queue::ledger::Counter;
 use queue::list::{Consumer, List};
@@ -10,7 +11,6 @@ use queue::resets::Resets;
 use queue::settle::{Settled, settle};
 use queue::testing::{Fate, Lossy};
 use queue::{Append, Appended, Commit, Lease, Queue, QueueError};
-use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{
     Fixture, LEASE, OnRedis, OnSqlite, is_wrong_type, item, items, nonce, peek, settings, take,
@@ -67,7 +67,7 @@ async fn commit<Q: Queue>(queue: &Q, lease: &Lease, commit: Commit) {
 /// Settles without a stop in sight.
 async fn settled<Q: Queue>(queue: &Q, lease: &Lease, commit: &Commit) -> Settled {
     let nothing = Dependency::unreported("queue");
-    settle(queue, lease, commit, &nothing, &CancellationToken::new()).await
+    settle(queue, lease, commit, &nothing, &Process::default()).await
 }
 
 /// The lines of the ledger that the lists alone decide hold, and nothing is foreign.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use common::harness::Process;
 use common::health::Dependency;
 use common::secret::Secret;
 use queue::error::Cause;
@@ -12,7 +13,6 @@ use queue::redis::RedisQueue;
 use queue::settle::{Settled, settle};
 use queue::{Append, Appended, Commit, Queue, QueueError};
 use testkit::{Flow, Proxy, Redis, Verdict};
-use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{Fixture, LEASE, OnRedis, items, nonce, peek, redis_settings, settings, take};
 
@@ -33,6 +33,8 @@ async fn keys_and_lists_can_be_looked_at_by_their_names() {
     let mut other = settings();
     other.pipeline = "lab".into();
     other.raw_queue = "lab_raw".into();
+    other.normalized_queue = "lab_normalized".into();
+    other.dead_letter_queue = "lab_dead".into();
     let (queue, lab) = (fixture.queue(), fixture.open(&other));
     let readings = Append {
         raw: items(0..2),
@@ -65,6 +67,106 @@ async fn keys_and_lists_can_be_looked_at_by_their_names() {
     );
     assert_eq!(fixture.0.cli(&["LLEN", "lab_raw"]), "7");
     assert_eq!(fixture.0.cli(&["LINDEX", "dead_letters", "0"]), "item-2");
+}
+
+/// Two consumers of one list that don't know of each other would each trim what the other has only
+/// looked at.
+#[tokio::test]
+async fn a_list_is_of_one_pipeline() {
+    let fixture = OnRedis::start();
+    take(&fixture.queue(), Consumer::Sink).await;
+    let mut other = settings();
+    other.pipeline = "lab".into();
+    other.raw_queue = "lab_raw".into();
+    let refused = fixture
+        .open(&other)
+        .lease(Consumer::Transformer, &nonce(), LEASE)
+        .await;
+    let Err(QueueError::Incompatible(said)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(
+        said.contains("normalized_events is of pipeline rigs"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn counters_that_are_no_numbers_change_nothing() {
+    let fixture = OnRedis::start();
+    let queue = fixture.queue();
+    let readings = Append {
+        raw: items(0..2),
+        dead: items(2..3),
+    };
+    queue.append(&readings).await.unwrap();
+    let lease = take(&queue, Consumer::Transformer).await;
+    let _ = fixture
+        .0
+        .cli(&["HSET", "rigline:rigs:ledger", "in_rows", "abc"]);
+    let change = Commit {
+        take: 1,
+        outputs: items(5..6),
+        counts: vec![(queue::ledger::Counter::InRows, 1)],
+        ..Commit::default()
+    };
+    let refused = queue.commit(&lease, &change).await;
+    assert!(
+        matches!(refused, Err(QueueError::WrongType(_))),
+        "{refused:?}"
+    );
+    let _ = fixture.0.cli(&[
+        "HSET",
+        "rigline:rigs:ledger",
+        "in_rows",
+        "0",
+        "accepted",
+        "x",
+    ]);
+    let refused = queue.append(&readings).await;
+    assert!(
+        matches!(refused, Err(QueueError::WrongType(_))),
+        "{refused:?}"
+    );
+    let peeked = peek(&queue, &lease).await;
+    assert_eq!((peeked.items, peeked.output_length), (items(0..2), 0));
+}
+
+#[tokio::test]
+async fn a_large_state_is_read_whole() {
+    let fixture = OnRedis::start();
+    let queue = fixture.queue();
+    let long = Duration::from_mins(1);
+    let lease = queue
+        .lease(Consumer::Transformer, &nonce(), long)
+        .await
+        .unwrap()
+        .unwrap();
+    let entries = |numbers: std::ops::Range<usize>| {
+        items(numbers)
+            .into_iter()
+            .map(|key| (key, b"value".to_vec()))
+            .collect::<Vec<_>>()
+    };
+    for number in 0..5_u64 {
+        let first = usize::try_from(number).unwrap() * 10_000;
+        let puts = entries(first..first + 10_000);
+        queue
+            .commit(
+                &lease,
+                &Commit {
+                    number,
+                    puts,
+                    ..Commit::default()
+                },
+            )
+            .await
+            .unwrap();
+    }
+    let (mut state, mut expected) = (queue.state(&lease).await.unwrap(), entries(0..50_000));
+    state.sort();
+    expected.sort();
+    assert_eq!(state, expected);
 }
 
 #[tokio::test]
@@ -230,7 +332,7 @@ async fn answers_cut_on_the_wire_are_settled() {
             .await
             .unwrap()
             .unwrap();
-        let (dependency, never) = (Dependency::unreported("queue"), CancellationToken::new());
+        let (dependency, never) = (Dependency::unreported("queue"), Process::default());
         for number in 0..ROUNDS {
             let peeked = queue.peek(&lease, 1).await.unwrap();
             assert_eq!(peeked.items, items(number..number + 1));

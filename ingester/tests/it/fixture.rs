@@ -1,0 +1,167 @@
+//! An ingester, devices that publish, and what came into the raw list.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::clock::Clock;
+use common::health::Dependency;
+use common::time::Timestamp;
+use common::topic::{self, DEFAULT_FILTER};
+use common::wire;
+use ingester::settings::{IngesterSettings, ReadingLimits};
+use queue::Queue;
+use queue::ledger::{Counter, Ledger};
+use queue::list::{Consumer, List};
+use queue::settings::{QueueSettings, RedisSettings};
+use queue::testing::{Running, TempQueue, assert_exact};
+use testkit::Mosquitto;
+use transport::{MqttSettings, Publisher, SubscribeSettings};
+
+/// Generous: how long all that was published may take to be acknowledged.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A queue with the usual settings.
+pub fn queue() -> TempQueue {
+    TempQueue::new(queue::testing::settings())
+}
+
+/// Starts an ingester with a handle of its own.
+pub fn start(queue: &TempQueue, broker: &Mosquitto) -> Running {
+    start_at(Clock::system(), queue, broker)
+}
+
+/// Starts an ingester that goes by another clock.
+pub fn start_at(clock: Clock, queue: &TempQueue, broker: &Mosquitto) -> Running {
+    start_on(clock, queue.open(), queue.settings(), broker)
+}
+
+/// Starts an ingester on this handle.
+pub fn start_on(
+    clock: Clock,
+    handle: impl Queue,
+    settings: &QueueSettings,
+    broker: &Mosquitto,
+) -> Running {
+    let settings = IngesterSettings {
+        limits: ReadingLimits {
+            max_future: Duration::from_mins(1),
+            max_age: Duration::from_hours(29 * 24),
+            max_payload: 64 << 10,
+        },
+        mqtt: MqttSettings::at("127.0.0.1", broker.port()),
+        subscribe: SubscribeSettings {
+            mqtt_topic: DEFAULT_FILTER.into(),
+        },
+        queue: settings.clone(),
+        redis: RedisSettings {
+            redis_host: "unused".into(),
+            redis_port: 1,
+            redis_username: None,
+            redis_password: None,
+            redis_password_file: None,
+        },
+    };
+    Running::start_at(clock, |process| ingester::run(settings, handle, process))
+}
+
+/// A session that publishes at QoS 1, in order.
+pub struct Device(Publisher);
+
+impl Device {
+    pub fn start(broker: &Mosquitto) -> Self {
+        let settings = MqttSettings::at("127.0.0.1", broker.port());
+        let nothing = Dependency::unreported("mqtt");
+        Self(Publisher::start(&settings, "device", nothing, |_| ()))
+    }
+
+    /// Publishes readings with these values; the broker has them when this returns.
+    pub async fn send(&self, values: std::ops::Range<i32>) {
+        for value in values {
+            self.publish(TOPIC, payload(now(), value)).await;
+        }
+        self.settle().await;
+    }
+
+    pub async fn publish(&self, topic: &str, payload: impl Into<Vec<u8>>) {
+        let sent = self.0.publish(0, topic.into(), payload.into());
+        sent.await.unwrap();
+    }
+
+    /// The broker has everything.
+    pub async fn settle(&self) {
+        assert!(self.0.drain(PATIENCE).await, "{:?}", self.0.counts());
+    }
+}
+
+/// Where devices publish to.
+pub const TOPIC: &str = "rigs/RIG-1/measurements/pressure";
+
+pub fn now() -> Timestamp {
+    Clock::system().now()
+}
+
+/// A payload as devices send it.
+pub fn payload(timestamp: Timestamp, value: i32) -> String {
+    format!("{{\"timestamp\":\"{timestamp}\",\"value\":{value}}}")
+}
+
+/// Publishes with `mosquitto_pub`, for what devices rarely do.
+pub fn publish_with(broker: &Mosquitto, options: &[&str], payload: &str) {
+    let mut client = broker.client("mosquitto_pub");
+    client
+        .args(["-t", TOPIC, "-s"])
+        .args(options)
+        .stdin(Stdio::piped());
+    let mut child = client.spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(payload.as_bytes())
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+/// The values of readings, in the list's order.
+pub fn values(elements: &[Vec<u8>]) -> Vec<i32> {
+    let value = |element: &Vec<u8>| {
+        let reading = wire::decode_reading(element).unwrap();
+        assert_eq!(topic::format(&reading.rig_id, &reading.sensor), TOPIC);
+        #[expect(clippy::cast_possible_truncation, reason = "they were made of such")]
+        let value = reading.value as i32;
+        value
+    };
+    elements.iter().map(value).collect()
+}
+
+/// The values in the raw list.
+pub fn raw_values(queue: &TempQueue) -> Vec<i32> {
+    values(&queue.items(List::Raw))
+}
+
+/// Each of `expected` is there, at least once, and nothing else.
+pub fn assert_all(found: &[i32], expected: std::ops::Range<i32>) {
+    let distinct: BTreeSet<i32> = found.iter().copied().collect();
+    assert!(distinct.into_iter().eq(expected), "{found:?}");
+}
+
+/// Waits until so many readings were appended.
+pub async fn accepted(queue: &TempQueue, count: i64) -> Ledger {
+    let ledger = queue.wait_count(Counter::Accepted, count).await;
+    assert_exact(&ledger);
+    ledger
+}
+
+/// Takes readings off the raw list, as the transformer does, until `last` is among them; returns
+/// their values.
+pub async fn take_until(queue: &TempQueue, last: i32) -> Vec<i32> {
+    let mut taken = Vec::new();
+    while !taken.contains(&last) {
+        assert!(taken.len() < 10_000, "the same again and again: {taken:?}");
+        queue.wait_for(|ledger| ledger.raw > 0).await;
+        taken.extend(values(&queue.drain(Consumer::Transformer).await));
+    }
+    taken
+}

@@ -1,0 +1,179 @@
+//! What is taken, and what becomes a dead letter.
+
+use std::time::Duration;
+
+use common::clock::Clock;
+use common::wire;
+use queue::ledger::Counter;
+use queue::list::List;
+use queue::testing::assert_exact;
+use serde_json::Value;
+use testkit::Mosquitto;
+
+use crate::fixture::{
+    Device, TOPIC, accepted, now, payload, publish_with, queue, raw_values, start, start_at,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reading_comes_into_the_list_with_its_time_and_its_arrival() {
+    let (queue, broker) = (queue(), Mosquitto::start());
+    let stage = start(&queue, &broker);
+    stage.ready().await;
+    let device = Device::start(&broker);
+    let (taken, before) = (now().minus(Duration::from_secs(5)), now());
+    device
+        .publish("rigs/RIG-42/measurements/temp_inlet", payload(taken, 78))
+        .await;
+    device
+        .publish("rigs/RIG-42/measurements/flow", "{\"value\":\"1.5\"}")
+        .await;
+    accepted(&queue, 2).await;
+    let items = queue.items(List::Raw);
+    let first = wire::decode_reading(&items[0]).unwrap();
+    let after = now();
+    assert_eq!((&*first.rig_id, &*first.sensor), ("RIG-42", "temp_inlet"));
+    assert_eq!(first.timestamp, taken);
+    assert_eq!(first.value.to_bits(), 78_f64.to_bits());
+    assert!((before..=after).contains(&first.ingest_time), "{first:?}");
+    let second = wire::decode_reading(&items[1]).unwrap();
+    assert_eq!(second.timestamp, second.ingest_time, "it had none");
+    assert_eq!(
+        (&*second.sensor, second.value.to_bits()),
+        ("flow", 1.5_f64.to_bits())
+    );
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_input_becomes_dead_letters_and_the_good_part_goes_on() {
+    let good = || payload(now(), 1).into_bytes();
+    let at = |timestamp| payload(timestamp, 1).into_bytes();
+    let hour = Duration::from_hours(1);
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        (TOPIC, b"{\"val".to_vec(), "not_json"),
+        (TOPIC, Vec::new(), "not_json"),
+        (TOPIC, b"\xff\xfe".to_vec(), "not_json"),
+        (TOPIC, b"[1]".to_vec(), "not_object"),
+        ("rigs/R/measurements/pressure/extra", good(), "bad_topic"),
+        ("rigs/R/measurements", good(), "bad_topic"),
+        ("rigs/R/measurements/time", good(), "bad_name"),
+        ("rigs//measurements/pressure", good(), "bad_name"),
+        (
+            TOPIC,
+            b"{\"timestamp\":\"today\",\"value\":1}".to_vec(),
+            "bad_timestamp",
+        ),
+        (TOPIC, b"{\"value\":true}".to_vec(), "bad_value"),
+        (TOPIC, b"{\"value\":1e999}".to_vec(), "bad_value"),
+        (TOPIC, b"{\"timestamp\":0}".to_vec(), "missing_value"),
+        (TOPIC, at(now().plus(hour)), "future"),
+        (TOPIC, at(now().minus(30 * 24 * hour)), "past"),
+        (TOPIC, vec![b'x'; 70_000], "too_large"),
+    ];
+    let (queue, broker) = (queue(), Mosquitto::start());
+    let stage = start(&queue, &broker);
+    stage.ready().await;
+    let device = Device::start(&broker);
+    for (value, (topic, payload, _)) in (0..).zip(&cases) {
+        device.send(value..value + 1).await;
+        device.publish(topic, payload.as_slice()).await;
+    }
+    device.settle().await;
+    let count = i64::try_from(cases.len()).unwrap();
+    accepted(&queue, count).await;
+    let ledger = queue.wait_count(Counter::DeadIngester, count).await;
+    stage.stop().await;
+    assert_exact(&ledger);
+    assert!(
+        (0..)
+            .zip(raw_values(&queue))
+            .all(|(expected, value)| value == expected)
+    );
+    let letters = queue.items(List::Dead);
+    assert_eq!((ledger.raw, letters.len()), (count, cases.len()));
+    for (letter, (topic, payload, reason)) in letters.iter().zip(&cases) {
+        let letter: Value = serde_json::from_slice(letter).unwrap();
+        assert_eq!(letter["stage"], "ingester");
+        assert_eq!(letter["reason"], *reason, "{letter}");
+        assert_eq!(letter["topic"], *topic);
+        let kept = letter["payload"].as_str().unwrap();
+        match (*reason, payload.as_slice()) {
+            ("too_large", payload) => {
+                assert_eq!(kept.as_bytes(), &payload[..1024]);
+                assert!(
+                    letter["detail"].as_str().unwrap().contains("length 70000"),
+                    "{letter}"
+                );
+            }
+            (_, b"\xff\xfe") => assert_eq!((kept, &letter["encoding"]), ("//4=", &"base64".into())),
+            (_, payload) => assert_eq!(kept.as_bytes(), payload),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retained_readings_and_those_of_qos_0_are_taken() {
+    let (queue, broker) = (queue(), Mosquitto::start());
+    // Kept by the broker from before there was anybody to take it.
+    publish_with(&broker, &["-q", "1", "-r"], &payload(now(), 1));
+    let stage = start(&queue, &broker);
+    stage.ready().await;
+    accepted(&queue, 1).await;
+    publish_with(&broker, &["-q", "0"], &payload(now(), 2));
+    accepted(&queue, 2).await;
+    // Among others, which have to be acknowledged in their order.
+    let device = Device::start(&broker);
+    device.send(3..100).await;
+    publish_with(&broker, &["-q", "2"], &payload(now(), 100));
+    accepted(&queue, 100).await;
+    assert!(raw_values(&queue).into_iter().eq(1..=100));
+    stage.stop().await;
+    // It comes again at each start, and is a repeat that the transformer will count.
+    let stage = start(&queue, &broker);
+    stage.ready().await;
+    accepted(&queue, 101).await;
+    stage.stop().await;
+    let readings: Vec<_> = queue
+        .items(List::Raw)
+        .iter()
+        .map(|item| {
+            let reading = wire::decode_reading(item).unwrap();
+            (reading.timestamp, reading.value.to_bits())
+        })
+        .collect();
+    assert_eq!(readings[0], readings[100]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_clocks_disagree_nothing_is_taken_and_nothing_lost() {
+    let hour = Duration::from_hours(1);
+    for wrong in [Clock::ahead(hour), Clock::behind(hour)] {
+        let (queue, broker) = (queue(), Mosquitto::start());
+        let stage = start_at(wrong, &queue, &broker);
+        let said = stage.until("clock", "down").await;
+        assert!(
+            said.contains("clock") && said.contains("MAX_FUTURE"),
+            "{said}"
+        );
+        stage.until("mqtt", "up").await;
+        assert!(!stage.is_ready());
+        Device::start(&broker).send(0..50).await;
+        // Long enough to take them all, if it took any.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        stage.stop().await;
+        let ledger = queue.ledger().await;
+        assert_exact(&ledger);
+        assert_eq!(
+            (ledger.raw, ledger.dead, ledger.get(Counter::Accepted)),
+            (0, 0, 0)
+        );
+
+        // Somewhat wrong is right enough.
+        let stage = start_at(Clock::ahead(Duration::from_secs(20)), &queue, &broker);
+        stage.ready().await;
+        let ledger = accepted(&queue, 50).await;
+        stage.stop().await;
+        assert_eq!(ledger.dead, 0);
+        assert!(raw_values(&queue).into_iter().eq(0..50));
+    }
+}

@@ -1,0 +1,7 @@
+//! The ingester between a real Mosquitto and a queue in a file.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod fixture;
+mod input;
+mod safety;
+mod takeover;

@@ -1,0 +1,137 @@
+//! Acknowledged is what is in the list, and what isn't comes again.
+
+use std::collections::BTreeSet;
+
+use common::clock::Clock;
+use queue::list::{Consumer, List};
+use queue::settings::QueueSettings;
+use queue::testing::{Fate, Lossy, TempQueue, assert_exact, wait_until};
+use testkit::Mosquitto;
+
+use crate::fixture::{
+    Device, accepted, assert_all, queue, raw_values, start, start_on, take_until, values,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_appended_is_acknowledged_and_does_not_come_again() {
+    let (queue, broker) = (queue(), Mosquitto::start());
+    let stage = start(&queue, &broker);
+    stage.ready().await;
+    let device = Device::start(&broker);
+    device.send(0..2_000).await;
+    accepted(&queue, 2_000).await;
+    stage.stop().await;
+    let stage = start(&queue, &broker);
+    stage.ready().await;
+    // What comes again would come before this one.
+    device.send(2_000..2_001).await;
+    let ledger = accepted(&queue, 2_001).await;
+    stage.stop().await;
+    assert_eq!(ledger.raw, 2_001);
+    assert!(
+        raw_values(&queue).into_iter().eq(0..2_001),
+        "in order, each once"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_published_while_it_is_away_is_taken_later() {
+    let (queue, broker) = (queue(), Mosquitto::start());
+    let stage = start(&queue, &broker);
+    stage.ready().await;
+    stage.stop().await;
+    Device::start(&broker).send(0..500).await;
+    let stage = start(&queue, &broker);
+    accepted(&queue, 500).await;
+    stage.stop().await;
+    assert!(raw_values(&queue).into_iter().eq(0..500));
+}
+
+/// Full long before all have been taken.
+fn small_queue() -> TempQueue {
+    TempQueue::new(QueueSettings {
+        batch: 20,
+        queue_limit: 50,
+        ..queue::testing::settings()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_list_stops_the_acknowledging_until_it_is_drained() {
+    let (queue, broker) = (small_queue(), Mosquitto::start());
+    let stage = start(&queue, &broker);
+    stage.ready().await;
+    Device::start(&broker).send(0..500).await;
+    let said = stage.until("raw_list", "down").await;
+    assert!(said.contains("raw_events is full"), "{said}");
+    assert!(!stage.is_ready());
+    let ledger = queue.ledger().await;
+    assert_exact(&ledger);
+    assert!(
+        (50..70).contains(&ledger.raw),
+        "one call may overshoot: {ledger:?}"
+    );
+    let taken = take_until(&queue, 499).await;
+    stage.ready().await;
+    stage.stop().await;
+    assert!(taken.into_iter().eq(0..500), "in order, each once");
+    assert_exact(&queue.ledger().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_found_no_room_comes_again_after_a_restart() {
+    let (queue, broker) = (small_queue(), Mosquitto::start());
+    let stage = start(&queue, &broker);
+    stage.ready().await;
+    Device::start(&broker).send(0..300).await;
+    stage.until("raw_list", "down").await;
+    stage.stop().await;
+    let mut taken = values(&queue.drain(Consumer::Transformer).await);
+    assert!(taken.len() < 70, "{}", taken.len());
+    let mut stage = start(&queue, &broker);
+    // And once more, killed instead of stopped.
+    stage.until("raw_list", "down").await;
+    stage.kill().await;
+    queue.expire_leases();
+    stage = start(&queue, &broker);
+    taken.extend(take_until(&queue, 299).await);
+    stage.stop().await;
+    assert_all(&taken, 0..300);
+    assert_exact(&queue.ledger().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_to_an_append_repeats_the_very_same_elements() {
+    use Fate::{Answered, Applied, Dropped};
+    let (queue, broker) = (queue(), Mosquitto::start());
+    let fates = [Applied, Dropped, Applied, Answered, Dropped, Applied];
+    let lossy = Lossy::of_appends(queue.open(), &fates);
+    let stage = start_on(Clock::system(), lossy.clone(), queue.settings(), &broker);
+    stage.ready().await;
+    let device = Device::start(&broker);
+    for round in 0..10 {
+        device.send(round * 20..round * 20 + 20).await;
+    }
+    // However few appends those were: this one more at a time until all fates are used up.
+    while lossy.calls() <= fates.len() {
+        let before = lossy.calls();
+        device.send(199..200).await;
+        wait_until("another append", || lossy.calls() > before).await;
+    }
+    wait_until("the last reading", || raw_values(&queue).contains(&199)).await;
+    stage.stop().await;
+    assert_exact(&queue.ledger().await);
+    let elements = queue.items(List::Raw);
+    let values = values(&elements);
+    assert_all(&values, 0..200);
+    let once = elements
+        .iter()
+        .zip(values)
+        .filter(|(_, value)| *value != 199);
+    let distinct: BTreeSet<_> = once.map(|(element, _)| element).collect();
+    assert_eq!(
+        distinct.len(),
+        199,
+        "their arrival is that of the first try"
+    );
+}

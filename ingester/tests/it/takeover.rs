@@ -1,0 +1,117 @@
+//! Leases: one ingester has the broker's session at a time, and no reading falls between two.
+
+use std::time::Duration;
+
+use common::clock::Clock;
+use queue::list::Consumer;
+use queue::testing::{Fate, Lossy, assert_exact, wait_until};
+use queue::{Lease, Queue};
+use testkit::Mosquitto;
+
+use crate::fixture::{Device, accepted, assert_all, queue, raw_values, start, start_on};
+
+const LONG: Duration = Duration::from_mins(10);
+
+/// Another one takes the lease, to whom it has run out.
+async fn take_away(handle: &impl Queue) -> Lease {
+    let lease = handle.lease(Consumer::Ingester, "another", LONG).await;
+    lease.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_takes_the_session_over() {
+    let (queue, broker) = (queue(), Mosquitto::start());
+    let first = start(&queue, &broker);
+    first.ready().await;
+    let second = start(&queue, &broker);
+    second.until("lease", "standby").await;
+    assert!(second.is_ready(), "a standby is no fault");
+    let device = Device::start(&broker);
+    device.send(0..1_000).await;
+    accepted(&queue, 1).await;
+    first.stop().await;
+    device.send(1_000..2_000).await;
+    second.until("lease", "up").await;
+    second.ready().await;
+    device.send(2_000..3_000).await;
+    queue.wait_for(|ledger| ledger.raw >= 3_000).await;
+    second.stop().await;
+    assert_all(&raw_values(&queue), 0..3_000);
+    assert_exact(&queue.ledger().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lost_the_lease_to_another_leaves_the_session_to_it() {
+    let (queue, broker) = (queue(), Mosquitto::start());
+    let stage = start(&queue, &broker);
+    stage.ready().await;
+    let device = Device::start(&broker);
+    device.send(0..100).await;
+    accepted(&queue, 100).await;
+    let other = queue.open_later();
+    let lease = take_away(&other).await;
+    stage.until("lease", "standby").await;
+    wait_until("the end of the session", || {
+        broker
+            .logs()
+            .contains("Client rigline-ingester-rigs disconnected")
+    })
+    .await;
+    device.send(100..200).await;
+    // Long enough to take them all, if it took any.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(queue.ledger().await.raw, 100);
+    other.release(&lease).await.unwrap();
+    accepted(&queue, 200).await;
+    stage.ready().await;
+    stage.stop().await;
+    assert_all(&raw_values(&queue), 0..200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_merely_ran_out_is_taken_again_and_the_session_stays() {
+    let (queue, broker) = (queue(), Mosquitto::start());
+    let stage = start(&queue, &broker);
+    stage.ready().await;
+    let device = Device::start(&broker);
+    device.send(0..100).await;
+    queue.expire_leases();
+    device.send(100..200).await;
+    wait_until("the loss", || stage.last_error("lease").is_some()).await;
+    stage.until("lease", "up").await;
+    device.send(200..300).await;
+    accepted(&queue, 300).await;
+    stage.stop().await;
+    assert!(raw_values(&queue).into_iter().eq(0..300));
+    let logs = broker.logs();
+    let connected = logs
+        .lines()
+        .filter(|line| line.contains(" as rigline-ingester-rigs "));
+    assert_eq!(connected.count(), 1, "{logs}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_killed_between_append_and_acknowledgement_gets_the_readings_again() {
+    let (queue, broker) = (queue(), Mosquitto::start());
+    // The answer is lost, so it isn't acknowledged; it would be appended once more a moment later.
+    let lossy = Lossy::of_appends(queue.open(), &[Fate::Applied, Fate::Held]);
+    let stage = start_on(Clock::system(), lossy.clone(), queue.settings(), &broker);
+    stage.ready().await;
+    Device::start(&broker).send(0..100).await;
+    lossy.held().await;
+    stage.kill().await;
+    queue.expire_leases();
+    let before = queue.ledger().await;
+    assert!(before.raw > 0);
+    let stage = start(&queue, &broker);
+    accepted(&queue, before.raw + 100).await;
+    stage.stop().await;
+    let values = raw_values(&queue);
+    assert_all(&values, 0..100);
+    let (first, again) = values.split_at(usize::try_from(before.raw).unwrap());
+    assert!(
+        again.iter().copied().eq(0..100) && again.starts_with(first),
+        "{values:?}"
+    );
+    assert_exact(&queue.ledger().await);
+}

@@ -1,0 +1,135 @@
+//! A sink, rows for it, and what became of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::row::Row;
+use common::secret::Secret;
+use common::time::Timestamp;
+use common::wire;
+use queue::Queue;
+use queue::ledger::{Counter, Ledger};
+use queue::list::List;
+use queue::settings::QueueSettings;
+use queue::testing::{Running, TempQueue, assert_exact, wait_until};
+use serde_json::Value;
+use store::{InfluxSettings, InfluxStore, Store};
+use testkit::influx::{BUCKET, Influx, ORG, TOKEN};
+
+/// A queue with a small batch.
+pub fn queue_of(batch: usize) -> TempQueue {
+    TempQueue::new(QueueSettings {
+        batch,
+        ..queue::testing::settings()
+    })
+}
+
+/// Starts a sink with a handle of its own.
+pub fn start(queue: &TempQueue, server: &Influx) -> Running {
+    start_on(queue.open(), queue.settings(), server)
+}
+
+/// Starts a sink on this handle.
+pub fn start_on(handle: impl Queue, settings: &QueueSettings, server: &Influx) -> Running {
+    let store = InfluxStore::new(&InfluxSettings {
+        url: server.url(),
+        token: Some(Secret::new(TOKEN)),
+        token_file: None,
+        org: ORG.into(),
+        bucket: BUCKET.into(),
+        // A write that gets no answer hangs for longer than these tests wait for anything.
+        timeout: Duration::from_mins(5),
+    });
+    start_with(handle, settings, store.unwrap())
+}
+
+/// Starts a sink on this handle, with any store.
+pub fn start_with(
+    handle: impl Queue,
+    settings: &QueueSettings,
+    store: impl Store + 'static,
+) -> Running {
+    let settings = settings.clone();
+    Running::start(|process| sink::run(settings, handle, store, process))
+}
+
+fn nanos(second: i64) -> i64 {
+    (1_762_092_000 + second) * 1_000_000_000
+}
+
+/// A row of a rig.
+pub fn row(rig: &str, second: i64) -> Vec<u8> {
+    let mut element = Vec::new();
+    let mut row = Row::of_rig(rig, Timestamp::from_nanos(nanos(second)));
+    row.fields
+        .extend(fields(second).map(|(name, value)| (name.into(), value)));
+    wire::encode_row(&row, &mut element);
+    element
+}
+
+fn fields(second: i64) -> [(&'static str, f64); 2] {
+    let second = i32::try_from(second).unwrap();
+    [("flow_rate", f64::from(second) + 0.25), ("pressure", -1.5)]
+}
+
+/// Rows of one rig, one for each second.
+pub fn rows(rig: &str, seconds: std::ops::Range<i64>) -> Vec<Vec<u8>> {
+    seconds.map(|second| row(rig, second)).collect()
+}
+
+/// The server has exactly these seconds of the rig, each as it was in the list.
+pub fn assert_stored(server: &Influx, rig: &str, seconds: impl IntoIterator<Item = i64>) {
+    let mut count = 0;
+    for second in seconds {
+        let expected: BTreeMap<String, f64> = fields(second)
+            .map(|(name, value)| (name.into(), value))
+            .into();
+        assert_eq!(server.row(rig, nanos(second)), expected, "{rig} {second}");
+        count += 1;
+    }
+    let of_rig = |key: &testkit::influx::Key| key.tags["rig_id"] == rig;
+    assert_eq!(
+        server.points().keys().filter(|key| of_rig(key)).count(),
+        count,
+        "{rig}"
+    );
+    assert_eq!(
+        server.changed(),
+        0,
+        "no value was ever overwritten by another"
+    );
+}
+
+/// Waits until the normalized list is empty; the ledger is exact then, with so many rows stored
+/// and dead letters written.
+pub async fn done(queue: &TempQueue, stored: i64, dead: i64) -> Ledger {
+    let ledger = queue.wait_for(|ledger| ledger.normalized == 0).await;
+    let counted = [Counter::RowsStored, Counter::DeadSink].map(|counter| ledger.get(counter));
+    assert_eq!(counted, [stored, dead]);
+    assert_exact(&ledger);
+    ledger
+}
+
+/// The sink has taken nothing, so it has discarded nothing.
+pub async fn assert_untouched(queue: &TempQueue, rows: i64) {
+    let ledger = queue.ledger().await;
+    assert_exact(&ledger);
+    assert_eq!(
+        (ledger.normalized, ledger.get(Counter::RowsTaken)),
+        (rows, 0)
+    );
+    assert_eq!((ledger.dead, ledger.get(Counter::RowsStored)), (0, 0));
+}
+
+/// The dead letters in the list.
+pub fn letters(queue: &TempQueue) -> Vec<Value> {
+    let letters = queue.items(List::Dead).into_iter();
+    letters
+        .map(|letter| serde_json::from_slice(&letter).unwrap())
+        .collect()
+}
+
+/// Waits until the server has been written to so many times.
+pub async fn asked(server: &Influx, times: usize) {
+    wait_until("a write", || server.received().len() >= times).await;
+}

@@ -1,0 +1,7 @@
+//! The sink between a queue in a file and a store that fails on command.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod fixture;
+mod outages;
+mod refusals;
+mod takeover;

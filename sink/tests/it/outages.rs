@@ -1,0 +1,187 @@
+//! Stores that are away, ill, or set up wrongly: nothing is discarded, and it goes on by itself.
+
+use std::time::Duration;
+
+use common::row::Row;
+use queue::testing::{Fate, Lossy};
+use store::{Store, WriteError};
+use testkit::influx::{Influx, Reply, Stores};
+use tokio::task::JoinSet;
+
+use crate::fixture::{
+    asked, assert_stored, assert_untouched, done, queue_of, rows, start, start_on, start_with,
+};
+
+/// Answers every write with `reply` until it has been asked twice, and then properly.
+async fn waits_out(reply: Reply, says: &[&str]) {
+    let (queue, server) = (queue_of(5_000), Influx::start());
+    queue.append_rows(rows("R", 0..20)).await;
+    server.reply_always(Some(reply));
+    let stage = start(&queue, &server);
+    let said = stage.until("store", "down").await;
+    for words in says {
+        assert!(said.contains(words), "{words} isn't in: {said}");
+    }
+    asked(&server, 2).await;
+    assert!(!stage.is_ready());
+    assert_untouched(&queue, 20).await;
+    server.reply_always(None);
+    done(&queue, 20, 0).await;
+    stage.ready().await;
+    stage.stop().await;
+    assert_stored(&server, "R", 0..20);
+}
+
+async fn all(cases: Vec<(Reply, &'static [&'static str])>) {
+    let mut running = JoinSet::new();
+    for (reply, says) in cases {
+        running.spawn(waits_out(reply, says));
+    }
+    running.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_settings_are_held_for_and_say_what_to_fix() {
+    let error = Reply::error;
+    all(vec![
+        (
+            error(401, "unauthorized", "unauthorized access"),
+            &["INFLUX_TOKEN", "401"],
+        ),
+        (
+            error(403, "forbidden", "insufficient permissions"),
+            &["INFLUX_TOKEN", "403"],
+        ),
+        (
+            error(404, "not found", "bucket not found"),
+            &["INFLUX_BUCKET", "INFLUX_ORG", "404"],
+        ),
+        // Also for an empty write, so that the rows aren't at fault.
+        (
+            error(400, "invalid", "not a bucket"),
+            &["empty write", "400", "not a bucket"],
+        ),
+        (
+            error(422, "invalid", "not a bucket"),
+            &["empty write", "422"],
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_ill_is_waited_for() {
+    let status = |status| Reply::status(status, "words of a proxy");
+    all(vec![
+        (status(503), &["503", "words of a proxy"]),
+        (status(429), &["429"]),
+        (status(500).storing(Stores::EveryOther), &["500"]),
+        (status(200), &["200", "only 204"]),
+        (
+            status(307).header("Location", "http://127.0.0.1:1/"),
+            &["307", "INFLUX_URL"],
+        ),
+        (Reply::cut().storing(Stores::All), &["http://"]),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_was_away_gets_what_came_in_meanwhile() {
+    let (queue, mut server) = (queue_of(7), Influx::start());
+    let stage = start(&queue, &server);
+    stage.ready().await;
+    queue.append_rows(rows("R", 0..20)).await;
+    done(&queue, 20, 0).await;
+    server.stop();
+    queue.append_rows(rows("R", 20..40)).await;
+    stage.until("store", "down").await;
+    assert!(!stage.is_ready());
+    queue.append_rows(rows("R", 40..60)).await;
+    assert_eq!(queue.ledger().await.normalized, 40);
+    server.restart();
+    done(&queue, 60, 0).await;
+    stage.ready().await;
+    stage.stop().await;
+    assert_stored(&server, "R", 0..60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_sink_knows_about_its_store() {
+    let (queue, mut server) = (queue_of(7), Influx::start());
+    server.stop();
+    let stage = start(&queue, &server);
+    stage.until("store", "down").await;
+    server.restart();
+    stage.ready().await;
+    assert_eq!(server.count(), 0);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_during_a_write_that_hangs_loses_and_doubles_nothing() {
+    let mut running = JoinSet::new();
+    for stores in [Stores::All, Stores::EveryOther, Stores::Nothing] {
+        running.spawn(async move {
+            let (queue, server) = (queue_of(5_000), Influx::start());
+            queue.append_rows(rows("R", 0..20)).await;
+            server.reply_next([Reply::silence().storing(stores)]);
+            let stage = start(&queue, &server);
+            asked(&server, 1).await;
+            stage.stop().await;
+            assert_untouched(&queue, 20).await;
+            let stage = start(&queue, &server);
+            done(&queue, 20, 0).await;
+            stage.stop().await;
+            assert_stored(&server, "R", 0..20);
+        });
+    }
+    running.join_all().await;
+}
+
+/// A store that wants to be left alone for an hour.
+struct Busy;
+
+impl Store for Busy {
+    async fn write(&self, _: &[Row<'_>]) -> Result<(), WriteError> {
+        self.preflight().await
+    }
+
+    async fn preflight(&self) -> Result<(), WriteError> {
+        Err(WriteError::Retry {
+            detail: "busy".into(),
+            after: Some(Duration::from_hours(1)),
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_wait_ends_with_the_lease_and_at_a_stop() {
+    let (queue, server) = (queue_of(7), Influx::start());
+    queue.append_rows(rows("R", 0..20)).await;
+    let waiting = start_with(queue.open(), queue.settings(), Busy);
+    assert_eq!(waiting.until("store", "down").await, "busy");
+    let other = start_on(queue.open_later(), queue.settings(), &server);
+    waiting.until("lease", "standby").await;
+    done(&queue, 20, 0).await;
+    other.stop().await;
+    waiting.until("lease", "up").await;
+    waiting.stop().await;
+    assert_stored(&server, "R", 0..20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answers_to_commits_lose_and_double_nothing() {
+    use Fate::{Answered, Applied, Delayed, Dropped};
+    let (queue, server) = (queue_of(7), Influx::start());
+    queue.append_rows(rows("R", 0..60)).await;
+    let fates = [
+        Applied, Dropped, Answered, Delayed, Dropped, Applied, Delayed,
+    ];
+    let lossy = Lossy::new(queue.open(), &fates);
+    let stage = start_on(lossy.clone(), queue.settings(), &server);
+    done(&queue, 60, 0).await;
+    stage.stop().await;
+    assert!(lossy.calls() > fates.len(), "{} commits", lossy.calls());
+    assert_stored(&server, "R", 0..60);
+}

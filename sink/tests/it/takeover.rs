@@ -1,0 +1,96 @@
+//! Another sink goes on where one ended or stood still.
+
+use std::time::Duration;
+
+use queue::settings::QueueSettings;
+use queue::testing::{Fate, Lossy, TempQueue, assert_exact};
+use testkit::influx::{Influx, Reply, Stores};
+
+use crate::fixture::{
+    asked, assert_stored, assert_untouched, done, queue_of, rows, start, start_on,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_killed_between_write_and_commit_is_repeated_without_a_trace() {
+    let (queue, server) = (queue_of(7), Influx::start());
+    queue.append_rows(rows("R", 0..20)).await;
+    let held = Lossy::new(queue.open(), &[Fate::Answered, Fate::Held]);
+    let stage = start_on(held.clone(), queue.settings(), &server);
+    held.held().await;
+    stage.kill().await;
+    queue.expire_leases();
+    assert_exact(&queue.ledger().await);
+    assert_eq!((server.count(), queue.ledger().await.normalized), (14, 13));
+    let stage = start(&queue, &server);
+    done(&queue, 20, 0).await;
+    stage.stop().await;
+    assert_stored(&server, "R", 0..20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_goes_on_where_the_first_was_stopped() {
+    let (queue, server) = (queue_of(7), Influx::start());
+    let first = start(&queue, &server);
+    first.ready().await;
+    let second = start(&queue, &server);
+    second.until("lease", "standby").await;
+    assert!(second.is_ready(), "a standby is no fault");
+    queue.append_rows(rows("R", 0..20)).await;
+    done(&queue, 20, 0).await;
+    queue.append_rows(rows("R", 20..60)).await;
+    first.stop().await;
+    second.until("lease", "up").await;
+    second.ready().await;
+    done(&queue, 60, 0).await;
+    second.stop().await;
+    assert_stored(&server, "R", 0..60);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outage {
+    /// The write that the first has begun gets no answer.
+    Hangs,
+    /// The first waits for its next try.
+    Away,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_loses_the_lease_while_a_write_hangs_leaves_the_rows_to_another() {
+    the_lease_is_lost_in_an_outage(Outage::Hangs).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_loses_the_lease_while_the_store_is_away_leaves_the_rows_to_another() {
+    the_lease_is_lost_in_an_outage(Outage::Away).await;
+}
+
+async fn the_lease_is_lost_in_an_outage(outage: Outage) {
+    let queue = TempQueue::new(QueueSettings {
+        lease: Duration::from_millis(600),
+        ..queue::testing::settings()
+    });
+    let server = Influx::start();
+    queue.append_rows(rows("R", 0..20)).await;
+    match outage {
+        Outage::Hangs => server.reply_next([Reply::silence().storing(Stores::EveryOther)]),
+        Outage::Away => server.reply_always(Some(Reply::status(503, ""))),
+    }
+    let first = start(&queue, &server);
+    asked(&server, 1).await;
+    assert_untouched(&queue, 20).await;
+    // To this one the first's lease has run out, as if the first had stood still for long.
+    let second = start_on(queue.open_later(), queue.settings(), &server);
+    second.until("lease", "up").await;
+    first.until("lease", "standby").await;
+    if outage == Outage::Away {
+        second.until("store", "down").await;
+        assert_untouched(&queue, 20).await;
+        server.reply_always(None);
+    }
+    done(&queue, 20, 0).await;
+    second.stop().await;
+    queue.append_rows(rows("R", 20..30)).await;
+    done(&queue, 30, 0).await;
+    first.stop().await;
+    assert_stored(&server, "R", 0..30);
+}

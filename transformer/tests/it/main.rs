@@ -1,0 +1,7 @@
+//! The transformer on a queue in a file: readings in, rows out, and a ledger that adds up.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod fixture;
+mod lists;
+mod restart;
+mod rows;

@@ -1,0 +1,209 @@
+//! Restarts, lost answers and lost leases: nothing lost, nothing doubled.
+
+use std::time::Duration;
+
+use queue::ledger::Counter;
+use queue::list::List;
+use queue::settings::QueueSettings;
+use queue::testing::{Fate, Lossy, TempQueue, assert_exact};
+
+use crate::fixture::{
+    NEVER, SENSORS, done, queue_of, reading, row, rows_in, settings, start, start_on,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Stopped,
+    Killed,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_reads_open_rows_and_emitted_cells_back() {
+    for end in [End::Stopped, End::Killed] {
+        let queue = queue_of(5_000);
+        let stage = start(&queue, NEVER);
+        queue
+            .append(vec![
+                reading("OPEN", 0, "a", 1.0),
+                reading("OPEN", 0, "b", 2.0),
+                reading("DONE", 0, "a", 1.0),
+                reading("DONE", 0, "b", 2.0),
+                reading("DONE", 0, "c", 3.0),
+            ])
+            .await;
+        done(&queue, 1).await;
+        match end {
+            End::Stopped => stage.stop().await,
+            End::Killed => {
+                stage.kill().await;
+                queue.expire_leases();
+            }
+        }
+        let ledger = queue.ledger().await;
+        assert_exact(&ledger);
+        assert_eq!(rows_in(&queue).len(), 1, "the open row stays in the state");
+        assert_eq!(ledger.get(Counter::OpenReadings), 2);
+
+        let stage = start(&queue, NEVER);
+        queue
+            .append(vec![
+                reading("DONE", 0, "a", 1.0),
+                reading("DONE", 0, "b", 2.5),
+                reading("OPEN", 0, "a", 1.0),
+                reading("OPEN", 0, "b", 2.5),
+                reading("OPEN", 0, "c", 3.0),
+            ])
+            .await;
+        let ledger = done(&queue, 2).await;
+        stage.stop().await;
+        let fields = [("a", 1.0), ("b", 2.0), ("c", 3.0)];
+        let expected = [row("DONE", 0, &fields), row("OPEN", 0, &fields)];
+        assert_eq!(rows_in(&queue), expected, "{end:?}: no second row");
+        assert_exact(&ledger);
+        let counted = [Counter::Repeated, Counter::Superseded, Counter::RowsOut];
+        assert_eq!(counted.map(|counter| ledger.get(counter)), [2, 2, 2]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_was_open_at_the_stop_is_given_up_after_the_restart() {
+    let queue = queue_of(5_000);
+    let stage = start(&queue, NEVER);
+    queue.append(vec![reading("R", 0, "a", 1.0)]).await;
+    queue.wait_count(Counter::RawTaken, 1).await;
+    stage.stop().await;
+    assert_eq!(rows_in(&queue), []);
+    // Nothing arrives: it is the restored row's own timer that ends it.
+    let stage = start(&queue, Duration::from_millis(100));
+    let ledger = done(&queue, 1).await;
+    stage.stop().await;
+    assert_eq!(rows_in(&queue), [row("R", 0, &[("a", 1.0)])]);
+    assert_exact(&ledger);
+    assert_eq!(ledger.get(Counter::OpenReadings), 0);
+}
+
+/// Complete rows, one for each second.
+async fn append_rows(queue: &TempQueue, seconds: std::ops::Range<i64>) {
+    let all = seconds
+        .flat_map(|second| SENSORS.map(|sensor| reading("R", second, sensor, 1.0)))
+        .collect();
+    queue.append(all).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_restarts_in_a_stream_lose_and_double_nothing() {
+    let queue = queue_of(7);
+    for round in 0..12 {
+        append_rows(&queue, round * 10..round * 10 + 10).await;
+        let before = queue.ledger().await.get(Counter::RawTaken);
+        let stage = start(&queue, NEVER);
+        queue.wait_count(Counter::RawTaken, before + round).await;
+        if round % 2 == 0 {
+            stage.stop().await;
+        } else {
+            stage.kill().await;
+            queue.expire_leases();
+        }
+        assert_exact(&queue.ledger().await);
+    }
+    let stage = start(&queue, NEVER);
+    let ledger = done(&queue, 120).await;
+    stage.stop().await;
+    let fields = SENSORS.map(|sensor| (sensor, 1.0));
+    let expected: Vec<_> = (0..120).map(|second| row("R", second, &fields)).collect();
+    assert_eq!(rows_in(&queue), expected);
+    assert_exact(&ledger);
+    assert_eq!(ledger.get(Counter::Repeated), 0, "nothing was taken twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answers_to_commits_lose_and_double_nothing() {
+    use Fate::{Answered, Applied, Delayed, Dropped};
+    let queue = queue_of(7);
+    append_rows(&queue, 0..30).await;
+    let fates = [
+        Applied, Dropped, Answered, Delayed, Dropped, Dropped, Applied, Answered, Delayed, Applied,
+    ];
+    let lossy = Lossy::new(queue.open(), &fates);
+    let stage = start_on(lossy.clone(), settings(&queue, NEVER));
+    let ledger = done(&queue, 30).await;
+    stage.stop().await;
+    assert!(lossy.calls() > fates.len(), "{} commits", lossy.calls());
+    let fields = SENSORS.map(|sensor| (sensor, 1.0));
+    let expected: Vec<_> = (0..30).map(|second| row("R", second, &fields)).collect();
+    assert_eq!(rows_in(&queue), expected);
+    assert_exact(&ledger);
+    assert_eq!(ledger.get(Counter::RowsOut), 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_finds_the_lease_lost_when_renewing_it_forgets_and_reads_anew() {
+    the_lease_is_lost_in_the_middle(Duration::from_millis(600), Found::ByRenewing).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_finds_the_lease_lost_when_committing_forgets_and_reads_anew() {
+    the_lease_is_lost_in_the_middle(Duration::from_secs(30), Found::ByCommitting).await;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    ByRenewing,
+    ByCommitting,
+}
+
+async fn the_lease_is_lost_in_the_middle(lease: Duration, found: Found) {
+    let queue = TempQueue::new(QueueSettings {
+        lease,
+        ..queue::testing::settings()
+    });
+    // The first takes two readings and stands still just before it commits them.
+    let first_queue = Lossy::new(queue.open(), &[Fate::Held]);
+    queue
+        .append(vec![reading("R", 0, "a", 1.0), reading("R", 0, "b", 2.0)])
+        .await;
+    let first = start_on(first_queue.clone(), settings(&queue, NEVER));
+    first_queue.held().await;
+    // Its lease runs out meanwhile, and the second goes on without it.
+    let second = start_on(queue.open_later(), settings(&queue, NEVER));
+    queue
+        .append(vec![
+            reading("R", 0, "c", 3.0),
+            reading("S", 0, "a", 4.0),
+            reading("S", 0, "b", 5.0),
+        ])
+        .await;
+    done(&queue, 1).await;
+    if found == Found::ByRenewing {
+        let said = first.until("lease", "down").await;
+        assert!(said.contains("another replica has it"), "{said}");
+    }
+    first_queue.let_go();
+    first.until("lease", "standby").await;
+    assert!(first.is_ready(), "a standby is no fault");
+    second.ready().await;
+    let ledger = queue.ledger().await;
+    assert_exact(&ledger);
+    assert_eq!(ledger.get(Counter::RawTaken), 5, "the commit was refused");
+    second.stop().await;
+    first.until("lease", "up").await;
+    // Now the first has to know what the second took.
+    queue
+        .append(vec![
+            reading("R", 0, "a", 1.0),
+            reading("S", 0, "b", 5.5),
+            reading("S", 0, "c", 6.0),
+        ])
+        .await;
+    let ledger = done(&queue, 2).await;
+    first.stop().await;
+    let expected = [
+        row("R", 0, &[("a", 1.0), ("b", 2.0), ("c", 3.0)]),
+        row("S", 0, &[("a", 4.0), ("b", 5.0), ("c", 6.0)]),
+    ];
+    assert_eq!(rows_in(&queue), expected);
+    assert_exact(&ledger);
+    let counted = [Counter::Repeated, Counter::Superseded, Counter::InRows];
+    assert_eq!(counted.map(|counter| ledger.get(counter)), [1, 1, 6]);
+    assert_eq!(queue.items(List::Dead).len(), 0);
+}
