@@ -18,7 +18,7 @@ check: ## Format, lints, documentation
 
 unit: servers ## All tests, from pure logic to processes that are killed
 	$(CARGO) build --workspace --bins --quiet
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace $(TEST_ARGS)
 
 servers: ## Unpack the servers that tests need
 	@sh scripts/test-servers.sh target/test-servers

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use queue::ledger::Ledger;
 use queue::redis::RedisQueue;
-use queue::settings::{QueueSettings, RedisSettings};
+use queue::settings::RedisSettings;
 use queue::{Look, Queue};
 use testkit::{Mosquitto, Redis, Stage, VictoriaMetrics};
 
@@ -111,7 +111,7 @@ impl Chain {
             redis_password: None,
             redis_password_file: None,
         };
-        RedisQueue::new(&queue_settings(), &redis).expect("a queue")
+        RedisQueue::new(&queue::testing::settings(), &redis).expect("a queue")
     }
 
     /// Counters and lengths of now.
@@ -148,21 +148,5 @@ impl Chain {
         client.args(["-q", "1", "-t", topic, "-m", payload]);
         let status = client.status().expect("mosquitto_pub");
         assert!(status.success(), "mosquitto_pub: {status}");
-    }
-}
-
-/// The settings of the queue as they are by default.
-#[must_use]
-pub fn queue_settings() -> QueueSettings {
-    QueueSettings {
-        raw_queue: "raw_events".into(),
-        normalized_queue: "normalized_events".into(),
-        dead_letter_queue: "dead_letters".into(),
-        pipeline: "rigs".into(),
-        lease: Duration::from_secs(3),
-        batch: 5_000,
-        queue_limit: 1_000_000,
-        dead_letter_limit: 100_000,
-        dead_letter_bytes: 1 << 28,
     }
 }

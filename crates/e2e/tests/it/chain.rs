@@ -8,6 +8,7 @@ use common::time::Timestamp;
 use e2e::rows::Rows;
 use e2e::{Chain, Role};
 use queue::ledger::{Counter, Ledger};
+use queue::testing::{assert_exact, assert_holds};
 
 const SENSORS: [&str; 6] = [
     "temp_inlet",
@@ -29,15 +30,6 @@ fn payload(ms: i64, value: f64) -> String {
         "{{\"timestamp\":\"{}\",\"value\":{value}}}",
         Timestamp::from_millis(ms)
     )
-}
-
-fn assert_exact(ledger: &Ledger) {
-    assert_eq!(ledger.broken_line(), None, "{ledger:#?}");
-    assert_eq!(
-        (ledger.raw_foreign(), ledger.rows_foreign()),
-        (0, 0),
-        "{ledger:#?}"
-    );
 }
 
 fn all_stored(ledger: &Ledger) -> bool {
@@ -128,7 +120,7 @@ async fn bad_input_becomes_dead_letters_and_the_good_part_goes_on() {
                 && ledger.get(Counter::DeadSink) == 1
         })
         .await;
-    assert_eq!(ledger.broken_line(), None, "{ledger:#?}");
+    assert_holds(&ledger);
     assert_eq!((ledger.raw_foreign(), ledger.rows_foreign()), (1, 1));
     assert_eq!(
         values(&chain.rows()),
@@ -136,6 +128,10 @@ async fn bad_input_becomes_dead_letters_and_the_good_part_goes_on() {
     );
 
     let letters = chain.redis.cli(&["LRANGE", "dead_letters", "0", "-1"]);
+    discard_as_the_readme_says(&chain);
+    let ledger = chain.ledger().await;
+    assert_eq!((ledger.dead, ledger.get(Counter::Discarded)), (0, 9));
+    assert_holds(&ledger);
     let mut reasons: Vec<String> = letters
         .lines()
         .map(|line| {
@@ -162,6 +158,15 @@ async fn bad_input_becomes_dead_letters_and_the_good_part_goes_on() {
             "transformer bad_element",
         ]
     );
+}
+
+fn discard_as_the_readme_says(chain: &Chain) {
+    let readme = include_str!("../../../../README.md");
+    let command = readme.split("redis-cli eval \"").nth(1).unwrap();
+    let (script, keys) = command.lines().next().unwrap().split_once("\" ").unwrap();
+    let mut eval = vec!["EVAL", script];
+    eval.extend(keys.split(' '));
+    assert_eq!(chain.redis.cli(&eval), "9");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

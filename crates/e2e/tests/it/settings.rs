@@ -1,6 +1,8 @@
 //! Settings, help and health of the real binaries.
 
-use std::process::{Command, Output};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use testkit::{Stage, stage_binary};
@@ -123,6 +125,47 @@ fn help_names_every_setting_with_its_variable() {
 }
 
 #[test]
+fn the_readme_names_just_the_settings_that_exist() {
+    let readme = include_str!("../../../../README.md");
+    let in_readme: BTreeSet<(String, String)> = readme
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| {
+            let mut cells = line.split('|').map(str::trim).skip(1);
+            let (names, stages) = (cells.next()?, cells.nth(1)?);
+            let stages = if stages == "all" {
+                STAGES.join(", ")
+            } else {
+                stages.to_owned()
+            };
+            Some((names.to_owned(), stages))
+        })
+        .flat_map(|(names, stages)| {
+            let names: Vec<_> = names
+                .split_whitespace()
+                .map(|name| name.replace('`', ""))
+                .collect();
+            let pairs = stages.split(", ").map(str::to_owned).collect::<Vec<_>>();
+            pairs.into_iter().flat_map(move |stage| {
+                names
+                    .clone()
+                    .into_iter()
+                    .map(move |name| (stage.clone(), name))
+            })
+        })
+        .collect();
+    let mut in_help = BTreeSet::new();
+    for stage in STAGES {
+        let help = text(&run(stage, &["--help"], &[]).stdout);
+        for part in help.split("[env: ").skip(1) {
+            let name: String = part.chars().take_while(|c| !"=]".contains(*c)).collect();
+            in_help.insert((stage.to_owned(), name));
+        }
+    }
+    assert_eq!(in_readme, in_help);
+}
+
+#[test]
 fn a_stage_without_its_servers_is_alive_but_not_ready() {
     let nowhere = [
         ("REDIS_PORT", "1"),
@@ -158,6 +201,39 @@ fn a_stage_without_its_servers_is_alive_but_not_ready() {
             "{name}: {exit:?}\n{}",
             stage.logs()
         );
+    }
+}
+
+/// A full disk behind the log, and a reader of the log that went away, stop nobody.
+#[test]
+fn a_log_that_cannot_be_written_does_not_end_a_stage() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    for name in STAGES {
+        let mut stages = Vec::new();
+        for closed_pipe in [false, true] {
+            let mut command = Command::new(stage_binary(name));
+            let admin = format!("127.0.0.1:{}", testkit::free_port());
+            command.env_clear().envs([
+                ("REDIS_PORT", "1"),
+                ("MQTT_PORT", "1"),
+                ("ADMIN_ADDR", &admin),
+            ]);
+            command.env("INFLUX_URL", "http://127.0.0.1:1");
+            command.stderr(if closed_pipe {
+                Stdio::piped()
+            } else {
+                Stdio::from(full())
+            });
+            let mut stage = command.spawn().unwrap();
+            drop(stage.stderr.take());
+            stages.push(stage);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        for stage in &mut stages {
+            assert_eq!(stage.try_wait().unwrap(), None, "{name} ended");
+            stage.kill().unwrap();
+            stage.wait().unwrap();
+        }
     }
 }
 
