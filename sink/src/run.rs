@@ -220,6 +220,7 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
         Commit {
             number: peeked.number,
             take: peeked.items.len(),
+            last_taken: peeked.items.last().cloned(),
             dead,
             counts: vec![(Counter::RowsStored, stored)],
             ..Commit::default()

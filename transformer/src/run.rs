@@ -190,6 +190,7 @@ fn commit(peeked: &Peek, outcome: Outcome, dead: Vec<Vec<u8>>) -> Change {
         commit: Commit {
             number,
             take,
+            last_taken: peeked.items.last().cloned(),
             outputs: rows,
             dead,
             puts,

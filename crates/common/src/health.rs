@@ -13,6 +13,8 @@ use crate::metric;
 
 /// A main loop that hasn't ticked for this long counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// The name of the dependency that a standby needs, too.
+pub const QUEUE: &str = "queue";
 /// How often work that takes its time ticks.
 const TICK_EVERY: Duration = Duration::from_secs(1);
 /// While a dependency stays down, its error is logged again only this often.
@@ -89,13 +91,11 @@ impl Health {
     #[must_use]
     pub fn report(&self) -> Report {
         let dependencies: Vec<_> = self.lock().iter().map(Dependency::report).collect();
-        // A standby does its job without having tried what it will need when its turn comes.
+        // A standby asks for nothing but the queue; of the rest it knows at best how it once was.
         let stands_by = dependencies.iter().any(|d| d.state == "standby");
-        let ready = dependencies.iter().all(|d| match d.state {
-            "up" | "standby" => true,
-            "waiting" => stands_by,
-            _ => false,
-        });
+        let counts = |d: &&DependencyReport| !stands_by || d.name == QUEUE;
+        let all_up = dependencies.iter().filter(counts).all(|d| d.state == "up");
+        let ready = all_up && !dependencies.is_empty();
         Report {
             ready,
             dependencies,
@@ -267,29 +267,32 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::Health;
+    use super::{Health, QUEUE};
 
     #[test]
     fn ready_when_every_dependency_is_up_or_standby() {
         let health = Health::default();
-        let (redis, lease) = (health.dependency("redis"), health.dependency("lease"));
+        assert!(!health.report().ready, "nothing is known yet");
+        let (queue, lease) = (health.dependency(QUEUE), health.dependency("lease"));
         let store = health.dependency("store");
         assert!(!health.report().ready);
-        redis.up();
+        queue.up();
         lease.standby();
         assert!(health.report().ready, "its turn at the store hasn't come");
+        store.down(&"away");
+        assert!(health.report().ready, "nobody asks the store now");
         lease.up();
         assert!(!health.report().ready);
         store.up();
         assert!(health.report().ready);
-        redis.down(&"connection refused");
+        queue.down(&"connection refused");
         let report = health.report();
         assert!(!report.ready);
         assert_eq!(
             report.dependencies[0].last_error.as_deref(),
             Some("connection refused")
         );
-        redis.up();
+        queue.up();
         assert!(health.report().ready);
     }
 

@@ -62,6 +62,10 @@ pub struct Commit {
     pub number: u64,
     /// How many elements to take off the head.
     pub take: usize,
+    /// The last element that is taken, as it was peeked at: should somebody have pushed to the head
+    /// or popped from it since, other elements would be trimmed than those that were read. `None`
+    /// checks nothing.
+    pub last_taken: Option<Vec<u8>>,
     /// Rows for the normalized list (the transformer's only output).
     pub outputs: Vec<Vec<u8>>,
     /// Dead letters.

@@ -27,6 +27,10 @@ pub enum QueueError {
         /// The number that the list is at.
         found: u64,
     },
+    /// The head of the list isn't what was peeked at: somebody else pushed to it or popped from it.
+    /// Forget what is in memory, as above.
+    #[error("somebody else changed the head of the list; nothing was taken, reading it again")]
+    Shifted,
     /// A key holds something of another kind; nothing was changed. An operator has to look.
     #[error("wrong type of key: {0}; move it out of the way, nothing was changed")]
     WrongType(String),
@@ -84,6 +88,6 @@ impl QueueError {
     /// Whether the lease and what was computed under it are worth nothing any more.
     #[must_use]
     pub const fn is_lost(&self) -> bool {
-        matches!(self, Self::Fenced | Self::Conflict { .. })
+        matches!(self, Self::Fenced | Self::Conflict { .. } | Self::Shifted)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::backoff::Backoff;
 use common::clock::Clock;
 use common::harness::{Process, show_list};
-use common::health::Dependency;
+use common::health::{Dependency, QUEUE};
 use common::metric;
 use common::time::Timestamp;
 use metrics::gauge;
@@ -83,7 +83,7 @@ impl<Q: Queue> Keeper<Q> {
             consumer,
             limit,
             list_limit,
-            queue_up: process.health.dependency("queue"),
+            queue_up: process.health.dependency(QUEUE),
             lease_up: process.health.dependency("lease"),
             process: process.clone(),
             resets: Arc::default(),

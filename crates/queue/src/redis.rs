@@ -138,7 +138,9 @@ impl RedisQueue {
             .arg(commit.dead.len())
             .arg(commit.puts.len())
             .arg(commit.deletes.len())
-            .arg(additions.len());
+            .arg(additions.len())
+            .arg(u8::from(commit.last_taken.is_some()))
+            .arg(commit.last_taken.as_deref().unwrap_or_default());
         for item in commit.outputs.iter().chain(&commit.dead) {
             call.arg(item.as_slice());
         }

@@ -66,10 +66,10 @@ async fn try_for_ever<Q: Queue>(
             Err(error) => error,
         };
         match error {
-            QueueError::Fenced | QueueError::Conflict { .. } if !in_doubt => {
+            error if error.is_lost() && !in_doubt => {
                 return Settled::Lost(error);
             }
-            QueueError::Fenced | QueueError::Conflict { .. } => {
+            QueueError::Fenced | QueueError::Conflict { .. } | QueueError::Shifted => {
                 // An earlier try may have been carried out before the lease was lost.
                 return match outcome(queue, lease, commit, dependency, &mut backoff).await {
                     Outcome::Applied => Settled::Applied,

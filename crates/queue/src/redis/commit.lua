@@ -10,8 +10,9 @@
 --       5 most dead letters, 6 most bytes of them,
 --       7 outputs, 8 dead letters, 9 puts, 10 deletes, 11 additions (how many of each), then
 --       the outputs, the dead letters, the puts as key and value, the keys to delete,
---       the additions as counter and amount
--- Replies: {ok}, {fenced}, {conflict, number}, {wrongtype, what}
+--       the additions as counter and amount; before all these, 12 whether the last element taken is
+--       checked (1 or 0) and 13 what it has to be
+-- Replies: {ok}, {fenced}, {conflict, number}, {shifted}, {wrongtype, what}
 local lease, consumer, source = KEYS[1], KEYS[2], KEYS[3]
 local output, dead, state, ledger = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local wrong = wrong_type(KEYS, { 'string', 'hash', 'list', 'list', 'list', 'hash', 'hash' })
@@ -21,7 +22,14 @@ if redis.call('GET', lease) ~= ARGV[1] then return { 'fenced' } end
 local number = redis.call('HGET', consumer, 'number') or '0'
 if number ~= ARGV[2] then return { 'conflict', tonumber(number) } end
 
-local first_output = 12
+-- A stranger who pushed to the head, or popped from it, would make the trim take other elements than
+-- those that were read.
+local take = tonumber(ARGV[4])
+if take > 0 and ARGV[12] == '1' and redis.call('LINDEX', source, take - 1) ~= ARGV[13] then
+  return { 'shifted' }
+end
+
+local first_output = 14
 local first_dead = first_output + tonumber(ARGV[7])
 local first_put = first_dead + tonumber(ARGV[8])
 local first_delete = first_put + 2 * tonumber(ARGV[9])
@@ -41,6 +49,5 @@ for place = first_addition, #ARGV, 2 do
 end
 redis.call('PEXPIRE', lease, ARGV[3])
 redis.call('HSET', consumer, 'number', tonumber(number) + 1, 'by', ARGV[1])
-local take = tonumber(ARGV[4])
 if take > 0 then redis.call('LTRIM', source, take, -1) end
 return { 'ok' }

@@ -13,6 +13,7 @@ pub(super) enum Reply {
     Full(Value),
     Held,
     Fenced,
+    Shifted,
     Conflict(Value),
     Partitions(Value),
     Owned(Value),
@@ -40,6 +41,7 @@ pub(super) fn script(value: Value) -> Result<Reply, QueueError> {
         "full" => Ok(Reply::Full(with)),
         "held" => Ok(Reply::Held),
         "fenced" => Ok(Reply::Fenced),
+        "shifted" => Ok(Reply::Shifted),
         "conflict" => Ok(Reply::Conflict(with)),
         "partitions" => Ok(Reply::Partitions(with)),
         "owned" => Ok(Reply::Owned(with)),
@@ -60,6 +62,7 @@ pub(super) fn done(reply: Reply, expected: u64) -> Result<(), QueueError> {
 pub(super) fn refusal(reply: Reply, expected: u64) -> QueueError {
     match reply {
         Reply::Fenced => QueueError::Fenced,
+        Reply::Shifted => QueueError::Shifted,
         Reply::Conflict(found) => {
             number(&found).map_or_else(|e| e, |found| QueueError::Conflict { expected, found })
         }

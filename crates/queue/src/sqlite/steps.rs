@@ -168,6 +168,7 @@ pub(super) fn commit(
             found,
         });
     }
+    check_head(tx, lease.consumer.source(), commit)?;
     push(tx, List::Normalized, &commit.outputs)?;
     bury(tx, &commit.dead, limits)?;
     let mut put = tx
@@ -195,6 +196,28 @@ pub(super) fn commit(
     )
     .named()?;
     Ok(())
+}
+
+/// Whether the last element to be taken still is the one that was peeked at.
+fn check_head(tx: &Transaction<'_>, source: List, commit: &Commit) -> Step<()> {
+    let (Some(last), Some(before)) = (&commit.last_taken, commit.take.checked_sub(1)) else {
+        return Ok(());
+    };
+    let sql = format!(
+        "SELECT item FROM {} ORDER BY id LIMIT 1 OFFSET ?1",
+        table(source)
+    );
+    let mut select = tx.prepare_cached(&sql).named()?;
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let found: Option<Vec<u8>> = select
+        .query_row([before], |row| row.get(0))
+        .optional()
+        .named()?;
+    if found.as_ref() == Some(last) {
+        Ok(())
+    } else {
+        Err(QueueError::Shifted)
+    }
 }
 
 pub(super) fn progress(tx: &Transaction<'_>, consumer: Consumer) -> Step<Progress> {

@@ -81,6 +81,13 @@ impl TempQueue {
         self.connect().execute(&sql, [item]).unwrap();
     }
 
+    /// Somebody else pushes to the head of a list.
+    pub fn push_to_head(&self, list: List, item: &[u8]) {
+        let table = table(list);
+        let sql = format!("INSERT INTO {table} SELECT coalesce(min(id), 1) - 1, ?1 FROM {table}");
+        self.connect().execute(&sql, [item]).unwrap();
+    }
+
     /// All leases run out, as those of killed stages do after a while.
     pub fn expire_leases(&self) {
         self.run("UPDATE consumer SET until = 0");

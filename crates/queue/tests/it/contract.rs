@@ -46,6 +46,7 @@ contract! {
     a_crash_between_any_two_steps_loses_and_doubles_nothing
     large_commits_and_any_bytes_pass
     strangers_show_in_the_ledger
+    a_head_that_a_stranger_changed_is_not_trimmed
     a_flushed_queue_is_noticed
 }
 
@@ -724,6 +725,40 @@ async fn strangers_show_in_the_ledger<F: Fixture>() {
         (1, 2),
         "still known"
     );
+}
+
+async fn a_head_that_a_stranger_changed_is_not_trimmed<F: Fixture>() {
+    let fixture = F::start();
+    let queue = fixture.queue();
+    append(&queue, items(0..3)).await;
+    let lease = take(&queue, Consumer::Transformer).await;
+    let peeked = queue.peek(&lease, 2).await.unwrap();
+    fixture.push_to_head(List::Raw, "stranger");
+    let change = Commit {
+        take: 2,
+        last_taken: peeked.items.last().cloned(),
+        outputs: items(7..8),
+        ..Commit::default()
+    };
+    let refused = queue.commit(&lease, &change).await;
+    assert_eq!(refused, Err(QueueError::Shifted));
+    let mut expected = vec![b"stranger".to_vec()];
+    expected.extend(items(0..3));
+    let peeked = peek(&queue, &lease).await;
+    assert_eq!((&peeked.items, peeked.output_length), (&expected, 0));
+    let (take, last_taken) = (4, peeked.items.last().cloned());
+    commit(
+        &queue,
+        &lease,
+        Commit {
+            take,
+            last_taken,
+            ..Commit::default()
+        },
+    )
+    .await;
+    let ledger = queue.look().await.unwrap().ledger;
+    assert_eq!((ledger.raw, ledger.raw_foreign()), (0, 1));
 }
 
 async fn a_flushed_queue_is_noticed<F: Fixture>() {

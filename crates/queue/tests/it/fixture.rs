@@ -28,6 +28,8 @@ pub(crate) trait Fixture: Send {
     fn open(&self, settings: &QueueSettings) -> Self::Q;
     /// Somebody else appends to a list.
     fn push_foreign(&self, list: List, item: &str);
+    /// Somebody else pushes to a list's head.
+    fn push_to_head(&self, list: List, item: &str);
     /// Somebody else puts something of another kind where a list was; `mend` undoes it.
     fn spoil(&self, list: List);
     fn mend(&self, list: List);
@@ -74,6 +76,10 @@ impl Fixture for OnRedis {
         let _ = self.0.cli(&["RPUSH", key(list), item]);
     }
 
+    fn push_to_head(&self, list: List, item: &str) {
+        let _ = self.0.cli(&["LPUSH", key(list), item]);
+    }
+
     fn spoil(&self, list: List) {
         if self.0.cli(&["EXISTS", key(list)]) == "1" {
             let _ = self.0.cli(&["RENAME", key(list), "aside"]);
@@ -116,6 +122,10 @@ impl Fixture for OnSqlite {
 
     fn push_foreign(&self, list: List, item: &str) {
         self.0.push_foreign(list, item.as_bytes());
+    }
+
+    fn push_to_head(&self, list: List, item: &str) {
+        self.0.push_to_head(list, item.as_bytes());
     }
 
     fn spoil(&self, list: List) {
