@@ -39,14 +39,7 @@ pub async fn run<Q: Queue>(
     queue: Q,
     process: Process,
 ) -> anyhow::Result<()> {
-    let limits = &settings.queue;
-    let keeper = Keeper::new(
-        queue.clone(),
-        Consumer::Ingester,
-        limits.lease,
-        limits.queue_limit,
-        &process,
-    );
+    let keeper = Keeper::new(queue.clone(), Consumer::Ingester, &settings.queue, &process);
     let ingester = Ingester {
         broker_up: process.health.dependency("mqtt"),
         room: process.health.dependency("raw_list"),

@@ -40,8 +40,7 @@ pub async fn run<Q: Queue, S: Store>(
     store: S,
     process: Process,
 ) -> anyhow::Result<()> {
-    let (lease, limit) = (settings.lease, settings.queue_limit);
-    let keeper = Keeper::new(queue.clone(), Consumer::Sink, lease, limit, &process);
+    let keeper = Keeper::new(queue.clone(), Consumer::Sink, &settings, &process);
     let mut sink = Sink {
         store_up: process.health.dependency("store"),
         keeper,

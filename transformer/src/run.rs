@@ -33,12 +33,10 @@ pub async fn run<Q: Queue>(
     queue: Q,
     process: Process,
 ) -> anyhow::Result<()> {
-    let limits = &settings.queue;
     let keeper = Keeper::new(
         queue.clone(),
         Consumer::Transformer,
-        limits.lease,
-        limits.queue_limit,
+        &settings.queue,
         &process,
     );
     let stage = Transformer {

@@ -21,6 +21,7 @@ use crate::ledger::Counter;
 use crate::list::Consumer;
 use crate::queue::Queue;
 use crate::resets::Resets;
+use crate::settings::QueueSettings;
 
 /// How often a standby asks for the lease.
 const STANDBY_POLL: Duration = Duration::from_millis(200);
@@ -69,20 +70,14 @@ impl Seen {
 }
 
 impl<Q: Queue> Keeper<Q> {
-    /// Reports on `queue` and `lease` to the process's health. `list_limit` is only shown.
+    /// Reports on `queue` and `lease` to the process's health.
     #[must_use]
-    pub fn new(
-        queue: Q,
-        consumer: Consumer,
-        limit: Duration,
-        list_limit: usize,
-        process: &Process,
-    ) -> Self {
+    pub fn new(queue: Q, consumer: Consumer, settings: &QueueSettings, process: &Process) -> Self {
         Self {
             queue,
             consumer,
-            limit,
-            list_limit,
+            limit: settings.lease,
+            list_limit: settings.queue_limit,
             queue_up: process.health.dependency(QUEUE),
             lease_up: process.health.dependency("lease"),
             process: process.clone(),
