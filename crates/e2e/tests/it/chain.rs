@@ -1,12 +1,13 @@
 //! Readings in, rows out, over real servers and real processes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
 use common::time::Timestamp;
 use e2e::rows::Rows;
 use e2e::{Chain, Role};
+use producer::fleet::{Faults, Fleet};
 use queue::ledger::{Counter, Ledger};
 use queue::testing::{assert_exact, assert_holds};
 
@@ -86,6 +87,49 @@ async fn what_any_client_publishes_arrives_as_a_complete_row_within_a_second() {
         })
         .collect();
     assert_eq!(values(&chain.rows()), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_our_producer_sends_is_stored_value_by_value() {
+    const ROUNDS: u64 = 50;
+    let chain = Chain::start(&[]);
+    let _stages = chain.spawn_all();
+    let count = (ROUNDS * 12).to_string();
+    let fleet = [
+        ("RIGS", "RIG-1,RIG-42"),
+        ("SEED", "7"),
+        ("FAST", "true"),
+        ("COUNT", count.as_str()),
+    ];
+    let mut producer = chain.spawn("producer", &fleet);
+    let exit = producer.wait_exit(SOON);
+    assert!(
+        exit.is_some_and(|status| status.success()),
+        "{}",
+        producer.logs()
+    );
+    let rows = i64::try_from(2 * ROUNDS).unwrap();
+    let ledger = chain
+        .wait_for(SOON, |ledger| {
+            all_stored(ledger) && ledger.get(Counter::RowsStored) == rows
+        })
+        .await;
+    assert_exact(&ledger);
+    let stored = values(&chain.rows());
+    assert_eq!(stored.len(), usize::try_from(ROUNDS).unwrap() * 12);
+    let names = ["RIG-1", "RIG-42"].map(str::to_owned);
+    let fleet = Fleet::new(&names, 7, Faults::default());
+    let ticks: BTreeSet<i64> = stored.keys().map(|(_, ms, _)| *ms).collect();
+    for (round, ms) in (0..ROUNDS).zip(&ticks) {
+        for (rig, name) in names.iter().enumerate() {
+            for (place, sensor) in producer::fleet::SENSORS.iter().enumerate() {
+                let cell = (name.clone(), *ms, sensor.name.to_owned());
+                let sent = fleet.value(rig, place, round);
+                let found = stored.get(&cell).map(|value| value.to_bits());
+                assert_eq!(found, Some(sent.to_bits()), "{cell:?} = {sent}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
