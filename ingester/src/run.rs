@@ -106,7 +106,7 @@ impl<Q: Queue> Ingester<Q> {
             if held.lost.is_cancelled() {
                 tenure = self.keeper.acquire_unless_held().await;
             } else if !self.clocks_agree(held) {
-                self.pause(SKEW_WAIT).await;
+                self.process.pause(SKEW_WAIT).await;
             } else if in_hand.deliveries.is_empty() {
                 let received = tokio::select! {
                     received = session.recv_batch(self.settings.queue.batch, &mut in_hand.deliveries) => received,
@@ -119,7 +119,7 @@ impl<Q: Queue> Ingester<Q> {
                     return tenure;
                 }
             } else if let Err(wait) = self.append(session, &mut in_hand).await {
-                self.pause(wait).await;
+                self.process.pause(wait).await;
             }
         }
         None
@@ -219,13 +219,6 @@ impl<Q: Queue> Ingester<Q> {
             skew.as_secs()
         ));
         false
-    }
-
-    async fn pause(&self, wait: Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = self.process.stop.cancelled() => {}
-        }
     }
 
     fn show(&self, append: &Append, length: usize) {

@@ -30,8 +30,6 @@ const ERROR_WAIT: Duration = Duration::from_millis(200);
 const IDLE_PREFLIGHT: Duration = Duration::from_secs(10);
 /// At a stop, a write that has begun may take this much longer.
 const LAST_WRITE: Duration = Duration::from_secs(4);
-/// How often the loop shows that it lives while it waits.
-const TICK: Duration = Duration::from_secs(1);
 
 /// Runs until the process is told to stop. Errors of queue and store are waited out.
 pub async fn run<Q: Queue, S: Store>(
@@ -89,7 +87,7 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
             self.process.health.tick();
             match self.step(tenure).await {
                 Step::More => {}
-                Step::Wait(wait) => self.pause(wait, tenure).await,
+                Step::Wait(wait) => tenure.pause(wait, &self.process).await,
                 Step::Lost => return,
             }
         }
@@ -241,18 +239,6 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
         for (index, row) in batch.rows.iter().enumerate() {
             if rejected.next_if_eq(&index).is_none() {
                 delays.record(now.since(row.timestamp).as_secs_f64());
-            }
-        }
-    }
-
-    async fn pause(&self, wait: Duration, tenure: &Tenure<Q>) {
-        let until = Instant::now() + wait;
-        while Instant::now() < until {
-            self.process.health.tick();
-            tokio::select! {
-                () = tokio::time::sleep_until(until.min(Instant::now() + TICK)) => {}
-                () = self.process.stop.cancelled() => return,
-                () = tenure.lost.cancelled() => return,
             }
         }
     }

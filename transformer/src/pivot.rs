@@ -145,11 +145,7 @@ impl Pivot {
             time: reading.timestamp,
             value: reading.value,
         };
-        let known = self
-            .rigs
-            .get_key_value(&*reading.rig_id)
-            .map(|(name, _)| Arc::clone(name));
-        let rig_id = known.unwrap_or_else(|| self.meet(&reading.rig_id, tick, now));
+        let rig_id = self.meet(&reading.rig_id, tick, now);
         let Some(rig) = self.rigs.get_mut(&rig_id) else {
             return;
         };
@@ -210,7 +206,11 @@ impl Pivot {
         std::mem::take(&mut self.outcome)
     }
 
+    /// The rig of that name; one that wasn't known starts with this tick.
     fn meet(&mut self, name: &str, newest: Timestamp, now: Duration) -> Arc<str> {
+        if let Some((known, _)) = self.rigs.get_key_value(name) {
+            return Arc::clone(known);
+        }
         let rig_id: Arc<str> = Arc::from(name);
         let rig = Rig {
             newest,
@@ -379,11 +379,7 @@ impl Pivot {
 
     /// Puts back a row that an earlier commit wrote; timers start anew.
     fn restore(&mut self, name: &str, tick: Timestamp, kept: state::Row) {
-        let known = self
-            .rigs
-            .get_key_value(name)
-            .map(|(name, _)| Arc::clone(name));
-        let rig_id = known.unwrap_or_else(|| self.meet(name, tick, Duration::ZERO));
+        let rig_id = self.meet(name, tick, Duration::ZERO);
         let kept = match kept {
             state::Row::Emitted(cells) => Kept::Emitted(cells),
             state::Row::Open(cells) => {
@@ -413,29 +409,9 @@ impl Pivot {
 
 /// Forgets emitted rows with ticks before `oldest`; open ones wait for their timer.
 fn forget_before(rig_id: &str, rig: &mut Rig, oldest: Timestamp, deletes: &mut Vec<Vec<u8>>) {
-    while let Some((tick, seat)) = rig.rows.first_key_value() {
-        if *tick >= oldest {
-            return;
-        }
-        if matches!(seat.kept, Kept::Open(_)) {
-            break;
-        }
-        let tick = *tick;
-        if let Some(seat) = rig.rows.remove(&tick)
-            && seat.stored
-        {
-            deletes.push(state::row_key(rig_id, tick));
-        }
-    }
-    // Behind an open row there may be more; rare enough to walk.
-    let gone: Vec<_> = rig
-        .rows
-        .range(..oldest)
-        .filter(|(_, seat)| matches!(seat.kept, Kept::Emitted(_)))
-        .map(|(tick, _)| *tick)
-        .collect();
-    for tick in gone {
-        if rig.rows.remove(&tick).is_some_and(|seat| seat.stored) {
+    let emitted = |_: &Timestamp, seat: &mut Seat| matches!(seat.kept, Kept::Emitted(_));
+    for (tick, seat) in rig.rows.extract_if(..oldest, emitted) {
+        if seat.stored {
             deletes.push(state::row_key(rig_id, tick));
         }
     }

@@ -13,7 +13,7 @@ use queue::keeper::{Keeper, Tenure};
 use queue::ledger::Counter;
 use queue::list::Consumer;
 use queue::settle::{Settled, settle};
-use queue::{Commit, Peek, Queue, QueueError};
+use queue::{Commit, Peek, Queue};
 use tokio::time::Instant;
 
 use crate::element;
@@ -79,15 +79,10 @@ impl<Q: Queue> Transformer<Q> {
         let started = Instant::now();
         while !self.process.stop.is_cancelled() && !tenure.lost.is_cancelled() {
             self.process.health.tick();
-            let wait = match self.step(tenure, &mut pivot, started).await {
-                Step::More => continue,
-                Step::Wait(wait) => wait,
+            match self.step(tenure, &mut pivot, started).await {
+                Step::More => {}
+                Step::Wait(wait) => tenure.pause(wait, &self.process).await,
                 Step::Lost => return,
-            };
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.process.stop.cancelled() => {}
-                () = tenure.lost.cancelled() => {}
             }
         }
     }
@@ -114,8 +109,9 @@ impl<Q: Queue> Transformer<Q> {
         let reached_end = peeked.items.len() < batch;
         let dead = self.take(pivot, &peeked, now);
         let all_expired = !reached_end || pivot.expire(now, batch);
-        let change = commit(&peeked, pivot.finish(), dead);
-        let Change { commit, tally } = change;
+        let outcome = pivot.finish();
+        let tally = outcome.tally;
+        let commit = commit(&peeked, outcome, dead);
         if commit.is_empty() {
             return Step::Wait(IDLE_POLL);
         }
@@ -130,7 +126,7 @@ impl<Q: Queue> Transformer<Q> {
                 }
             }
             Settled::Lost(error) => {
-                lost(&error);
+                tracing::warn!(%error, "lost the lease; forgetting what is in memory, taking it anew");
                 Step::Lost
             }
         }
@@ -164,12 +160,7 @@ enum Step {
     Lost,
 }
 
-struct Change {
-    commit: Commit,
-    tally: Tally,
-}
-
-fn commit(peeked: &Peek, outcome: Outcome, dead: Vec<Vec<u8>>) -> Change {
+fn commit(peeked: &Peek, outcome: Outcome, dead: Vec<Vec<u8>>) -> Commit {
     let Outcome {
         rows,
         puts,
@@ -184,23 +175,16 @@ fn commit(peeked: &Peek, outcome: Outcome, dead: Vec<Vec<u8>>) -> Change {
         (Counter::OpenReadings, tally.open_readings),
     ];
     let (number, take) = (peeked.number, peeked.items.len());
-    Change {
-        commit: Commit {
-            number,
-            take,
-            last_taken: peeked.items.last().cloned(),
-            outputs: rows,
-            dead,
-            puts,
-            deletes,
-            counts,
-        },
-        tally,
+    Commit {
+        number,
+        take,
+        last_taken: peeked.items.last().cloned(),
+        outputs: rows,
+        dead,
+        puts,
+        deletes,
+        counts,
     }
-}
-
-fn lost(error: &QueueError) {
-    tracing::warn!(%error, "lost the lease; forgetting what is in memory, taking it anew");
 }
 
 #[expect(

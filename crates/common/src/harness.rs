@@ -47,6 +47,17 @@ pub struct Process {
     pub clock: Clock,
 }
 
+impl Process {
+    /// Waits, showing signs of life; less long at a stop.
+    pub async fn pause(&self, wait: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.stop.cancelled() => {}
+            never = self.health.tick_for_ever() => match never {},
+        }
+    }
+}
+
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli<S: Args> {

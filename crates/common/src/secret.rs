@@ -1,7 +1,7 @@
 //! Secrets that can't be printed by accident.
 
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::settings::BadSetting;
 
@@ -22,32 +22,32 @@ impl Secret {
         &self.0
     }
 
-    /// The secret of variable `name`, given as it is or as the path of a file that holds it
-    /// (`NAME_FILE`; line ends at its end are dropped). An empty one counts as not given.
+    /// Makes sure of the secret of variable `name`, which can be given as it is or as the path of a
+    /// file that holds it (`NAME_FILE`; line ends at its end are dropped). An empty one counts as
+    /// not given. Afterwards `given` is the secret, if any, and `file` is spent.
     pub fn resolve(
         name: &'static str,
-        given: Option<&Self>,
-        file: Option<&Path>,
-    ) -> Result<Option<Self>, BadSetting> {
-        let given = given.filter(|secret| !secret.0.is_empty());
-        let file = file.filter(|path| !path.as_os_str().is_empty());
-        match (given, file) {
-            (Some(_), Some(path)) => Err(BadSetting::new(
+        given: &mut Option<Self>,
+        file: &mut Option<PathBuf>,
+    ) -> Result<(), BadSetting> {
+        given.take_if(|secret| secret.0.is_empty());
+        let Some(path) = file.take().filter(|path| !path.as_os_str().is_empty()) else {
+            return Ok(());
+        };
+        let bad = |accepted: &str| {
+            BadSetting::new(
                 &format!("{name}_FILE"),
                 &path.display().to_string(),
-                &format!("either {name} or {name}_FILE, not both"),
-            )),
-            (Some(secret), None) => Ok(Some(secret.clone())),
-            (None, None) => Ok(None),
-            (None, Some(path)) => match std::fs::read_to_string(path) {
-                Ok(text) => Ok(Some(Self::new(text.trim_end_matches(['\r', '\n'])))),
-                Err(error) => Err(BadSetting::new(
-                    &format!("{name}_FILE"),
-                    &path.display().to_string(),
-                    &format!("the path of a readable text file ({error})"),
-                )),
-            },
+                accepted,
+            )
+        };
+        if given.is_some() {
+            return Err(bad(&format!("either {name} or {name}_FILE, not both")));
         }
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| bad(&format!("the path of a readable text file ({error})")))?;
+        *given = Some(Self::new(text.trim_end_matches(['\r', '\n'])));
+        Ok(())
     }
 }
 
@@ -86,7 +86,8 @@ mod tests {
         std::fs::write(&path, "s3cret\r\n").unwrap();
         let plain = Secret::new("plain");
         let resolve = |given: Option<&Secret>, file: Option<&PathBuf>| {
-            Secret::resolve("TOKEN", given, file.map(PathBuf::as_path))
+            let (mut given, mut file) = (given.cloned(), file.cloned());
+            Secret::resolve("TOKEN", &mut given, &mut file).map(|()| given)
         };
         assert_eq!(
             resolve(None, Some(&path)).unwrap().unwrap().expose(),

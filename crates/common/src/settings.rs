@@ -1,7 +1,10 @@
 //! Reading settings: every one is a flag and an environment variable, checked before a socket
 //! opens.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 #[cfg(test)]
 mod tests;
@@ -108,6 +111,12 @@ pub fn count(text: &str) -> Result<usize, String> {
         Ok(number) if number > 0 => Ok(number),
         _ => Err("a whole number above 0".to_owned()),
     }
+}
+
+/// Reads a path, which may be empty: so is a variable that is set to nothing.
+#[must_use]
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Reads a text that isn't empty.

@@ -124,10 +124,7 @@ impl<Q: Queue> Keeper<Q> {
                     backoff.next_wait()
                 }
             };
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.process.stop.cancelled() => {}
-            }
+            self.process.pause(wait).await;
         }
         None
     }
@@ -227,6 +224,14 @@ pub struct Tenure<Q> {
 }
 
 impl<Q: Queue> Tenure<Q> {
+    /// Waits, showing signs of life; less long at a stop or when the lease is lost.
+    pub async fn pause(&self, wait: Duration, process: &Process) {
+        tokio::select! {
+            () = process.pause(wait) => {}
+            () = self.lost.cancelled() => {}
+        }
+    }
+
     /// Stops renewing and gives the lease back, so that a standby can take it at once.
     pub async fn give_back(self) {
         self.heart.abort();

@@ -88,17 +88,14 @@ pub struct RedisSettings {
     )]
     pub redis_password: Option<Secret>,
     /// File that holds the password
-    #[arg(long, env = "REDIS_PASSWORD_FILE", value_name = "PATH")]
+    #[arg(long, env = "REDIS_PASSWORD_FILE", value_name = "PATH", value_parser = settings::path())]
     pub redis_password_file: Option<PathBuf>,
 }
 
 impl Settings for RedisSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
-        self.redis_password = Secret::resolve(
-            "REDIS_PASSWORD",
-            self.redis_password.as_ref(),
-            self.redis_password_file.as_deref(),
-        )?;
+        let (given, file) = (&mut self.redis_password, &mut self.redis_password_file);
+        Secret::resolve("REDIS_PASSWORD", given, file)?;
         self.redis_username = self.redis_username.take().filter(|user| !user.is_empty());
         let user = self.redis_username.clone().unwrap_or_default();
         let ok = user.is_empty() || self.redis_password.is_some();

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use common::secret::Secret;
-use common::settings::{BadSetting, Settings, not_empty};
+use common::settings::{BadSetting, Settings, not_empty, path};
 use common::topic::{DEFAULT_FILTER, filter_fits};
 
 /// The longest text that MQTT can carry, in bytes.
@@ -32,7 +32,7 @@ pub struct MqttSettings {
     #[arg(long, env = "MQTT_PASSWORD", hide_env_values = true)]
     pub mqtt_password: Option<Secret>,
     /// File that holds the password, instead
-    #[arg(long, env = "MQTT_PASSWORD_FILE", value_name = "PATH")]
+    #[arg(long, env = "MQTT_PASSWORD_FILE", value_name = "PATH", value_parser = path())]
     pub mqtt_password_file: Option<PathBuf>,
     /// Client id; the broker keeps undelivered messages under it, and two clients with the same one
     /// disconnect each other [default: one that fits the process]
@@ -80,10 +80,8 @@ impl MqttSettings {
 
 impl Settings for MqttSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
-        let given = self.mqtt_password.as_ref();
-        let file = self.mqtt_password_file.as_deref();
-        self.mqtt_password = Secret::resolve("MQTT_PASSWORD", given, file)?;
-        self.mqtt_password_file = None;
+        let (given, file) = (&mut self.mqtt_password, &mut self.mqtt_password_file);
+        Secret::resolve("MQTT_PASSWORD", given, file)?;
         BadSetting::unless(
             self.mqtt_password.is_none() || !self.mqtt_username.is_empty(),
             "MQTT_USERNAME",

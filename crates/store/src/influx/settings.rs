@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use common::secret::Secret;
-use common::settings::{BadSetting, Settings, not_empty, positive_duration};
+use common::settings::{BadSetting, Settings, not_empty, path, positive_duration};
 use reqwest::Url;
 
 const URL_FORMS: &str = "http:// or https://, a host and maybe a port, as in \
@@ -37,8 +36,7 @@ pub struct InfluxSettings {
         long = "influx-token-file",
         env = "INFLUX_TOKEN_FILE",
         value_name = "PATH",
-        // Not clap's own parser of paths: an empty variable means that there is none.
-        value_parser = OsStringValueParser::new().map(PathBuf::from)
+        value_parser = path()
     )]
     pub token_file: Option<PathBuf>,
     /// Organisation that owns the bucket
@@ -73,13 +71,7 @@ pub struct InfluxSettings {
 impl Settings for InfluxSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         checked_url(&self.url)?;
-        self.token = Secret::resolve(
-            "INFLUX_TOKEN",
-            self.token.as_ref(),
-            self.token_file.as_deref(),
-        )?;
-        // Checked here once, because resolving twice would find both a token and a file.
-        self.token_file = None;
+        Secret::resolve("INFLUX_TOKEN", &mut self.token, &mut self.token_file)?;
         let in_header = |secret: &Secret| secret.expose().bytes().all(|b| b.is_ascii_graphic());
         BadSetting::unless(
             self.token.as_ref().is_none_or(in_header),
