@@ -10,11 +10,12 @@
     reason = "only tests use it, and a test that can't be set up has to fail"
 )]
 
-mod child;
 mod http;
 pub mod influx;
+mod launch;
 mod mosquitto;
 mod net;
+mod process;
 mod proxy;
 mod redis;
 mod stage;
@@ -22,8 +23,10 @@ mod tools;
 mod victoria_metrics;
 
 pub use http::http_get;
+pub use launch::{BlockedOutput, Launch};
 pub use mosquitto::Mosquitto;
 pub use net::{free_port, wait_until};
+pub use process::Process;
 pub use proxy::{Flow, Proxy, Verdict};
 pub use redis::Redis;
 pub use stage::{Stage, stage_binary};

@@ -2,22 +2,25 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::process::{Signal, geteuid};
+use rustix::process::geteuid;
 use tempfile::TempDir;
 
-use crate::child::Child;
 use crate::net::{free_port, localhost};
+use crate::process::{Process, is_a_process};
 use crate::tools::tool;
 
 /// A Mosquitto broker, set up as the README says a broker has to be.
 #[derive(Debug)]
 pub struct Mosquitto {
-    child: Child,
+    process: Process,
     dir: TempDir,
     port: u16,
 }
+
+is_a_process!(Mosquitto);
 
 impl Mosquitto {
     /// Starts one, open to anonymous clients.
@@ -32,24 +35,10 @@ impl Mosquitto {
     pub fn start_with(lines: &[&str]) -> Self {
         let dir = TempDir::with_prefix("mosquitto-").expect("a temporary directory");
         let port = free_port();
-        let mut config = format!(
-            "listener {port} 127.0.0.1\n\
-             persistence true\n\
-             persistence_location {}/\n\
-             autosave_interval 1\n\
-             max_queued_messages 0\n\
-             max_inflight_messages 1000\n",
-            dir.path().display()
-        );
-        if geteuid().is_root() {
-            // It would become a user who can't write to the directory.
-            config += "user root\n";
-        }
-        config += &lines.join("\n");
-        config.push('\n');
-        fs::write(dir.path().join("mosquitto.conf"), config).expect("a configuration file");
-        let child = run(&dir, port);
-        Self { child, dir, port }
+        configure(dir.path(), port, lines);
+        let mut process = launch(dir.path());
+        wait_for(&mut process, port).expect("a broker");
+        Self { process, dir, port }
     }
 
     /// The port on 127.0.0.1; it stays the same over restarts.
@@ -58,50 +47,50 @@ impl Mosquitto {
         self.port
     }
 
-    /// SIGSTOP: it stands still, connections open, until it is thawed or killed.
-    pub fn freeze(&mut self) {
-        self.child.signal(Signal::STOP);
-    }
-
-    /// SIGCONT.
-    pub fn thaw(&mut self) {
-        self.child.signal(Signal::CONT);
-    }
-
-    /// The process's id.
+    /// Where its files are.
     #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.pid()
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
-    /// SIGKILL.
-    pub fn kill(&mut self) {
-        self.child.kill();
-    }
-
-    /// SIGTERM: it saves its data and ends.
-    pub fn stop(&mut self) {
-        self.child.stop();
+    /// Replaces the lines of [`start_with`](Self::start_with), from the next restart on.
+    pub fn set_lines(&mut self, lines: &[&str]) {
+        configure(self.dir.path(), self.port, lines);
     }
 
     /// Starts again with the data of before, after stopping it if it still runs.
     pub fn restart(&mut self) {
-        self.child.stop();
-        self.child = run(&self.dir, self.port);
+        self.try_restart().expect("a broker");
+    }
+
+    /// As [`restart`](Self::restart); its log if it doesn't come up.
+    pub fn try_restart(&mut self) -> Result<(), String> {
+        self.stop();
+        self.process = launch(self.dir.path());
+        wait_for(&mut self.process, self.port)
     }
 
     /// Starts again without sessions and messages, after stopping it if it still runs.
     pub fn restart_without_data(&mut self) {
-        self.child.stop();
+        self.stop();
         // Absent if nothing has ever been saved.
-        let _ = fs::remove_file(self.dir.path().join("mosquitto.db"));
-        self.child = run(&self.dir, self.port);
+        let _ = fs::remove_file(self.database());
+        self.restart();
     }
 
-    /// What it wrote to its log.
+    /// Destroys what it has saved of sessions and messages, the file's header first; to be used
+    /// while it is dead. False if it has saved nothing so far.
     #[must_use]
-    pub fn logs(&self) -> String {
-        self.child.logs()
+    pub fn corrupt_database(&self) -> bool {
+        let Ok(mut saved) = fs::read(self.database()) else {
+            return false;
+        };
+        // Every 7th byte: whatever the records' sizes, each of them is hit.
+        for byte in saved.iter_mut().step_by(7) {
+            *byte = !*byte;
+        }
+        fs::write(self.database(), &saved).expect("a database that can be written");
+        !saved.is_empty()
     }
 
     /// `mosquitto_sub` (or `mosquitto_pub`) with host and port given; the caller adds the rest.
@@ -111,12 +100,37 @@ impl Mosquitto {
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
         command
     }
+
+    fn database(&self) -> PathBuf {
+        self.dir.path().join("mosquitto.db")
+    }
 }
 
-fn run(dir: &TempDir, port: u16) -> Child {
+fn configure(dir: &Path, port: u16, lines: &[&str]) {
+    let mut config = format!(
+        "listener {port} 127.0.0.1\n\
+         persistence true\n\
+         persistence_location {}/\n\
+         autosave_interval 1\n\
+         max_queued_messages 0\n\
+         max_inflight_messages 1000\n",
+        dir.display()
+    );
+    if geteuid().is_root() {
+        // It would become a user who can't write to the directory.
+        config += "user root\n";
+    }
+    config += &lines.join("\n");
+    config.push('\n');
+    fs::write(dir.join("mosquitto.conf"), config).expect("a configuration file");
+}
+
+fn launch(dir: &Path) -> Process {
     let mut command = tool("mosquitto");
-    command.arg("-c").arg(dir.path().join("mosquitto.conf"));
-    let mut child = Child::spawn(command, &dir.path().join("log"));
-    child.wait_for("mosquitto", || TcpStream::connect(localhost(port)).is_ok());
-    child
+    command.arg("-c").arg(dir.join("mosquitto.conf"));
+    Process::spawn(command, &dir.join("log"))
+}
+
+fn wait_for(process: &mut Process, port: u16) -> Result<(), String> {
+    process.wait_for("mosquitto", || TcpStream::connect(localhost(port)).is_ok())
 }

@@ -1,23 +1,39 @@
 //! A Redis server.
 
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::child::Child;
-use crate::net::{free_port, localhost};
+use crate::net::{free_port, localhost, wait_until};
+use crate::process::{Process, is_a_process};
 use crate::tools::tool;
+
+/// A key that its loading is slowed down with.
+const FILLER: &str = "filler:";
 
 /// A Redis server, set up as the README says it has to be: nothing acknowledged is only in memory.
 #[derive(Debug)]
 pub struct Redis {
-    child: Child,
-    dir: TempDir,
+    process: Process,
+    plan: Plan,
+    /// Its log, and its data unless that is somewhere else.
+    _home: TempDir,
+}
+
+is_a_process!(Redis);
+
+/// How it is started, each time.
+#[derive(Debug)]
+struct Plan {
     port: u16,
+    data: PathBuf,
+    log: PathBuf,
     options: Vec<String>,
+    env: Vec<(String, String)>,
 }
 
 impl Redis {
@@ -30,110 +46,197 @@ impl Redis {
     /// Starts one with more options, as on the command line: `["--maxmemory", "10mb"]`.
     #[must_use]
     pub fn start_with(options: &[&str]) -> Self {
-        let dir = TempDir::with_prefix("redis-").expect("a temporary directory");
-        let port = free_port();
-        let options = options.iter().map(|&option| option.to_owned()).collect();
-        let child = run(&dir, port, &options);
+        Self::start_as(None, options, &[])
+    }
+
+    /// Starts one that keeps its data in `dir`, for instance on a small disk; its log is elsewhere.
+    #[must_use]
+    pub fn start_in(dir: &Path, options: &[&str]) -> Self {
+        Self::start_as(Some(dir), options, &[])
+    }
+
+    /// Starts one with these environment variables, which restarts keep.
+    #[must_use]
+    pub fn start_with_env(options: &[&str], env: &[(String, String)]) -> Self {
+        Self::start_as(None, options, env)
+    }
+
+    fn start_as(dir: Option<&Path>, options: &[&str], env: &[(String, String)]) -> Self {
+        let home = TempDir::with_prefix("redis-").expect("a temporary directory");
+        let plan = Plan {
+            port: free_port(),
+            data: dir.unwrap_or(home.path()).to_owned(),
+            log: home.path().join("log"),
+            options: owned(options),
+            env: env.to_vec(),
+        };
+        let mut process = plan.launch();
+        plan.wait_for(&mut process).expect("a Redis");
         Self {
-            child,
-            dir,
-            port,
-            options,
+            process,
+            plan,
+            _home: home,
         }
     }
 
     /// The port on 127.0.0.1; it stays the same over restarts.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.plan.port
     }
 
-    /// The process's id.
+    /// Where its data is.
     #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.pid()
+    pub fn dir(&self) -> &Path {
+        &self.plan.data
     }
 
-    /// SIGSTOP: it stands still, connections open, until it is thawed or killed.
-    pub fn freeze(&mut self) {
-        self.child.signal(Signal::STOP);
+    /// Replaces the options of [`start_with`](Self::start_with), from the next restart on.
+    pub fn set_options(&mut self, options: &[&str]) {
+        self.plan.options = owned(options);
     }
 
-    /// SIGCONT.
-    pub fn thaw(&mut self) {
-        self.child.signal(Signal::CONT);
-    }
-
-    /// SIGKILL.
-    pub fn kill(&mut self) {
-        self.child.kill();
-    }
-
-    /// SIGTERM.
-    pub fn stop(&mut self) {
-        self.child.stop();
+    /// Adds an option, from the next restart on: `("--maxmemory", "10mb")`. The last one wins.
+    pub fn add_option(&mut self, name: &str, value: &str) {
+        self.plan.options.extend(owned(&[name, value]));
     }
 
     /// Starts again with the data of before, after stopping it if it still runs.
     pub fn restart(&mut self) {
-        self.child.stop();
-        self.child = run(&self.dir, self.port, &self.options);
+        self.try_restart().expect("a Redis");
+    }
+
+    /// As [`restart`](Self::restart); its log if it doesn't come up.
+    pub fn try_restart(&mut self) -> Result<(), String> {
+        self.restart_without_waiting();
+        self.plan.wait_for(&mut self.process)
+    }
+
+    /// As [`restart`](Self::restart), and back at once: it isn't there yet, or still loading.
+    pub fn restart_without_waiting(&mut self) {
+        self.stop();
+        self.process = self.plan.launch();
     }
 
     /// Starts again empty, after stopping it if it still runs.
     pub fn restart_without_data(&mut self) {
-        self.child.stop();
+        self.stop();
         // Absent if it never got as far as writing.
-        let _ = std::fs::remove_dir_all(self.dir.path().join("appendonlydir"));
-        self.child = run(&self.dir, self.port, &self.options);
+        let _ = fs::remove_dir_all(self.append_only_dir());
+        self.restart();
+    }
+
+    /// Whether it is done with loading its data; one that wants a password counts, too.
+    #[must_use]
+    pub fn is_answering(&self) -> bool {
+        answers(self.port()).is_ok_and(|answers| answers)
+    }
+
+    /// Whether it has ended by itself; kept apart from [`kill`](Process::kill) by the caller, who
+    /// knows what it has done.
+    pub fn exited(&mut self) -> bool {
+        self.has_exited()
+    }
+
+    /// Cuts so many bytes off the end of what it wrote last, as a machine does that loses power;
+    /// to be used while it is dead. How many there were to cut.
+    #[must_use]
+    pub fn cut_aof_tail(&self, bytes: u64) -> u64 {
+        let files = fs::read_dir(self.append_only_dir()).expect("a directory of its files");
+        let newest = files
+            .flatten()
+            .filter_map(|file| {
+                let name = file.file_name().into_string().ok()?;
+                let number = name.strip_suffix(".incr.aof")?.rsplit_once('.')?.1;
+                Some((number.parse::<u64>().ok()?, file.path()))
+            })
+            .max();
+        let (_, path) = newest.expect("an incremental append-only file");
+        let file = File::options()
+            .write(true)
+            .open(path)
+            .expect("a file of Redis's");
+        let length = file.metadata().expect("its length").len();
+        let cut = bytes.min(length);
+        file.set_len(length - cut).expect("a shorter file");
+        cut
+    }
+
+    /// Adds `keys` keys that it will take `delay` each to load from the next restart on, while it
+    /// answers `-LOADING` to everybody.
+    pub fn make_loading_slow(&mut self, keys: u32, delay: Duration) {
+        let script = "for i = 1, ARGV[2] do redis.call('SET', ARGV[1] .. i, i) end";
+        let _ = self.cli(&["EVAL", script, "0", FILLER, &keys.to_string()]);
+        // Only keys of the base file are slow, and that it reads in pieces between which it
+        // answers.
+        let _ = self.cli(&["BGREWRITEAOF"]);
+        let patience = Duration::from_mins(1);
+        let rewritten = wait_until(patience, || {
+            let state = self.cli(&["INFO", "persistence"]);
+            ["rewrite_in_progress:0", "rewrite_scheduled:0"]
+                .iter()
+                .all(|idle| state.contains(&format!("aof_{idle}")))
+        });
+        let state = self.cli(&["INFO", "persistence"]);
+        let good = rewritten && state.contains("aof_last_bgrewrite_status:ok");
+        assert!(good, "no new base file:\n{state}");
+        self.add_option("--key-load-delay", &delay.as_micros().to_string());
+        self.add_option("--loading-process-events-interval-bytes", "1024");
     }
 
     /// What `redis-cli` answers to a command, without the line end; fails on an error answer.
     #[must_use]
     pub fn cli(&self, args: &[&str]) -> String {
+        let answer = self.try_cli(args);
+        answer.unwrap_or_else(|error| panic!("redis-cli {args:?}: {error}"))
+    }
+
+    /// As [`cli`](Self::cli), for answers that may be errors, and servers that may be away.
+    pub fn try_cli(&self, args: &[&str]) -> Result<String, String> {
         let mut command = tool("redis-cli");
         command
-            .args(["-e", "-p", &self.port.to_string()])
+            .args(["-e", "-p", &self.port().to_string()])
             .args(args);
         let run = command.output().expect("redis-cli");
-        let (said, errors) = (
-            String::from_utf8_lossy(&run.stdout),
-            String::from_utf8_lossy(&run.stderr),
-        );
-        assert!(run.status.success(), "redis-cli {args:?}: {said}{errors}");
-        said.trim_end_matches('\n').to_owned()
+        let said = String::from_utf8_lossy(&run.stdout);
+        let said = said.trim_end_matches('\n');
+        if run.status.success() {
+            Ok(said.to_owned())
+        } else {
+            let errors = String::from_utf8_lossy(&run.stderr);
+            Err(format!("{said}{}", errors.trim_end_matches('\n')))
+        }
     }
 
-    /// What it wrote to its log.
-    #[must_use]
-    pub fn logs(&self) -> String {
-        self.child.logs()
+    fn append_only_dir(&self) -> PathBuf {
+        self.plan.data.join("appendonlydir")
     }
 }
 
-fn run(dir: &TempDir, port: u16, options: &Vec<String>) -> Child {
-    let mut command = tool("redis-server");
-    command.current_dir(dir.path());
-    command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
-    command.args([
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "always",
-        "--save",
-        "",
-    ]);
-    command
-        .args(["--maxmemory-policy", "noeviction"])
-        .args(options);
-    let mut child = Child::spawn(command, &dir.path().join("log"));
-    child.wait_for("redis-server", || {
-        answers(port).is_ok_and(|answers| answers)
-    });
-    child
+impl Plan {
+    fn launch(&self) -> Process {
+        let mut command = tool("redis-server");
+        command
+            .current_dir(&self.data)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--appendonly", "yes", "--appendfsync", "always"])
+            .args(["--save", "", "--maxmemory-policy", "noeviction"])
+            .args(&self.options);
+        Process::spawn(command, &self.log)
+    }
+
+    fn wait_for(&self, process: &mut Process) -> Result<(), String> {
+        process.wait_for("redis-server", || {
+            answers(self.port).is_ok_and(|answers| answers)
+        })
+    }
 }
 
-/// Whether it is done with loading its data; a server that wants a password counts, too.
+fn owned(options: &[&str]) -> Vec<String> {
+    options.iter().map(|&option| option.to_owned()).collect()
+}
+
 fn answers(port: u16) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(localhost(port))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;

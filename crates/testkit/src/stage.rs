@@ -1,16 +1,16 @@
 //! A stage as a process.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::child::Child;
 use crate::http::http_get;
-use crate::net::{free_port, wait_until};
+use crate::launch::Launch;
+use crate::net::wait_until;
+use crate::process::{Process, is_a_process};
 use crate::tools::{target_dir, workspace_dir};
 
 /// The path of a stage's binary, of the same profile as the running test; all binaries of the
@@ -51,42 +51,32 @@ pub fn stage_binary(name: &str) -> PathBuf {
 /// A running stage; dropping it kills it.
 #[derive(Debug)]
 pub struct Stage {
-    child: Child,
+    process: Process,
     dir: TempDir,
     admin_port: u16,
 }
+
+is_a_process!(Stage);
 
 impl Stage {
     /// Starts the stage called `name` with these environment variables and no others of Rigline's.
     #[must_use]
     pub fn spawn(name: &str, env: &[(&str, &str)]) -> Self {
-        Self::spawn_binary(&stage_binary(name), env)
+        Launch::stage(name).envs(env).spawn()
     }
 
     /// As [`Stage::spawn`], for a binary that is known already.
     #[must_use]
     pub fn spawn_binary(binary: &Path, env: &[(&str, &str)]) -> Self {
-        let dir = TempDir::with_prefix("stage-").expect("a temporary directory");
-        let admin_port = free_port();
-        let mut command = Command::new(binary);
-        command
-            .env_clear()
-            .current_dir(dir.path())
-            .env("ADMIN_ADDR", format!("127.0.0.1:{admin_port}"))
-            .env("LOG_FORMAT", "human")
-            .envs(env.iter().copied());
-        let child = Child::spawn(command, &dir.path().join("log"));
+        Launch::binary(binary).envs(env).spawn()
+    }
+
+    pub(crate) fn new(process: Process, dir: TempDir, admin_port: u16) -> Self {
         Self {
-            child,
+            process,
             dir,
             admin_port,
         }
-    }
-
-    /// The process's id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.pid()
     }
 
     /// The port of its admin listener on 127.0.0.1.
@@ -99,31 +89,6 @@ impl Stage {
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()
-    }
-
-    /// Sends SIGTERM and returns at once.
-    pub fn terminate(&mut self) {
-        self.child.signal(Signal::TERM);
-    }
-
-    /// Sends SIGSTOP: it stands still until [`Stage::thaw`].
-    pub fn freeze(&mut self) {
-        self.child.signal(Signal::STOP);
-    }
-
-    /// Sends SIGCONT.
-    pub fn thaw(&mut self) {
-        self.child.signal(Signal::CONT);
-    }
-
-    /// SIGKILL, and gone when this returns.
-    pub fn kill(&mut self) {
-        self.child.kill();
-    }
-
-    /// How it ended; nothing if it still runs after `limit`.
-    pub fn wait_exit(&mut self, limit: Duration) -> Option<ExitStatus> {
-        self.child.wait_exit(limit)
     }
 
     /// Whether `/readyz` says yes within `limit`.
@@ -140,11 +105,5 @@ impl Stage {
         http_get(self.admin_port, path)
             .map(|(_, body)| body)
             .unwrap_or_default()
-    }
-
-    /// What it wrote to its log.
-    #[must_use]
-    pub fn logs(&self) -> String {
-        self.child.logs()
     }
 }

@@ -2,21 +2,22 @@
 
 use std::path::Path;
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::child::Child;
 use crate::http::http_get;
 use crate::net::free_port;
+use crate::process::{Process, is_a_process};
 use crate::tools::tool;
 
 /// A VictoriaMetrics server.
 #[derive(Debug)]
 pub struct VictoriaMetrics {
-    child: Child,
+    process: Process,
     dir: TempDir,
     port: u16,
 }
+
+is_a_process!(VictoriaMetrics);
 
 impl VictoriaMetrics {
     /// Starts one that keeps everything, repeated points too.
@@ -24,8 +25,8 @@ impl VictoriaMetrics {
     pub fn start() -> Self {
         let dir = TempDir::with_prefix("victoria-metrics-").expect("a temporary directory");
         let port = free_port();
-        let child = run(dir.path(), port);
-        Self { child, dir, port }
+        let process = run(dir.path(), port);
+        Self { process, dir, port }
     }
 
     /// The port on 127.0.0.1; it stays the same over restarts.
@@ -48,54 +49,23 @@ impl VictoriaMetrics {
         body
     }
 
-    /// SIGSTOP: it stands still, connections open, until it is thawed or killed.
-    pub fn freeze(&mut self) {
-        self.child.signal(Signal::STOP);
-    }
-
-    /// SIGCONT.
-    pub fn thaw(&mut self) {
-        self.child.signal(Signal::CONT);
-    }
-
-    /// The process's id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.pid()
-    }
-
-    /// SIGKILL.
-    pub fn kill(&mut self) {
-        self.child.kill();
-    }
-
-    /// SIGTERM.
-    pub fn stop(&mut self) {
-        self.child.stop();
-    }
-
     /// Starts again with the data of before, after stopping it if it still runs.
     pub fn restart(&mut self) {
-        self.child.stop();
-        self.child = run(self.dir.path(), self.port);
-    }
-
-    /// What it wrote to its log.
-    #[must_use]
-    pub fn logs(&self) -> String {
-        self.child.logs()
+        self.stop();
+        self.process = run(self.dir.path(), self.port);
     }
 }
 
-fn run(dir: &Path, port: u16) -> Child {
+fn run(dir: &Path, port: u16) -> Process {
     let mut command = tool("victoria-metrics");
     command
         .arg(format!("-storageDataPath={}", dir.join("data").display()))
         .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
         .args(["-retentionPeriod=100y", "-loggerLevel=ERROR"]);
-    let mut child = Child::spawn(command, &dir.join("log"));
-    child.wait_for("victoria-metrics", || {
+    let mut process = Process::spawn(command, &dir.join("log"));
+    let up = process.wait_for("victoria-metrics", || {
         http_get(port, "/health").is_ok_and(|(status, _)| status == 200)
     });
-    child
+    up.expect("a store");
+    process
 }

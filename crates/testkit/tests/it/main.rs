@@ -1,5 +1,8 @@
 //! The servers start, keep their data over restarts, and end with their handles.
 
+mod redis;
+mod stage;
+
 use std::net::TcpStream;
 
 use testkit::{Mosquitto, Redis, VictoriaMetrics, free_port};
@@ -49,6 +52,29 @@ fn mosquitto_keeps_its_data_unless_told_otherwise() {
     let port = broker.port();
     drop(broker);
     assert!(!listens(port));
+}
+
+#[test]
+fn mosquitto_loses_what_is_corrupt_and_says_when_it_does_not_come_up() {
+    let mut broker = Mosquitto::start();
+    assert!(!broker.corrupt_database());
+    let publish = |broker: &Mosquitto| {
+        let mut publish = broker.client("mosquitto_pub");
+        publish.args(["-t", "t", "-m", "m", "-r", "-q", "1"]);
+        publish.status().unwrap().success()
+    };
+    assert!(publish(&broker));
+    broker.stop();
+    assert!(broker.corrupt_database());
+    let refused = broker.try_restart().unwrap_err();
+    assert!(refused.contains("persist"), "{refused}");
+    assert!(broker.has_exited());
+    broker.restart_without_data();
+    assert!(publish(&broker));
+    broker.set_lines(&["allow_anonymous false"]);
+    assert!(publish(&broker));
+    broker.restart();
+    assert!(!publish(&broker));
 }
 
 #[test]
