@@ -17,10 +17,13 @@ mod mosquitto;
 mod net;
 mod process;
 mod proxy;
+mod pump;
 mod redis;
+mod relay;
 mod stage;
 mod tools;
 mod victoria_metrics;
+mod wire;
 
 pub use http::http_get;
 pub use launch::{BlockedOutput, Launch};
@@ -32,3 +35,4 @@ pub use redis::Redis;
 pub use stage::{Stage, stage_binary};
 pub use tools::{target_dir, tool};
 pub use victoria_metrics::VictoriaMetrics;
+pub use wire::{Weather, Wire};

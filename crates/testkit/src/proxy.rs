@@ -1,10 +1,8 @@
-//! A TCP proxy between two parts, for faults on the wire.
+//! A TCP proxy between two parts whose pieces are judged one by one.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::net::Ipv4Addr;
+
+use crate::relay::{Relay, Ruling, at};
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +22,10 @@ pub enum Verdict {
     Cut,
 }
 
-/// A running proxy; it stops taking connections when it is dropped.
+/// A running proxy; it ends with its connections when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    port: u16,
-    stopped: Arc<AtomicBool>,
+    relay: Relay,
 }
 
 impl Proxy {
@@ -42,59 +39,20 @@ impl Proxy {
         target: u16,
         judge: impl Fn(u64, Flow, &[u8]) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        let (judge, stopped) = (Arc::new(judge), Arc::new(AtomicBool::new(false)));
-        let ended = Arc::clone(&stopped);
-        thread::spawn(move || {
-            for (number, client) in (0_u64..).zip(listener.incoming()) {
-                if ended.load(Ordering::Relaxed) {
-                    return;
-                }
-                let server = TcpStream::connect((Ipv4Addr::LOCALHOST, target));
-                // Without a server behind it, a client finds its connection closed.
-                let (Ok(client), Ok(server)) = (client, server) else {
-                    continue;
-                };
-                for (flow, from, to) in [
-                    (Flow::Request, &client, &server),
-                    (Flow::Reply, &server, &client),
-                ] {
-                    let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else {
-                        continue;
-                    };
-                    let judge = Arc::clone(&judge);
-                    thread::spawn(move || pump(from, to, |piece| judge(number, flow, piece)));
-                }
-            }
-        });
-        Self { port, stopped }
+        let relay = Relay::start(
+            at(Ipv4Addr::LOCALHOST, 0),
+            target,
+            move |link, flow, piece| match judge(link.number, flow, piece) {
+                Verdict::Pass => Ruling::Pass,
+                Verdict::Cut => Ruling::Cut,
+            },
+        );
+        Self { relay }
     }
 
     /// The port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        // Wakes the listener up, so that it sees the flag.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
-    }
-}
-
-fn pump(mut from: TcpStream, mut to: TcpStream, judge: impl Fn(&[u8]) -> Verdict) {
-    let mut piece = vec![0; 65_536];
-    loop {
-        let length = from.read(&mut piece).unwrap_or(0);
-        let passes = length > 0 && judge(&piece[..length]) == Verdict::Pass;
-        if !passes || to.write_all(&piece[..length]).is_err() {
-            let _ = from.shutdown(Shutdown::Both);
-            let _ = to.shutdown(Shutdown::Both);
-            return;
-        }
+        self.relay.port()
     }
 }

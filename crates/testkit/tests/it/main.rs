@@ -1,7 +1,9 @@
 //! The servers start, keep their data over restarts, and end with their handles.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod redis;
 mod stage;
+mod wire;
 
 use std::net::TcpStream;
 

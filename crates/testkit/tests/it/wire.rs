@@ -1,0 +1,340 @@
+//! The wire does to connections what its weather says.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testkit::{Flow, Redis, Weather, Wire, free_port, wait_until};
+
+/// Long enough for any piece to come through that isn't held back.
+const A_WHILE: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_secs(20);
+
+/// Answers every piece with itself, and remembers all of them.
+struct Echo {
+    port: u16,
+    seen: Arc<Mutex<Vec<u8>>>,
+    ends: Arc<Mutex<Vec<String>>>,
+}
+
+impl Echo {
+    fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (seen, ends) = (Arc::default(), Arc::default());
+        let echo = Self { port, seen, ends };
+        let (seen, ends) = (Arc::clone(&echo.seen), Arc::clone(&echo.ends));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (seen, ends) = (Arc::clone(&seen), Arc::clone(&ends));
+                thread::spawn(move || {
+                    let end = serve(&stream, &seen);
+                    ends.lock().unwrap().push(end);
+                });
+            }
+        });
+        echo
+    }
+
+    fn seen(&self) -> String {
+        String::from_utf8(self.seen.lock().unwrap().clone()).unwrap()
+    }
+
+    fn ends(&self) -> Vec<String> {
+        self.ends.lock().unwrap().clone()
+    }
+}
+
+fn serve(mut stream: &TcpStream, seen: &Mutex<Vec<u8>>) -> String {
+    let mut piece = vec![0; 65_536];
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => return "end".into(),
+            Ok(count) => {
+                seen.lock().unwrap().extend(&piece[..count]);
+                if stream.write_all(&piece[..count]).is_err() {
+                    return "unanswered".into();
+                }
+            }
+            Err(error) => return format!("{:?}", error.kind()),
+        }
+    }
+}
+
+fn client(wire: &Wire) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", wire.port())).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream
+}
+
+fn send(mut stream: &TcpStream, text: &str) {
+    stream.write_all(text.as_bytes()).unwrap();
+}
+
+fn expect(mut stream: &TcpStream, text: &str) {
+    let mut answer = vec![0; text.len()];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(String::from_utf8(answer).unwrap(), text);
+}
+
+/// Nothing comes, and the connection stays open.
+fn expect_nothing(mut stream: &TcpStream) {
+    stream.set_read_timeout(Some(A_WHILE)).unwrap();
+    let kind = stream.read(&mut [0; 1]).unwrap_err().kind();
+    assert_eq!(kind, ErrorKind::WouldBlock);
+    stream.set_read_timeout(Some(SOON)).unwrap();
+}
+
+fn expect_reset(mut stream: &TcpStream) {
+    let kind = stream.read(&mut [0; 1]).unwrap_err().kind();
+    assert_eq!(kind, ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_clear_wire_carries_everything_and_counts_it() {
+    let echo = Echo::start();
+    let wire = Wire::start(echo.port);
+    let mut stream = client(&wire);
+    let sent: Vec<u8> = (0..20_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let writing = stream.try_clone().unwrap();
+    let own = sent.clone();
+    let writer = thread::spawn(move || {
+        (&writing).write_all(&own).unwrap();
+        writing.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).unwrap();
+    writer.join().unwrap();
+    assert!(got == sent, "{} bytes came back, or others", got.len());
+    assert_eq!(wire.bytes(), (20_000_000, 20_000_000));
+    assert_eq!(wire.connections(), 1);
+    // One side's end is passed on as such, and the other side's after it.
+    assert_eq!(echo.ends(), ["end"]);
+}
+
+#[test]
+fn a_black_hole_holds_everything_until_it_clears() {
+    let echo = Echo::start();
+    let wire = Wire::start(echo.port);
+    let old = client(&wire);
+    send(&old, "a");
+    expect(&old, "a");
+    wire.set(Weather::BlackHole);
+    send(&old, "b");
+    expect_nothing(&old);
+    let new = client(&wire);
+    send(&new, "c");
+    expect_nothing(&new);
+    assert_eq!((echo.seen().as_str(), wire.bytes()), ("a", (1, 1)));
+    wire.set(Weather::Clear);
+    expect(&old, "b");
+    expect(&new, "c");
+    assert_eq!(wire.connections(), 2);
+}
+
+#[test]
+fn one_way_passes_one_way_only() {
+    let echo = Echo::start();
+    let wire = Wire::start(echo.port);
+    let stream = client(&wire);
+    wire.set(Weather::OneWay(Flow::Request));
+    send(&stream, "heard");
+    expect_nothing(&stream);
+    assert_eq!(echo.seen(), "heard");
+    wire.set(Weather::OneWay(Flow::Reply));
+    expect(&stream, "heard");
+    send(&stream, "unheard");
+    expect_nothing(&stream);
+    assert_eq!(echo.seen(), "heard");
+    wire.set(Weather::Clear);
+    expect(&stream, "unheard");
+}
+
+#[test]
+fn delay_keeps_order_and_lets_many_pieces_wait_at_once() {
+    let echo = Echo::start();
+    let wire = Wire::start(echo.port);
+    let stream = client(&wire);
+    let delay = Duration::from_millis(400);
+    wire.set(Weather::Delay(delay));
+    let started = Instant::now();
+    for number in 0..50 {
+        send(&stream, &format!("{number:02}"));
+        // So that they are pieces, not one.
+        thread::sleep(Duration::from_millis(2));
+    }
+    expect(&stream, "00");
+    let first = started.elapsed();
+    assert!(first >= 2 * delay, "there and back in {first:?}");
+    for number in 1..50 {
+        expect(&stream, &format!("{number:02}"));
+    }
+    let last = started.elapsed();
+    assert!(last < 25 * delay, "one after the other: {last:?}");
+    // What waits goes by the new weather.
+    wire.set(Weather::Delay(Duration::from_hours(1)));
+    send(&stream, "late");
+    expect_nothing(&stream);
+    assert!(!echo.seen().contains("late"));
+    wire.set(Weather::Clear);
+    expect(&stream, "late");
+}
+
+#[test]
+fn refused_resets_the_old_and_the_new() {
+    let echo = Echo::start();
+    let wire = Wire::start(echo.port);
+    let old = client(&wire);
+    send(&old, "a");
+    expect(&old, "a");
+    wire.set(Weather::Refused);
+    expect_reset(&old);
+    assert!(wait_until(SOON, || echo.ends() == ["ConnectionReset"]));
+    let new = TcpStream::connect(("127.0.0.1", wire.port()));
+    // The reset may come so soon that connecting itself fails.
+    if let Ok(new) = new {
+        new.set_read_timeout(Some(SOON)).unwrap();
+        expect_reset(&new);
+    }
+    assert_eq!(wire.connections(), 1);
+    wire.set(Weather::Clear);
+    let again = client(&wire);
+    send(&again, "b");
+    expect(&again, "b");
+}
+
+#[test]
+fn throttle_lets_so_many_bytes_a_second_pass() {
+    let echo = Echo::start();
+    let wire = Wire::start(echo.port);
+    let stream = client(&wire);
+    wire.set(Weather::Throttle(20_000));
+    let started = Instant::now();
+    let text = "x".repeat(20_000);
+    send(&stream, &text);
+    expect(&stream, &text);
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(900), "only {took:?}");
+    wire.set(Weather::Throttle(1));
+    send(&stream, &text);
+    expect_nothing_but_little(&stream);
+    let so_far = echo.seen().len() - text.len();
+    assert!(so_far < 100, "{so_far} bytes at 1 a second");
+    wire.set(Weather::Clear);
+    assert!(wait_until(SOON, || echo.seen().len() == 2 * text.len()));
+}
+
+fn expect_nothing_but_little(mut stream: &TcpStream) {
+    thread::sleep(A_WHILE);
+    stream.set_nonblocking(true).unwrap();
+    let mut some = [0; 1000];
+    assert!(stream.read(&mut some).unwrap_or(0) < 100);
+    stream.set_nonblocking(false).unwrap();
+}
+
+#[test]
+fn dropped_connections_are_reset_on_both_sides_in_any_weather() {
+    for weather in [Weather::Clear, Weather::BlackHole] {
+        let echo = Echo::start();
+        let wire = Wire::start(echo.port);
+        let old = client(&wire);
+        send(&old, "a");
+        expect(&old, "a");
+        wire.set(weather);
+        wire.drop_connections();
+        expect_reset(&old);
+        assert!(wait_until(SOON, || echo.ends() == ["ConnectionReset"]));
+        wire.set(Weather::Clear);
+        let new = client(&wire);
+        send(&new, "b");
+        expect(&new, "b");
+        assert_eq!(wire.connections(), 2);
+    }
+}
+
+#[test]
+fn a_cut_reply_is_lost_and_its_request_is_not() {
+    let echo = Echo::start();
+    let wire = Wire::start(echo.port);
+    wire.cut_reply("MARK", 2);
+    for text in ["a MARK b", "MARK"] {
+        let stream = client(&wire);
+        send(&stream, "before ");
+        expect(&stream, "before ");
+        // In two pieces, the marker too.
+        let middle = text.find("MARK").unwrap() + 2;
+        send(&stream, &text[..middle]);
+        expect(&stream, &text[..middle]);
+        send(&stream, &text[middle..]);
+        expect_reset(&stream);
+    }
+    assert_eq!((wire.remaining_cuts(), wire.cuts()), (0, 2));
+    assert_eq!(echo.seen(), "before a MARK bbefore MARK");
+    let stream = client(&wire);
+    send(&stream, "MARK");
+    expect(&stream, "MARK");
+    assert_eq!(wire.cuts(), 2);
+}
+
+#[test]
+fn a_cut_request_never_arrives() {
+    let echo = Echo::start();
+    let wire = Wire::start(echo.port);
+    wire.cut_request("MARK", 1);
+    let stream = client(&wire);
+    send(&stream, "a MA");
+    expect(&stream, "a MA");
+    send(&stream, "RK b");
+    expect_reset(&stream);
+    assert_eq!((wire.remaining_cuts(), wire.cuts()), (0, 1));
+    assert!(wait_until(SOON, || echo.ends() == ["end"]));
+    assert_eq!(echo.seen(), "a MA");
+    wire.cut_request("MARK", 1);
+    assert_eq!(wire.remaining_cuts(), 1);
+    wire.cut_nothing();
+    let stream = client(&wire);
+    send(&stream, "MARK");
+    expect(&stream, "MARK");
+}
+
+#[test]
+fn redis_has_done_what_was_cut_off_from_its_answer() {
+    let redis = Redis::start();
+    let wire = Wire::start(redis.port());
+    wire.cut_reply("counted", 1);
+    let stream = client(&wire);
+    send(&stream, "INCR counted\r\n");
+    expect_reset(&stream);
+    assert_eq!(redis.cli(&["GET", "counted"]), "1");
+    let stream = client(&wire);
+    send(&stream, "INCR counted\r\n");
+    expect(&stream, ":2\r\n");
+}
+
+#[test]
+fn a_wire_listens_where_it_is_told_and_goes_where_it_is_told() {
+    let (one, other) = (Echo::start(), Echo::start());
+    let ip = Ipv4Addr::new(127, 0, 0, 2);
+    let port = free_port();
+    let wire = Wire::start_at(ip, port, one.port);
+    assert_eq!(wire.port(), port);
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+    let first = TcpStream::connect((ip, port)).unwrap();
+    send(&first, "1");
+    expect(&first, "1");
+    wire.retarget(other.port);
+    let second = TcpStream::connect((ip, port)).unwrap();
+    send(&second, "2");
+    expect(&second, "2");
+    send(&first, "1");
+    expect(&first, "1");
+    assert_eq!((one.seen(), other.seen()), ("11".into(), "2".into()));
+    wire.retarget(free_port());
+    expect_reset(&TcpStream::connect((ip, port)).unwrap());
+    drop(wire);
+    expect_reset(&first);
+    assert!(TcpStream::connect((ip, port)).is_err());
+}
