@@ -1,7 +1,8 @@
 #!/bin/sh
-# Unpacks the servers that the tests need (Mosquitto, Redis, VictoriaMetrics) from Debian packages
-# into DIR/root: without root, and touching nothing outside of DIR. What the machine has is left out;
-# a second run finds everything and does nothing.
+# Unpacks the servers that the tests need (Mosquitto, Redis, VictoriaMetrics) and the library that
+# shows them another time (libfaketime) from Debian packages into DIR/root: without root, and
+# touching nothing outside of DIR. What the machine has is left out; a second run finds everything
+# and does nothing; a run of a newer script adds what is missing.
 set -eu
 
 if [ $# -ne 1 ]; then
@@ -15,6 +16,13 @@ have() {
     PATH="$PATH:/usr/sbin:$dir/root/usr/bin:$dir/root/usr/sbin" command -v "$1" >/dev/null 2>&1
 }
 
+have_library() {
+    for library in /usr/lib/*-linux-gnu/"$1" "$dir"/root/usr/lib/*-linux-gnu/"$1"; do
+        [ ! -f "$library" ] || return 0
+    done
+    return 1
+}
+
 packages=
 while read -r program package; do
     have "$program" || packages="$packages $package"
@@ -26,9 +34,13 @@ redis-server redis-server
 redis-cli redis-tools
 victoria-metrics victoria-metrics
 LIST
+programs=$packages
+have_library faketime/libfaketime.so.1 || packages="$packages libfaketime"
 [ -n "$packages" ] || exit 0
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+    # Only tests of wrong clocks need the library, and they say so.
+    [ -n "$programs" ] || exit 0
     echo "the tests need these programs on PATH: mosquitto, mosquitto_pub, mosquitto_sub," \
         "redis-server, redis-cli, victoria-metrics (Debian packages:$packages)" >&2
     exit 1
@@ -64,11 +76,14 @@ export APT_CONFIG="$work/apt.conf"
 apt-get -qq update
 # shellcheck disable=SC2086 # a list of names
 apt-get -qq -y --no-install-recommends --download-only install $packages
+# What is there from before stays.
+[ ! -d "$dir/root" ] || cp -a "$dir/root/." "$work/root"
 for deb in "$work"/cache/archives/*.deb; do
     dpkg -x "$deb" "$work/root"
 done
 
 # Renamed when it is complete, so that an interrupted run leaves no half of it behind.
-rm -rf "$dir/root"
+# The old one goes only afterwards: others may be starting servers from it.
+[ ! -d "$dir/root" ] || mv "$dir/root" "$work/old"
 mv "$work/root" "$dir/root"
 rm -rf "$work"

@@ -10,6 +10,9 @@
     reason = "only tests use it, and a test that can't be set up has to fail"
 )]
 
+mod disk;
+mod fake_time;
+mod hosts;
 mod http;
 pub mod influx;
 mod launch;
@@ -25,6 +28,9 @@ mod tools;
 mod victoria_metrics;
 mod wire;
 
+pub use disk::SmallDisk;
+pub use fake_time::{FakeTime, fake_time_env};
+pub use hosts::HostsFile;
 pub use http::http_get;
 pub use launch::{BlockedOutput, Launch};
 pub use mosquitto::Mosquitto;

@@ -48,6 +48,17 @@ pub fn tool(name: &str) -> Command {
     command
 }
 
+/// The path of a library in one of the `…-linux-gnu` directories, installed or unpacked.
+pub(crate) fn library(name: &str) -> PathBuf {
+    let in_root = |root: &Path| {
+        let dirs = triples(root).into_iter();
+        dirs.map(|dir| dir.join(name)).find(|path| path.is_file())
+    };
+    in_root(Path::new("/"))
+        .or_else(|| in_root(unpacked()))
+        .unwrap_or_else(|| panic!("no library {name}, neither installed nor unpacked"))
+}
+
 fn in_one_of(dirs: impl IntoIterator<Item = PathBuf>, name: &str) -> Option<PathBuf> {
     dirs.into_iter()
         .map(|dir| dir.join(name))
@@ -56,18 +67,21 @@ fn in_one_of(dirs: impl IntoIterator<Item = PathBuf>, name: &str) -> Option<Path
 
 /// The `…-linux-gnu` directories below `root`, for the dynamic linker.
 fn libraries(root: &Path) -> std::ffi::OsString {
+    env::join_paths(triples(root)).expect("a path without a colon")
+}
+
+fn triples(root: &Path) -> Vec<PathBuf> {
     let dirs = ["usr/lib", "lib"]
         .into_iter()
         .flat_map(|lib| fs::read_dir(root.join(lib)));
-    let triples = dirs
-        .flatten()
+    dirs.flatten()
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| {
             path.file_name()
                 .is_some_and(|name| name.to_string_lossy().contains("-linux-gnu"))
-        });
-    env::join_paths(triples).expect("a path without a colon")
+        })
+        .collect()
 }
 
 /// Has the servers unpacked, once, whatever number of tests asks at the same time.

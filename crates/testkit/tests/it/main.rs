@@ -1,7 +1,8 @@
 //! The servers start, keep their data over restarts, and end with their handles.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod redis;
+mod room;
 mod stage;
 mod wire;
 
