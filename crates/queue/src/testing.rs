@@ -1,5 +1,6 @@
 //! For tests of whatever works on a queue: one in a file of its own, the hands of strangers in it,
-//! answers that get lost, and a stage that runs on it. Only with the feature `testing`.
+//! answers that get lost, a stage that runs on it, and a simulation of the commit protocol. Only
+//! with the feature `testing`.
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
@@ -9,7 +10,9 @@
 )]
 
 mod lossy;
+mod memory;
 mod running;
+pub mod simulation;
 mod temp;
 
 use std::time::Duration;
@@ -17,6 +20,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub use lossy::{Fate, Lossy};
+pub use memory::{Memory, MemoryQueue};
 pub use running::Running;
 pub use temp::TempQueue;
 

@@ -13,18 +13,20 @@ use queue::testing::{Fate, Lossy};
 use queue::{Append, Appended, Commit, Lease, Queue, QueueError};
 
 use crate::fixture::{
-    Fixture, LEASE, OnRedis, OnSqlite, is_wrong_type, item, items, nonce, peek, settings, take,
+    Fixture, LEASE, OnMemory, OnRedis, OnSqlite, is_wrong_type, item, items, nonce, peek, settings,
+    take,
 };
 
 macro_rules! contract {
-    ($($test:ident)+) => {
-        mod on_redis {
+    ($($test:ident)+; not_in_memory: $($keyed:ident)+) => {
+        contract! { on_redis OnRedis $($test)+ $($keyed)+ }
+        contract! { on_sqlite OnSqlite $($test)+ $($keyed)+ }
+        contract! { on_memory OnMemory $($test)+ }
+    };
+    ($kind:ident $fixture:ident $($test:ident)+) => {
+        mod $kind {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test::<super::OnRedis>().await })+
-        }
-        mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test::<super::OnSqlite>().await })+
+            async fn $test() { super::$test::<super::$fixture>().await })+
         }
     };
 }
@@ -39,7 +41,6 @@ contract! {
     a_wrong_number_is_refused
     a_lost_answer_is_settled_whatever_became_of_the_commit
     a_commit_that_was_overtaken_is_lost
-    keys_of_a_wrong_type_change_nothing
     a_full_list_takes_nothing_and_drains
     dead_letters_are_trimmed_oldest_first_and_counted
     two_appenders_while_trimming_lose_nothing
@@ -47,7 +48,9 @@ contract! {
     large_commits_and_any_bytes_pass
     strangers_show_in_the_ledger
     a_head_that_a_stranger_changed_is_not_trimmed
-    a_flushed_queue_is_noticed
+    a_flushed_queue_is_noticed;
+    not_in_memory:
+    keys_of_a_wrong_type_change_nothing
 }
 
 async fn append<Q: Queue>(queue: &Q, raw: Vec<Vec<u8>>) {

@@ -7,7 +7,7 @@ use queue::list::List;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
 use queue::sqlite::SqliteQueue;
-use queue::testing::TempQueue;
+use queue::testing::{MemoryQueue, TempQueue};
 use queue::{Lease, Peek, Queue, QueueError};
 use testkit::Redis;
 
@@ -147,6 +147,40 @@ impl Fixture for OnSqlite {
             "DELETE FROM raw; DELETE FROM normalized; DELETE FROM dead; DELETE FROM consumer;
              DELETE FROM state; DELETE FROM ledger; DELETE FROM meta;",
         );
+    }
+}
+
+pub(crate) struct OnMemory(MemoryQueue);
+
+impl Fixture for OnMemory {
+    type Q = MemoryQueue;
+
+    fn start() -> Self {
+        Self(MemoryQueue::new(&settings(), Clock::system().now()))
+    }
+
+    fn open(&self, settings: &QueueSettings) -> MemoryQueue {
+        self.0.open(settings)
+    }
+
+    fn push_foreign(&self, list: List, item: &str) {
+        self.0.push_foreign(list, item.as_bytes());
+    }
+
+    fn push_to_head(&self, list: List, item: &str) {
+        self.0.push_to_head(list, item.as_bytes());
+    }
+
+    fn spoil(&self, list: List) {
+        unreachable!("{list:?} is a list by its type");
+    }
+
+    fn mend(&self, list: List) {
+        unreachable!("{list:?} is a list by its type");
+    }
+
+    fn flush(&self) {
+        self.0.flush();
     }
 }
 

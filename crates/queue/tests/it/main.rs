@@ -8,4 +8,5 @@
 
 mod contract;
 mod fixture;
+mod model;
 mod redis_only;

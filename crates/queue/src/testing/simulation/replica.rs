@@ -1,0 +1,159 @@
+//! A replica of a stage: the loop of the real ones around a small transformer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::harness::Process;
+use tokio::time::sleep;
+
+use super::toy::Toy;
+use super::wire::Wire;
+use super::world::{STAGE, World};
+use super::{BrokenRule, LEASE, words};
+use crate::keeper::{Keeper, Tenure};
+use crate::settings::QueueSettings;
+use crate::settle::{Settled, settle};
+use crate::testing::settings;
+use crate::{Commit, Lease, Progress, Queue, QueueError};
+
+/// How long an idle consumer waits before it looks again.
+const IDLE_POLL: Duration = Duration::from_millis(50);
+/// How long to wait after a peek that failed.
+const ERROR_WAIT: Duration = Duration::from_millis(200);
+
+/// One life after another, until the run is over.
+pub(super) async fn run(world: Arc<World>, who: usize) {
+    loop {
+        let process = Process::default();
+        let life = live(&world, who, &process);
+        tokio::select! {
+            biased;
+            () = world.killed[who].notified() => {}
+            () = life => {}
+        }
+        let down = world.bury(who);
+        world.say(|| format!("{}: gone for {down:?}", words::name(who)));
+        sleep(down).await;
+    }
+}
+
+async fn live(world: &Arc<World>, who: usize, process: &Process) {
+    let wire = Wire {
+        world: world.clone(),
+        who,
+        stop: process.stop.clone(),
+    };
+    let settings = QueueSettings {
+        lease: LEASE,
+        ..settings()
+    };
+    let keeper = Keeper::new(wire.clone(), STAGE, &settings, process);
+    let replica = Replica {
+        wire,
+        process,
+        keeper,
+    };
+    while let Some(tenure) = replica.keeper.acquire().await {
+        replica.serve(&tenure).await;
+        tenure.give_back().await;
+    }
+}
+
+struct Replica<'a> {
+    wire: Wire,
+    process: &'a Process,
+    keeper: Keeper<Wire>,
+}
+
+enum Step {
+    More,
+    Wait(Duration),
+    Lost,
+}
+
+impl Replica<'_> {
+    async fn serve(&self, tenure: &Tenure<Wire>) {
+        let Ok(state) = self.wire.state(&tenure.lease).await else {
+            sleep(ERROR_WAIT).await;
+            return;
+        };
+        let mut toy = match self.wire.world.broken {
+            Some(BrokenRule::ForgetState) => Toy::default(),
+            _ => Toy::load(&state),
+        };
+        let mut expected = None;
+        while !self.process.stop.is_cancelled() && !tenure.lost.is_cancelled() {
+            match self.step(&tenure.lease, &mut toy, &mut expected).await {
+                Step::More => {}
+                Step::Wait(wait) => tenure.pause(wait, self.process).await,
+                Step::Lost => return,
+            }
+        }
+    }
+
+    async fn step(&self, lease: &Lease, toy: &mut Toy, expected: &mut Option<u64>) -> Step {
+        let world = &self.wire.world;
+        let Ok(peeked) = self.wire.peek(lease, world.size.batch).await else {
+            return Step::Wait(ERROR_WAIT);
+        };
+        let compares = world.broken != Some(BrokenRule::TrustMemory);
+        if compares && expected.is_some_and(|expected| expected != peeked.number) {
+            world.say(|| format!("{}: another number, forgets", words::name(self.wire.who)));
+            return Step::Lost;
+        }
+        let commit = toy.step(&peeked, world.size.expires);
+        *expected = Some(peeked.number);
+        if commit.is_empty() {
+            return Step::Wait(IDLE_POLL);
+        }
+        match self.settle(lease, &commit).await {
+            Settled::Applied => {
+                *expected = Some(peeked.number + 1);
+                if peeked.items.len() < world.size.batch {
+                    Step::Wait(IDLE_POLL)
+                } else {
+                    Step::More
+                }
+            }
+            Settled::Lost(error) => {
+                world.say(|| format!("{}: lost, {error}; forgets", words::name(self.wire.who)));
+                Step::Lost
+            }
+        }
+    }
+
+    async fn settle(&self, lease: &Lease, commit: &Commit) -> Settled {
+        let world = &self.wire.world;
+        let _open = world.open();
+        if world.broken == Some(BrokenRule::ResendBlindly) {
+            return self.settle_blindly(lease, commit).await;
+        }
+        let queue_up = self.keeper.queue_up();
+        let settled = settle(&self.wire, lease, commit, queue_up, self.process).await;
+        if settled == Settled::Applied {
+            world.believe(&Progress {
+                number: commit.number + 1,
+                by: lease.token.clone(),
+            });
+        }
+        settled
+    }
+
+    /// Sends a commit again whatever became of it, with the number that the list is at by then.
+    async fn settle_blindly(&self, lease: &Lease, commit: &Commit) -> Settled {
+        let mut commit = commit.clone();
+        loop {
+            match self.wire.commit(lease, &commit).await {
+                Ok(()) => return Settled::Applied,
+                Err(error) if error.is_lost() => return Settled::Lost(error),
+                Err(_) => {}
+            }
+            sleep(IDLE_POLL).await;
+            match self.wire.progress(lease.consumer).await {
+                Ok(now) => commit.number = now.number,
+                Err(QueueError::Unavailable { .. }) => {}
+                Err(error) => return Settled::Lost(error),
+            }
+        }
+    }
+}
