@@ -70,3 +70,12 @@ pub fn fake_time_env(offset_file: &Path) -> Vec<(String, String)> {
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec()
 }
+
+/// Removes what a killed process with a wrong clock leaves behind, outside of all directories of
+/// the test's.
+pub(crate) fn forget(pid: u32) {
+    for name in ["faketime_shm", "sem.faketime_sem"] {
+        // Absent with a right clock, and after an end in good order.
+        let _ = fs::remove_file(format!("/dev/shm/{name}_{pid}"));
+    }
+}

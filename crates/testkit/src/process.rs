@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
+use crate::fake_time::forget;
 use crate::net::wait_until;
 
 /// How long a server may take to start or to stop.
@@ -268,5 +269,6 @@ impl Drop for Process {
         // A panic here would hide the one that made the test fail.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        forget(self.pid());
     }
 }

@@ -65,6 +65,10 @@ fn redis_has_the_time_that_is_set() {
     near(ahead_by(&redis), -86_400);
     redis.restart();
     near(ahead_by(&redis), -86_400);
+    let left_over = format!("/dev/shm/faketime_shm_{}", redis.pid());
+    assert!(fs::exists(&left_over).unwrap());
+    drop(redis);
+    assert!(!fs::exists(&left_over).unwrap());
 }
 
 /// Set for the test below when it runs in a process of its own.
