@@ -162,13 +162,17 @@ impl Redis {
         cut
     }
 
-    /// Adds `keys` keys that it will take `delay` each to load from the next restart on, while it
-    /// answers `-LOADING` to everybody.
+    /// Adds `keys` keys of 1 KiB that it will take `delay` each to load from the next restart on,
+    /// while it answers `-LOADING` to everybody.
+    /// [`set_options`](Self::set_options) ends that.
     pub fn make_loading_slow(&mut self, keys: u32, delay: Duration) {
-        let script = "for i = 1, ARGV[2] do redis.call('SET', ARGV[1] .. i, i) end";
+        // It answers between pieces of its file that are 1 KiB at least: smaller keys would make it
+        // silent for many delays at a time.
+        let script = "local filling = string.rep('x', 1024) \
+                      for i = 1, ARGV[2] do redis.call('SET', ARGV[1] .. i, filling) end";
         let _ = self.cli(&["EVAL", script, "0", FILLER, &keys.to_string()]);
-        // Only keys of the base file are slow, and that it reads in pieces between which it
-        // answers.
+        let _ = self.cli(&["CONFIG", "SET", "rdbcompression", "no"]);
+        // Only keys of the base file are slow.
         let _ = self.cli(&["BGREWRITEAOF"]);
         let patience = Duration::from_mins(1);
         let rewritten = wait_until(patience, || {

@@ -184,6 +184,45 @@ fn delay_keeps_order_and_lets_many_pieces_wait_at_once() {
 }
 
 #[test]
+fn changing_weather_loses_nothing_and_wakes_everybody() {
+    let echo = Echo::start();
+    let wire = Wire::start(echo.port);
+    let clients: Vec<_> = (0..3_u8)
+        .map(|seed| {
+            let stream = client(&wire);
+            let sent: Vec<u8> = (0..2_000_000_u32).map(|i| (i % 241) as u8 ^ seed).collect();
+            let (writing, own) = (stream.try_clone().unwrap(), sent.clone());
+            thread::spawn(move || {
+                for piece in own.chunks(1000) {
+                    (&writing).write_all(piece).unwrap();
+                }
+            });
+            thread::spawn(move || {
+                let mut got = vec![0; sent.len()];
+                (&stream).read_exact(&mut got).unwrap();
+                assert!(got == sent, "not what was sent");
+            })
+        })
+        .collect();
+    let weathers = [
+        Weather::Clear,
+        Weather::BlackHole,
+        Weather::Delay(Duration::from_millis(3)),
+        Weather::OneWay(Flow::Reply),
+        Weather::Throttle(1_000_000),
+        Weather::OneWay(Flow::Request),
+    ];
+    for weather in weathers.iter().cycle().take(300) {
+        wire.set(*weather);
+        thread::sleep(Duration::from_millis(1));
+    }
+    wire.set(Weather::Clear);
+    for client in clients {
+        client.join().unwrap();
+    }
+}
+
+#[test]
 fn refused_resets_the_old_and_the_new() {
     let echo = Echo::start();
     let wire = Wire::start(echo.port);
