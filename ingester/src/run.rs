@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::dead_letter::{self, Fault, Reason};
+use common::faults::{self, Point, Rule};
 use common::guard::guarded;
 use common::harness::{Process, show_list};
 use common::health::Dependency;
@@ -142,11 +143,19 @@ impl<Q: Queue> Ingester<Q> {
     async fn append(&self, session: &Subscriber, in_hand: &mut InHand) -> Result<(), Duration> {
         let InHand { deliveries, append } = in_hand;
         let (append, covered) = append.get_or_insert_with(|| self.encode(deliveries));
+        faults::reach(Point::BeforeAppend);
         match self.queue.append(append).await {
-            Ok(Appended::Done { length }) => {
+            Ok(Appended::Done { length, accepted }) => {
+                faults::reach(Point::AfterAppend);
+                self.keeper.appended(append.raw.len(), accepted);
                 self.keeper.queue_up().up();
                 self.room.up();
                 self.show(append, length);
+                session.ack(deliveries.drain(..*covered).map(|delivery| delivery.ticket));
+                in_hand.append = None;
+                Ok(())
+            }
+            Ok(Appended::Full { .. }) if !faults::holds(Rule::WaitWhenFull) => {
                 session.ack(deliveries.drain(..*covered).map(|delivery| delivery.ticket));
                 in_hand.append = None;
                 Ok(())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::backoff::Backoff;
 use common::dead_letter::{self, Fault, Reason};
+use common::faults::{self, Point, Rule};
 use common::guard::guarded;
 use common::harness::Process;
 use common::health::Dependency;
@@ -15,7 +16,7 @@ use queue::keeper::{Keeper, Tenure};
 use queue::ledger::Counter;
 use queue::list::Consumer;
 use queue::settings::QueueSettings;
-use queue::settle::{Settled, settle};
+use queue::settle::Settled;
 use queue::{Commit, Peek, Queue};
 use store::Store;
 use tokio::time::Instant;
@@ -38,12 +39,11 @@ pub async fn run<Q: Queue, S: Store>(
     store: S,
     process: Process,
 ) -> anyhow::Result<()> {
-    let keeper = Keeper::new(queue.clone(), Consumer::Sink, &settings, &process);
+    let keeper = Keeper::new(queue, Consumer::Sink, &settings, &process);
     let mut sink = Sink {
         store_up: process.health.dependency("store"),
         keeper,
         settings,
-        queue,
         process,
         writer: Writer::new(store),
         soon: Backoff::new(Duration::from_millis(250), Duration::from_secs(30)),
@@ -59,7 +59,6 @@ pub async fn run<Q: Queue, S: Store>(
 
 struct Sink<Q, S> {
     settings: QueueSettings,
-    queue: Q,
     process: Process,
     keeper: Keeper<Q>,
     writer: Writer<S>,
@@ -94,8 +93,12 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
     }
 
     async fn step(&mut self, tenure: &Tenure<Q>) -> Step {
-        let peeked = match self.queue.peek(&tenure.lease, self.settings.batch).await {
+        let peeked = match tenure.peek(self.settings.batch).await {
             Ok(peeked) => peeked,
+            Err(error) if error.is_lost() => {
+                tracing::warn!(%error, "lost the list; taking the lease anew");
+                return Step::Lost;
+            }
             Err(error) => {
                 self.keeper.queue_up().down(&error);
                 return Step::Wait(ERROR_WAIT);
@@ -105,7 +108,16 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
             return self.preflight().await;
         }
         let batch = Batch::decode(&peeked);
-        let written = match self.write(&batch.rows, tenure).await {
+        let is_early = !faults::holds(Rule::WriteBeforeCommit);
+        let written = if is_early {
+            Some(Ok(Written {
+                stored: batch.rows.len(),
+                rejected: Vec::new(),
+            }))
+        } else {
+            self.write(&batch.rows, tenure).await
+        };
+        let written = match written {
             None => return Step::Lost,
             Some(Ok(written)) => written,
             Some(Err(unwritten)) => return Step::Wait(self.failed(&unwritten)),
@@ -115,9 +127,11 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
             self.reached();
         }
         let commit = self.commit(&peeked, &batch, &written);
-        let (queue_up, process) = (self.keeper.queue_up(), &self.process);
-        match settle(&self.queue, &tenure.lease, &commit, queue_up, process).await {
+        match tenure.commit(&commit).await {
             Settled::Applied => {
+                if is_early {
+                    self.write(&batch.rows, tenure).await;
+                }
                 self.show(&batch, &written);
                 let reached_end = peeked.items.len() < self.settings.batch;
                 if reached_end {
@@ -140,7 +154,12 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
         rows: &[Row<'_>],
         tenure: &Tenure<Q>,
     ) -> Option<Result<Written, Unwritten>> {
-        let write = self.writer.write(rows);
+        let write = async {
+            faults::reach(Point::BeforeWrite);
+            let written = self.writer.write(rows).await;
+            faults::reach(Point::AfterWrite);
+            written
+        };
         let last_chance = async {
             self.process.stop.cancelled().await;
             tokio::time::sleep(LAST_WRITE).await;

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::faults::{Rule, holds};
 use common::reading::Reading;
 use common::time::Timestamp;
 use queue::State;
@@ -125,6 +126,9 @@ impl Pivot {
             outcome,
         };
         for (rig_id, tick, kept) in loaded.rows {
+            if matches!(kept, state::Row::Emitted(_)) && !holds(Rule::RememberEmitted) {
+                continue;
+            }
             pivot.restore(&rig_id, tick, kept);
         }
         pivot

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::dead_letter;
 use common::dead_letter::{Fault, Reason};
+use common::faults::{self, Rule};
 use common::guard::guarded;
 use common::harness::Process;
 use common::health::Dependency;
@@ -12,8 +13,8 @@ use metrics::{counter, gauge, histogram};
 use queue::keeper::{Keeper, Tenure};
 use queue::ledger::Counter;
 use queue::list::Consumer;
-use queue::settle::{Settled, settle};
-use queue::{Commit, Peek, Queue};
+use queue::settle::Settled;
+use queue::{Commit, Peek, Queue, QueueError};
 use tokio::time::Instant;
 
 use crate::element;
@@ -33,16 +34,10 @@ pub async fn run<Q: Queue>(
     queue: Q,
     process: Process,
 ) -> anyhow::Result<()> {
-    let keeper = Keeper::new(
-        queue.clone(),
-        Consumer::Transformer,
-        &settings.queue,
-        &process,
-    );
+    let keeper = Keeper::new(queue, Consumer::Transformer, &settings.queue, &process);
     let stage = Transformer {
         room: process.health.dependency("normalized_list"),
         settings,
-        queue,
         process,
         keeper,
     };
@@ -55,7 +50,6 @@ pub async fn run<Q: Queue>(
 
 struct Transformer<Q> {
     settings: TransformerSettings,
-    queue: Q,
     process: Process,
     keeper: Keeper<Q>,
     room: Dependency,
@@ -64,7 +58,7 @@ struct Transformer<Q> {
 impl<Q: Queue> Transformer<Q> {
     /// Works under one lease until it is lost or the process stops.
     async fn serve(&self, tenure: &Tenure<Q>) {
-        let mut pivot = match self.queue.state(&tenure.lease).await {
+        let mut pivot = match tenure.state().await {
             Ok(entries) => Pivot::load(&self.settings.rows, entries),
             Err(error) => {
                 self.keeper.queue_up().down(&error);
@@ -89,8 +83,9 @@ impl<Q: Queue> Transformer<Q> {
 
     async fn step(&self, tenure: &Tenure<Q>, pivot: &mut Pivot, started: Instant) -> Step {
         let batch = self.settings.queue.batch;
-        let peeked = match self.queue.peek(&tenure.lease, batch).await {
+        let peeked = match tenure.peek(batch).await {
             Ok(peeked) => peeked,
+            Err(error) if error.is_lost() => return lost(&error),
             Err(error) => {
                 self.keeper.queue_up().down(&error);
                 return Step::Wait(ERROR_WAIT);
@@ -106,7 +101,7 @@ impl<Q: Queue> Transformer<Q> {
         }
         self.room.up();
         let now = started.elapsed();
-        let reached_end = peeked.items.len() < batch;
+        let reached_end = peeked.items.len() < batch || !faults::holds(Rule::FlushAtListEnd);
         let dead = self.take(pivot, &peeked, now);
         let all_expired = !reached_end || pivot.expire(now, batch);
         let outcome = pivot.finish();
@@ -115,8 +110,7 @@ impl<Q: Queue> Transformer<Q> {
         if commit.is_empty() {
             return Step::Wait(IDLE_POLL);
         }
-        let (queue_up, process) = (self.keeper.queue_up(), &self.process);
-        match settle(&self.queue, &tenure.lease, &commit, queue_up, process).await {
+        match tenure.commit(&commit).await {
             Settled::Applied => {
                 show(&commit, &tally, pivot.open_rows());
                 if reached_end && all_expired {
@@ -125,10 +119,7 @@ impl<Q: Queue> Transformer<Q> {
                     Step::More
                 }
             }
-            Settled::Lost(error) => {
-                tracing::warn!(%error, "lost the lease; forgetting what is in memory, taking it anew");
-                Step::Lost
-            }
+            Settled::Lost(error) => lost(&error),
         }
     }
 
@@ -158,6 +149,11 @@ enum Step {
     Wait(Duration),
     /// The lease is gone, and with it all that is in memory.
     Lost,
+}
+
+fn lost(error: &QueueError) -> Step {
+    tracing::warn!(%error, "lost the list; forgetting what is in memory, taking the lease anew");
+    Step::Lost
 }
 
 fn commit(peeked: &Peek, outcome: Outcome, dead: Vec<Vec<u8>>) -> Commit {

@@ -118,14 +118,14 @@ where
     if let Some(SideCommand::Healthcheck { ready }) = cli.command {
         return healthcheck(cli.process.admin_addr, ready);
     }
-    if let Err(error) = telemetry::start_logs(cli.process.log_format, &cli.process.log_filter) {
-        let accepted = format!("a level or target=level pairs ({error})");
-        return usage(&BadSetting::new(
-            "RUST_LOG",
-            &cli.process.log_filter,
-            &accepted,
-        ));
-    }
+    let (format, filter) = (cli.process.log_format, &cli.process.log_filter);
+    let _logs = match telemetry::start_logs(format, filter) {
+        Ok(guard) => guard,
+        Err(error) => {
+            let accepted = format!("a level or target=level pairs ({error})");
+            return usage(&BadSetting::new("RUST_LOG", filter, &accepted));
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

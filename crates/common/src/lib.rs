@@ -21,5 +21,6 @@ pub mod health;
 pub mod metric;
 
 pub mod admin;
+pub mod faults;
 pub mod harness;
 pub mod telemetry;

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::metric;
@@ -19,8 +20,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error. A panic is logged too, instead of printed raw.
-pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
+/// Lines that wait to be written; beyond them, lines are dropped.
+const WAITING_LINES: usize = 4_096;
+
+/// Starts logging to standard error. A panic is logged too, instead of printed raw. Lines are written
+/// by a thread of their own: one that can't be written (a reader that stands still, a full disk) is
+/// waited for by nobody. What still waits is written when the guard is dropped.
+pub fn start_logs(format: LogFormat, filter: &str) -> Result<WorkerGuard, String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     let terminal = std::io::stderr().is_terminal();
     let human = match format {
@@ -28,9 +34,14 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
         LogFormat::Human => true,
         LogFormat::Json => false,
     };
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .lossy(true)
+        .thread_name("log")
+        .finish(std::io::stderr());
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         // A log that can't be written (a full disk, a reader that went away) must not stop the
         // readings; by default the failure is printed to the same place, which panics.
         .log_internal_errors(false);
@@ -46,7 +57,8 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(error = %panic, "panicked");
     }));
-    started.map_err(|error| error.to_string())
+    started.map_err(|error| error.to_string())?;
+    Ok(guard)
 }
 
 /// Starts collecting metrics; the handle renders them as Prometheus text.

@@ -52,7 +52,12 @@ impl Chain {
     /// Starts the servers; `extra` is for all stages.
     #[must_use]
     pub fn start(extra: &[(&str, &str)]) -> Self {
-        let (mosquitto, redis) = (Mosquitto::start(), Redis::start());
+        Self::around(Mosquitto::start(), Redis::start(), extra)
+    }
+
+    /// As [`Chain::start`], around a broker and a Redis that run already.
+    #[must_use]
+    pub fn around(mosquitto: Mosquitto, redis: Redis, extra: &[(&str, &str)]) -> Self {
         let victoria = VictoriaMetrics::start();
         let own = |name: &str, value: String| (name.to_owned(), value);
         let mut env = vec![
@@ -74,6 +79,12 @@ impl Chain {
             victoria,
             env,
         }
+    }
+
+    /// The settings that lead a stage to the servers.
+    #[must_use]
+    pub fn env(&self) -> &[(String, String)] {
+        &self.env
     }
 
     /// Starts a stage; `extra` wins over what all stages get.

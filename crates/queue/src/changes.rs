@@ -30,10 +30,12 @@ pub struct Append {
 /// What became of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// All of it is durable; the raw list is this long now.
+    /// All of it is durable.
     Done {
-        /// Elements in the raw list.
+        /// Elements in the raw list now.
         length: usize,
+        /// What the counter `accepted` is now: less than before means that readings have vanished.
+        accepted: i64,
     },
     /// Nothing was appended: the raw list was at its limit.
     Full {

@@ -1,10 +1,12 @@
 //! Holding a lease: waiting for it, renewing it, noticing its loss, giving it back.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::backoff::Backoff;
 use common::clock::Clock;
+use common::faults::{self, Point};
 use common::harness::{Process, show_list};
 use common::health::{Dependency, QUEUE};
 use common::metric;
@@ -15,13 +17,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::changes::{Lease, Look};
+use crate::changes::{Commit, Lease, Look, Peek, State};
 use crate::error::QueueError;
 use crate::ledger::Counter;
 use crate::list::Consumer;
 use crate::queue::Queue;
 use crate::resets::Resets;
 use crate::settings::QueueSettings;
+use crate::settle::{Settled, settle};
 
 /// How often a standby asks for the lease.
 const STANDBY_POLL: Duration = Duration::from_millis(200);
@@ -133,6 +136,9 @@ impl<Q: Queue> Keeper<Q> {
         let Some(lease) = self.queue.lease(self.consumer, nonce, self.limit).await? else {
             return Ok(None);
         };
+        faults::reach(Point::AfterLease);
+        // Before anything is read: from here on only this tenure commits.
+        let number = self.queue.progress(self.consumer).await?.number;
         let seen = self.look().await?;
         let (sender, seen) = watch::channel(seen);
         self.queue_up.up();
@@ -140,8 +146,9 @@ impl<Q: Queue> Keeper<Q> {
         let lost = CancellationToken::new();
         let heart = tokio::spawn(self.clone().beat(lease.clone(), sender, lost.clone()));
         Ok(Some(Tenure {
-            queue: self.queue.clone(),
+            keeper: self.clone(),
             lease,
+            number: AtomicU64::new(number),
             lost,
             seen,
             heart,
@@ -149,17 +156,24 @@ impl<Q: Queue> Keeper<Q> {
     }
 
     async fn look(&self) -> Result<Seen, QueueError> {
+        let accepted = self.resets().accepted();
         let look = self.queue.look().await?;
         let seen = Seen {
             at: Instant::now(),
             look,
         };
-        self.resets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .check(&seen.look);
+        self.resets().check(&seen.look, accepted);
         self.show(&seen.look);
         Ok(seen)
+    }
+
+    /// An append of `count` readings brought the counter `accepted` to this.
+    pub fn appended(&self, count: usize, accepted: i64) {
+        self.resets().appended(count, accepted);
+    }
+
+    fn resets(&self) -> MutexGuard<'_, Resets> {
+        self.resets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Renews every third of the limit, and looks at the queue, until the lease is lost.
@@ -169,12 +183,14 @@ impl<Q: Queue> Keeper<Q> {
         beats.tick().await;
         loop {
             beats.tick().await;
+            faults::reach(Point::BeforeRenewal);
             let renewed = match self.queue.renew(&lease).await {
                 Ok(()) => self.look().await,
                 Err(error) => Err(error),
             };
             match renewed {
                 Ok(look) => {
+                    faults::reach(Point::AfterRenewal);
                     self.queue_up.up();
                     seen.send_replace(look);
                 }
@@ -213,9 +229,11 @@ impl<Q: Queue> Keeper<Q> {
 /// A lease that is held, renewed by a task of its own.
 #[derive(Debug)]
 pub struct Tenure<Q> {
-    queue: Q,
-    /// The lease itself, for the queue's calls.
+    keeper: Keeper<Q>,
+    /// The lease itself.
     pub lease: Lease,
+    /// The list's commit number as this tenure left it.
+    number: AtomicU64,
     /// Cancelled when the lease is known to be lost.
     pub lost: CancellationToken,
     /// The last look at the queue, renewed with the lease.
@@ -232,10 +250,53 @@ impl<Q: Queue> Tenure<Q> {
         }
     }
 
+    /// The consumer's state, whole.
+    pub async fn state(&self) -> Result<State, QueueError> {
+        let state = self.keeper.queue.state(&self.lease).await?;
+        faults::reach(Point::AfterState);
+        Ok(state)
+    }
+
+    /// Up to `max` elements at the list's head. [`QueueError::Conflict`] if the list isn't where this
+    /// tenure's last commit left it, as when the queue was put back to an older state: what is in
+    /// memory doesn't belong to it then.
+    pub async fn peek(&self, max: usize) -> Result<Peek, QueueError> {
+        faults::reach(Point::BeforePeek);
+        let peek = self.keeper.queue.peek(&self.lease, max).await?;
+        let (expected, found) = (self.number.load(Ordering::Relaxed), peek.number);
+        if found == expected {
+            if !peek.items.is_empty() {
+                faults::reach(Point::AfterPeek);
+            }
+            return Ok(peek);
+        }
+        if found < expected {
+            self.keeper.resets().put_back(expected, found);
+        }
+        Err(QueueError::Conflict { expected, found })
+    }
+
+    /// Commits, and keeps at it until it is known what became of it.
+    pub async fn commit(&self, commit: &Commit) -> Settled {
+        let Keeper {
+            queue,
+            queue_up,
+            process,
+            ..
+        } = &self.keeper;
+        faults::reach(Point::BeforeCommit);
+        let settled = settle(queue, &self.lease, commit, queue_up, process).await;
+        if settled == Settled::Applied {
+            faults::reach(Point::AfterCommit);
+            self.number.store(commit.number + 1, Ordering::Relaxed);
+        }
+        settled
+    }
+
     /// Stops renewing and gives the lease back, so that a standby can take it at once.
     pub async fn give_back(self) {
         self.heart.abort();
-        let release = self.queue.release(&self.lease);
+        let release = self.keeper.queue.release(&self.lease);
         match tokio::time::timeout(RELEASE_LIMIT, release).await {
             Ok(Ok(())) => tracing::debug!("gave the lease back"),
             // It had run out already, and that has been said.

@@ -3,11 +3,13 @@
 mod connection;
 mod reply;
 mod scripts;
+mod weakened;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::faults::{Rule, holds};
 use redis::{Cmd, Pipeline};
 
 use self::connection::Connection;
@@ -178,9 +180,13 @@ impl Queue for RedisQueue {
             }
         });
         match reply.await? {
-            Reply::Ok(length) => Ok(Appended::Done {
-                length: reply::count(&length)?,
-            }),
+            Reply::Ok(now) => {
+                let [length, accepted] = reply::exactly(now)?;
+                Ok(Appended::Done {
+                    length: reply::count(&length)?,
+                    accepted: reply::signed(&accepted)?,
+                })
+            }
             Reply::Full(length) => Ok(Appended::Full {
                 length: reply::count(&length)?,
             }),
@@ -196,6 +202,9 @@ impl Queue for RedisQueue {
     ) -> Result<Option<Lease>, QueueError> {
         let Inner { keys, scripts, .. } = &*self.inner;
         let instance = format!("{:016x}", fastrand::u64(..));
+        if !holds(Rule::LeaseByQueueClock) {
+            self.end_by_own_clock(consumer).await?;
+        }
         let reply = self.run(&scripts.lease, |call| {
             call.arg(4)
                 .arg(keys.of("lease", consumer))
@@ -281,6 +290,13 @@ impl Queue for RedisQueue {
     }
 
     async fn commit(&self, lease: &Lease, commit: &Commit) -> Result<(), QueueError> {
+        let rest;
+        let commit = if holds(Rule::TrimWithCommit) {
+            commit
+        } else {
+            rest = self.trim_first(lease, commit).await?;
+            &rest
+        };
         let script = &self.inner.scripts.commit;
         let reply = self.run(script, |call| self.commit_call(lease, commit, call));
         reply::done(reply.await?, commit.number)

@@ -4,37 +4,78 @@ use common::metric;
 use metrics::counter;
 
 use crate::changes::Look;
-use crate::ledger::Counter;
+use crate::ledger::{Counter, Ledger};
 
-/// Remembers the last look and compares the next one with it.
+/// Remembers what the queue has told, and compares with it what it tells next.
 #[derive(Debug, Default)]
 pub struct Resets {
     last: Option<Look>,
+    /// What the counter `accepted` was after our last append: between two looks much is appended,
+    /// so that a loss needn't show as a fall from one to the next.
+    accepted: i64,
 }
 
 impl Resets {
-    /// Whether `look` shows another queue than the last one did, or that elements have vanished;
-    /// says so loudly and counts it.
-    pub fn check(&mut self, look: &Look) -> bool {
+    /// What our last append has reported. Ask before a look is sent, and hand it to
+    /// [`check`](Self::check): what is appended while the look is under way may not be in it.
+    #[must_use]
+    pub const fn accepted(&self) -> i64 {
+        self.accepted
+    }
+
+    /// Whether `look` shows another queue than the last one did, that less was accepted than was
+    /// known before it was sent, or that elements have vanished; says so loudly and counts it.
+    pub fn check(&mut self, look: &Look, accepted: i64) -> bool {
         let what = self.last.as_ref().and_then(|last| difference(last, look));
-        let what = what.or_else(|| vanished(self.last.as_ref(), look));
+        let what = what
+            .or_else(|| fewer_accepted(accepted, look.ledger.get(Counter::Accepted)))
+            .or_else(|| vanished(self.last.as_ref(), look));
         if let Some(what) = &what {
-            let last = &self.last.as_ref().unwrap_or(look).ledger;
-            counter!(metric::RESETS).increment(1);
-            tracing::error!(
-                what,
-                last_accepted = last.get(Counter::Accepted),
-                last_raw_taken = last.get(Counter::RawTaken),
-                last_rows_out = last.get(Counter::RowsOut),
-                last_rows_stored = last.get(Counter::RowsStored),
-                last_raw_length = last.raw,
-                last_normalized_length = last.normalized,
-                "the queue was flushed, emptied or exchanged; what it held is gone, going on"
-            );
+            self.say(what);
+            self.accepted = look.ledger.get(Counter::Accepted);
         }
         self.last = Some(look.clone());
         what.is_some()
     }
+
+    /// Our append of `count` readings has brought the counter `accepted` to this; whether some that
+    /// were there before are missing.
+    pub fn appended(&mut self, count: usize, accepted: i64) -> bool {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let what = fewer_accepted(self.accepted, accepted.saturating_sub(count));
+        self.accepted = accepted;
+        if let Some(what) = &what {
+            self.say(what);
+        }
+        what.is_some()
+    }
+
+    /// A list's commit number is lower than our own last commit left it.
+    pub fn put_back(&self, expected: u64, found: u64) {
+        self.say(&format!(
+            "the commit number went back from {expected} to {found}"
+        ));
+    }
+
+    fn say(&self, what: &str) {
+        let none = Ledger::default();
+        let last = self.last.as_ref().map_or(&none, |last| &last.ledger);
+        counter!(metric::RESETS).increment(1);
+        tracing::error!(
+            what,
+            last_accepted = last.get(Counter::Accepted).max(self.accepted),
+            last_raw_taken = last.get(Counter::RawTaken),
+            last_rows_out = last.get(Counter::RowsOut),
+            last_rows_stored = last.get(Counter::RowsStored),
+            last_raw_length = last.raw,
+            last_normalized_length = last.normalized,
+            "the queue was flushed, emptied, put back or exchanged; what it held is gone, going on"
+        );
+    }
+}
+
+fn fewer_accepted(before: i64, now: i64) -> Option<String> {
+    (now < before).then(|| format!("counter accepted fell from {before} to {now}"))
 }
 
 fn difference(last: &Look, look: &Look) -> Option<String> {
@@ -98,13 +139,16 @@ mod tests {
     fn another_instance_or_a_fallen_counter_is_a_reset() {
         let mut resets = Resets::default();
         assert!(
-            !resets.check(&look("a", 5, 9)),
+            !resets.check(&look("a", 5, 9), 0),
             "the first look has nothing to compare with"
         );
-        assert!(!resets.check(&look("a", 7, 2)), "open readings may go down");
-        assert!(resets.check(&look("a", 6, 2)));
-        assert!(!resets.check(&look("a", 6, 2)), "said once");
-        assert!(resets.check(&look("b", 6, 2)));
+        assert!(
+            !resets.check(&look("a", 7, 2), 0),
+            "open readings may go down"
+        );
+        assert!(resets.check(&look("a", 6, 2), 0));
+        assert!(!resets.check(&look("a", 6, 2), 0), "said once");
+        assert!(resets.check(&look("b", 6, 2), 0));
     }
 
     #[test]
@@ -115,11 +159,24 @@ mod tests {
             look
         };
         let mut resets = Resets::default();
-        assert!(!resets.check(&with_raw(5)));
-        assert!(!resets.check(&with_raw(7)), "somebody pushed two");
-        assert!(!resets.check(&with_raw(5)), "and took them away again");
-        assert!(resets.check(&with_raw(3)));
-        assert!(!resets.check(&with_raw(3)), "said once");
-        assert!(Resets::default().check(&with_raw(0)), "seen at a start");
+        assert!(!resets.check(&with_raw(5), 0));
+        assert!(!resets.check(&with_raw(7), 0), "somebody pushed two");
+        assert!(!resets.check(&with_raw(5), 0), "and took them away again");
+        assert!(resets.check(&with_raw(3), 0));
+        assert!(!resets.check(&with_raw(3), 0), "said once");
+        assert!(Resets::default().check(&with_raw(0), 0), "seen at a start");
+    }
+
+    #[test]
+    fn a_loss_between_two_looks_shows_in_what_appends_report() {
+        let mut resets = Resets::default();
+        assert!(!resets.check(&look("a", 5, 0), 0));
+        assert!(!resets.appended(10, 15));
+        assert!(!resets.appended(1, 20), "a lost answer, or another replica");
+        assert!(!resets.check(&look("a", 15, 0), 15), "the look came first");
+        assert!(resets.check(&look("a", 18, 0), resets.accepted()));
+        assert!(!resets.appended(1, 19), "said once");
+        assert!(resets.appended(4, 22), "there should be 23");
+        assert!(!resets.appended(1, 23));
     }
 }

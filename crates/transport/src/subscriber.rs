@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use common::faults::{self, Point, Rule};
 use common::health::Dependency;
 use rumqttc::{Packet, PubAck, Publish, QoS, Subscribe, SubscribeReasonCode};
 use tokio::sync::mpsc;
@@ -44,6 +45,16 @@ pub struct Ticket {
     connection: u64,
     /// 0 at QoS 0: nothing to acknowledge.
     packet_id: u16,
+}
+
+impl Ticket {
+    /// For tests that break the rule of one acknowledgement, at its time.
+    const fn again(&self) -> Self {
+        Self {
+            connection: self.connection,
+            packet_id: self.packet_id,
+        }
+    }
 }
 
 /// The session has ended: only after a panic of its task.
@@ -123,7 +134,12 @@ impl Subscriber {
     ) -> Result<usize, SessionEnded> {
         match self.deliveries.recv_many(batch, max.max(1)).await {
             0 => Err(SessionEnded),
-            taken => Ok(taken),
+            taken => {
+                if !faults::holds(Rule::AcknowledgeAfterAppend) {
+                    self.ack(batch.iter().map(|delivery| delivery.ticket.again()));
+                }
+                Ok(taken)
+            }
         }
     }
 
@@ -184,7 +200,7 @@ impl Session {
     ) -> Result<Infallible, Fault> {
         self.connection += 1;
         self.held = None;
-        if self.subscribed && session_present {
+        if self.subscribed && (session_present || !faults::holds(Rule::SubscribeAgain)) {
             self.dependency.up();
         } else {
             self.subscribed = false;
@@ -207,7 +223,9 @@ impl Session {
                     }
                 }
                 Some(tickets) = self.tickets.recv() => {
+                    faults::reach(Point::BeforeAcknowledgement);
                     connection.send(self.acks(Some(tickets))).await?;
+                    faults::reach(Point::AfterAcknowledgement);
                 }
                 () = ping_due => connection.ping(reading).await?,
             }
@@ -262,9 +280,14 @@ impl Session {
         let mut packets = Vec::new();
         let mut next = first.or_else(|| self.tickets.try_recv().ok());
         while let Some(tickets) = next {
+            let is_present = |ticket: &&Ticket| {
+                ticket.connection == self.connection
+                    || !faults::holds(Rule::AcknowledgeOwnConnection)
+            };
             let present = tickets
                 .iter()
-                .filter(|ticket| ticket.connection == self.connection && ticket.packet_id != 0);
+                .filter(|ticket| ticket.packet_id != 0)
+                .filter(is_present);
             packets.extend(present.map(|ticket| Packet::PubAck(PubAck::new(ticket.packet_id))));
             next = self.tickets.try_recv().ok();
         }

@@ -207,3 +207,35 @@ async fn the_lease_is_lost_in_the_middle(lease: Duration, found: Found) {
     assert_eq!(counted.map(|counter| ledger.get(counter)), [1, 1, 6]);
     assert_eq!(queue.items(List::Dead).len(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_was_put_back_to_an_older_state_is_read_anew() {
+    let queue = queue_of(5_000);
+    let stage = start(&queue, NEVER);
+    let readings: Vec<_> = SENSORS
+        .iter()
+        .map(|sensor| reading("R", 0, sensor, 1.0))
+        .collect();
+    queue.append(readings.clone()).await;
+    done(&queue, 1).await;
+    // As after a restart of the server without its last transaction: the elements are back in their
+    // list, the row and all memory of it are gone.
+    queue.run(
+        "BEGIN IMMEDIATE; DELETE FROM normalized; DELETE FROM state; \
+         UPDATE consumer SET number = number - 1 WHERE name = 'transformer'; \
+         UPDATE ledger SET value = 0 WHERE name IN ('raw_taken', 'in_rows', 'rows_out'); COMMIT",
+    );
+    for element in &readings {
+        queue.push_foreign(List::Raw, element);
+    }
+    let ledger = done(&queue, 1).await;
+    stage.stop().await;
+    let fields = SENSORS.map(|sensor| (sensor, 1.0));
+    assert_eq!(rows_in(&queue), [row("R", 0, &fields)]);
+    assert_eq!(
+        ledger.get(Counter::Repeated),
+        0,
+        "what was in memory is forgotten"
+    );
+    assert_exact(&ledger);
+}

@@ -19,7 +19,7 @@ const VENDORS: [&str; 8] = [
 const VENDOR_ROOMS: [&str; 3] = ["transport", "queue", "store"];
 const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
 /// Rooms that only tests use; they may see everything.
-const TEST_ROOMS: [&str; 2] = ["testkit", "e2e"];
+const TEST_ROOMS: [&str; 3] = ["testkit", "e2e", "prove"];
 /// Lines at which a file has outgrown its room.
 const MAX_LINES: usize = 500;
 

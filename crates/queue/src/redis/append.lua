@@ -7,7 +7,7 @@
 -- KEYS: raw, dead, ledger
 -- ARGV: limit of the raw list, most dead letters, most bytes of them, number of readings,
 --       the readings, the dead letters
--- Replies: {ok, length of raw}, {full, length of raw}, {wrongtype, what}
+-- Replies: {ok, {length of raw, accepted}}, {full, length of raw}, {wrongtype, what}
 local raw, dead, ledger = KEYS[1], KEYS[2], KEYS[3]
 local wrong = wrong_type(KEYS, { 'list', 'list', 'hash' })
 wrong = wrong or not_a_number(ledger, { 'accepted', 'dead_ingester', 'trimmed', 'dead_bytes' })
@@ -21,6 +21,6 @@ local first_dead = 5 + readings
 local letters = #ARGV - first_dead + 1
 send('RPUSH', raw, 5, first_dead - 1)
 bury(dead, ledger, first_dead, #ARGV, tonumber(ARGV[2]), tonumber(ARGV[3]))
-if readings > 0 then redis.call('HINCRBY', ledger, 'accepted', readings) end
+local accepted = redis.call('HINCRBY', ledger, 'accepted', readings)
 if letters > 0 then redis.call('HINCRBY', ledger, 'dead_ingester', letters) end
-return { 'ok', length + readings }
+return { 'ok', { length + readings, accepted } }

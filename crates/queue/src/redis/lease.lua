@@ -5,6 +5,8 @@
 -- gives the same token. Makes the instance id where there is none. A queue that was made with
 -- another number of partitions is refused, and so are lists that another pipeline consumes: two
 -- consumers of one list that don't know of each other would trim what the other has only looked at.
+-- A lease that lasts longer than any is given for is cut short: this server's clock was put back, and
+-- whoever holds it, if it lives, renews it in time.
 --
 -- KEYS: lease, consumer, meta, owners of lists
 -- ARGV: nonce, milliseconds, instance id to use if there is none, partitions, pipeline, the lists
@@ -22,7 +24,12 @@ local partitions = redis.call('HGET', meta, 'partitions')
 if partitions and partitions ~= ARGV[4] then return { 'partitions', partitions } end
 
 local held = redis.call('GET', lease)
-if held and string.sub(held, -#ARGV[1]) ~= ARGV[1] then return { 'held' } end
+if held and string.sub(held, -#ARGV[1]) ~= ARGV[1] then
+  if redis.call('PTTL', lease) > 2 * tonumber(ARGV[2]) then
+    redis.call('PEXPIRE', lease, ARGV[2])
+  end
+  return { 'held' }
+end
 
 for place = 6, #ARGV do redis.call('HSETNX', owners, ARGV[place], ARGV[5]) end
 redis.call('HSETNX', meta, 'instance', ARGV[3])

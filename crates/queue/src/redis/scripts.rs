@@ -1,5 +1,7 @@
 //! The Lua scripts, each a file in this room.
 
+use super::weakened;
+
 /// All scripts.
 #[derive(Debug)]
 pub(super) struct Scripts {
@@ -20,7 +22,7 @@ impl Scripts {
             lease: Script::new(drain, include_str!("lease.lua")),
             renew: Script::new(drain, include_str!("renew.lua")),
             release: Script::new(drain, include_str!("release.lua")),
-            commit: Script::new(drain, include_str!("commit.lua")),
+            commit: Script::new(drain, &weakened::commit_script(include_str!("commit.lua"))),
         }
     }
 }

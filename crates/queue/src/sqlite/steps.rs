@@ -45,6 +45,7 @@ pub(super) fn append(tx: &Transaction<'_>, append: &Append, limits: Limits) -> S
     add(tx, Counter::DeadIngester.name(), number(&append.dead))?;
     Ok(Appended::Done {
         length: length + append.raw.len(),
+        accepted: counter(tx, Counter::Accepted.name())?,
     })
 }
 
@@ -293,13 +294,7 @@ fn bury(tx: &Transaction<'_>, letters: &[Vec<u8>], limits: Limits) -> Step<()> {
     let added: usize = letters.iter().map(Vec::len).sum();
     add(tx, DEAD_BYTES, i64::try_from(added).unwrap_or(i64::MAX))?;
     let mut count = usize::try_from(length(tx, List::Dead)?).unwrap_or(0);
-    let bytes: i64 = tx
-        .query_row(
-            "SELECT value FROM ledger WHERE name = ?1",
-            [DEAD_BYTES],
-            |row| row.get(0),
-        )
-        .named()?;
+    let bytes = counter(tx, DEAD_BYTES)?;
     let mut bytes = usize::try_from(bytes).unwrap_or(0);
     let mut oldest = tx
         .prepare_cached("DELETE FROM dead WHERE id = (SELECT min(id) FROM dead) RETURNING item")
@@ -321,6 +316,14 @@ fn bury(tx: &Transaction<'_>, letters: &[Vec<u8>], limits: Limits) -> Step<()> {
 
 /// Beside the counters: how many bytes the dead letters have.
 const DEAD_BYTES: &str = "dead_bytes";
+
+fn counter(tx: &Transaction<'_>, name: &str) -> Step<i64> {
+    let mut select = tx
+        .prepare_cached("SELECT value FROM ledger WHERE name = ?1")
+        .named()?;
+    let found = select.query_row([name], |row| row.get(0)).optional();
+    Ok(found.named()?.unwrap_or(0))
+}
 
 fn add(tx: &Transaction<'_>, name: &str, delta: i64) -> Step<()> {
     if delta == 0 {

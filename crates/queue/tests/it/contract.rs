@@ -773,7 +773,7 @@ async fn a_flushed_queue_is_noticed<F: Fixture>() {
     let before = queue.look().await.unwrap();
     assert!(!before.instance.is_empty());
     assert!(before.server_time.distance(Clock::system().now()) < Duration::from_secs(5));
-    assert!(!resets.check(&before));
+    assert!(!resets.check(&before, 0));
     fixture.flush();
     assert_eq!(queue.renew(&old).await, Err(QueueError::Fenced));
     let new = take(&queue, Consumer::Ingester).await;
@@ -783,7 +783,7 @@ async fn a_flushed_queue_is_noticed<F: Fixture>() {
     );
     let after = queue.look().await.unwrap();
     assert_ne!(after.instance, before.instance);
-    assert!(resets.check(&after));
+    assert!(resets.check(&after, 0));
     append(&queue, items(0..1)).await;
     assert_balanced(&queue).await;
 }

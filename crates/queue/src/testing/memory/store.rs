@@ -67,6 +67,7 @@ impl Store {
         self.add(Counter::DeadIngester, number(append.dead.len()));
         Appended::Done {
             length: length + append.raw.len(),
+            accepted: self.ledger.get(Counter::Accepted),
         }
     }
 
