@@ -1,0 +1,15 @@
+//! The attack on the pipeline: real servers and real processes, broken from outside and stopped at
+//! every boundary of the protocol, and an oracle that knows every reading.
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "only tests use it, and a test that can't be set up has to fail"
+)]
+
+pub mod arena;
+pub mod history;
+pub mod message;
+pub mod oracle;
+pub mod scenario;
+pub mod scenarios;
+pub mod traffic;

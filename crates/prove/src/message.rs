@@ -1,0 +1,124 @@
+//! Messages whose every part follows from a few small numbers, so that millions of them can be
+//! remembered, and what comes back can be told from its name and time.
+
+use std::fmt;
+use std::time::Duration;
+
+use common::time::Timestamp;
+
+/// Sensors of a complete row.
+pub const SENSORS: [&str; 6] = [
+    "temp_inlet",
+    "temp_outlet",
+    "pressure",
+    "flow_rate",
+    "voltage",
+    "current",
+];
+/// Time from one row of a rig to its next: `ALIGN` of the stages.
+pub const STEP: Duration = Duration::from_millis(100);
+/// What is sent instead of a reading.
+pub const GARBLED: &str = "{\"value\":";
+
+/// One sensor of one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cell {
+    /// Which rig.
+    pub rig: u16,
+    /// Which row, counted in [`STEP`]s from the start.
+    pub row: u32,
+    /// Which of [`SENSORS`].
+    pub sensor: u8,
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sensor = SENSORS[usize::from(self.sensor)];
+        write!(f, "RIG-{:04} row {} {sensor}", self.rig, self.row)
+    }
+}
+
+/// What is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A reading; sent again, it is the same.
+    Reading,
+    /// A reading of the same cell with another value.
+    Contradiction,
+    /// No reading at all.
+    Garbled,
+}
+
+/// A message for a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message {
+    /// What it is about.
+    pub cell: Cell,
+    /// What it says.
+    pub kind: Kind,
+}
+
+/// The first row's time, from which cells and times follow from each other.
+#[derive(Debug, Clone, Copy)]
+pub struct Epoch(pub Timestamp);
+
+impl Epoch {
+    /// The time of a row.
+    #[must_use]
+    pub fn time(self, row: u32) -> Timestamp {
+        self.0.plus(STEP * row)
+    }
+
+    /// The cell of a rig's sensor at a time; nothing if no message of ours can have it.
+    #[must_use]
+    pub fn cell(self, rig_id: &str, time: Timestamp, sensor: &str) -> Option<Cell> {
+        let since = time.nanos().checked_sub(self.0.nanos())?;
+        let step = i64::try_from(STEP.as_nanos()).ok()?;
+        if since % step != 0 {
+            return None;
+        }
+        Some(Cell {
+            rig: rig_id.strip_prefix("RIG-")?.parse().ok()?,
+            row: u32::try_from(since / step).ok()?,
+            sensor: u8::try_from(SENSORS.iter().position(|name| *name == sensor)?).ok()?,
+        })
+    }
+}
+
+impl Message {
+    /// Its topic.
+    #[must_use]
+    pub fn topic(&self) -> String {
+        let sensor = SENSORS[usize::from(self.cell.sensor)];
+        common::topic::format(&rig_id(self.cell.rig), sensor)
+    }
+
+    /// Its payload.
+    #[must_use]
+    pub fn payload(&self, epoch: Epoch) -> String {
+        if self.kind == Kind::Garbled {
+            return GARBLED.to_owned();
+        }
+        let (time, value) = (epoch.time(self.cell.row), self.value());
+        format!("{{\"timestamp\":\"{time}\",\"value\":{value}}}")
+    }
+
+    /// The value that it carries. Few digits: the store keeps about fifteen.
+    #[must_use]
+    pub fn value(&self) -> f64 {
+        let Cell { rig, row, sensor } = self.cell;
+        let base = row % 100_000 * 1_000 + u32::from(rig) % 100 * 10 + u32::from(sensor);
+        let other = if self.kind == Kind::Contradiction {
+            0.5
+        } else {
+            0.0
+        };
+        f64::from(base) / 1_000.0 + other
+    }
+}
+
+/// A rig's name.
+#[must_use]
+pub fn rig_id(rig: u16) -> String {
+    format!("RIG-{rig:04}")
+}

@@ -1,0 +1,29 @@
+//! The attacks, by what they attack.
+
+use std::time::Duration;
+
+use crate::arena::Arena;
+use crate::scenario::Task;
+use crate::traffic::rounds;
+
+pub mod broker;
+pub mod load;
+pub mod machine;
+pub mod network;
+pub mod redis;
+pub mod stages;
+
+/// Rigs of the usual load.
+const RIGS: u16 = 20;
+/// Time from one row of the usual load to the next.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long something that has to happen may take.
+const SOON: Duration = Duration::from_mins(2);
+
+/// Servers, stages and the usual load, and rows that flow.
+fn loaded(task: &Task) -> anyhow::Result<Arena> {
+    let mut arena = Arena::start(task.setup())?;
+    arena.load(PAUSE, rounds(RIGS, task.seed));
+    arena.wait_progress(1, SOON)?;
+    Ok(arena)
+}

@@ -1,0 +1,266 @@
+//! The broker restarted, killed, emptied, limited, and shared with somebody who shouldn't be there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::ensure;
+use common::faults::Point;
+use common::health::Dependency;
+use e2e::Role;
+use queue::ledger::Counter;
+use testkit::Weather;
+use transport::{MqttSettings, Subscriber};
+
+use super::{PAUSE, RIGS, SOON, loaded};
+use crate::arena::{Arena, Stop, until};
+use crate::message::{Kind, Message};
+use crate::oracle::{Losing, Terms};
+use crate::scenario::{Report, Scenario, Task};
+use crate::traffic::{cells, rounds};
+
+/// What belongs here.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "broker-restarts",
+        about: "the broker is stopped and started again",
+        run: restarts,
+    },
+    Scenario {
+        name: "broker-kills",
+        about: "SIGKILL to the broker: it may lose, we may not",
+        run: kills,
+    },
+    Scenario {
+        name: "broker-emptied",
+        about: "the broker comes back without its data",
+        run: emptied,
+    },
+    Scenario {
+        name: "new-session",
+        about: "an append is under way while the broker comes back with a new session",
+        run: new_session,
+    },
+    Scenario {
+        name: "broker-limits",
+        about: "the broker drops what waits for an ingester that is away: noticed, and nothing else lost",
+        run: limits,
+    },
+    Scenario {
+        name: "oversize",
+        about: "packets above the broker's limit, and payloads above ours",
+        run: oversize,
+    },
+    Scenario {
+        name: "client-id",
+        about: "another client uses the ingester's client id for a while",
+        run: client_id,
+    },
+];
+
+const BROKER: Terms = Terms {
+    losing: Losing::Broker,
+    late: false,
+    whole_rows: false,
+};
+
+fn restarts(task: &Task) -> anyhow::Result<Report> {
+    bring_down(task, Terms::default(), "restarts", |arena| {
+        arena.chain.mosquitto.restart();
+    })
+}
+
+fn kills(task: &Task) -> anyhow::Result<Report> {
+    bring_down(task, BROKER, "SIGKILLs", |arena| {
+        arena.chain.mosquitto.kill();
+        arena.chain.mosquitto.restart();
+    })
+}
+
+fn emptied(task: &Task) -> anyhow::Result<Report> {
+    bring_down(task, BROKER, "starts without data", |arena| {
+        arena.chain.mosquitto.restart_without_data();
+    })
+}
+
+fn bring_down(
+    task: &Task,
+    terms: Terms,
+    what: &str,
+    down: impl Fn(&mut Arena),
+) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let times = task.times(20);
+    for _ in 0..times {
+        sleep(Duration::from_millis(arena.rng.u64(300..1_500)));
+        down(&mut arena);
+        arena.wait_progress(100, SOON)?;
+    }
+    let verdict = arena.finish(terms)?;
+    Ok(Report::new(verdict, format!("{times} {what}"), times))
+}
+
+fn new_session(task: &Task) -> anyhow::Result<Report> {
+    const HALF: u16 = 200;
+    // The first append fits, the second never does: nobody drains.
+    let mut arena = Arena::servers(task.setup().with("QUEUE_LIMIT", "1"));
+    let stop = Stop {
+        point: Point::AfterAcknowledgement,
+        how: "kill",
+        time: 1,
+    };
+    arena.spawn(Role::Ingester, Some(stop), &[]);
+    arena.ready()?;
+    arena.wires.redis[0].set(Weather::BlackHole);
+    let batch = |row| -> Vec<Message> {
+        let all = cells(HALF, row).filter(|cell| cell.sensor == 0);
+        all.map(|cell| Message {
+            cell,
+            kind: Kind::Reading,
+        })
+        .collect()
+    };
+    let allowed = Arc::new(AtomicU32::new(1));
+    let (gate, mut row) = (Arc::clone(&allowed), 0);
+    let batches = std::iter::from_fn(move || {
+        if row == 2 {
+            return None;
+        }
+        if row == gate.load(Ordering::SeqCst) {
+            return Some(Vec::new());
+        }
+        row += 1;
+        Some(batch(row))
+    });
+    arena.load(Duration::from_millis(10), batches);
+    let half = usize::from(HALF);
+    until("the first half is acknowledged", SOON, || {
+        arena.traffic().acknowledged() == half
+    })?;
+    // They are with the ingester by now, and its append with nobody.
+    sleep(Duration::from_millis(500));
+    arena.chain.mosquitto.restart_without_data();
+    sleep(Duration::from_millis(200));
+    until("a new session", SOON, || {
+        arena.stages[0]
+            .1
+            .get("/readyz")
+            .contains(r#""name":"mqtt","state":"up""#)
+    })?;
+    allowed.store(2, Ordering::SeqCst);
+    until("the second half is acknowledged", SOON, || {
+        arena.traffic().acknowledged() == 2 * half
+    })?;
+    sleep(Duration::from_millis(300));
+    arena.wires.redis[0].set(Weather::Clear);
+    until("the ingester's end", SOON, || {
+        arena.stages[0].1.has_exited()
+    })?;
+    for role in [Role::Transformer, Role::Sink] {
+        arena.spawn(role, None, &[]);
+    }
+    arena.respawn(0, None);
+    let verdict = arena.finish_whole(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        "old acknowledgements don't reach a new session".to_owned(),
+        1,
+    ))
+}
+
+fn limits(task: &Task) -> anyhow::Result<Report> {
+    let mut setup = task.setup();
+    setup.mosquitto = vec!["max_queued_messages 100"];
+    let mut arena = Arena::start(setup)?;
+    arena.load(PAUSE, rounds(RIGS, task.seed));
+    arena.wait_progress(10, SOON)?;
+    arena.stage(0).kill();
+    sleep(Duration::from_secs(3));
+    arena.respawn(0, None);
+    arena.wait_progress(100, SOON)?;
+    let verdict = arena.finish(BROKER)?;
+    ensure!(
+        verdict.lost_by_broker > 0,
+        "the broker dropped nothing, so nothing was shown"
+    );
+    Ok(Report::new(
+        verdict,
+        "max_queued_messages 100 and an ingester that is away for 3 s".to_owned(),
+        1,
+    ))
+}
+
+fn oversize(task: &Task) -> anyhow::Result<Report> {
+    let mut setup = task.setup();
+    setup.mosquitto = vec!["max_packet_size 200000"];
+    let mut arena = Arena::start(setup)?;
+    arena.load(PAUSE, rounds(RIGS, task.seed));
+    arena.wait_progress(1, SOON)?;
+    let topic = "rigs/RIG-0001/measurements/pressure";
+    let publish = |bytes: usize| -> anyhow::Result<bool> {
+        let file = arena.stages[0].1.dir().join("payload");
+        std::fs::write(&file, "x".repeat(bytes))?;
+        let mut client = arena.chain.mosquitto.client("mosquitto_pub");
+        client.args(["-q", "1", "-t", topic, "-f"]).arg(&file);
+        Ok(client.status()?.success())
+    };
+    // Above MAX_PAYLOAD: a dead letter. Above the broker's limit: it hangs up on the client.
+    ensure!(publish(70_000)?, "the broker refuses what it should take");
+    let refused = !publish(300_000)?;
+    arena.wait_for("a dead letter", SOON, |ledger| {
+        ledger.get(Counter::DeadIngester) > 0
+    })?;
+    arena.wait_progress(100, SOON)?;
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!(
+            "70 kB became a dead letter; 300 kB over the broker's limit {}",
+            if refused {
+                "was refused"
+            } else {
+                "vanished there"
+            }
+        ),
+        2,
+    ))
+}
+
+fn client_id(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let before = arena.wires.broker.connections();
+    let stay = task.seconds(10, 60);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let guard = runtime.enter();
+    // As a second ingester that was started by hand: it takes messages and acknowledges none.
+    let intruder = Subscriber::start(
+        &MqttSettings::at("127.0.0.1", arena.chain.mosquitto.port()),
+        "rigs/+/measurements/#",
+        "rigline-ingester-rigs",
+        Dependency::unreported("mqtt"),
+    );
+    drop(guard);
+    sleep(stay);
+    let said = arena.stages[0].1.logs().contains("MQTT_CLIENT_ID");
+    let connects = arena.wires.broker.connections() - before;
+    runtime.block_on(intruder.close());
+    ensure!(said, "the ingester doesn't say what is wrong");
+    ensure!(
+        connects <= 4 * stay.as_secs(),
+        "{connects} connections in {stay:?}: no backing off"
+    );
+    arena.wait_progress(100, SOON)?;
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!(
+            "another client with our id for {} s: {connects} reconnects",
+            stay.as_secs()
+        ),
+        usize::try_from(connects)?,
+    ))
+}

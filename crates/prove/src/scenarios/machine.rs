@@ -1,0 +1,254 @@
+//! Wrong clocks, logs that nobody reads, and too few descriptors and too little memory.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use e2e::Role;
+use queue::ledger::Counter;
+use testkit::FakeTime;
+
+use super::{PAUSE, RIGS, SOON, loaded};
+use crate::arena::{Arena, until};
+use crate::oracle::Terms;
+use crate::scenario::{Report, Scenario, Task};
+use crate::traffic::rounds;
+
+/// What belongs here.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "ingester-clock",
+        about: "the ingester's clock is a day ahead, then a day behind",
+        run: ingester_clock,
+    },
+    Scenario {
+        name: "standby-clock",
+        about: "standbys whose clocks are a day ahead leave the holders alone",
+        run: standby_clock,
+    },
+    Scenario {
+        name: "redis-clock",
+        about: "Redis's clock jumps an hour ahead and back, also while a holder of a lease is dead",
+        run: redis_clock,
+    },
+    Scenario {
+        name: "blocked-log",
+        about: "nobody reads what the stages log",
+        run: blocked_log,
+    },
+    Scenario {
+        name: "descriptors",
+        about: "no file descriptor is free while all connections break",
+        run: descriptors,
+    },
+    Scenario {
+        name: "memory-limit",
+        about: "stages run out of memory and die of it",
+        run: memory_limit,
+    },
+];
+
+const DAY: i64 = 86_400;
+const HOUR: i64 = 3_600;
+
+fn ingester_clock(task: &Task) -> anyhow::Result<Report> {
+    let clock = FakeTime::new();
+    let mut arena = Arena::servers(task.setup());
+    let env: Vec<(String, String)> = clock.env();
+    let env: Vec<(&str, String)> = env
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    arena.spawn(Role::Ingester, None, &env);
+    arena.spawn(Role::Transformer, None, &[]);
+    arena.spawn(Role::Sink, None, &[]);
+    arena.ready()?;
+    arena.load(PAUSE, rounds(RIGS, task.seed));
+    for offset in [DAY, -DAY] {
+        arena.wait_progress(10, SOON)?;
+        clock.set(offset);
+        until("the ingester says so", SOON, || {
+            arena.stages[0].1.get("/readyz").contains("clock")
+                && arena.stages[0].1.get("/readyz").contains("apart")
+        })?;
+        // What was under way is done by then.
+        sleep(Duration::from_secs(1));
+        let before = arena.ledger()?;
+        sleep(Duration::from_secs(3));
+        let after = arena.ledger()?;
+        for counter in [Counter::Accepted, Counter::DeadIngester] {
+            ensure!(
+                before.get(counter) == after.get(counter),
+                "took something with a wrong clock: {before:#?} {after:#?}"
+            );
+        }
+        clock.set(0);
+    }
+    arena.wait_progress(100, SOON)?;
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        "a day ahead and a day behind: took nothing, said why, went on".to_owned(),
+        2,
+    ))
+}
+
+fn tokens(arena: &Arena) -> Vec<String> {
+    Role::ALL
+        .map(|role| {
+            let key = format!("rigline:rigs:consumer:{}", role.name());
+            arena.chain.redis.cli(&["HGET", &key, "tokens"])
+        })
+        .to_vec()
+}
+
+fn standby_clock(task: &Task) -> anyhow::Result<Report> {
+    let clock = FakeTime::new();
+    clock.set(DAY);
+    let env = clock.env();
+    let env: Vec<(&str, String)> = env
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    let mut arena = loaded(task)?;
+    let before = tokens(&arena);
+    for role in Role::ALL {
+        arena.spawn(role, None, &env);
+    }
+    sleep(task.seconds(5, 60));
+    let after = tokens(&arena);
+    for (role, stage) in &mut arena.stages[3..] {
+        let said = stage.get("/readyz");
+        ensure!(said.contains("\"standby\""), "{}: {said}", role.name());
+        stage.terminate();
+        ensure!(stage.wait_exit(Duration::from_secs(10)).is_some());
+    }
+    arena.stages.truncate(3);
+    ensure!(
+        before == after,
+        "leases were taken from those who held them: {before:?} {after:?}"
+    );
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        "standbys a day ahead took no lease".to_owned(),
+        3,
+    ))
+}
+
+fn redis_clock(task: &Task) -> anyhow::Result<Report> {
+    let clock = FakeTime::new();
+    let mut setup = task.setup();
+    setup.redis_env = clock.env();
+    let mut arena = Arena::start(setup)?;
+    arena.load(PAUSE, rounds(RIGS, task.seed));
+    let mut jumps = 0;
+    for _ in 0..task.times(50).min(10) {
+        for offset in [HOUR, 0, -HOUR, 0] {
+            clock.set(offset);
+            jumps += 1;
+            sleep(Duration::from_secs(2));
+            if offset == 0 {
+                arena.wait_progress(10, SOON)?;
+            }
+        }
+        // A holder dies, and its lease seems to last an hour longer.
+        for role in [Role::Transformer, Role::Sink] {
+            arena.stage(role as usize).kill();
+            clock.set(-HOUR);
+            arena.respawn(role as usize, None);
+            until("the lease", Duration::from_secs(20), || {
+                let said = arena.stages[role as usize].1.get("/readyz");
+                said.contains(r#""name":"lease","state":"up""#)
+            })
+            .with_context(|| role.name())?;
+            clock.set(0);
+            jumps += 2;
+            arena.wait_progress(10, SOON)?;
+        }
+    }
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!("{jumps} jumps of an hour"),
+        jumps,
+    ))
+}
+
+fn blocked_log(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = Arena::servers(task.setup());
+    let mut outputs = Vec::new();
+    for role in Role::ALL {
+        let env = [("RUST_LOG", "trace".to_owned())];
+        let (stage, output) = arena.launch(role, None, &env).spawn_blocked();
+        arena.stages.push((role, stage));
+        outputs.push(output);
+    }
+    arena.ready()?;
+    arena.load(PAUSE, rounds(RIGS, task.seed));
+    arena.wait_progress(1_000, SOON)?;
+    // Stages end while nobody reads, too.
+    let verdict = arena.finish(Terms::default())?;
+    drop(outputs);
+    Ok(Report::new(
+        verdict,
+        "logs at their loudest into a pipe of 4 KiB that nobody reads".to_owned(),
+        3,
+    ))
+}
+
+fn descriptors(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let times = task.times(50).min(10);
+    for _ in 0..times {
+        arena.wait_progress(10, SOON)?;
+        for (_, stage) in &mut arena.stages {
+            // Below what is open: closed ones can't be had again.
+            stage.limit_files(3);
+        }
+        for (_, wire) in arena.wires.all() {
+            wire.drop_connections();
+        }
+        sleep(Duration::from_secs(3));
+        for (role, stage) in &mut arena.stages {
+            ensure!(!stage.has_exited(), "the {} ended", role.name());
+            stage.unlimit_files();
+        }
+        arena.wait_progress(100, SOON)?;
+    }
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!("{times} times no descriptor for 3 s"),
+        times * 3,
+    ))
+}
+
+fn memory_limit(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let times = task.times(20);
+    let mut died = 0;
+    for round in 0..times {
+        let place = round % 3;
+        arena.wait_progress(10, SOON)?;
+        let stage = arena.stage(place);
+        // Less than it has: the next that it asks for is refused, and it aborts.
+        stage.limit_memory(1 << 20);
+        // Something that needs memory, wherever it is.
+        for (_, wire) in arena.wires.all() {
+            wire.drop_connections();
+        }
+        let stage = arena.stage(place);
+        let ended = stage.wait_exit(Duration::from_secs(5));
+        died += usize::from(ended.is_some());
+        stage.kill();
+        arena.respawn(place, None);
+    }
+    ensure!(died > 0, "no stage died of it");
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!("{died} of {times} stages died for want of memory"),
+        died,
+    ))
+}

@@ -1,0 +1,230 @@
+//! Cuts, one-way wires, flapping links, and answers that come when nobody waits for them any more.
+
+use std::net::Ipv4Addr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use e2e::Role;
+use queue::ledger::Counter;
+use testkit::{Flow, HostsFile, Weather, Wire};
+
+use super::{PAUSE, RIGS, SOON, loaded};
+use crate::arena::Arena;
+use crate::oracle::{Terms, Verdict};
+use crate::scenario::{Report, Scenario, Task};
+use crate::traffic::rounds;
+
+/// What belongs here.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "cuts",
+        about: "nothing passes between any two parts for a while, connections stay open",
+        run: cuts,
+    },
+    Scenario {
+        name: "one-way",
+        about: "between any two parts only requests pass, then only replies",
+        run: one_way,
+    },
+    Scenario {
+        name: "flapping",
+        about: "all links at once up for a second and down for a second",
+        run: flapping,
+    },
+    Scenario {
+        name: "late-commits",
+        about: "a commit is given up, and arrives after all",
+        run: late_commits,
+    },
+    Scenario {
+        name: "moved",
+        about: "Redis, broker and store come back at another address (needs root)",
+        run: moved,
+    },
+];
+
+/// Memory may grow by this much while links flap.
+const GROWTH: u64 = 16 << 20;
+
+fn cuts(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let dark = task.seconds(7, 60);
+    let mut slowest = Duration::ZERO;
+    for place in 0..arena.wires.all().len() {
+        arena.wires.all()[place].1.set(Weather::BlackHole);
+        sleep(dark);
+        arena.wires.all()[place].1.set(Weather::Clear);
+        let healed = Instant::now();
+        arena.wait_progress(10, SOON)?;
+        slowest = slowest.max(healed.elapsed());
+    }
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!(
+            "6 links dark for {} s each; rows flowed again within {:.1} s",
+            dark.as_secs(),
+            slowest.as_secs_f64()
+        ),
+        6,
+    ))
+}
+
+fn one_way(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let dark = task.seconds(6, 30);
+    for place in 0..arena.wires.all().len() {
+        for flow in [Flow::Request, Flow::Reply] {
+            arena.wires.all()[place].1.set(Weather::OneWay(flow));
+            sleep(dark);
+            arena.wires.all()[place].1.set(Weather::Clear);
+            arena.wait_progress(10, SOON)?;
+        }
+    }
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!(
+            "6 links one way for {} s, both ways in turn",
+            dark.as_secs()
+        ),
+        12,
+    ))
+}
+
+fn flapping(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let time = task.seconds(20, 300);
+    let memory = |arena: &Arena| -> Vec<u64> {
+        let stages = arena.stages.iter();
+        stages
+            .map(|(_, stage)| stage.rss_bytes().unwrap_or(0))
+            .collect()
+    };
+    let connects = |arena: &Arena| -> u64 {
+        let wires = arena.wires.all();
+        wires.iter().map(|(_, wire)| wire.connections()).sum()
+    };
+    let stored =
+        |arena: &Arena| -> anyhow::Result<i64> { Ok(arena.ledger()?.get(Counter::RowsStored)) };
+    let (before, rows, opened) = (memory(&arena), stored(&arena)?, connects(&arena));
+    let started = Instant::now();
+    while started.elapsed() < time {
+        for weather in [Weather::Refused, Weather::Clear] {
+            for (_, wire) in arena.wires.all() {
+                wire.set(weather);
+            }
+            sleep(Duration::from_secs(1));
+        }
+    }
+    let rows = stored(&arena)? - rows;
+    ensure!(rows > 0, "no row was stored while links flapped");
+    let opened = connects(&arena) - opened;
+    let most = 6 * 20 * time.as_secs();
+    ensure!(
+        opened < most,
+        "{opened} connections in {time:?}: no backing off"
+    );
+    for ((role, _), (before, after)) in arena.stages.iter().zip(before.iter().zip(memory(&arena))) {
+        ensure!(
+            after < before + GROWTH,
+            "the {} grew from {before} to {after} bytes",
+            role.name()
+        );
+    }
+    arena.wait_progress(100, SOON)?;
+    let verdict = arena.finish(Terms::default())?;
+    let flaps = time.as_secs() / 2;
+    Ok(Report::new(
+        verdict,
+        format!(
+            "all links {flaps} times down and up; {rows} rows stored meanwhile, {opened} connections, memory flat"
+        ),
+        usize::try_from(flaps)?,
+    ))
+}
+
+fn late_commits(task: &Task) -> anyhow::Result<Report> {
+    // Long enough that the lease outlasts the dark: the number alone stands between a commit that
+    // was given up and the list.
+    let mut arena = Arena::start(task.setup().with("LEASE", "30s"))?;
+    arena.load(Duration::from_millis(20), rounds(RIGS, task.seed));
+    arena.wait_progress(1, SOON)?;
+    let times = task.times(30).min(30);
+    for round in 0..times {
+        let role = [Role::Transformer, Role::Sink][round % 2];
+        let wire = &arena.wires.redis[role as usize];
+        wire.set(Weather::BlackHole);
+        // An answer is waited for 5 s; the next connection is made in the dark as well.
+        let wait = arena.rng.u64(5_100..5_900);
+        sleep(Duration::from_millis(wait));
+        arena.wires.redis[role as usize].set(Weather::Clear);
+        arena.wait_progress(10, SOON)?;
+    }
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!("{times} commits given up that arrived later"),
+        times,
+    ))
+}
+
+fn moved(task: &Task) -> anyhow::Result<Report> {
+    let names = ["rigline-broker", "rigline-redis", "rigline-store"];
+    let Some(hosts) = HostsFile::new() else {
+        return Ok(Report::new(
+            Verdict::default(),
+            "skipped: names can't be changed here".to_owned(),
+            0,
+        ));
+    };
+    let mut arena = Arena::servers(task.setup());
+    let chain = &arena.chain;
+    let targets = [
+        chain.mosquitto.port(),
+        chain.redis.port(),
+        chain.victoria.port(),
+    ];
+    let port = testkit::free_port;
+    let ports = [port(), port(), port()];
+    let place = |ip: Ipv4Addr| -> Vec<Wire> {
+        for name in names {
+            hosts.set(name, ip.into());
+        }
+        let pairs = ports.iter().zip(targets);
+        pairs
+            .map(|(port, target)| Wire::start_at(ip, *port, target))
+            .collect()
+    };
+    let mut ip = Ipv4Addr::new(127, 0, 0, 2);
+    let mut wires = place(ip);
+    for role in Role::ALL {
+        let env = [
+            ("MQTT_HOST", names[0].to_owned()),
+            ("MQTT_PORT", ports[0].to_string()),
+            ("REDIS_HOST", names[1].to_owned()),
+            ("REDIS_PORT", ports[1].to_string()),
+            ("INFLUX_URL", format!("http://{}:{}", names[2], ports[2])),
+        ];
+        let launch = arena.launch(role, None, &env).wrapper(&hosts.wrapper());
+        arena.stages.push((role, launch.spawn()));
+    }
+    arena.ready()?;
+    arena.load(PAUSE, rounds(RIGS, task.seed));
+    let times = task.times(50).min(10);
+    for _ in 0..times {
+        arena.wait_progress(50, SOON)?;
+        drop(wires);
+        ip = Ipv4Addr::from_bits(ip.to_bits() + 1);
+        wires = place(ip);
+    }
+    arena.wait_progress(50, SOON)?;
+    let verdict = arena.finish(Terms::default())?;
+    drop(wires);
+    Ok(Report::new(
+        verdict,
+        format!("{times} times another address for all three servers"),
+        times,
+    ))
+}

@@ -1,0 +1,395 @@
+//! Redis killed, slow, full, emptied, and answering into the void.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use e2e::Role;
+use queue::ledger::Counter;
+use testkit::SmallDisk;
+
+use super::stages::write_of;
+use super::{PAUSE, RIGS, SOON, loaded};
+use crate::arena::{Arena, until};
+use crate::oracle::{Losing, Terms, Verdict};
+use crate::scenario::{Report, Scenario, Task};
+use crate::traffic::rounds;
+
+/// What belongs here.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "redis-kills",
+        about: "SIGKILL to Redis, and started again",
+        run: kills,
+    },
+    Scenario {
+        name: "lost-replies",
+        about: "every script's answer is lost after Redis has carried it out",
+        run: lost_replies,
+    },
+    Scenario {
+        name: "redis-slow",
+        about: "Redis stands still for longer than an answer is waited for",
+        run: slow,
+    },
+    Scenario {
+        name: "script-flush",
+        about: "SCRIPT FLUSH over and over",
+        run: script_flush,
+    },
+    Scenario {
+        name: "maxmemory",
+        about: "Redis at its memory limit: takes nothing new, drains, recovers by itself",
+        run: maxmemory,
+    },
+    Scenario {
+        name: "disk-full",
+        about: "Redis's disk is full for a while (needs root)",
+        run: disk_full,
+    },
+    Scenario {
+        name: "redis-loading",
+        about: "Redis takes long to read its data after a restart",
+        run: loading,
+    },
+    Scenario {
+        name: "wrong-types",
+        about: "each key in turn becomes one of a wrong type for a while",
+        run: wrong_types,
+    },
+    Scenario {
+        name: "redis-tail-cut",
+        about: "the end of Redis's file is cut off while it is down: a loss that has to be noticed",
+        run: tail_cut,
+    },
+    Scenario {
+        name: "redis-emptied",
+        about: "Redis exchanged for an empty one, and FLUSHALL: said loudly, goes on",
+        run: emptied,
+    },
+];
+
+fn kills(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let times = task.times(10);
+    for _ in 0..times {
+        sleep(Duration::from_millis(arena.rng.u64(200..1_200)));
+        arena.chain.redis.kill();
+        sleep(Duration::from_millis(arena.rng.u64(0..500)));
+        arena.chain.redis.restart();
+        arena.wait_progress(1, SOON)?;
+    }
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!("{times} SIGKILLs of Redis"),
+        times,
+    ))
+}
+
+/// Renewals are the only calls of so many parts, and so are leases and releases.
+const RENEW: &str = "*6\r\n$7\r\nEVALSHA";
+const LEASE: &str = "*15\r\n$7\r\nEVALSHA";
+const RELEASE: &str = "*5\r\n$7\r\nEVALSHA";
+
+fn lost_replies(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let times = u32::try_from(task.times(10))?;
+    let mut cuts = 0;
+    for role in Role::ALL {
+        for marker in [write_of(role), RENEW] {
+            for _ in 0..times {
+                cuts += cut_once(&arena, role, marker)?;
+            }
+        }
+        for _ in 0..times {
+            let wire = &arena.wires.redis[role as usize];
+            let before = wire.cuts();
+            wire.cut_reply(RELEASE, 1);
+            arena.stage(role as usize).terminate();
+            let exit = arena
+                .stage(role as usize)
+                .wait_exit(Duration::from_secs(10));
+            ensure!(exit.is_some(), "the {} doesn't stop", role.name());
+            let wire = &arena.wires.redis[role as usize];
+            ensure!(wire.cuts() > before, "no release of the {}", role.name());
+            wire.cut_reply(LEASE, 1);
+            let before = wire.cuts();
+            arena.respawn(role as usize, None);
+            let wire = &arena.wires.redis[role as usize];
+            until("a lease", SOON, || wire.cuts() > before)?;
+            cuts += 2;
+        }
+    }
+    arena.wait_progress(1, SOON)?;
+    let verdict = arena.finish(Terms::default())?;
+    let facts = format!("{cuts} answers lost, {times} of each script of each stage");
+    Ok(Report::new(verdict, facts, usize::try_from(cuts)?))
+}
+
+fn cut_once(arena: &Arena, role: Role, marker: &'static str) -> anyhow::Result<u32> {
+    let wire = &arena.wires.redis[role as usize];
+    let before = wire.cuts();
+    wire.cut_reply(marker, 1);
+    until("a request to cut", SOON, || wire.cuts() > before)
+        .with_context(|| format!("{} {marker:?}", role.name()))?;
+    Ok(1)
+}
+
+fn slow(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let times = task.times(100).min(10);
+    for _ in 0..times {
+        arena.chain.redis.freeze();
+        sleep(Duration::from_secs(8));
+        arena.chain.redis.thaw();
+        arena.wait_progress(100, SOON)?;
+    }
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!("{times} times 8 s without an answer"),
+        times,
+    ))
+}
+
+fn script_flush(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let times = task.times(1) * 3;
+    for _ in 0..times {
+        let _ = arena.chain.redis.cli(&["SCRIPT", "FLUSH"]);
+        sleep(Duration::from_millis(5));
+    }
+    arena.wait_progress(1, SOON)?;
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!("{times} times SCRIPT FLUSH"),
+        times,
+    ))
+}
+
+fn maxmemory(task: &Task) -> anyhow::Result<Report> {
+    // The memory of emitted cells has to stay small beside the list.
+    let mut arena = Arena::start(task.setup().with("LATE_WINDOW", "10s"))?;
+    let transformer = Role::Transformer as usize;
+    arena.load(Duration::from_millis(20), rounds(RIGS, task.seed));
+    arena.wait_progress(1, SOON)?;
+    let times = task.times(50).min(10);
+    for _ in 0..times {
+        let _ = arena.chain.redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+        arena.stage(transformer).kill();
+        arena.wait_for("a long list", SOON, |ledger| ledger.raw > 30_000)?;
+        let memory = arena.chain.redis.cli(&["INFO", "memory"]);
+        let used = memory
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"))
+            .context("no used_memory")?;
+        let limit = used.trim().parse::<u64>()? * 9 / 10;
+        let _ = arena
+            .chain
+            .redis
+            .cli(&["CONFIG", "SET", "maxmemory", &limit.to_string()]);
+        until("the ingester says so", SOON, || {
+            arena.stages[0].1.get("/readyz").contains("memory limit")
+        })?;
+        let accepted = arena.ledger()?.get(Counter::Accepted);
+        sleep(Duration::from_secs(1));
+        ensure!(
+            arena.ledger()?.get(Counter::Accepted) == accepted,
+            "took more, at the limit"
+        );
+        arena.respawn(transformer, None);
+        arena.wait_for("recovery", SOON, |ledger| {
+            ledger.get(Counter::Accepted) > accepted + 10_000 && ledger.raw < 5_000
+        })?;
+    }
+    let verdict = arena.finish(Terms::default())?;
+    let facts = format!("{times} times at the limit, drained and recovered by itself");
+    Ok(Report::new(verdict, facts, times))
+}
+
+fn disk_full(task: &Task) -> anyhow::Result<Report> {
+    let Some(disk) = SmallDisk::mount(64 << 20) else {
+        let facts = "skipped: a small disk can't be mounted here".to_owned();
+        return Ok(Report::new(Verdict::default(), facts, 0));
+    };
+    let mut setup = task.setup();
+    setup.redis = vec!["--dir".into(), disk.path().display().to_string()];
+    let mut arena = Arena::start(setup)?;
+    arena.load(PAUSE, rounds(RIGS, task.seed));
+    arena.wait_progress(1, SOON)?;
+    let times = task.times(50).min(10);
+    for _ in 0..times {
+        disk.fill();
+        until("redis gives up", SOON, || arena.chain.redis.exited())?;
+        // As a container is started again and again.
+        for _ in 0..3 {
+            arena.chain.redis.restart_without_waiting();
+            sleep(Duration::from_millis(500));
+        }
+        disk.free();
+        arena.chain.redis.restart();
+        arena.wait_progress(100, SOON)?;
+    }
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!("{times} times without space"),
+        times,
+    ))
+}
+
+fn loading(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = Arena::servers(task.setup());
+    let wanted = task.seconds(5, 30);
+    // A thousand keys that take their time.
+    arena.chain.redis.make_loading_slow(1_000, wanted / 1_000);
+    for role in Role::ALL {
+        arena.spawn(role, None, &[]);
+    }
+    arena.ready()?;
+    arena.load(PAUSE, rounds(RIGS, task.seed));
+    arena.wait_progress(1, SOON)?;
+    arena.chain.redis.kill();
+    arena.chain.redis.restart_without_waiting();
+    let started = Instant::now();
+    for (role, stage) in &arena.stages {
+        until("stages say that it is loading", SOON, || {
+            stage.get("/readyz").contains("loading")
+        })
+        .with_context(|| role.name())?;
+    }
+    until("redis is done", wanted * 4 + SOON, || {
+        arena.chain.redis.is_answering()
+    })?;
+    let took = started.elapsed();
+    arena.wait_progress(100, SOON)?;
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!("LOADING for {} s", took.as_secs()),
+        1,
+    ))
+}
+
+/// Puts a text in the place of a key, in one step, and what was there back.
+const SPOIL: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], 'saved') end \
+     return redis.call('SET', KEYS[1], 'of a wrong type')";
+const MEND: &str = "redis.call('DEL', KEYS[1]) \
+     if redis.call('EXISTS', 'saved') == 1 then redis.call('RENAME', 'saved', KEYS[1]) end \
+     return 'OK'";
+
+fn wrong_types(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let keys = [
+        ("raw_events", Role::Ingester),
+        ("raw_events", Role::Transformer),
+        ("normalized_events", Role::Transformer),
+        ("normalized_events", Role::Sink),
+        ("dead_letters", Role::Ingester),
+        ("rigline:rigs:ledger", Role::Ingester),
+        ("rigline:rigs:consumer:sink", Role::Sink),
+        ("rigline:rigs:state:transformer", Role::Transformer),
+    ];
+    let pids: Vec<u32> = arena.stages.iter().map(|(_, stage)| stage.pid()).collect();
+    for (key, role) in keys {
+        let _ = arena.chain.redis.cli(&["EVAL", SPOIL, "1", key]);
+        let told = until("a stage names the key", SOON, || {
+            let said = arena.stages[role as usize].1.get("/readyz");
+            said.contains(key) || said.contains("WRONGTYPE")
+        });
+        let _ = arena.chain.redis.cli(&["EVAL", MEND, "1", key]);
+        told.with_context(|| format!("{key}, {}", role.name()))?;
+        arena.wait_progress(10, SOON)?;
+    }
+    let now: Vec<u32> = arena.stages.iter().map(|(_, stage)| stage.pid()).collect();
+    ensure!(pids == now, "a stage ended");
+    let verdict = arena.finish(Terms::default())?;
+    Ok(Report::new(
+        verdict,
+        format!("{} keys", keys.len()),
+        keys.len(),
+    ))
+}
+
+/// Resets that the stages have counted.
+fn resets(arena: &Arena) -> f64 {
+    let counted = arena.stages.iter().map(|(_, stage)| {
+        let metrics = stage.get("/metrics");
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("rigline_queue_resets_total "));
+        line.and_then(|value| value.parse().ok()).unwrap_or(0.0)
+    });
+    counted.sum()
+}
+
+fn tail_cut(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let times = task.times(20);
+    let mut noticed = 0;
+    for _ in 0..times {
+        sleep(Duration::from_millis(arena.rng.u64(500..1_500)));
+        let before = resets(&arena);
+        arena.chain.redis.kill();
+        let bytes = arena.rng.u64(1..200);
+        let _ = arena.chain.redis.cut_aof_tail(bytes);
+        arena.chain.redis.restart();
+        arena.wait_progress(100, SOON)?;
+        noticed += usize::from(resets(&arena) > before);
+    }
+    let terms = Terms {
+        losing: Losing::Queue,
+        ..Terms::default()
+    };
+    let verdict = arena.finish(terms)?;
+    ensure!(
+        verdict.lost_by_queue == 0 || noticed > 0,
+        "{} readings were lost and nobody noticed",
+        verdict.lost_by_queue
+    );
+    let facts = format!("{times} tails cut off, {noticed} of these losses said by a stage");
+    Ok(Report::new(verdict, facts, times))
+}
+
+fn emptied(task: &Task) -> anyhow::Result<Report> {
+    let mut arena = loaded(task)?;
+    let mut back = 0;
+    for way in ["exchanged", "flushed"] {
+        arena.wait_progress(200, SOON)?;
+        // So that a stage has seen what there was.
+        sleep(Duration::from_secs(1));
+        if way == "exchanged" {
+            arena.chain.redis.restart_without_data();
+        } else {
+            let _ = arena.chain.redis.cli(&["FLUSHALL"]);
+        }
+        for (role, stage) in &arena.stages {
+            until("every stage says so", SOON, || {
+                stage
+                    .logs()
+                    .matches("was flushed, emptied, put back")
+                    .count()
+                    >= if way == "exchanged" { 1 } else { 2 }
+            })
+            .with_context(|| format!("{}, {way}", role.name()))?;
+        }
+        back = arena.traffic().sent();
+        arena.wait_progress(200, SOON)?;
+    }
+    ensure!(resets(&arena) >= 6.0, "not counted");
+    let terms = Terms {
+        losing: Losing::Queue,
+        ..Terms::default()
+    };
+    let verdict = arena.finish(terms)?;
+    ensure!(
+        verdict.last_lost.is_none_or(|place| place < back),
+        "lost something after it was back: {:?} of {back}",
+        verdict.last_lost
+    );
+    let facts =
+        "exchanged and flushed; each stage said so with the last totals and went on".to_owned();
+    Ok(Report::new(verdict, facts, 2))
+}
