@@ -16,7 +16,7 @@ use self::connection::Connection;
 use self::reply::Reply;
 use self::scripts::{Script, Scripts};
 use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
-use crate::error::QueueError;
+use crate::error::{Cause, QueueError};
 use crate::ledger::Ledger;
 use crate::list::{Consumer, List};
 use crate::queue::Queue;
@@ -269,8 +269,9 @@ impl Queue for RedisQueue {
         let keys = &self.inner.keys;
         let source = keys.list(lease.consumer.source());
         let last = isize::try_from(max).unwrap_or(isize::MAX) - 1;
+        // Not a transaction, which a Redis at its memory limit refuses. The number comes first: a
+        // commit in between makes it too low, and a commit on what was seen then is refused.
         let mut peek = Pipeline::new();
-        peek.atomic();
         peek.cmd("HGET")
             .arg(keys.of("consumer", lease.consumer))
             .arg("number");
@@ -319,17 +320,23 @@ impl Queue for RedisQueue {
     }
 
     async fn look(&self) -> Result<Look, QueueError> {
-        let keys = &self.inner.keys;
-        let mut look = Pipeline::new();
-        look.atomic();
-        look.cmd("HGETALL").arg(keys.own("ledger"));
-        for list in [&keys.raw, &keys.normalized, &keys.dead] {
-            look.cmd("LLEN").arg(list);
-        }
-        look.cmd("HGET").arg(keys.own("meta")).arg("instance");
-        look.cmd("TIME");
-        let [counters, raw, normalized, dead, instance, time] =
-            self.inner.connection.read_all(&look).await?;
+        let Inner { keys, scripts, .. } = &*self.inner;
+        let reply = self.run(&scripts.look, |call| {
+            call.arg(5).arg(&keys.raw).arg(&keys.normalized);
+            call.arg(&keys.dead)
+                .arg(keys.own("ledger"))
+                .arg(keys.own("meta"));
+        });
+        // Nothing was to be changed, so nothing is unknown.
+        let reply = reply.await.map_err(|error| match error {
+            QueueError::Unknown(said) => QueueError::unavailable(Cause::Unreachable, said),
+            other => other,
+        })?;
+        let seen = match reply {
+            Reply::Ok(seen) => seen,
+            other => return Err(reply::refusal(other, 0)),
+        };
+        let [counters, raw, normalized, dead, instance, time] = reply::exactly(seen)?;
         let mut ledger = Ledger::default();
         ledger.raw = reply::signed(&raw)?;
         ledger.normalized = reply::signed(&normalized)?;

@@ -80,7 +80,7 @@ impl Connection {
         }
     }
 
-    /// Sends a transaction that only reads.
+    /// Sends commands that only read, in one go.
     pub(super) async fn read_all<const N: usize>(
         &self,
         commands: &Pipeline,
@@ -165,9 +165,9 @@ fn classify(error: &RedisError, outcome: Outcome) -> QueueError {
     if error.kind() == ErrorKind::AuthenticationFailed {
         return QueueError::Denied(said);
     }
-    // In a transaction each command has its own error; the first one decides.
-    let of_transaction = error.clone().into_server_errors();
-    let first = of_transaction.as_deref().and_then(|errors| errors.first());
+    // Of several commands each has its own error; the first one decides.
+    let of_several = error.clone().into_server_errors();
+    let first = of_several.as_deref().and_then(|errors| errors.first());
     match error
         .code()
         .or_else(|| first.map(|(_, error)| error.code()))
@@ -182,19 +182,6 @@ fn classify(error: &RedisError, outcome: Outcome) -> QueueError {
         "WRONGTYPE" => return QueueError::WrongType(said),
         "MOVED" | "ASK" | "CROSSSLOT" => {
             return QueueError::Incompatible(format!("{said}; Redis Cluster isn't supported yet"));
-        }
-        // A transaction that was refused as a whole names the refusal of its first command.
-        "EXECABORT" if ["NOAUTH", "NOPERM"].iter().any(|code| said.contains(code)) => {
-            return QueueError::Denied(said);
-        }
-        "EXECABORT" => {
-            let cause = [
-                ("OOM", Cause::OutOfMemory),
-                ("MISCONF", Cause::CannotPersist),
-                ("LOADING", Cause::Loading),
-            ];
-            let cause = cause.into_iter().find(|(code, _)| said.contains(code));
-            return unavailable(cause.map_or(Cause::Other, |(_, cause)| cause));
         }
         _ => {}
     }

@@ -10,6 +10,7 @@ pub(super) struct Scripts {
     pub(super) renew: Script,
     pub(super) release: Script,
     pub(super) commit: Script,
+    pub(super) look: Script,
 }
 
 impl Scripts {
@@ -22,6 +23,7 @@ impl Scripts {
             lease: Script::new(drain, include_str!("lease.lua")),
             renew: Script::new(drain, include_str!("renew.lua")),
             release: Script::new(drain, include_str!("release.lua")),
+            look: Script::new(drain, include_str!("look.lua")),
             commit: Script::new(drain, &weakened::commit_script(include_str!("commit.lua"))),
         }
     }

@@ -207,6 +207,8 @@ async fn at_its_memory_limit_redis_takes_nothing_new_and_still_drains() {
     assert_eq!(cause(&queue.append(&heavy).await), Some(Cause::OutOfMemory));
     let lease = take(&queue, Consumer::Transformer).await;
     queue.renew(&lease).await.unwrap();
+    assert_eq!(queue.peek(&lease, 50).await.unwrap().items.len(), 20);
+    assert_eq!(queue.look().await.unwrap().ledger.raw, 20);
     let small = Commit {
         take: 19,
         outputs: items(0..3),
