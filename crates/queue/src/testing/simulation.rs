@@ -15,6 +15,7 @@ mod words;
 mod world;
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use tokio::runtime::{Builder, Runtime};
 use self::world::{REPLICAS, World};
 
 /// The limit of the replicas' leases.
-const LEASE: Duration = Duration::from_secs(1);
+const LEASE: Duration = Duration::from_millis(600);
 /// A run that isn't over by then never will be.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -35,6 +36,8 @@ const SHOWN: usize = 100;
 pub struct Options {
     /// Decides everything: the same seed gives the same runs.
     pub seed: u64,
+    /// The first run, to look at one again; each goes its own way, whichever ran before.
+    pub first: u64,
     /// How many runs.
     pub runs: u64,
     /// The rule to break, to see that it is noticed.
@@ -97,17 +100,17 @@ pub struct Summary {
     pub server_deaths: u64,
 }
 
-impl Summary {
-    fn add(&mut self, run: &Self) {
-        self.runs += 1;
-        self.steps += run.steps;
-        self.applied += run.applied;
-        self.refused += run.refused;
-        self.replies_lost += run.replies_lost;
-        self.takeovers += run.takeovers;
-        self.crashes += run.crashes;
-        self.freezes += run.freezes;
-        self.server_deaths += run.server_deaths;
+impl AddAssign for Summary {
+    fn add_assign(&mut self, more: Self) {
+        self.runs += more.runs;
+        self.steps += more.steps;
+        self.applied += more.applied;
+        self.refused += more.refused;
+        self.replies_lost += more.replies_lost;
+        self.takeovers += more.takeovers;
+        self.crashes += more.crashes;
+        self.freezes += more.freezes;
+        self.server_deaths += more.server_deaths;
     }
 }
 
@@ -154,12 +157,13 @@ impl std::error::Error for Failure {}
 /// it makes its own.
 pub fn simulate(options: &Options) -> Result<Summary, Box<Failure>> {
     let mut summary = Summary::default();
-    for run in 0..options.runs {
+    let runs = usize::try_from(options.runs).unwrap_or(usize::MAX);
+    for run in (options.first..).take(runs) {
         let mut rng =
             fastrand::Rng::with_seed(options.seed ^ fastrand::Rng::with_seed(run).u64(..));
         let bytes = schedule::draw(&mut rng);
         let played = play(&bytes, options.rule, false);
-        summary.add(&played.summary);
+        summary += played.summary;
         if played.violated.is_some() {
             return Err(Box::new(explain(*options, run, bytes)));
         }

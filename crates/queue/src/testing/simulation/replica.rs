@@ -17,7 +17,7 @@ use crate::testing::settings;
 use crate::{Commit, Lease, Progress, Queue, QueueError};
 
 /// How long an idle consumer waits before it looks again.
-const IDLE_POLL: Duration = Duration::from_millis(50);
+const IDLE_POLL: Duration = Duration::from_millis(100);
 /// How long to wait after a peek that failed.
 const ERROR_WAIT: Duration = Duration::from_millis(200);
 

@@ -11,7 +11,7 @@ const TRIES: usize = 4_000;
 
 /// What a fate's second half means: around a renewal, the lease's end, and long after.
 const WAITS: [u64; 16] = [
-    1, 5, 20, 60, 150, 250, 340, 500, 700, 900, 1_001, 1_100, 1_400, 2_000, 3_000, 5_000,
+    1, 5, 20, 60, 120, 180, 210, 300, 400, 500, 601, 700, 900, 1_200, 1_600, 2_400,
 ];
 
 /// What happens to a call.

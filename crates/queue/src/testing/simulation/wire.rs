@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::BrokenRule;
@@ -109,11 +109,7 @@ impl Wire {
 
     /// A frozen process neither sends anything nor sees an answer.
     async fn thaw(&self) {
-        loop {
-            let until = self.world.frozen_until(self.who);
-            if until <= Instant::now() {
-                return;
-            }
+        while let Some(until) = self.world.frozen_until(self.who) {
             sleep_until(until).await;
         }
     }

@@ -90,7 +90,7 @@ struct Inner {
     /// What was violated on the way.
     violated: Option<String>,
     /// Replicas stand still until then.
-    frozen: [Instant; REPLICAS],
+    frozen: [Option<Instant>; REPLICAS],
     /// How long replicas stay away after a crash or a stop.
     down: [Duration; REPLICAS],
     /// When the replicas' leases end by their own clocks.
@@ -133,10 +133,13 @@ impl World {
             started,
             inner: Mutex::new(Inner {
                 schedule,
-                summary: Summary::default(),
+                summary: Summary {
+                    runs: 1,
+                    ..Summary::default()
+                },
                 trace: tells.then(Vec::new),
                 violated: None,
-                frozen: [started; REPLICAS],
+                frozen: [None; REPLICAS],
                 down: [Duration::ZERO; REPLICAS],
                 until: [Duration::ZERO; REPLICAS],
                 holder: None,
@@ -169,10 +172,9 @@ impl World {
             let endless = || "no end: the replicas keep calling and get nowhere".to_owned();
             inner.violated.get_or_insert_with(endless);
         }
-        let now = Instant::now();
         let all_taken = inner.appended == self.size.elements
             && inner.open == 0
-            && inner.frozen.iter().all(|until| *until <= now)
+            && inner.frozen == [None; REPLICAS]
             && self.server.length(List::Raw) == 0;
         if all_taken || inner.violated.is_some() {
             self.over.notify_one();
@@ -273,11 +275,17 @@ impl World {
     pub(super) fn freeze(&self, who: usize, wait: Duration) {
         let mut inner = self.lock();
         inner.summary.freezes += 1;
-        inner.frozen[who] = Instant::now() + wait;
+        inner.frozen[who] = Some(Instant::now() + wait);
     }
 
-    pub(super) fn frozen_until(&self, who: usize) -> Instant {
-        self.lock().frozen[who]
+    /// Until when a replica stands still, if it does.
+    pub(super) fn frozen_until(&self, who: usize) -> Option<Instant> {
+        let mut inner = self.lock();
+        let until = inner.frozen[who]?;
+        if until <= Instant::now() {
+            inner.frozen[who] = None;
+        }
+        inner.frozen[who]
     }
 
     pub(super) fn crash(&self, who: usize, down: Duration) {
@@ -290,7 +298,7 @@ impl World {
     /// How long a replica that has ended stays away; it wakes up as a new process.
     pub(super) fn bury(&self, who: usize) -> Duration {
         let mut inner = self.lock();
-        inner.frozen[who] = self.started;
+        inner.frozen[who] = None;
         std::mem::take(&mut inner.down[who])
     }
 
