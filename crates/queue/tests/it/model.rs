@@ -20,7 +20,7 @@ fn seed() -> u64 {
     seed
 }
 
-fn noticed(seed: u64, rule: BrokenRule) -> Box<Failure> {
+fn noticed(seed: u64, rule: BrokenRule) -> Failure {
     let options = Options {
         seed,
         first: 0,
@@ -29,7 +29,7 @@ fn noticed(seed: u64, rule: BrokenRule) -> Box<Failure> {
     };
     match simulate(&options) {
         Ok(summary) => panic!("{rule:?} passes: {summary:?}"),
-        Err(failure) => failure,
+        Err(failure) => *failure,
     }
 }
 
