@@ -1,5 +1,5 @@
-//! A queue in memory that keeps the promises of the scripts, word for word, under a clock that can
-//! be moved.
+//! A queue in memory that checks and does what the scripts do, in their order, under a clock that
+//! can be moved. Its keys have types, and it belongs to one pipeline: there is nothing to refuse.
 
 mod store;
 

@@ -49,6 +49,7 @@ contract! {
     strangers_show_in_the_ledger
     a_head_that_a_stranger_changed_is_not_trimmed
     a_flushed_queue_is_noticed;
+    // A list in memory is a list by its type.
     not_in_memory:
     keys_of_a_wrong_type_change_nothing
 }

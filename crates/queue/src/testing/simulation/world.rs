@@ -89,6 +89,7 @@ struct Inner {
     trace: Option<Vec<String>>,
     /// What was violated on the way.
     violated: Option<String>,
+    is_over: bool,
     /// Replicas stand still until then.
     frozen: [Option<Instant>; REPLICAS],
     /// How long replicas stay away after a crash or a stop.
@@ -139,6 +140,7 @@ impl World {
                 },
                 trace: tells.then(Vec::new),
                 violated: None,
+                is_over: false,
                 frozen: [None; REPLICAS],
                 down: [Duration::ZERO; REPLICAS],
                 until: [Duration::ZERO; REPLICAS],
@@ -176,7 +178,9 @@ impl World {
             && inner.open == 0
             && inner.frozen == [None; REPLICAS]
             && self.server.length(List::Raw) == 0;
-        if all_taken || inner.violated.is_some() {
+        // From here on nobody does anything, even if something was still to come at this instant.
+        inner.is_over |= all_taken || inner.violated.is_some();
+        if inner.is_over {
             self.over.notify_one();
             return None;
         }
