@@ -31,6 +31,9 @@ pub trait Queue: Clone + Send + Sync + 'static {
     fn release(&self, lease: &Lease) -> impl Future<Output = Result<(), QueueError>> + Send;
 
     /// The consumer's state, whole. Read it once, right after the lease was taken.
+    ///
+    /// [`QueueError::Fenced`] if the lease isn't held: what was read without it may be of commits
+    /// that a server put back to an earlier time, where the lease still stood, knows nothing of.
     fn state(&self, lease: &Lease) -> impl Future<Output = Result<State, QueueError>> + Send;
 
     /// Up to `max` elements at the head of the consumer's list; removes nothing.

@@ -249,14 +249,30 @@ impl Queue for RedisQueue {
 
     async fn state(&self, lease: &Lease) -> Result<State, QueueError> {
         // In pieces, so that a large one neither holds Redis up nor outlasts the time limit. Only the
-        // holder of the lease writes it, so the pieces belong together; one may come twice.
-        let key = self.inner.keys.of("state", lease.consumer);
+        // holder of the lease writes it, and each piece comes with the holder, so the pieces belong
+        // together; one may come twice.
+        let keys = &self.inner.keys;
+        let (key, holder) = (
+            keys.of("state", lease.consumer),
+            keys.of("lease", lease.consumer),
+        );
+        let token = redis::Value::BulkString(lease.token.clone().into_bytes());
         let mut entries = HashMap::new();
         let mut cursor = "0".to_owned();
         loop {
-            let mut scan = redis::cmd("HSCAN");
-            scan.arg(&key).arg(&cursor).arg("COUNT").arg(STATE_PIECE);
-            let [next, piece] = reply::exactly(self.inner.connection.read(&scan).await?)?;
+            let mut scan = Pipeline::new();
+            scan.atomic();
+            scan.cmd("GET").arg(&holder);
+            scan.cmd("HSCAN")
+                .arg(&key)
+                .arg(&cursor)
+                .arg("COUNT")
+                .arg(STATE_PIECE);
+            let [held, found] = self.inner.connection.read_all(&scan).await?;
+            if held != token {
+                return Err(QueueError::Fenced);
+            }
+            let [next, piece] = reply::exactly(found)?;
             entries.extend(reply::pairs(piece)?);
             cursor = reply::text(&next)?;
             if cursor == "0" {

@@ -83,9 +83,9 @@ impl Queue for SqliteQueue {
     }
 
     async fn state(&self, lease: &Lease) -> Result<State, QueueError> {
-        let consumer = lease.consumer;
+        let (lease, clock) = (lease.clone(), self.clock);
         self.database
-            .read(move |tx| steps::state(tx, consumer))
+            .read(move |tx| steps::state(tx, &lease, clock.now()))
             .await
     }
 

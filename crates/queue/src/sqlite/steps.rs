@@ -127,11 +127,20 @@ pub(super) fn release(tx: &Transaction<'_>, lease: &Lease, now: Timestamp) -> St
     Ok(())
 }
 
-pub(super) fn state(tx: &Transaction<'_>, consumer: Consumer) -> Step<State> {
+pub(super) fn state(tx: &Transaction<'_>, lease: &Lease, now: Timestamp) -> Step<State> {
+    let name = lease.consumer.name();
+    let held = tx.query_row(
+        "SELECT count(*) FROM consumer WHERE name = ?1 AND token = ?2 AND until > ?3",
+        params![name, lease.token, millis(now)],
+        |row| row.get::<_, i64>(0),
+    );
+    if held.named()? == 0 {
+        return Err(QueueError::Fenced);
+    }
     let mut select = tx
         .prepare_cached("SELECT key, value FROM state WHERE consumer = ?1")
         .named()?;
-    let rows = select.query_map([consumer.name()], |row| Ok((row.get(0)?, row.get(1)?)));
+    let rows = select.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)));
     rows.named()?.collect::<rusqlite::Result<_>>().named()
 }
 

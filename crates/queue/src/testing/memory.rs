@@ -177,6 +177,16 @@ impl MemoryQueue {
         self.store().release(lease, self.now())
     }
 
+    pub(super) fn state_now(&self, lease: &Lease) -> Result<State, QueueError> {
+        let now = self.now();
+        let store = self.store();
+        if store.holder(lease.consumer, now).as_ref() == Some(&lease.token) {
+            Ok(store.state(lease.consumer))
+        } else {
+            Err(QueueError::Fenced)
+        }
+    }
+
     pub(super) fn peek_now(&self, consumer: Consumer, max: usize) -> Peek {
         self.store().peek(consumer, max)
     }
@@ -230,7 +240,7 @@ impl Queue for MemoryQueue {
     }
 
     async fn state(&self, lease: &Lease) -> Result<State, QueueError> {
-        Ok(self.state_of(lease.consumer))
+        self.state_now(lease)
     }
 
     async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {

@@ -299,6 +299,7 @@ async fn a_stale_token_is_refused<F: Fixture>() {
         Err(QueueError::Fenced),
         "another has it"
     );
+    assert_eq!(frozen.state(&old).await, Err(QueueError::Fenced));
     assert_eq!(peek(&other, &new).await, peeked, "nothing was changed");
     assert!(other.state(&new).await.unwrap().is_empty());
     assert_eq!(other.look().await.unwrap().ledger.get(Counter::InRows), 0);

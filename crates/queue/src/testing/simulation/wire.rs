@@ -188,8 +188,8 @@ impl Queue for Wire {
     }
 
     async fn state(&self, lease: &Lease) -> Result<State, QueueError> {
-        let consumer = lease.consumer;
-        self.call(Call::State, move |server| Ok(server.state_of(consumer)))
+        let lease = lease.clone();
+        self.call(Call::State, move |server| server.state_now(&lease))
             .await
     }
 
