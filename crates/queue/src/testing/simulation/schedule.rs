@@ -77,6 +77,8 @@ pub(super) struct Fate {
     pub(super) wait: Duration,
     /// Transactions that a server has lost when it is back.
     pub(super) cut: usize,
+    /// Whether its clock is back to that time, too, as after a restored snapshot of its machine.
+    pub(super) clock_too: bool,
 }
 
 impl Fate {
@@ -86,6 +88,7 @@ impl Fate {
             kind: KINDS[usize::from(byte & 15)],
             wait: Duration::from_millis(WAITS[amount]),
             cut: amount % 6,
+            clock_too: amount >= 8,
         }
     }
 }

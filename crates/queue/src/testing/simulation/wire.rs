@@ -101,7 +101,7 @@ impl Wire {
                 if matches!(call, Call::Commit { .. }) {
                     let _ = apply(&world.server.clone().dying());
                 }
-                world.kill_server(fate.cut);
+                world.kill_server(fate.cut, fate.clock_too);
             }
         }
         unanswered

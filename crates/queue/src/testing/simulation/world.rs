@@ -107,8 +107,16 @@ struct Inner {
     carried_out: Vec<Progress>,
     /// Commits that stand.
     standing: u64,
-    /// The server before its last transactions, and the commits that stood then.
-    past: Option<VecDeque<(Memory, u64)>>,
+    /// The server before its last transactions.
+    past: Option<VecDeque<Past>>,
+}
+
+/// A server as it was, what was appended and which commits stood then, what its clock showed.
+struct Past {
+    memory: Memory,
+    appended: usize,
+    standing: u64,
+    time: Timestamp,
 }
 
 /// Something is on its way, so that the run isn't over yet.
@@ -203,7 +211,8 @@ impl World {
         if call == Call::Peek {
             self.produce(&mut inner);
         }
-        if call.writes() {
+        // Asking for a lease that is held changes nothing.
+        if call.writes() && (call != Call::Lease || self.server.holder(STAGE).is_none()) {
             inner.keep(&self.server);
         }
         let result = apply(&self.server);
@@ -234,15 +243,11 @@ impl World {
         let dead = Vec::new();
         self.server.append_now(&Append { raw, dead });
         inner.appended = upto;
-        // What was appended is durable: a server that loses it has lost more than its last commits.
-        if let Some(past) = &mut inner.past {
-            past.clear();
-        }
     }
 
-    /// The server is killed and comes back without its last `cut` transactions, as far as nothing
-    /// was appended after them.
-    pub(super) fn kill_server(&self, cut: usize) {
+    /// The server is killed and comes back without its last `cut` transactions; what was appended
+    /// among them is appended again.
+    pub(super) fn kill_server(&self, cut: usize, clock_too: bool) {
         let mut inner = self.lock();
         inner.lives += 1;
         inner.summary.server_deaths += 1;
@@ -251,14 +256,19 @@ impl World {
         };
         let cut = cut.min(past.len());
         let kept = past.len() - cut;
-        let Some((memory, standing)) = past.drain(kept..).next() else {
+        let Some(back) = past.drain(kept..).next() else {
             return;
         };
-        self.server.recall(memory);
-        inner.standing = standing;
+        self.server.recall(back.memory);
+        inner.standing = back.standing;
+        inner.appended = back.appended;
+        if clock_too {
+            self.server.set_clock(back.time);
+        }
         inner.say(self.started, || {
             let state = words::contents(&self.server);
-            format!("   the server is back without its last {cut} transactions; {state}")
+            let clock = if clock_too { " and at their time" } else { "" };
+            format!("   the server is back without its last {cut} transactions{clock}; {state}")
         });
     }
 
@@ -367,7 +377,12 @@ impl Inner {
         if past.len() == KEPT {
             past.pop_front();
         }
-        past.push_back((server.memory(), self.standing));
+        past.push_back(Past {
+            memory: server.memory(),
+            appended: self.appended,
+            standing: self.standing,
+            time: server.now(),
+        });
     }
 
     fn note_commit(&mut self, server: &MemoryQueue, applied: bool) {
