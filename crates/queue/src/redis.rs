@@ -260,15 +260,15 @@ impl Queue for RedisQueue {
         let mut entries = HashMap::new();
         let mut cursor = "0".to_owned();
         loop {
+            // The lease comes last: whoever holds it then has held it while the piece was read.
             let mut scan = Pipeline::new();
-            scan.atomic();
-            scan.cmd("GET").arg(&holder);
             scan.cmd("HSCAN")
                 .arg(&key)
                 .arg(&cursor)
                 .arg("COUNT")
                 .arg(STATE_PIECE);
-            let [held, found] = self.inner.connection.read_all(&scan).await?;
+            scan.cmd("GET").arg(&holder);
+            let [found, held] = self.inner.connection.read_all(&scan).await?;
             if held != token {
                 return Err(QueueError::Fenced);
             }

@@ -47,6 +47,8 @@ struct Piece {
     judged: bool,
     /// Its answer is to be swallowed.
     unanswered: bool,
+    /// It was held.
+    late: bool,
 }
 
 /// What a direction can do now.
@@ -96,7 +98,7 @@ impl Pump {
         let Some(front) = self.held.front_mut() else {
             return self.end();
         };
-        let weather = self.shared.sky().weather;
+        let weather = self.link.weather(&self.shared.sky());
         let Some(due) = due(weather, self.flow, front.came, self.next_portion) else {
             return Step::Wait(None);
         };
@@ -116,6 +118,10 @@ impl Pump {
                 return Step::Over;
             }
             front.unanswered = ruling == Ruling::PassUnanswered;
+            front.late = ruling == Ruling::Hold;
+            if front.late {
+                self.link.held.store(true, Ordering::SeqCst);
+            }
             // The weather may have changed meanwhile.
             return Step::More;
         }
@@ -130,11 +136,12 @@ impl Pump {
         };
         // Held while writing: what `set` has forbidden doesn't pass after it has returned.
         let sky = self.shared.sky();
-        if due(sky.weather, self.flow, front.came, self.next_portion).is_none() {
+        let weather = self.link.weather(&sky);
+        if due(weather, self.flow, front.came, self.next_portion).is_none() {
             return Step::More;
         }
         let mut rest = &front.bytes[front.gone..];
-        if let Weather::Throttle(rate) = sky.weather {
+        if let Weather::Throttle(rate) = weather {
             let portion = usize::try_from(rate.max(1).div_ceil(PORTIONS_PER_SECOND));
             rest = &rest[..rest.len().min(portion.unwrap_or(usize::MAX))];
         }
@@ -145,7 +152,7 @@ impl Pump {
             Ok(count) => {
                 let index = usize::from(self.flow == Flow::Reply);
                 self.shared.forwarded[index].fetch_add(count as u64, Ordering::SeqCst);
-                if let Weather::Throttle(rate) = sky.weather {
+                if let Weather::Throttle(rate) = weather {
                     let rate = u32::try_from(rate.max(1)).unwrap_or(u32::MAX);
                     self.next_portion = now + Duration::from_secs(count as u64) / rate;
                 }
@@ -155,6 +162,8 @@ impl Pump {
                     if let Some(swallow) = &mut swallow {
                         **swallow = Some(now);
                     }
+                    let late = u32::from(front.late);
+                    self.shared.late.fetch_add(late, Ordering::SeqCst);
                     self.held.pop_front();
                 }
                 Step::More
@@ -175,7 +184,7 @@ impl Pump {
             return Step::Wait(None);
         };
         let sky = self.shared.sky();
-        let Some(due) = due(sky.weather, self.flow, ended, ended) else {
+        let Some(due) = due(self.link.weather(&sky), self.flow, ended, ended) else {
             return Step::Wait(None);
         };
         if due > Instant::now() {
@@ -212,7 +221,7 @@ impl Pump {
         let Some((from, to)) = self.link.ends(self.flow) else {
             return;
         };
-        let reads = self.reads(self.shared.sky().weather);
+        let reads = self.reads(self.link.weather(&self.shared.sky()));
         let timeout = until.map(|until| {
             let left = until.saturating_duration_since(Instant::now());
             Timespec::try_from(left).unwrap_or_default()
@@ -254,6 +263,7 @@ impl Pump {
                     gone: 0,
                     judged: false,
                     unanswered: false,
+                    late: false,
                 });
             }
             Err(error)

@@ -28,6 +28,8 @@ pub(crate) enum Ruling {
     PassUnanswered,
     /// It is dropped, and the connection is cut.
     Cut,
+    /// It waits, and its connection with it, until all that wait are released.
+    Hold,
 }
 
 /// A listener with its connections; all gone when it is dropped.
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     links: Mutex<Vec<Weak<Link>>>,
     opened: AtomicU64,
     pub(crate) cuts: AtomicU32,
+    /// Pieces that were held, and have gone through after their release.
+    pub(crate) late: AtomicU32,
     /// Bytes to the server, and to the client.
     pub(crate) forwarded: [AtomicU64; 2],
 }
@@ -66,6 +70,8 @@ pub(crate) struct Link {
     server: OnceLock<TcpStream>,
     /// It has been reset or cut: nothing more is to go through.
     dead: AtomicBool,
+    /// It is in the dark, whatever the weather.
+    pub(crate) held: AtomicBool,
     /// A side has reset it, or is gone: it doesn't end in good order.
     pub(crate) broken: AtomicBool,
     /// The next answer is to be swallowed that comes after this time.
@@ -90,6 +96,7 @@ impl Relay {
             links: Mutex::default(),
             opened: AtomicU64::new(0),
             cuts: AtomicU32::new(0),
+            late: AtomicU32::new(0),
             forwarded: [AtomicU64::new(0), AtomicU64::new(0)],
         });
         let own = Arc::clone(&shared);
@@ -123,6 +130,25 @@ impl Relay {
 
     pub(crate) fn opened(&self) -> u64 {
         self.shared.opened.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are held now.
+    pub(crate) fn held(&self) -> usize {
+        let links = lock(&self.shared.links);
+        let open = links.iter().filter_map(Weak::upgrade);
+        open.filter(|link| link.held.load(Ordering::SeqCst)).count()
+    }
+
+    /// What was held goes on, by the weather.
+    pub(crate) fn release(&self) {
+        for link in lock(&self.shared.links).iter().filter_map(Weak::upgrade) {
+            link.held.store(false, Ordering::SeqCst);
+        }
+        self.shared.wake();
+    }
+
+    pub(crate) fn late(&self) -> u32 {
+        self.shared.late.load(Ordering::SeqCst)
     }
 
     pub(crate) fn cuts(&self) -> u32 {
@@ -170,7 +196,11 @@ impl Shared {
                 link.reset();
             }
         }
-        // The same again: wakes those that don't look at their sockets now.
+        self.wake();
+    }
+
+    /// The same weather again: wakes those that don't look at their sockets now.
+    fn wake(&self) {
         let mut sky = self.sky.write().unwrap_or_else(PoisonError::into_inner);
         *sky = Sky::new(sky.weather, sky.over);
     }
@@ -208,6 +238,7 @@ impl Shared {
             client,
             server: OnceLock::new(),
             dead: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             swallow: Mutex::default(),
             tail: Mutex::default(),
@@ -285,6 +316,15 @@ impl Link {
             Flow::Request => (&self.client, server),
             Flow::Reply => (server, &self.client),
         })
+    }
+
+    /// What the weather is for this connection.
+    pub(crate) fn weather(&self, sky: &Sky) -> Weather {
+        if self.held.load(Ordering::SeqCst) {
+            Weather::BlackHole
+        } else {
+            sky.weather
+        }
     }
 
     pub(crate) fn is_dead(&self) -> bool {

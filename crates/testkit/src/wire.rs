@@ -45,7 +45,7 @@ pub struct Wire {
     plans: Arc<Mutex<Vec<Plan>>>,
 }
 
-/// Connections to cut.
+/// Connections to cut, or to hold.
 #[derive(Debug)]
 struct Plan {
     marker: &'static str,
@@ -123,6 +123,30 @@ impl Wire {
     /// connection: the server never gets to know.
     pub fn cut_request(&self, marker: &'static str, times: u32) {
         self.plan(marker, Ruling::Cut, times);
+    }
+
+    /// Holds the next `times` pieces of requests that have `marker` in them, each with its
+    /// connection, as in a [`BlackHole`](Weather::BlackHole), while all others go on: the way of
+    /// one connection is broken, and packets that are under way there come late.
+    pub fn hold_request(&self, marker: &'static str, times: u32) {
+        self.plan(marker, Ruling::Hold, times);
+    }
+
+    /// How many connections are held now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.relay.held()
+    }
+
+    /// Lets go on what is held.
+    pub fn release(&self) {
+        self.relay.release();
+    }
+
+    /// How many pieces of requests have come late: held at first, and all with the server now.
+    #[must_use]
+    pub fn late_requests(&self) -> u32 {
+        self.relay.late()
     }
 
     /// How many cuts are planned whose request hasn't come yet.

@@ -186,8 +186,7 @@ impl MemoryQueue {
     pub(super) fn state_now(&self, lease: &Lease) -> Result<State, QueueError> {
         let now = self.now();
         let store = self.store();
-        let gives = self.broken == Some(BrokenRule::ReadStateUnleased);
-        if gives || store.holder(lease.consumer, now).as_ref() == Some(&lease.token) {
+        if store.holder(lease.consumer, now).as_ref() == Some(&lease.token) {
             Ok(store.state(lease.consumer))
         } else {
             Err(QueueError::Fenced)
@@ -217,6 +216,11 @@ impl MemoryQueue {
 
     pub(super) fn progress_now(&self, consumer: Consumer) -> Progress {
         self.store().progress(consumer)
+    }
+
+    /// Commits carried out for who didn't hold the lease.
+    pub(super) fn unlawful(&self) -> u64 {
+        self.store().unlawful
     }
 
     pub(super) fn look_now(&self) -> Look {

@@ -64,25 +64,11 @@ fn whatever_happens_everything_comes_out_once() {
 #[test]
 fn each_broken_rule_is_noticed() {
     let seed = seed();
-    for rule in BrokenRule::PLAIN {
+    for rule in BrokenRule::ALL {
         let failure = noticed(seed, rule);
         let (run, violated) = (failure.run, &failure.violated);
         eprintln!("{rule:?}: noticed in run {run}: {violated}");
     }
-}
-
-#[test]
-fn a_state_that_was_read_without_the_lease_is_noticed() {
-    // A seed that meets it soon; whoever changes what a schedule means looks for another.
-    let failure = noticed(1, BrokenRule::ReadStateUnleased);
-    eprintln!("{failure}");
-    let same = Options {
-        first: failure.run,
-        runs: 1,
-        rule: None,
-        ..failure.options
-    };
-    assert!(simulate(&same).is_ok());
 }
 
 #[test]

@@ -340,6 +340,31 @@ fn a_cut_request_never_arrives() {
 }
 
 #[test]
+fn a_held_request_comes_late_and_others_overtake_it() {
+    let echo = Echo::start();
+    let wire = Wire::start(echo.port);
+    wire.hold_request("MARK", 1);
+    let held = client(&wire);
+    send(&held, "a");
+    expect(&held, "a");
+    send(&held, "MARK");
+    assert!(wait_until(SOON, || wire.held() == 1));
+    send(&held, "after");
+    // Its sender gives up; what it sent is under way still, as is its end.
+    held.shutdown(Shutdown::Write).unwrap();
+    let other = client(&wire);
+    send(&other, "MARK2");
+    expect(&other, "MARK2");
+    expect_nothing(&held);
+    assert_eq!((echo.seen().as_str(), wire.late_requests()), ("aMARK2", 0));
+    wire.release();
+    expect(&held, "MARKafter");
+    assert!(wait_until(SOON, || echo.ends() == ["end"]));
+    assert_eq!(echo.seen(), "aMARK2MARKafter");
+    assert_eq!((wire.held(), wire.late_requests()), (0, 1));
+}
+
+#[test]
 fn redis_has_done_what_was_cut_off_from_its_answer() {
     let redis = Redis::start();
     let wire = Wire::start(redis.port());

@@ -35,6 +35,8 @@ pub(super) struct Store {
     ledger: Ledger,
     dead_bytes: usize,
     instance: String,
+    /// Commits carried out for who didn't hold the lease.
+    pub(super) unlawful: u64,
 }
 
 /// What is kept for one consumer.
@@ -150,7 +152,8 @@ impl Store {
             Some(BrokenRule::SkipTokenCheck | BrokenRule::LeaseByConsumerClock)
         );
         let desk = self.desk(lease.consumer);
-        if !trusts && desk.holder(now) != Some(&lease.token) {
+        let holds = desk.holder(now) == Some(&lease.token);
+        if !trusts && !holds {
             return Err(QueueError::Fenced);
         }
         let found = desk.number;
@@ -160,14 +163,13 @@ impl Store {
                 found,
             });
         }
-        let (Some(last), Some(before)) = (&commit.last_taken, commit.take.checked_sub(1)) else {
-            return Ok(());
-        };
-        if self.list(lease.consumer.source()).get(before) == Some(last) {
-            Ok(())
-        } else {
-            Err(QueueError::Shifted)
+        if let (Some(last), Some(before)) = (&commit.last_taken, commit.take.checked_sub(1))
+            && self.list(lease.consumer.source()).get(before) != Some(last)
+        {
+            return Err(QueueError::Shifted);
         }
+        self.unlawful += u64::from(!holds);
+        Ok(())
     }
 
     /// All of a commit but the trim.

@@ -12,7 +12,7 @@ use super::world::{STAGE, World};
 use super::{BrokenRule, LEASE, words};
 use crate::keeper::{Keeper, Tenure};
 use crate::settings::QueueSettings;
-use crate::settle::{Settled, settle};
+use crate::settle::Settled;
 use crate::testing::settings;
 use crate::{Commit, Lease, Progress, Queue, QueueError};
 
@@ -73,7 +73,7 @@ enum Step {
 
 impl Replica<'_> {
     async fn serve(&self, tenure: &Tenure<Wire>) {
-        let Ok(state) = self.wire.state(&tenure.lease).await else {
+        let Ok(state) = tenure.state().await else {
             sleep(ERROR_WAIT).await;
             return;
         };
@@ -81,9 +81,8 @@ impl Replica<'_> {
             Some(BrokenRule::ForgetState) => Toy::default(),
             _ => Toy::load(&state),
         };
-        let mut expected = None;
         while !self.process.stop.is_cancelled() && !tenure.lost.is_cancelled() {
-            match self.step(&tenure.lease, &mut toy, &mut expected).await {
+            match self.step(tenure, &mut toy).await {
                 Step::More => {}
                 Step::Wait(wait) => tenure.pause(wait, self.process).await,
                 Step::Lost => return,
@@ -91,49 +90,54 @@ impl Replica<'_> {
         }
     }
 
-    async fn step(&self, lease: &Lease, toy: &mut Toy, expected: &mut Option<u64>) -> Step {
+    async fn step(&self, tenure: &Tenure<Wire>, toy: &mut Toy) -> Step {
         let world = &self.wire.world;
-        let Ok(peeked) = self.wire.peek(lease, world.size.batch).await else {
-            return Step::Wait(ERROR_WAIT);
+        let batch = world.size.batch;
+        let peeked = if world.broken == Some(BrokenRule::TrustMemory) {
+            self.wire.peek(&tenure.lease, batch).await
+        } else {
+            tenure.peek(batch).await
         };
-        let compares = world.broken != Some(BrokenRule::TrustMemory);
-        if compares && expected.is_some_and(|expected| expected != peeked.number) {
-            world.say(|| format!("{}: another number, forgets", words::name(self.wire.who)));
-            return Step::Lost;
-        }
+        let peeked = match peeked {
+            Ok(peeked) => peeked,
+            Err(error) if error.is_lost() => return self.lost(&error),
+            Err(_) => return Step::Wait(ERROR_WAIT),
+        };
         let commit = toy.step(&peeked, world.size.expires);
-        *expected = Some(peeked.number);
         if commit.is_empty() {
             return Step::Wait(IDLE_POLL);
         }
-        match self.settle(lease, &commit).await {
+        match self.settle(tenure, &commit).await {
             Settled::Applied => {
-                *expected = Some(peeked.number + 1);
                 if peeked.items.len() < world.size.batch {
                     Step::Wait(IDLE_POLL)
                 } else {
                     Step::More
                 }
             }
-            Settled::Lost(error) => {
-                world.say(|| format!("{}: lost, {error}; forgets", words::name(self.wire.who)));
-                Step::Lost
-            }
+            Settled::Lost(error) => self.lost(&error),
         }
     }
 
-    async fn settle(&self, lease: &Lease, commit: &Commit) -> Settled {
+    fn lost(&self, error: &QueueError) -> Step {
+        let who = words::name(self.wire.who);
+        self.wire
+            .world
+            .say(|| format!("{who}: lost, {error}; forgets"));
+        Step::Lost
+    }
+
+    async fn settle(&self, tenure: &Tenure<Wire>, commit: &Commit) -> Settled {
         let world = &self.wire.world;
         let _open = world.open();
         if world.broken == Some(BrokenRule::ResendBlindly) {
-            return self.settle_blindly(lease, commit).await;
+            return self.settle_blindly(&tenure.lease, commit).await;
         }
-        let queue_up = self.keeper.queue_up();
-        let settled = settle(&self.wire, lease, commit, queue_up, self.process).await;
+        let settled = tenure.commit(commit).await;
         if settled == Settled::Applied {
             world.believe(&Progress {
                 number: commit.number + 1,
-                by: lease.token.clone(),
+                by: tenure.lease.token.clone(),
             });
         }
         settled

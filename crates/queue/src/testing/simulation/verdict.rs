@@ -13,6 +13,10 @@ pub(super) fn violated(world: &World) -> Option<String> {
         .err()
         .or_else(|| ledger(world).err())
         .or_else(|| numbers(world).err())
+        .or_else(|| {
+            let unlawful = world.server.unlawful();
+            (unlawful > 0).then(|| format!("{unlawful} commits by who didn't hold the lease"))
+        })
 }
 
 /// Every element is in one row or waits in the state, in order, or is a dead letter.
