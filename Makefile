@@ -3,8 +3,9 @@
 
 CARGO ?= cargo
 SECONDS ?= 20
+N ?= 100
 
-.PHONY: help test check unit try bench servers clean
+.PHONY: help test check unit try prove breaks bench servers clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -14,6 +15,7 @@ test: check unit ## Check and test everything
 check: ## Format, lints, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy -p prove --features faults --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 
 unit: servers ## All tests, from pure logic to processes that are killed
@@ -26,6 +28,12 @@ servers: ## Unpack the servers that tests need
 try: servers ## Run the whole pipeline for SECONDS (20) and show what happens
 	$(CARGO) build --release --workspace --bins
 	target/release/try-rigline $(SECONDS)
+
+prove: servers ## Attack the whole pipeline (N=100 kills and all that goes with them; N=1000 for long)
+	$(CARGO) run --release --quiet -p prove --bin prove-rigline -- --number $(N) $(PROVE_ARGS)
+
+breaks: servers ## Break each rule of the protocol on purpose, and see whether the attack notices
+	$(CARGO) run --release --quiet -p prove --bin prove-rigline -- --breaks --number 60 $(PROVE_ARGS)
 
 bench: servers ## Measure against the bare broker
 	$(CARGO) build --release --workspace --bins

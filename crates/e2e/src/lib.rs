@@ -6,8 +6,6 @@
 )]
 
 pub mod chain;
-pub mod load;
 pub mod rows;
-pub mod watch;
 
 pub use self::chain::{Chain, Role};

@@ -7,7 +7,7 @@ use common::faults::Rule;
 
 use crate::arena::Setup;
 use crate::oracle::Verdict;
-use crate::scenarios::{broker, load, machine, network, redis, stages};
+use crate::scenarios::{broker, load, machine, model, network, redis, stages};
 
 /// From this many kills on, outages last as long as they are promised to be survived.
 const LONG: usize = 1_000;
@@ -93,6 +93,7 @@ pub fn all() -> Vec<Scenario> {
         network::SCENARIOS,
         load::SCENARIOS,
         machine::SCENARIOS,
+        model::SCENARIOS,
     ]
     .concat()
 }

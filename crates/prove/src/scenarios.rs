@@ -9,6 +9,7 @@ use crate::traffic::rounds;
 pub mod broker;
 pub mod load;
 pub mod machine;
+pub mod model;
 pub mod network;
 pub mod redis;
 pub mod stages;

@@ -2,6 +2,5 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod chain;
-mod crash;
 mod rules;
 mod settings;

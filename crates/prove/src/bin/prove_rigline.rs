@@ -110,7 +110,9 @@ fn attack(options: &Options, seed: u64) -> usize {
                     "{:<16} ok     {seconds:>4} s  {}",
                     scenario.name, report.facts
                 );
-                println!("{:28}{}", "", report.verdict);
+                if report.verdict.acknowledged > 0 {
+                    println!("{:28}{}", "", report.verdict);
+                }
             }
             Ok(report) => {
                 failed += 1;
