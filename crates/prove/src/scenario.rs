@@ -7,7 +7,7 @@ use common::faults::Rule;
 
 use crate::arena::Setup;
 use crate::oracle::Verdict;
-use crate::scenarios::{broker, load, machine, model, network, redis, stages};
+use crate::scenarios::{broker, load, machine, model, network, queue, stages};
 
 /// From this many kills on, outages last as long as they are promised to be survived.
 const LONG: usize = 1_000;
@@ -88,7 +88,7 @@ impl fmt::Debug for Scenario {
 pub fn all() -> Vec<Scenario> {
     [
         stages::SCENARIOS,
-        redis::SCENARIOS,
+        queue::SCENARIOS,
         broker::SCENARIOS,
         network::SCENARIOS,
         load::SCENARIOS,

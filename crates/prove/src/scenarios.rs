@@ -11,7 +11,7 @@ pub mod load;
 pub mod machine;
 pub mod model;
 pub mod network;
-pub mod redis;
+pub mod queue;
 pub mod stages;
 
 /// Rigs of the usual load.
