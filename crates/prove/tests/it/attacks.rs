@@ -83,3 +83,22 @@ fn every_rule_has_an_attack_that_notices() {
         assert!(names.contains(&notices(rule)), "{rule:?}");
     }
 }
+
+#[test]
+fn the_readme_names_every_attack_and_no_other() {
+    let readme = include_str!("../../../../README.md");
+    let table = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("| what goes wrong |"));
+    let rows = table.skip(2).take_while(|line| line.starts_with('|'));
+    let mut named: Vec<_> = rows
+        .flat_map(|row| {
+            let cell = row.trim_end_matches('|').rsplit('|').next().unwrap();
+            cell.split('`').skip(1).step_by(2).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut known: Vec<_> = all().iter().map(|scenario| scenario.name).collect();
+    named.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(named, known);
+}
