@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::io::ioctl_fionread;
 use tempfile::TempDir;
 
 use crate::net::free_port;
@@ -133,6 +134,12 @@ pub struct BlockedOutput {
 }
 
 impl BlockedOutput {
+    /// How many bytes are in the pipe. It is full once this stays as it is.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        ioctl_fionread(&self.reader).expect("a pipe's state")
+    }
+
     /// Reads from now on, so that the process goes on; what is read is in its log.
     pub fn drain(mut self) {
         let mut log = File::options()

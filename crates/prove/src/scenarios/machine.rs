@@ -178,15 +178,24 @@ fn redis_clock(task: &Task) -> anyhow::Result<Report> {
 fn blocked_log(task: &Task) -> anyhow::Result<Report> {
     let mut arena = Arena::servers(task.setup());
     let mut outputs = Vec::new();
+    // The pipe is full before the first line: a quiet stage would take long to fill it.
+    let fill = ["sh", "-c", r#"head -c 4096 /dev/zero >&2; exec "$0" "$@""#];
     for role in Role::ALL {
         let env = [("RUST_LOG", "trace".to_owned())];
-        let (stage, output) = arena.launch(role, None, &env).spawn_blocked();
+        let launch = arena.launch(role, None, &env).wrapper(&fill);
+        let (stage, output) = launch.spawn_blocked();
         arena.stages.push((role, stage));
         outputs.push(output);
     }
     arena.ready()?;
     arena.load(PAUSE, rounds(RIGS, task.seed));
     arena.wait_progress(1_000, SOON)?;
+    for output in &outputs {
+        ensure!(
+            output.unread() > 4_000,
+            "the pipe isn't full: nothing was blocked"
+        );
+    }
     // Stages end while nobody reads, too.
     let verdict = arena.finish(Terms::default())?;
     drop(outputs);

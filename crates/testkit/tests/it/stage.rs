@@ -46,6 +46,11 @@ fn blocked_output_stops_its_writer_until_it_is_drained() {
         idle > 30
     }));
     assert!(!done.exists() && stage.logs().is_empty());
+    assert!(
+        (4_000..=4_096).contains(&output.unread()),
+        "{}",
+        output.unread()
+    );
     output.drain();
     assert!(says(&stage, "line 2999"));
     assert!(wait_until(SOON, || done.exists()));
