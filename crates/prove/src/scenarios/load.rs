@@ -100,7 +100,7 @@ fn backlog(task: &Task) -> anyhow::Result<Report> {
     let rows = u32::try_from(task.times(20).min(30))?;
     let setup = task
         .setup()
-        .with("FLUSH_INTERVAL", "300ms")
+        .with("FLUSH_INTERVAL", "100ms")
         .with("BATCH", "200");
     let mut arena = Arena::start(setup)?;
     let transformer = Role::Transformer as usize;
@@ -118,7 +118,8 @@ fn backlog(task: &Task) -> anyhow::Result<Report> {
     until("the load is over", SOON, || arena.load_is_over())?;
     let all = i64::from(rows) * i64::from(RIGS) * 6;
     arena.wait_for("a backlog", SOON, |ledger| ledger.raw == all)?;
-    arena.wires.redis[transformer].set(Weather::Delay(Duration::from_millis(30)));
+    // Between two readings of a row lie 300 others, and 300 ms: three times what rows wait.
+    arena.wires.redis[transformer].set(Weather::Delay(Duration::from_millis(50)));
     arena.respawn(transformer, None);
     let verdict = arena.finish_whole(Terms {
         whole_rows: true,
