@@ -47,6 +47,31 @@ fn the_tail_of_its_file_can_be_cut() {
 }
 
 #[test]
+fn a_torn_transaction_is_mended_whole() {
+    let mut redis = Redis::start();
+    let both = |redis: &Redis, value: &str| {
+        let script = "redis.call('RPUSH', 'a', ARGV[1]) redis.call('RPUSH', 'b', ARGV[1])";
+        let _ = redis.cli(&["EVAL", script, "0", value]);
+    };
+    both(&redis, "1");
+    both(&redis, "2");
+    redis.kill();
+    // Into the second RPUSH.
+    assert_eq!(redis.cut_aof_tail(20), 20);
+    redis.mend_aof();
+    // What Redis does by itself shows at the second start only.
+    for value in ["3", "4"] {
+        redis.restart();
+        both(&redis, value);
+        redis.kill();
+    }
+    redis.restart();
+    for list in ["a", "b"] {
+        assert_eq!(redis.cli(&["LRANGE", list, "0", "-1"]), "1\n3\n4");
+    }
+}
+
+#[test]
 fn options_hold_from_the_next_start_on() {
     let mut redis = Redis::start_with(&["--maxclients", "100"]);
     let of = |redis: &Redis, name| redis.cli(&["CONFIG", "GET", name]);
