@@ -1,6 +1,8 @@
 //! Logs and metrics of a process.
 
 use std::io::IsTerminal;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -23,10 +25,33 @@ pub enum LogFormat {
 /// Lines that wait to be written; beyond them, lines are dropped.
 const WAITING_LINES: usize = 4_096;
 
+/// How long the last lines may take to be written.
+const LAST_LINES: Duration = Duration::from_millis(1_500);
+
+/// Logs that are being written; dropped at the end of the process, it waits for the last lines, but
+/// not for long.
+#[derive(Debug)]
+pub struct Logs {
+    guard: Option<WorkerGuard>,
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        let guard = self.guard.take();
+        let (done, is_done) = mpsc::channel::<()>();
+        // In a thread of its own: it complains on standard output, where nobody may be reading either.
+        std::thread::spawn(move || {
+            drop(guard);
+            drop(done);
+        });
+        let _ = is_done.recv_timeout(LAST_LINES);
+    }
+}
+
 /// Starts logging to standard error. A panic is logged too, instead of printed raw. Lines are written
 /// by a thread of their own: one that can't be written (a reader that stands still, a full disk) is
-/// waited for by nobody. What still waits is written when the guard is dropped.
-pub fn start_logs(format: LogFormat, filter: &str) -> Result<WorkerGuard, String> {
+/// waited for by nobody.
+pub fn start_logs(format: LogFormat, filter: &str) -> Result<Logs, String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     let terminal = std::io::stderr().is_terminal();
     let human = match format {
@@ -58,7 +83,7 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<WorkerGuard, String
         tracing::error!(error = %panic, "panicked");
     }));
     started.map_err(|error| error.to_string())?;
-    Ok(guard)
+    Ok(Logs { guard: Some(guard) })
 }
 
 /// Starts collecting metrics; the handle renders them as Prometheus text.

@@ -107,9 +107,9 @@ impl Message {
     #[must_use]
     pub fn value(&self) -> f64 {
         let Cell { rig, row, sensor } = self.cell;
-        let base = row % 100_000 * 1_000 + u32::from(rig) % 100 * 10 + u32::from(sensor);
+        let base = row % 10_000 * 10_000 + u32::from(rig) % 1_000 * 10 + u32::from(sensor);
         let other = if self.kind == Kind::Contradiction {
-            0.5
+            0.000_5
         } else {
             0.0
         };

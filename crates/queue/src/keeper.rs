@@ -28,6 +28,10 @@ use crate::settle::{Settled, settle};
 
 /// How often a standby asks for the lease.
 const STANDBY_POLL: Duration = Duration::from_millis(200);
+/// A tenure that ended this soon after its start ended badly.
+const SHORT_TENURE: Duration = Duration::from_secs(1);
+/// How long to wait before another one then.
+const AFTER_SHORT_TENURE: Duration = Duration::from_millis(200);
 /// How long giving a lease back may take at a stop.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -42,6 +46,8 @@ pub struct Keeper<Q> {
     queue_up: Dependency,
     lease_up: Dependency,
     resets: Arc<Mutex<Resets>>,
+    /// When the lease was last taken.
+    taken: Arc<Mutex<Option<Instant>>>,
 }
 
 /// What to do about a lease that another replica holds.
@@ -85,6 +91,7 @@ impl<Q: Queue> Keeper<Q> {
             lease_up: process.health.dependency("lease"),
             process: process.clone(),
             resets: Arc::default(),
+            taken: Arc::default(),
         }
     }
 
@@ -107,12 +114,21 @@ impl<Q: Queue> Keeper<Q> {
 
     async fn acquire_or(&self, if_held: IfHeld) -> Option<Tenure<Q>> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        let last = *self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < SHORT_TENURE) {
+            // Whatever took the last one away so soon may do it again.
+            self.process.pause(AFTER_SHORT_TENURE).await;
+        }
         // A new one for each tenure: no commit of an earlier tenure can pass for one of this.
         let nonce = new_nonce();
         while !self.process.stop.is_cancelled() {
             self.process.health.tick();
             let wait = match self.try_acquire(&nonce).await {
-                Ok(Some(tenure)) => return Some(tenure),
+                Ok(Some(tenure)) => {
+                    let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+                    *taken = Some(Instant::now());
+                    return Some(tenure);
+                }
                 Ok(None) => {
                     self.queue_up.up();
                     self.lease_up.standby();
@@ -137,9 +153,10 @@ impl<Q: Queue> Keeper<Q> {
             return Ok(None);
         };
         faults::reach(Point::AfterLease);
-        // Before anything is read: from here on only this tenure commits.
-        let number = self.queue.progress(self.consumer).await?.number;
-        let seen = self.look().await?;
+        // Before anything is read: from here on only this tenure commits. Both at once, so that the
+        // first renewal is soon: the way to the queue may be long, and the lease runs already.
+        let (progress, seen) = tokio::join!(self.queue.progress(self.consumer), self.look());
+        let (number, seen) = (progress?.number, seen?);
         let (sender, seen) = watch::channel(seen);
         self.queue_up.up();
         self.lease_up.up();
@@ -176,11 +193,10 @@ impl<Q: Queue> Keeper<Q> {
         self.resets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Renews every third of the limit, and looks at the queue, until the lease is lost.
+    /// Renews at once and every third of the limit, and looks at the queue, until the lease is lost.
     async fn beat(self, lease: Lease, seen: watch::Sender<Seen>, lost: CancellationToken) {
         let mut beats = tokio::time::interval(self.limit / 3);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        beats.tick().await;
         loop {
             beats.tick().await;
             faults::reach(Point::BeforeRenewal);

@@ -13,6 +13,8 @@ pub struct Resets {
     /// What the counter `accepted` was after our last append: between two looks much is appended,
     /// so that a loss needn't show as a fall from one to the next.
     accepted: i64,
+    /// A loss has been said that the next look will show, too.
+    told: bool,
 }
 
 impl Resets {
@@ -26,6 +28,11 @@ impl Resets {
     /// Whether `look` shows another queue than the last one did, that less was accepted than was
     /// known before it was sent, or that elements have vanished; says so loudly and counts it.
     pub fn check(&mut self, look: &Look, accepted: i64) -> bool {
+        if std::mem::take(&mut self.told) {
+            self.last = Some(look.clone());
+            self.accepted = look.ledger.get(Counter::Accepted);
+            return false;
+        }
         let what = self.last.as_ref().and_then(|last| difference(last, look));
         let what = what
             .or_else(|| fewer_accepted(accepted, look.ledger.get(Counter::Accepted)))
@@ -43,15 +50,17 @@ impl Resets {
     pub fn appended(&mut self, count: usize, accepted: i64) -> bool {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let what = fewer_accepted(self.accepted, accepted.saturating_sub(count));
-        self.accepted = accepted;
         if let Some(what) = &what {
             self.say(what);
+            self.told = true;
         }
+        self.accepted = accepted;
         what.is_some()
     }
 
     /// A list's commit number is lower than our own last commit left it.
-    pub fn put_back(&self, expected: u64, found: u64) {
+    pub fn put_back(&mut self, expected: u64, found: u64) {
+        self.told = true;
         self.say(&format!(
             "the commit number went back from {expected} to {found}"
         ));
@@ -178,5 +187,9 @@ mod tests {
         assert!(!resets.appended(1, 19), "said once");
         assert!(resets.appended(4, 22), "there should be 23");
         assert!(!resets.appended(1, 23));
+        assert!(!resets.check(&look("b", 23, 0), 0), "said already");
+        assert!(resets.check(&look("c", 23, 0), 0));
+        resets.put_back(7, 6);
+        assert!(!resets.check(&look("c", 20, 0), 0), "said already");
     }
 }

@@ -360,7 +360,8 @@ fn takeover(task: &Task) -> anyhow::Result<Report> {
         }
         let gone = Instant::now();
         until("a takeover", Duration::from_secs(20), || {
-            !arena.stages[other].1.get("/readyz").contains("\"standby\"")
+            let said = arena.stages[other].1.get("/readyz");
+            said.contains(r#""name":"lease","state":"up""#)
         })?;
         let took = gone.elapsed();
         if is_kill {

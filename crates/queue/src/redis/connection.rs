@@ -185,8 +185,9 @@ fn classify(error: &RedisError, outcome: Outcome) -> QueueError {
         }
         _ => {}
     }
-    // What a server that wants a password says to a command with many arguments.
-    if said.contains("unauthenticated") {
+    // What a server that wants a password says to a command with many arguments, and what a script
+    // says whose user may not do all that it does.
+    if said.contains("unauthenticated") || said.contains("can't run this command") {
         return QueueError::Denied(said);
     }
     if said.contains("Error compiling script") {

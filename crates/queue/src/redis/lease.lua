@@ -5,8 +5,7 @@
 -- gives the same token. Makes the instance id where there is none. A queue that was made with
 -- another number of partitions is refused, and so are lists that another pipeline consumes: two
 -- consumers of one list that don't know of each other would trim what the other has only looked at.
--- A lease that lasts longer than any is given for is cut short: this server's clock was put back, and
--- whoever holds it, if it lives, renews it in time.
+-- A lease that lasts longer than it was given for is cut to that: this server's clock was put back.
 --
 -- KEYS: lease, consumer, meta, owners of lists
 -- ARGV: nonce, milliseconds, instance id to use if there is none, partitions, pipeline, the lists
@@ -25,15 +24,15 @@ if partitions and partitions ~= ARGV[4] then return { 'partitions', partitions }
 
 local held = redis.call('GET', lease)
 if held and string.sub(held, -#ARGV[1]) ~= ARGV[1] then
-  if redis.call('PTTL', lease) > 2 * tonumber(ARGV[2]) then
-    redis.call('PEXPIRE', lease, ARGV[2])
-  end
+  local given = tonumber(redis.call('HGET', consumer, 'given') or ARGV[2])
+  if redis.call('PTTL', lease) > given then redis.call('PEXPIRE', lease, given) end
   return { 'held' }
 end
 
 for place = 6, #ARGV do redis.call('HSETNX', owners, ARGV[place], ARGV[5]) end
 redis.call('HSETNX', meta, 'instance', ARGV[3])
 redis.call('HSETNX', meta, 'partitions', ARGV[4])
+redis.call('HSET', consumer, 'given', ARGV[2])
 if held then
   redis.call('PEXPIRE', lease, ARGV[2])
   return { 'ok', held }
