@@ -372,7 +372,7 @@ async fn an_emptied_redis_is_said_loudly_and_survived() {
             stage.logs()
         );
         assert!(
-            stage.logs().contains("flushed, emptied or exchanged"),
+            testkit::wait_until(SOON, || stage.logs().contains("flushed, emptied, put back")),
             "{}",
             stage.logs()
         );
