@@ -13,6 +13,12 @@ const CELL: Cell = Cell {
     sensor: 3,
 };
 
+/// What a reading of a cell says.
+fn value(cell: Cell) -> f64 {
+    let kind = Kind::Reading;
+    Message { cell, kind }.value()
+}
+
 /// Makes one thing wrong.
 type Spoil = fn(&mut Run);
 
@@ -97,7 +103,11 @@ fn each_offence_is_seen() {
             run.stored.clear();
         }),
         ("in two rows", Offence::Doubled, |run| {
-            run.history.emitted.entry(CELL).or_default().push(2.013);
+            run.history
+                .emitted
+                .entry(CELL)
+                .or_default()
+                .push(value(CELL));
         }),
         ("another value stored", Offence::Wrong, |run| {
             run.stored.insert(CELL, vec![7.0]);
@@ -109,12 +119,16 @@ fn each_offence_is_seen() {
             run.history.appended.insert(CELL, vec![9.0]);
         }),
         ("a cell that nobody sent", Offence::Unexplained, |run| {
-            run.history
-                .appended
-                .insert(Cell { row: 9, ..CELL }, vec![9.013]);
+            run.history.appended.insert(
+                Cell { row: 9, ..CELL },
+                vec![value(Cell { row: 9, ..CELL })],
+            );
         }),
         ("a stored cell from nowhere", Offence::Unexplained, |run| {
-            run.stored.insert(Cell { row: 9, ..CELL }, vec![9.013]);
+            run.stored.insert(
+                Cell { row: 9, ..CELL },
+                vec![value(Cell { row: 9, ..CELL })],
+            );
         }),
     ];
     for (what, offence, spoil) in spoil {
@@ -161,8 +175,11 @@ fn what_others_may_lose_is_counted_and_not_blamed() {
 #[test]
 fn a_row_in_two_pieces_is_seen_where_rows_are_whole() {
     let mut run = Run::clean();
-    let (mut second, value) = (CELL, 2.014);
-    second.sensor += 1;
+    let second = Cell {
+        sensor: CELL.sensor + 1,
+        ..CELL
+    };
+    let value = value(second);
     run.sent.messages.push(Message {
         cell: second,
         kind: Kind::Reading,
