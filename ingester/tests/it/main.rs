@@ -3,5 +3,6 @@
 
 mod fixture;
 mod input;
+mod process;
 mod safety;
 mod takeover;

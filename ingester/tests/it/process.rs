@@ -1,0 +1,41 @@
+//! The ingester as a process of its own.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use testkit::{Launch, Mosquitto, Redis, wait_until};
+
+const SOON: Duration = Duration::from_secs(30);
+/// More than the log lines that wait for a reader.
+const MESSAGES: usize = 6_000;
+
+#[test]
+fn it_works_and_ends_while_nobody_reads_its_log() {
+    let (broker, redis) = (Mosquitto::start(), Redis::start());
+    let (mut stage, output) = Launch::binary(Path::new(env!("CARGO_BIN_EXE_ingester")))
+        .env("MQTT_HOST", "127.0.0.1")
+        .env("MQTT_PORT", &broker.port().to_string())
+        .env("REDIS_HOST", "127.0.0.1")
+        .env("REDIS_PORT", &redis.port().to_string())
+        .env("RUST_LOG", "debug")
+        .spawn_blocked();
+    assert!(stage.ready(SOON));
+    // Each is a dead letter with a line in the log.
+    let mut client = broker.client("mosquitto_pub");
+    client.args(["-q", "1", "-l", "-t", "rigs/RIG-1/measurements/temp"]);
+    let mut client = client.stdin(Stdio::piped()).spawn().unwrap();
+    let lines = "no reading\n".repeat(MESSAGES);
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(lines.as_bytes()).unwrap();
+    drop(input);
+    assert!(client.wait().unwrap().success());
+    let letters = || redis.cli(&["HGET", "rigline:rigs:ledger", "dead_ingester"]);
+    let expected = MESSAGES.to_string();
+    assert!(wait_until(SOON, || letters() == expected), "{}", letters());
+    assert!(output.unread() > 3_000, "{} bytes", output.unread());
+    stage.terminate();
+    let ended = stage.wait_exit(SOON);
+    assert!(ended.is_some_and(|ended| ended.success()), "{ended:?}");
+}
