@@ -4,12 +4,14 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use common::clock::Clock;
 use e2e::Role;
 use queue::ledger::Counter;
-use testkit::FakeTime;
+use testkit::{BlockedOutput, FakeTime};
 
 use super::{PAUSE, RIGS, SOON, loaded};
 use crate::arena::{Arena, until};
+use crate::message::{Kind, Message};
 use crate::oracle::Terms;
 use crate::scenario::{Report, Scenario, Task};
 use crate::traffic::rounds;
@@ -48,6 +50,8 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// Log lines that a stage keeps for a reader at most.
+const WAITING_LINES: usize = 4_096;
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;
 
@@ -93,6 +97,12 @@ fn ingester_clock(task: &Task) -> anyhow::Result<Report> {
     ))
 }
 
+/// A day later than today, as a log's lines begin.
+fn tomorrow() -> String {
+    let time = Clock::system().now().plus(Duration::from_hours(24));
+    time.to_string()[..10].to_owned()
+}
+
 fn tokens(arena: &Arena) -> Vec<String> {
     Role::ALL
         .map(|role| {
@@ -112,12 +122,17 @@ fn standby_clock(task: &Task) -> anyhow::Result<Report> {
         .collect();
     let mut arena = loaded(task)?;
     let before = tokens(&arena);
+    let mut dates = vec![tomorrow()];
     for role in Role::ALL {
         arena.spawn(role, None, &env);
     }
     sleep(task.seconds(5, 60));
     let after = tokens(&arena);
+    dates.push(tomorrow());
     for (role, stage) in &mut arena.stages[3..] {
+        let logs = stage.logs();
+        let is_ahead = dates.iter().any(|date| logs.starts_with(date));
+        ensure!(is_ahead, "the {}'s clock is right:\n{logs}", role.name());
         let said = stage.get("/readyz");
         ensure!(said.contains("\"standby\""), "{}: {said}", role.name());
         stage.terminate();
@@ -136,6 +151,19 @@ fn standby_clock(task: &Task) -> anyhow::Result<Report> {
     ))
 }
 
+/// Sets Redis's clock and sees to it that Redis goes by it.
+fn set_redis_clock(arena: &Arena, clock: &FakeTime, offset: i64) -> anyhow::Result<()> {
+    clock.set(offset);
+    let said = arena.chain.redis.cli(&["TIME"]);
+    let seconds: i64 = said.lines().next().unwrap_or_default().parse()?;
+    let off = seconds - Clock::system().now().nanos() / 1_000_000_000;
+    ensure!(
+        (off - offset).abs() < 60,
+        "Redis's clock is {off} s off, not {offset}"
+    );
+    Ok(())
+}
+
 fn redis_clock(task: &Task) -> anyhow::Result<Report> {
     let clock = FakeTime::new();
     let mut setup = task.setup();
@@ -145,7 +173,7 @@ fn redis_clock(task: &Task) -> anyhow::Result<Report> {
     let mut jumps = 0;
     for _ in 0..task.times(50).min(10) {
         for offset in [HOUR, 0, -HOUR, 0] {
-            clock.set(offset);
+            set_redis_clock(&arena, &clock, offset)?;
             jumps += 1;
             sleep(Duration::from_secs(2));
             if offset == 0 {
@@ -155,14 +183,14 @@ fn redis_clock(task: &Task) -> anyhow::Result<Report> {
         // A holder dies, and its lease seems to last an hour longer.
         for role in [Role::Transformer, Role::Sink] {
             arena.stage(role as usize).kill();
-            clock.set(-HOUR);
+            set_redis_clock(&arena, &clock, -HOUR)?;
             arena.respawn(role as usize, None);
             until("the lease", Duration::from_secs(20), || {
                 let said = arena.stages[role as usize].1.get("/readyz");
                 said.contains(r#""name":"lease","state":"up""#)
             })
             .with_context(|| role.name())?;
-            clock.set(0);
+            set_redis_clock(&arena, &clock, 0)?;
             jumps += 2;
             arena.wait_progress(10, SOON)?;
         }
@@ -178,30 +206,42 @@ fn redis_clock(task: &Task) -> anyhow::Result<Report> {
 fn blocked_log(task: &Task) -> anyhow::Result<Report> {
     let mut arena = Arena::servers(task.setup());
     let mut outputs = Vec::new();
-    // The pipe is full before the first line: a quiet stage would take long to fill it.
-    let fill = ["sh", "-c", r#"head -c 4096 /dev/zero >&2; exec "$0" "$@""#];
+    // The pipe is full before the stage's first line.
+    let full = ["sh", "-c", r#"head -c 4096 /dev/zero && exec "$0" "$@""#];
     for role in Role::ALL {
         let env = [("RUST_LOG", "trace".to_owned())];
-        let launch = arena.launch(role, None, &env).wrapper(&fill);
+        let launch = arena.launch(role, None, &env).wrapper(&full);
         let (stage, output) = launch.spawn_blocked();
         arena.stages.push((role, stage));
         outputs.push(output);
     }
     arena.ready()?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
-    arena.wait_progress(1_000, SOON)?;
-    for output in &outputs {
-        ensure!(
-            output.unread() > 4_000,
-            "the pipe isn't full: nothing was blocked"
-        );
-    }
+    // At its loudest the ingester logs a line for each message that is none, and the sink some 20
+    // for each write: soon more than wait in memory. The transformer says hardly anything.
+    let load = rounds(RIGS, task.seed).map(|mut batch| {
+        let kind = Kind::Garbled;
+        let garbled: Vec<_> = batch.iter().map(|Message { cell, .. }| *cell).collect();
+        batch.extend(garbled.into_iter().map(|cell| Message { cell, kind }));
+        batch
+    });
+    arena.load(PAUSE, load);
+    let before = arena.ledger()?;
+    let lines = 2 * i64::try_from(WAITING_LINES)?;
+    let after = arena.wait_for("many lines", SOON, |ledger| {
+        let since = |counter| ledger.get(counter) - before.get(counter);
+        since(Counter::DeadIngester) > lines && since(Counter::RowsStored) > 1_000
+    })?;
+    let unread: Vec<_> = outputs.iter().map(BlockedOutput::unread).collect();
+    ensure!(unread == [4096; 3], "the pipes aren't full: {unread:?}");
+    let lines = after.get(Counter::DeadIngester) - before.get(Counter::DeadIngester);
     // Stages end while nobody reads, too.
     let verdict = arena.finish(Terms::default())?;
     drop(outputs);
     Ok(Report::new(
         verdict,
-        "logs at their loudest into a pipe of 4 KiB that nobody reads".to_owned(),
+        format!(
+            "pipes full from the start; all went on for {lines} lines of the ingester's, and ended"
+        ),
         3,
     ))
 }
@@ -211,14 +251,22 @@ fn descriptors(task: &Task) -> anyhow::Result<Report> {
     let times = task.times(50).min(10);
     for _ in 0..times {
         arena.wait_progress(10, SOON)?;
+        let opened = |arena: &Arena| -> Vec<u64> {
+            // Without the load's, whose process has all it wants.
+            let wires = arena.wires.all().into_iter().skip(1);
+            wires.map(|(_, wire)| wire.connections()).collect()
+        };
         for (_, stage) in &mut arena.stages {
-            // Below what is open: closed ones can't be had again.
+            // The first three stay open, so that none below this is ever free.
             stage.limit_files(3);
         }
+        let before = opened(&arena);
         for (_, wire) in arena.wires.all() {
             wire.drop_connections();
         }
         sleep(Duration::from_secs(3));
+        let now = opened(&arena);
+        ensure!(now == before, "descriptors were free: {before:?}, {now:?}");
         for (role, stage) in &mut arena.stages {
             ensure!(!stage.has_exited(), "the {} ended", role.name());
             stage.unlimit_files();
@@ -228,36 +276,38 @@ fn descriptors(task: &Task) -> anyhow::Result<Report> {
     let verdict = arena.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
-        format!("{times} times no descriptor for 3 s"),
+        format!("{times} times no descriptor for 3 s: no stage got a connection"),
         times * 3,
     ))
 }
 
 fn memory_limit(task: &Task) -> anyhow::Result<Report> {
     let mut arena = loaded(task)?;
-    let times = task.times(20);
-    let mut died = 0;
+    let times = task.times(20).max(3);
     for round in 0..times {
         let place = round % 3;
         arena.wait_progress(10, SOON)?;
+        // What it has is enough for small batches. A large one waits when it wakes up.
+        arena.stage(place).freeze();
+        sleep(Duration::from_secs(3));
         let stage = arena.stage(place);
         // Less than it has: the next that it asks for is refused, and it aborts.
         stage.limit_memory(1 << 20);
-        // Something that needs memory, wherever it is.
-        for (_, wire) in arena.wires.all() {
-            wire.drop_connections();
-        }
-        let stage = arena.stage(place);
-        let ended = stage.wait_exit(Duration::from_secs(5));
-        died += usize::from(ended.is_some());
-        stage.kill();
+        stage.thaw();
+        let ended = stage.wait_exit(Duration::from_secs(30));
+        let logs = stage.logs();
+        let role = arena.stages[place].0.name();
+        let ended = ended.with_context(|| format!("the {role} lives on:\n{logs}"))?;
+        ensure!(
+            !ended.success() && logs.contains("memory allocation"),
+            "the {role} ended with {ended} of something else:\n{logs}"
+        );
         arena.respawn(place, None);
     }
-    ensure!(died > 0, "no stage died of it");
     let verdict = arena.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
-        format!("{died} of {times} stages died for want of memory"),
-        died,
+        format!("{times} stages died for want of memory"),
+        times,
     ))
 }

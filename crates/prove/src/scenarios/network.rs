@@ -53,9 +53,12 @@ fn cuts(task: &Task) -> anyhow::Result<Report> {
     let dark = task.seconds(7, 60);
     let mut slowest = Duration::ZERO;
     for place in 0..arena.wires.all().len() {
-        arena.wires.all()[place].1.set(Weather::BlackHole);
+        let (name, wire) = arena.wires.all()[place];
+        wire.set(Weather::BlackHole);
+        let before = wire.bytes();
         sleep(dark);
-        arena.wires.all()[place].1.set(Weather::Clear);
+        ensure!(wire.bytes() == before, "{name}: something passed");
+        wire.set(Weather::Clear);
         let healed = Instant::now();
         arena.wait_progress(10, SOON)?;
         slowest = slowest.max(healed.elapsed());
@@ -77,9 +80,16 @@ fn one_way(task: &Task) -> anyhow::Result<Report> {
     let dark = task.seconds(6, 30);
     for place in 0..arena.wires.all().len() {
         for flow in [Flow::Request, Flow::Reply] {
-            arena.wires.all()[place].1.set(Weather::OneWay(flow));
+            let (name, wire) = arena.wires.all()[place];
+            let closed = |(requests, replies)| match flow {
+                Flow::Request => replies,
+                Flow::Reply => requests,
+            };
+            wire.set(Weather::OneWay(flow));
+            let before: u64 = closed(wire.bytes());
             sleep(dark);
-            arena.wires.all()[place].1.set(Weather::Clear);
+            ensure!(closed(wire.bytes()) == before, "{name}: both ways");
+            wire.set(Weather::Clear);
             arena.wait_progress(10, SOON)?;
         }
     }
@@ -121,7 +131,9 @@ fn flapping(task: &Task) -> anyhow::Result<Report> {
     }
     let rows = stored(&arena)? - rows;
     ensure!(rows > 0, "no row was stored while links flapped");
+    let flaps = time.as_secs() / 2;
     let opened = connects(&arena) - opened;
+    ensure!(opened > flaps, "{opened} connections: nothing was cut");
     let most = 6 * 20 * time.as_secs();
     ensure!(
         opened < most,
@@ -136,7 +148,6 @@ fn flapping(task: &Task) -> anyhow::Result<Report> {
     }
     arena.wait_progress(100, SOON)?;
     let verdict = arena.finish(Terms::default())?;
-    let flaps = time.as_secs() / 2;
     Ok(Report::new(
         verdict,
         format!(
@@ -244,11 +255,13 @@ fn moved(task: &Task) -> anyhow::Result<Report> {
     let times = task.times(50).min(10);
     for _ in 0..times {
         arena.wait_progress(50, SOON)?;
+        ensure!(wires.iter().all(|wire| wire.connections() > 0), "not found");
         drop(wires);
         ip = Ipv4Addr::from_bits(ip.to_bits() + 1);
         wires = place(ip);
     }
     arena.wait_progress(50, SOON)?;
+    ensure!(wires.iter().all(|wire| wire.connections() > 0), "not found");
     let verdict = arena.finish(Terms::default())?;
     drop(wires);
     Ok(Report::new(
