@@ -283,7 +283,7 @@ fn descriptors(task: &Task) -> anyhow::Result<Report> {
 
 fn memory_limit(task: &Task) -> anyhow::Result<Report> {
     let mut arena = loaded(task)?;
-    let times = task.times(20).max(3);
+    let times = task.times(20).clamp(3, 20);
     for round in 0..times {
         let place = round % 3;
         arena.wait_progress(10, SOON)?;
