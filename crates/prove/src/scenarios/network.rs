@@ -48,16 +48,11 @@ pub const SCENARIOS: &[Scenario] = &[
 /// Memory may grow by this much while links flap.
 const GROWTH: u64 = 16 << 20;
 
-/// How long the wire at this place is dark. Of each in a short attack only what shows soon; in a
-/// long one pings, keep-alives and writes to the store run into their limits, too.
+/// How long the wire at this place is dark: in a short attack as long as it takes to show (an answer
+/// of Redis is given up after 5 s), in a long one until every time limit has passed.
 fn darkness(task: &Task, place: usize) -> Duration {
-    match place {
-        // Pings are missed after 30 s, keep-alives after 45 s.
-        0 | 1 => task.seconds(2, 50),
-        // An answer of Redis is given up after 5 s.
-        2..=4 => task.seconds(6, 20),
-        _ => task.seconds(2, 40),
-    }
+    let is_redis = (2..=4).contains(&place);
+    task.seconds(if is_redis { 6 } else { 2 }, 60)
 }
 
 fn cuts(task: &Task) -> anyhow::Result<Report> {
