@@ -232,6 +232,13 @@ impl Arena {
         &mut self.stages[place].1
     }
 
+    /// Whether the stage at this place says that it holds its lease.
+    #[must_use]
+    pub fn holds_lease(&self, place: usize) -> bool {
+        let said = self.stages[place].1.get("/readyz");
+        said.contains(r#""name":"lease","state":"up""#)
+    }
+
     /// Waits until all stages say that they are ready.
     pub fn ready(&self) -> anyhow::Result<()> {
         for (role, stage) in &self.stages {

@@ -186,8 +186,7 @@ fn redis_clock(task: &Task) -> anyhow::Result<Report> {
             set_redis_clock(&arena, &clock, -HOUR)?;
             arena.respawn(role as usize, None);
             until("the lease", Duration::from_secs(20), || {
-                let said = arena.stages[role as usize].1.get("/readyz");
-                said.contains(r#""name":"lease","state":"up""#)
+                arena.holds_lease(role as usize)
             })
             .with_context(|| role.name())?;
             set_redis_clock(&arena, &clock, 0)?;

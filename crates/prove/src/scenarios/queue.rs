@@ -126,10 +126,7 @@ fn lost_replies(task: &Task) -> anyhow::Result<Report> {
 
 /// Stops a stage that holds its lease; the answer to the marked request is lost.
 fn stop_unanswered(arena: &mut Arena, role: Role, marker: &'static str) -> anyhow::Result<()> {
-    until("the lease", SOON, || {
-        let said = arena.stages[role as usize].1.get("/readyz");
-        said.contains(r#""name":"lease","state":"up""#)
-    })?;
+    until("the lease", SOON, || arena.holds_lease(role as usize))?;
     let before = arena.wires.redis[role as usize].cuts();
     arena.wires.redis[role as usize].cut_reply(marker, 1);
     arena.stage(role as usize).terminate();

@@ -360,8 +360,7 @@ fn takeover(task: &Task) -> anyhow::Result<Report> {
         }
         let gone = Instant::now();
         until("a takeover", Duration::from_secs(20), || {
-            let said = arena.stages[other].1.get("/readyz");
-            said.contains(r#""name":"lease","state":"up""#)
+            arena.holds_lease(other)
         })?;
         let took = gone.elapsed();
         if is_kill {
