@@ -1,13 +1,18 @@
-//! The room of the stores: where rows end up. The only one that names a store's client.
+//! The room of the stores: where rows end up and are read from again. The only one that names a
+//! store's client.
 
 use std::time::Duration;
 
 use common::row::Row;
 
+pub mod history;
 mod influx;
 mod line;
+mod sqlite;
 
+pub use history::{History, ReadError};
 pub use influx::{BuildError, InfluxSettings, InfluxStore};
+pub use sqlite::{OpenError, SqliteHistory, SqliteSettings, SqliteStore};
 
 /// Something that keeps rows.
 ///

@@ -1,0 +1,123 @@
+//! Cutting time into buckets and summing up what is in each.
+
+use std::time::Duration;
+
+use common::time::Timestamp;
+
+use super::{Bucket, MAX_BUCKETS, ReadError};
+
+#[cfg(test)]
+mod tests;
+
+/// Where buckets start: at the multiples of their length since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grid {
+    step: i64,
+}
+
+impl Grid {
+    /// The grid of `bucket`, if it cuts `from` to `to` into as many as can be answered.
+    pub(crate) fn new(bucket: Duration, from: Timestamp, to: Timestamp) -> Result<Self, ReadError> {
+        if bucket.is_zero() {
+            return Err(ReadError::BadRequest {
+                detail: "a bucket has to be longer than 0".into(),
+            });
+        }
+        let grid = Self {
+            step: i64::try_from(bucket.as_nanos()).unwrap_or(i64::MAX),
+        };
+        let last = to.nanos().saturating_sub(1);
+        let count = match grid.index(last).checked_sub(grid.index(from.nanos())) {
+            Some(apart) => u64::try_from(apart.saturating_add(1)).unwrap_or(0),
+            None => u64::MAX,
+        };
+        if count > MAX_BUCKETS {
+            return Err(ReadError::BadRequest {
+                detail: format!(
+                    "{from} to {to} has {count} buckets of {bucket:?}, at most {MAX_BUCKETS} are \
+                     answered: ask for a shorter time or for longer buckets"
+                ),
+            });
+        }
+        Ok(grid)
+    }
+
+    /// Which bucket a tick in nanoseconds is in, counted from 1970.
+    pub(crate) fn index(self, tick: i64) -> i64 {
+        tick.div_euclid(self.step)
+    }
+
+    fn start(self, index: i64) -> Timestamp {
+        Timestamp::from_nanos(index.saturating_mul(self.step))
+    }
+}
+
+/// The running sums of a bucket, by Welford's method: they stay exact where the values are large
+/// and close to each other, which a sum of squares doesn't.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tally {
+    index: i64,
+    count: u64,
+    mean: f64,
+    squares: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Tally {
+    /// Of the first value of the bucket with this index.
+    pub(crate) fn of(index: i64, value: f64) -> Self {
+        Self {
+            index,
+            count: 1,
+            mean: value,
+            squares: 0.0,
+            min: value,
+            max: value,
+        }
+    }
+
+    /// The bucket that it sums up.
+    pub(crate) fn index(&self) -> i64 {
+        self.index
+    }
+
+    /// One more value.
+    pub(crate) fn add(&mut self, value: f64) {
+        self.count += 1;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "2^53 values would take centuries to read"
+        )]
+        let count = self.count as f64;
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        let apart = value - self.mean;
+        // Two values of the largest kind may be farther apart than a double can say.
+        self.mean += if apart.is_finite() {
+            apart / count
+        } else {
+            value / count - self.mean / count
+        };
+        self.squares += apart * (value - self.mean);
+    }
+
+    /// What it came to.
+    pub(crate) fn bucket(&self, grid: Grid) -> Bucket {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "2^53 values would take centuries to read"
+        )]
+        let others = self.count.saturating_sub(1) as f64;
+        let stddev = (self.squares / others).sqrt();
+        Bucket {
+            start: grid.start(self.index),
+            count: self.count,
+            // Rounding may carry the mean of equal values past them.
+            mean: self.mean.clamp(self.min, self.max),
+            min: self.min,
+            max: self.max,
+            stddev: Some(stddev).filter(|stddev| self.count > 1 && stddev.is_finite()),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The store in one SQLite file, for everything in one process.
+//!
+//! A thread writes and another one reads, each on a connection of its own: a long query never
+//! holds up a write.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::clock::Clock;
+use common::row::Row;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::{Store, WriteError};
+
+mod batch;
+mod error;
+mod history;
+mod memory;
+mod retention;
+mod scan;
+mod schema;
+mod settings;
+mod worker;
+mod write;
+mod writer;
+
+pub use error::OpenError;
+pub use history::SqliteHistory;
+pub use settings::SqliteSettings;
+
+use worker::Worker;
+use writer::{Job, Writer};
+
+/// Rows in one file. Clones share its threads, which end when the last handle is dropped; that
+/// waits for what they are at, and leaves the file closed.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    // Dropped first: whoever closes the file last copies the log into it, which a reader can't.
+    history: SqliteHistory,
+    writer: Arc<Worker<Job>>,
+}
+
+impl SqliteStore {
+    /// Opens or makes the file; one of an older version is brought up to date. `clock` says which
+    /// rows are older than the settings keep them.
+    pub fn open(path: &Path, settings: &SqliteSettings, clock: Clock) -> Result<Self, OpenError> {
+        let connection = schema::open(path)?;
+        let history = SqliteHistory::beside(path)?;
+        let sweep = retention::Sweep::new(settings.retention, clock);
+        let writer = Writer::new(connection, path, sweep);
+        let worker = Worker::start("store.db", move |jobs| writer.run(&jobs));
+        let worker = worker.map_err(|error| OpenError::Unusable {
+            path: path.to_owned(),
+            detail: error.to_string(),
+        })?;
+        Ok(Self {
+            history,
+            writer: Arc::new(worker),
+        })
+    }
+
+    /// What is read from the same file.
+    #[must_use]
+    pub fn history(&self) -> SqliteHistory {
+        self.history.clone()
+    }
+
+    async fn ask(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<(), WriteError>>) -> Job,
+    ) -> Result<(), WriteError> {
+        let gone = || WriteError::Retry {
+            detail: "the store's thread has ended".into(),
+            after: None,
+        };
+        let (answer, answered) = oneshot::channel();
+        self.writer.send(job(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+impl Store for SqliteStore {
+    /// Durable when it returns. Writes that wait at the same time share a transaction.
+    async fn write(&self, rows: &[Row<'_>]) -> Result<(), WriteError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let batch = batch::encode(rows).map_err(|(index, error)| WriteError::Rejected {
+            detail: format!("row {} of {}: {error}", index + 1, rows.len()),
+        })?;
+        self.ask(|answer| Job::Write { batch, answer }).await
+    }
+
+    /// A small write beside the rows, so that a full disk shows.
+    async fn preflight(&self) -> Result<(), WriteError> {
+        self.ask(|answer| Job::Probe { answer }).await
+    }
+}
+
+/// Undoes whatever the connection has begun; SQLite may have done so by itself.
+fn undo(connection: &Connection) {
+    if !connection.is_autocommit() {
+        // It fails only where there is nothing left to undo.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+}

@@ -1,0 +1,158 @@
+//! What the writer remembers of the file, so that it needn't ask for it with every row.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+/// An hour in nanoseconds.
+pub(super) const HOUR: i64 = 3_600_000_000_000;
+/// Sets of sensors that are remembered; usual fleets have a few.
+const SETS: usize = 1024;
+/// Newest hours that are remembered, about 40 bytes each.
+const HOURS: usize = 1 << 20;
+
+/// Valid within the transaction that it was refreshed in; what is rolled back has to be forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// SQLite's number of what other connections have changed.
+    others: i64,
+    rigs: HashMap<String, i64>,
+    /// Nothing: not read yet.
+    sensors: Option<HashMap<String, i64>>,
+    sets: HashMap<Vec<i64>, Arc<Set>>,
+    /// Sets that there have been: a number is never given twice.
+    numbers: usize,
+    /// By rig and set: the hour up to which `newest` is known to be right.
+    hours: HashMap<(i64, usize), i64>,
+}
+
+/// Sensors that are written together.
+#[derive(Debug)]
+pub(super) struct Set {
+    pub(super) number: usize,
+    sensors: Vec<i64>,
+    /// Writes a row of them: parameter 1 is the rig, 2 the tick, from 3 on the values.
+    pub(super) sql: String,
+}
+
+impl Memory {
+    /// At the start of a transaction.
+    pub(super) fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let others = connection
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))?;
+        if self.others != others {
+            self.forget();
+            self.others = others;
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.rigs.clear();
+        self.sensors = None;
+        self.sets.clear();
+        self.hours.clear();
+    }
+
+    /// The id of a rig, which is added if need be.
+    pub(super) fn rig(&mut self, connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+        if let Some(id) = self.rigs.get(name) {
+            return Ok(*id);
+        }
+        let found = connection
+            .prepare_cached("SELECT id FROM rig WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()?;
+        let id = if let Some(id) = found {
+            id
+        } else {
+            connection
+                .prepare_cached("INSERT INTO rig (name) VALUES (?1)")?
+                .insert([name])?
+        };
+        self.rigs.insert(name.to_owned(), id);
+        Ok(id)
+    }
+
+    /// The ids of all sensors.
+    pub(super) fn sensors(
+        &mut self,
+        connection: &Connection,
+    ) -> rusqlite::Result<&mut HashMap<String, i64>> {
+        let sensors = match self.sensors.take() {
+            Some(sensors) => sensors,
+            None => connection
+                .prepare_cached("SELECT name, id FROM sensor")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?,
+        };
+        Ok(self.sensors.insert(sensors))
+    }
+
+    /// The set of these sensors, which are in order and there once.
+    pub(super) fn set(&mut self, sensors: Vec<i64>) -> Arc<Set> {
+        if let Some(set) = self.sets.get(&sensors) {
+            return Arc::clone(set);
+        }
+        if self.sets.len() >= SETS {
+            self.sets.clear();
+            self.hours.clear();
+        }
+        self.numbers += 1;
+        let set = Arc::new(Set {
+            number: self.numbers,
+            sql: upsert(&sensors),
+            sensors: sensors.clone(),
+        });
+        self.sets.insert(sensors, Arc::clone(&set));
+        set
+    }
+
+    /// Notes that a rig has values of these sensors at this tick.
+    pub(super) fn seen(
+        &mut self,
+        connection: &Connection,
+        rig: i64,
+        set: &Set,
+        tick: i64,
+    ) -> rusqlite::Result<()> {
+        let hour = tick.div_euclid(HOUR);
+        let key = (rig, set.number);
+        if self.hours.get(&key).is_some_and(|known| *known >= hour) {
+            return Ok(());
+        }
+        let mut note = connection.prepare_cached(
+            "INSERT INTO newest VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET hour = excluded.hour WHERE excluded.hour > hour",
+        )?;
+        for sensor in &set.sensors {
+            note.execute([rig, *sensor, hour])?;
+        }
+        if self.hours.len() >= HOURS {
+            self.hours.clear();
+        }
+        self.hours.insert(key, hour);
+        Ok(())
+    }
+}
+
+fn upsert(sensors: &[i64]) -> String {
+    let mut sql = String::from("INSERT INTO row (rig, tick");
+    // Writing to a text can't fail.
+    for sensor in sensors {
+        let _ = write!(sql, ", v{sensor}");
+    }
+    sql.push_str(") VALUES (?1, ?2");
+    for place in 0..sensors.len() {
+        let _ = write!(sql, ", ?{}", place + 3);
+    }
+    sql.push_str(") ON CONFLICT DO UPDATE SET ");
+    for (place, sensor) in sensors.iter().enumerate() {
+        let comma = if place == 0 { "" } else { ", " };
+        let _ = write!(sql, "{comma}v{sensor} = excluded.v{sensor}");
+    }
+    sql
+}

@@ -1,0 +1,187 @@
+//! Deleting what is too old, in steps that are short beside a write.
+//!
+//! A pass visits every rig; passes are apart, steps within one follow each other: at their own
+//! pace while nothing is written, and else with as many rows as have been written, so that the file
+//! doesn't grow however fast rows come.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::clock::Clock;
+use rusqlite::{Connection, OptionalExtension, params};
+use tracing::{info, warn};
+
+use super::error::Fault;
+use super::memory::{HOUR, Memory};
+use super::undo;
+
+#[cfg(test)]
+mod tests;
+
+/// Rows that a step deletes at least, if there are as many; a rig without any counts as one.
+const STEP: usize = 1_000;
+/// Between two steps of a pass.
+const PACE: Duration = Duration::from_millis(250);
+/// Between two passes; rows outlive their time by it.
+const PASS: Duration = Duration::from_mins(1);
+/// After a step that failed.
+const PAUSE: Duration = Duration::from_secs(5);
+/// A wait when there is nothing to wait for.
+const LONG: Duration = Duration::from_hours(1);
+
+/// Where the deleting is.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    /// Zero: nothing is deleted.
+    retention: Duration,
+    clock: Clock,
+    /// The next step is due.
+    next: Instant,
+    /// The rig to go on with, within a pass.
+    at: Option<i64>,
+    /// Rows since the last step.
+    written: usize,
+    ill: bool,
+}
+
+/// What a step came to.
+struct Step {
+    /// The rig to go on with; none if the pass is over.
+    at: Option<i64>,
+    /// A rig has gone, or all values of one of its sensors.
+    vanished: bool,
+}
+
+impl Sweep {
+    pub(super) fn new(retention: Duration, clock: Clock) -> Self {
+        Self {
+            retention,
+            clock,
+            next: Instant::now(),
+            at: None,
+            written: 0,
+            ill: false,
+        }
+    }
+
+    /// How long until there is something to do.
+    pub(super) fn wait(&self) -> Duration {
+        if self.retention.is_zero() {
+            LONG
+        } else {
+            self.next.saturating_duration_since(Instant::now())
+        }
+    }
+
+    /// Rows were stored.
+    pub(super) fn written(&mut self, rows: usize) {
+        self.written = self.written.saturating_add(rows);
+    }
+
+    /// One step, if it is time for one.
+    pub(super) fn step_if_due(
+        &mut self,
+        connection: &Connection,
+        path: &Path,
+        memory: &mut Memory,
+    ) {
+        let now = Instant::now();
+        let behind = self.at.is_some() && !self.ill && self.written >= STEP;
+        if self.retention.is_zero() || now < self.next && !behind {
+            return;
+        }
+        let before = self.clock.now().minus(self.retention).nanos();
+        let most = STEP.max(self.written.saturating_mul(2));
+        match step(connection, self.at.unwrap_or(i64::MIN), before, most) {
+            Ok(step) => {
+                if step.vanished {
+                    memory.forget();
+                }
+                if self.ill {
+                    info!("old rows are deleted again");
+                }
+                self.ill = false;
+                self.at = step.at;
+                self.written = 0;
+                let pass = PASS.min(self.retention);
+                self.next = Instant::now() + if step.at.is_some() { PACE } else { pass };
+            }
+            Err(error) => {
+                undo(connection);
+                memory.forget();
+                if !self.ill {
+                    let (Fault::Later(detail) | Fault::Denied(detail)) = Fault::of(path, &error);
+                    warn!("old rows can't be deleted: {detail}");
+                }
+                self.ill = true;
+                self.next = Instant::now() + PAUSE;
+            }
+        }
+    }
+}
+
+/// Deletes up to `most` rows with ticks before `before`, of the rigs from `at` on.
+fn step(
+    connection: &Connection,
+    mut at: i64,
+    before: i64,
+    mut most: usize,
+) -> rusqlite::Result<Step> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let mut vanished = false;
+    let mut next = connection.prepare_cached("SELECT id FROM rig WHERE id >= ?1 LIMIT 1")?;
+    let left = loop {
+        let rig: Option<i64> = next.query_row([at], |row| row.get(0)).optional()?;
+        let Some(rig) = rig else { break None };
+        if most == 0 {
+            break Some(rig);
+        }
+        let deleted = delete(connection, rig, before, most)?;
+        if deleted > 0 {
+            vanished |= tidy(connection, rig)?;
+        }
+        most = most.saturating_sub(deleted.max(1));
+        at = if most == 0 { rig } else { rig + 1 };
+    };
+    connection.execute_batch("COMMIT")?;
+    Ok(Step { at: left, vanished })
+}
+
+fn delete(connection: &Connection, rig: i64, before: i64, most: usize) -> rusqlite::Result<usize> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM row WHERE rig = ?1 AND tick < ifnull(
+            (SELECT tick FROM row WHERE rig = ?1 AND tick < ?2 ORDER BY tick LIMIT 1 OFFSET ?3), ?2)",
+    )?;
+    delete.execute(params![rig, before, most])
+}
+
+/// Makes the other tables right for the rows that a rig has left; whether something had to go.
+fn tidy(connection: &Connection, rig: i64) -> rusqlite::Result<bool> {
+    let first: Option<i64> = connection
+        .prepare_cached("SELECT min(tick) FROM row WHERE rig = ?1")?
+        .query_row([rig], |row| row.get(0))?;
+    let Some(first) = first else {
+        connection.execute("DELETE FROM newest WHERE rig = ?1", [rig])?;
+        connection.execute("DELETE FROM rig WHERE id = ?1", [rig])?;
+        return Ok(true);
+    };
+    let hour = first.div_euclid(HOUR);
+    let mut select =
+        connection.prepare_cached("SELECT sensor FROM newest WHERE rig = ?1 AND hour <= ?2")?;
+    let doubtful: Vec<i64> = select
+        .query_map([rig, hour], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let end = hour.saturating_mul(HOUR).saturating_add(HOUR - 1);
+    let mut gone = 0;
+    for sensor in doubtful {
+        let sql = format!(
+            "DELETE FROM newest WHERE rig = ?1 AND sensor = ?2 AND NOT EXISTS (
+                SELECT 1 FROM row WHERE rig = ?1 AND tick <= ?3 AND v{sensor} IS NOT NULL)"
+        );
+        gone += connection
+            .prepare_cached(&sql)?
+            .execute([rig, sensor, end])?;
+    }
+    Ok(gone > 0)
+}

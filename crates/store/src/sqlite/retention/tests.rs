@@ -1,0 +1,179 @@
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use common::clock::Clock;
+use common::row::Row;
+use common::time::Timestamp;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::{STEP, Sweep, step};
+use crate::sqlite::memory::{HOUR, Memory};
+use crate::sqlite::{batch, schema, write};
+
+struct File {
+    connection: Connection,
+    memory: Memory,
+    path: PathBuf,
+    _dir: TempDir,
+}
+
+impl File {
+    fn new() -> Self {
+        let dir = TempDir::with_prefix("store-").unwrap();
+        let path = dir.path().join("store.db");
+        Self {
+            connection: schema::open(&path).unwrap(),
+            memory: Memory::default(),
+            path,
+            _dir: dir,
+        }
+    }
+
+    /// One row with a value of `sensor` at each of the ticks.
+    fn write(&mut self, rig: &str, sensor: &'static str, ticks: impl IntoIterator<Item = i64>) {
+        let rows: Vec<_> = ticks
+            .into_iter()
+            .map(|tick| {
+                let mut row = Row::of_rig(rig, Timestamp::from_nanos(tick));
+                row.fields.push((sensor.into(), 0.5));
+                row
+            })
+            .collect();
+        let batch = batch::encode(&rows).unwrap();
+        self.connection.execute_batch("BEGIN").unwrap();
+        self.memory.refresh(&self.connection).unwrap();
+        write::store(&self.connection, &mut self.memory, &batch).unwrap();
+        self.connection.execute_batch("COMMIT").unwrap();
+    }
+
+    fn number(&self, sql: &str) -> i64 {
+        let read = self.connection.query_row(sql, [], |row| row.get(0));
+        read.unwrap()
+    }
+
+    fn rows(&self) -> i64 {
+        self.number("SELECT count(*) FROM row")
+    }
+
+    fn sweep(&mut self, sweep: &mut Sweep) {
+        sweep.step_if_due(&self.connection, &self.path, &mut self.memory);
+    }
+}
+
+#[test]
+fn a_step_deletes_no_more_than_it_may_and_goes_on_where_it_was() {
+    let mut file = File::new();
+    file.write("A", "a", 0..25);
+    file.write("B", "a", 50..60);
+    file.write("C", "a", 0..5);
+    file.write("D", "a", 90..100);
+    let mut at = i64::MIN;
+    // Visiting a rig counts as a row: B has nothing to delete.
+    for (left, rigs, goes_on) in [(40, 4, true), (30, 4, true), (21, 3, true), (20, 2, false)] {
+        let done = step(&file.connection, at, 50, 10).unwrap();
+        assert_eq!(done.at.is_some(), goes_on, "{left}");
+        assert_eq!(
+            (file.rows(), file.number("SELECT count(*) FROM rig")),
+            (left, rigs)
+        );
+        at = done.at.unwrap_or(i64::MIN);
+    }
+    let done = step(&file.connection, i64::MIN, 50, 10).unwrap();
+    assert!(done.at.is_none() && !done.vanished, "nothing is left to do");
+}
+
+#[test]
+fn a_sensor_whose_values_have_gone_is_noted_again_when_it_has_one() {
+    let mut file = File::new();
+    let noted = "SELECT count(*) FROM newest";
+    file.write("R", "b", [HOUR * 5 + HOUR / 2, HOUR * 7]);
+    // The first hour that is left, the same as is known already, and an older one.
+    for tick in [HOUR * 5 + 1, HOUR * 5 + 2, HOUR * 3] {
+        file.write("R", "a", [tick]);
+        assert_eq!((file.rows(), file.number(noted)), (3, 2));
+        let clock = Clock::behind(since(HOUR * 5 + HOUR / 4));
+        file.sweep(&mut Sweep::new(Duration::from_nanos(1), clock));
+        assert_eq!((file.rows(), file.number(noted)), (2, 1));
+    }
+}
+
+/// How far a clock has to be behind to show this tick, or a moment later.
+fn since(tick: i64) -> Duration {
+    Clock::system().now().since(Timestamp::from_nanos(tick))
+}
+
+#[test]
+fn deleting_keeps_up_with_writing_and_the_file_stops_growing() {
+    let mut file = File::new();
+    let rows = STEP * 4;
+    let mut at = i64::MIN;
+    let mut pages = Vec::new();
+    for round in 0..40 {
+        let start = count_of(rows) * round;
+        for rig in ["A", "B"] {
+            file.write(rig, "a", start..start + count_of(rows));
+        }
+        // As a sweep does: twice what was written. The last 10,000 ticks are kept.
+        let done = step(&file.connection, at, start - 10_000, 4 * rows).unwrap();
+        at = done.at.unwrap_or(i64::MIN);
+        pages.push(file.number("PRAGMA page_count"));
+    }
+    assert!(
+        file.rows() < count_of(2 * (10_000 + 2 * rows)),
+        "{}",
+        file.rows()
+    );
+    assert!(pages[39] <= pages[10] * 11 / 10, "{pages:?}");
+    let said: String = file
+        .connection
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(said, "ok");
+}
+
+#[test]
+fn a_sweep_waits_between_its_steps_unless_rows_come() {
+    let mut file = File::new();
+    file.write("R", "a", 0..count_of(STEP * 4));
+    let mut sweep = Sweep::new(Duration::from_hours(1), Clock::system());
+    file.sweep(&mut sweep);
+    assert_eq!(file.rows(), count_of(STEP * 3));
+    // Not due for long.
+    sweep.next = Instant::now() + Duration::from_hours(1);
+    file.sweep(&mut sweep);
+    assert_eq!(file.rows(), count_of(STEP * 3));
+    sweep.written(STEP - 1);
+    file.sweep(&mut sweep);
+    assert_eq!(file.rows(), count_of(STEP * 3));
+    sweep.written(1);
+    file.sweep(&mut sweep);
+    assert_eq!(file.rows(), count_of(STEP), "twice what was written");
+    sweep.next = Instant::now();
+    file.sweep(&mut sweep);
+    assert_eq!(file.rows(), 0);
+}
+
+fn count_of(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap()
+}
+
+#[test]
+fn a_step_that_fails_is_tried_again_and_leaves_nothing_begun() {
+    let mut file = File::new();
+    file.write("R", "a", 0..10);
+    file.connection
+        .execute_batch("ALTER TABLE newest RENAME TO aside")
+        .unwrap();
+    let mut sweep = Sweep::new(Duration::from_hours(1), Clock::system());
+    file.sweep(&mut sweep);
+    assert!(sweep.ill && file.connection.is_autocommit());
+    assert_eq!(file.rows(), 10);
+    file.connection
+        .execute_batch("ALTER TABLE aside RENAME TO newest")
+        .unwrap();
+    sweep.next = Instant::now();
+    file.sweep(&mut sweep);
+    assert!(!sweep.ill);
+    assert_eq!(file.rows(), 0);
+}

@@ -1,0 +1,256 @@
+//! Going through a rig's rows in steps, so that other questions get in between, and one that
+//! nobody waits for ends.
+
+use std::borrow::Cow;
+
+use common::row::Row;
+use common::time::Timestamp;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::ReadError;
+use crate::history::{Grid, MAX_ANSWER, MAX_PAGE_VALUES, Page, Selection, Series, Tally};
+
+/// Rows of a step: some 20 ms.
+const STEP: i64 = 20_000;
+
+/// What becomes of the rows.
+pub(super) trait Collect: Send + 'static {
+    /// First: the names of the sensors that values are of, in order of name.
+    fn begin(&mut self, sensors: Vec<String>);
+    /// Each row, in order of tick; whether to go on.
+    fn row(&mut self, tick: i64, values: &[Option<f64>]) -> Result<bool, ReadError>;
+}
+
+/// A scan that is under way.
+pub(super) struct Scan<C> {
+    rig: String,
+    sensors: Vec<String>,
+    from: i64,
+    to: i64,
+    source: Option<Source>,
+    pub(super) collect: C,
+}
+
+struct Source {
+    rig: i64,
+    sql: String,
+    columns: usize,
+}
+
+/// Why a step failed.
+pub(super) enum Broken {
+    Sql(rusqlite::Error),
+    Read(ReadError),
+}
+
+impl From<rusqlite::Error> for Broken {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl<C: Collect> Scan<C> {
+    pub(super) fn new(of: Selection<'_>, collect: C) -> Self {
+        Self {
+            rig: of.rig.to_owned(),
+            sensors: of.sensors.to_vec(),
+            from: of.from.nanos(),
+            to: of.to.nanos(),
+            source: None,
+            collect,
+        }
+    }
+
+    /// Some rows; whether there may be more.
+    pub(super) fn step(&mut self, connection: &Connection) -> Result<bool, Broken> {
+        if self.source.is_none() {
+            self.source = self.begin(connection)?;
+        }
+        let Some(source) = &self.source else {
+            return Ok(false);
+        };
+        let mut select = connection.prepare_cached(&source.sql)?;
+        let mut rows = select.query(params![source.rig, self.from, self.to, STEP])?;
+        let mut values = vec![None; source.columns];
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            let tick = row.get(0)?;
+            for (index, value) in values.iter_mut().enumerate() {
+                *value = match row.get_ref(index + 1)? {
+                    ValueRef::Real(value) => Some(value),
+                    _ => None,
+                };
+            }
+            if !self.collect.row(tick, &values).map_err(Broken::Read)? {
+                return Ok(false);
+            }
+            // Ticks stay below `to`.
+            self.from = tick + 1;
+            count += 1;
+        }
+        Ok(count == STEP)
+    }
+
+    /// Nothing if there is nothing to read.
+    fn begin(&mut self, connection: &Connection) -> rusqlite::Result<Option<Source>> {
+        let Some(rig) = rig_id(connection, &self.rig)? else {
+            return Ok(None);
+        };
+        let mut sensors = sensors_of(connection, rig)?;
+        if !self.sensors.is_empty() {
+            sensors.retain(|(_, name)| self.sensors.contains(name));
+        }
+        if sensors.is_empty() {
+            return Ok(None);
+        }
+        let columns: Vec<_> = sensors.iter().map(|(id, _)| format!("v{id}")).collect();
+        let source = Source {
+            rig,
+            sql: format!(
+                "SELECT tick, {} FROM row
+                 WHERE rig = ?1 AND tick >= ?2 AND tick < ?3 ORDER BY tick LIMIT ?4",
+                columns.join(", ")
+            ),
+            columns: sensors.len(),
+        };
+        let names = sensors.into_iter().map(|(_, name)| name).collect();
+        self.collect.begin(names);
+        Ok(Some(source))
+    }
+}
+
+pub(super) fn rig_id(connection: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM rig WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()
+}
+
+/// The sensors that a rig has values of, in order of name.
+pub(super) fn sensors_of(
+    connection: &Connection,
+    rig: i64,
+) -> rusqlite::Result<Vec<(i64, String)>> {
+    let mut select = connection.prepare_cached(
+        "SELECT id, name FROM newest JOIN sensor ON id = sensor WHERE rig = ?1 ORDER BY name",
+    )?;
+    select
+        .query_map([rig], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// Collects a page of rows.
+pub(super) struct Pages {
+    rig: String,
+    sensors: Vec<String>,
+    limit: usize,
+    values: usize,
+    pub(super) page: Page,
+}
+
+impl Pages {
+    pub(super) fn new(rig: &str, limit: usize) -> Self {
+        Self {
+            rig: rig.to_owned(),
+            sensors: Vec::new(),
+            limit,
+            values: 0,
+            page: Page {
+                rows: Vec::new(),
+                next: None,
+            },
+        }
+    }
+}
+
+impl Collect for Pages {
+    fn begin(&mut self, sensors: Vec<String>) {
+        self.sensors = sensors;
+    }
+
+    fn row(&mut self, tick: i64, values: &[Option<f64>]) -> Result<bool, ReadError> {
+        let tick = Timestamp::from_nanos(tick);
+        let fields: Vec<_> = std::iter::zip(&self.sensors, values)
+            .filter_map(|(name, value)| Some((Cow::Owned(name.clone()), (*value)?)))
+            .collect();
+        if fields.is_empty() {
+            return Ok(true);
+        }
+        if self.page.rows.len() >= self.limit || self.values >= MAX_PAGE_VALUES {
+            self.page.next = Some(tick);
+            return Ok(false);
+        }
+        self.values += fields.len();
+        let mut row = Row::of_rig(self.rig.clone(), tick);
+        row.fields = fields;
+        self.page.rows.push(row);
+        Ok(true)
+    }
+}
+
+/// Collects buckets.
+pub(super) struct Buckets {
+    grid: Grid,
+    series: Vec<Series>,
+    /// Of each series, the bucket that values are still added to.
+    open: Vec<Option<Tally>>,
+    count: usize,
+}
+
+impl Buckets {
+    pub(super) fn new(grid: Grid) -> Self {
+        Self {
+            grid,
+            series: Vec::new(),
+            open: Vec::new(),
+            count: 0,
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Vec<Series> {
+        for (series, open) in std::iter::zip(&mut self.series, &self.open) {
+            series
+                .buckets
+                .extend(open.map(|tally| tally.bucket(self.grid)));
+        }
+        self.series.retain(|series| !series.buckets.is_empty());
+        self.series
+    }
+}
+
+impl Collect for Buckets {
+    fn begin(&mut self, sensors: Vec<String>) {
+        self.open = vec![None; sensors.len()];
+        let series = |sensor| Series {
+            sensor,
+            buckets: Vec::new(),
+        };
+        self.series = sensors.into_iter().map(series).collect();
+    }
+
+    fn row(&mut self, tick: i64, values: &[Option<f64>]) -> Result<bool, ReadError> {
+        let index = self.grid.index(tick);
+        for (place, value) in values.iter().enumerate() {
+            let Some(value) = *value else { continue };
+            match &mut self.open[place] {
+                Some(tally) if tally.index() == index => tally.add(value),
+                open => {
+                    let before = open.replace(Tally::of(index, value));
+                    let before = before.map(|tally| tally.bucket(self.grid));
+                    self.series[place].buckets.extend(before);
+                    self.count += 1;
+                }
+            }
+        }
+        if self.count > MAX_ANSWER {
+            return Err(ReadError::BadRequest {
+                detail: format!(
+                    "more than {MAX_ANSWER} buckets have values: ask for fewer sensors, a shorter \
+                     time or longer buckets"
+                ),
+            });
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,34 @@
+//! How long rows are kept.
+
+use std::time::Duration;
+
+use common::settings::{BadSetting, Settings, duration};
+
+/// Below this, rows would be deleted before anybody has looked at them.
+const SHORTEST: Duration = Duration::from_hours(1);
+
+/// The store in the data directory.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Store")]
+pub struct SqliteSettings {
+    /// How long rows are kept, counted from their tick; 0 keeps them for ever
+    #[arg(
+        long,
+        env = "RETENTION",
+        value_name = "DURATION",
+        default_value = "30d",
+        value_parser = duration
+    )]
+    pub retention: Duration,
+}
+
+impl Settings for SqliteSettings {
+    fn check(&mut self) -> Result<(), BadSetting> {
+        BadSetting::unless(
+            self.retention.is_zero() || self.retention >= SHORTEST,
+            "RETENTION",
+            &format!("{:?}", self.retention),
+            "1h or longer, or 0 to keep rows for ever",
+        )
+    }
+}

@@ -1,0 +1,123 @@
+//! What a write does inside its transaction.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use rusqlite::{CachedStatement, Connection};
+
+use super::batch::{Batch, Shape};
+use super::memory::{Memory, Set};
+use super::schema;
+
+/// Sensors that a store can have: each is a column, and SQLite allows for 2,000.
+const MAX_SENSORS: usize = 1_000;
+/// Statements of one batch that are held at a time.
+const STATEMENTS: usize = 64;
+
+/// Why a batch isn't stored.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// One of its rows can't be.
+    Rejected(String),
+    /// SQLite failed.
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// How the rows of a shape are written.
+struct Plan {
+    set: Arc<Set>,
+    /// For each sensor of the set, the index of its value in the row.
+    order: Vec<usize>,
+}
+
+/// Stores rows, in order. After an error the transaction has to be rolled back and `memory` to
+/// forget.
+pub(super) fn store(
+    connection: &Connection,
+    memory: &mut Memory,
+    batch: &Batch,
+) -> Result<(), Refusal> {
+    let plans = plans(connection, memory, batch)?;
+    let mut rigs = Vec::with_capacity(batch.rigs.len());
+    for name in &batch.rigs {
+        rigs.push(memory.rig(connection, name)?);
+    }
+    let mut statements: HashMap<usize, CachedStatement<'_>> = HashMap::new();
+    for row in &batch.rows {
+        let (plan, rig) = (&plans[row.shape], rigs[row.rig]);
+        let key = plan.set.number;
+        if statements.len() >= STATEMENTS && !statements.contains_key(&key) {
+            statements.clear();
+        }
+        let statement = match statements.entry(key) {
+            Entry::Occupied(held) => held.into_mut(),
+            Entry::Vacant(place) => place.insert(connection.prepare_cached(&plan.set.sql)?),
+        };
+        statement.raw_bind_parameter(1, rig)?;
+        statement.raw_bind_parameter(2, row.tick)?;
+        for (place, index) in plan.order.iter().enumerate() {
+            statement.raw_bind_parameter(place + 3, batch.values[row.first + index])?;
+        }
+        statement.raw_execute()?;
+        memory.seen(connection, rig, &plan.set, row.tick)?;
+    }
+    Ok(())
+}
+
+fn plans(
+    connection: &Connection,
+    memory: &mut Memory,
+    batch: &Batch,
+) -> Result<Vec<Plan>, Refusal> {
+    let known = memory.sensors(connection)?;
+    let before = known.len();
+    let mut ordered = Vec::with_capacity(batch.shapes.len());
+    for shape in &batch.shapes {
+        let mut order = BTreeMap::new();
+        for (index, name) in shape.fields.iter().enumerate() {
+            let id = match known.get(name) {
+                Some(id) => *id,
+                None => add_sensor(connection, known, name, shape, batch)?,
+            };
+            order.insert(id, index);
+        }
+        ordered.push(order);
+    }
+    if known.len() > before {
+        schema::show_rows(connection)?;
+    }
+    let plan = |order: BTreeMap<i64, usize>| Plan {
+        set: memory.set(order.keys().copied().collect()),
+        order: order.into_values().collect(),
+    };
+    Ok(ordered.into_iter().map(plan).collect())
+}
+
+fn add_sensor(
+    connection: &Connection,
+    known: &mut HashMap<String, i64>,
+    name: &str,
+    shape: &Shape,
+    batch: &Batch,
+) -> Result<i64, Refusal> {
+    if known.len() >= MAX_SENSORS {
+        return Err(Refusal::Rejected(format!(
+            "row {} of {}: its sensor {name:?} is one too many: a store has at most {MAX_SENSORS}",
+            shape.row + 1,
+            batch.rows.len()
+        )));
+    }
+    let id = connection
+        .prepare_cached("INSERT INTO sensor (name) VALUES (?1)")?
+        .insert([name])?;
+    connection.execute_batch(&format!("ALTER TABLE row ADD COLUMN v{id}"))?;
+    known.insert(name.to_owned(), id);
+    Ok(id)
+}

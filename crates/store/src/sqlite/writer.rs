@@ -1,0 +1,202 @@
+//! The thread that writes.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::batch::Batch;
+use super::error::{Fault, is_full};
+use super::memory::Memory;
+use super::retention::Sweep;
+use super::undo;
+use super::worker::Waiting;
+use super::write::{Refusal, store};
+use crate::WriteError;
+
+/// Rows from which on a transaction takes no further writes in.
+const GROUP_ROWS: usize = 20_000;
+/// Prepared statements that are kept.
+const STATEMENTS: usize = 128;
+/// What a preflight writes, in bytes: about as much as a batch of rows, so that there is room for
+/// one if there is for this.
+const PROBE: i64 = 64 << 10;
+
+type Answer = oneshot::Sender<Result<(), WriteError>>;
+
+/// What the thread is asked to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// To store rows.
+    Write { batch: Batch, answer: Answer },
+    /// To see whether it could.
+    Probe { answer: Answer },
+}
+
+/// The thread's own things.
+pub(super) struct Writer {
+    connection: Connection,
+    path: PathBuf,
+    memory: Memory,
+    sweep: Sweep,
+}
+
+/// What is done together.
+#[derive(Default)]
+struct Group {
+    writes: Vec<(Batch, Answer)>,
+    probes: Vec<Answer>,
+    rows: usize,
+}
+
+impl Group {
+    fn add(&mut self, job: Job) {
+        match job {
+            // Nobody waits for it any more; those who went away write again.
+            Job::Write { answer, .. } | Job::Probe { answer } if answer.is_closed() => {}
+            Job::Write { batch, answer } => {
+                self.rows += batch.rows.len();
+                self.writes.push((batch, answer));
+            }
+            Job::Probe { answer } => self.probes.push(answer),
+        }
+    }
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, path: &Path, sweep: Sweep) -> Self {
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        Self {
+            connection,
+            path: path.to_owned(),
+            memory: Memory::default(),
+            sweep,
+        }
+    }
+
+    /// Until no more jobs can come.
+    pub(super) fn run(mut self, jobs: &Receiver<Waiting<Job>>) {
+        loop {
+            match jobs.recv_timeout(self.sweep.wait()) {
+                Ok(first) => {
+                    let mut group = Group::default();
+                    group.add(first.job);
+                    while group.rows < GROUP_ROWS
+                        && let Ok(next) = jobs.try_recv()
+                    {
+                        group.add(next.job);
+                    }
+                    self.serve(group);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // One step at most: writes that came meanwhile are next.
+            self.sweep
+                .step_if_due(&self.connection, &self.path, &mut self.memory);
+        }
+    }
+
+    fn serve(&mut self, group: Group) {
+        self.write(group.writes);
+        if group.probes.is_empty() {
+            return;
+        }
+        let probed = self.probe().or_else(|error| {
+            let again = self.make_room(&error);
+            let error = if again {
+                self.probe().err()
+            } else {
+                Some(error)
+            };
+            error.map_or(Ok(()), |error| Err(self.failed(&error).into()))
+        });
+        for answer in group.probes {
+            // A caller that went away doesn't want its answer; so it is below.
+            let _ = answer.send(probed.clone());
+        }
+    }
+
+    /// Stores what can be stored in one transaction. The batch that is at fault, which is rare, is
+    /// left out, and the others are stored from the start: savepoints would cost each of them a
+    /// copy of every page.
+    fn write(&mut self, mut writes: Vec<(Batch, Answer)>) {
+        let mut made_room = false;
+        while !writes.is_empty() {
+            match self.transact(&writes) {
+                Ok(()) => {
+                    let rows: usize = writes.iter().map(|(batch, _)| batch.rows.len()).sum();
+                    self.sweep.written(rows);
+                    for (_, answer) in writes.drain(..) {
+                        let _ = answer.send(Ok(()));
+                    }
+                }
+                Err((index, Refusal::Rejected(detail))) => {
+                    self.roll_back();
+                    let (_, answer) = writes.remove(index);
+                    let _ = answer.send(Err(WriteError::Rejected { detail }));
+                }
+                Err((_, Refusal::Failed(error))) => {
+                    if !made_room && self.make_room(&error) {
+                        made_room = true;
+                        continue;
+                    }
+                    let fault: WriteError = self.failed(&error).into();
+                    for (_, answer) in writes.drain(..) {
+                        let _ = answer.send(Err(fault.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// An error comes with the index of the batch that it came up at.
+    fn transact(&mut self, writes: &[(Batch, Answer)]) -> Result<(), (usize, Refusal)> {
+        let failed = |error: rusqlite::Error| (0, Refusal::Failed(error));
+        let connection = &self.connection;
+        connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(failed)?;
+        self.memory.refresh(connection).map_err(failed)?;
+        for (index, (batch, _)) in writes.iter().enumerate() {
+            store(connection, &mut self.memory, batch).map_err(|refusal| (index, refusal))?;
+        }
+        connection.execute_batch("COMMIT").map_err(failed)
+    }
+
+    /// Random bytes: SQLite doesn't write pages that stay the same.
+    fn probe(&self) -> rusqlite::Result<()> {
+        let mut write = self.connection.prepare_cached(
+            "INSERT INTO probe VALUES (1, randomblob(?1))
+             ON CONFLICT DO UPDATE SET filler = excluded.filler",
+        )?;
+        write.execute([PROBE])?;
+        Ok(())
+    }
+
+    fn failed(&mut self, error: &rusqlite::Error) -> Fault {
+        self.roll_back();
+        Fault::of(&self.path, error)
+    }
+
+    /// Where the disk is full: copies the log into the file, which may have room left, so that the
+    /// log can start anew. Whether to try again.
+    fn make_room(&mut self, error: &rusqlite::Error) -> bool {
+        if !is_full(error) {
+            return false;
+        }
+        self.roll_back();
+        let copied = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint", [], |row| {
+                Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
+            });
+        copied.unwrap_or(false)
+    }
+
+    fn roll_back(&mut self) {
+        undo(&self.connection);
+        self.memory.forget();
+    }
+}

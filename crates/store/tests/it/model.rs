@@ -1,0 +1,246 @@
+//! Random rows, beside a slow and plain model.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::row::Row;
+use common::time::Timestamp;
+use proptest::prelude::*;
+use store::history::{Latest, RigSpan, Selection, Series};
+use store::{History, Store};
+
+use crate::fixture::{Fixture, OnSqlite, seconds};
+
+const RIGS: [&str; 3] = ["R", "r", "other"];
+const SENSORS: [&str; 5] = ["temp", "Temp", "flow", "tick", "p.1"];
+const CASES: u32 = 48;
+
+type Model = BTreeMap<&'static str, BTreeMap<i64, BTreeMap<&'static str, f64>>>;
+
+fn rows() -> impl Strategy<Value = Vec<Row<'static>>> {
+    let tick = prop_oneof![
+        // Few, so that many meet.
+        6 => (-5_i64..40).prop_map(|second| second * 1_000_000_000),
+        1 => (-9_000_i64..9_000).prop_map(|second| second * 1_000_000_000 + 1),
+    ];
+    let value = prop_oneof![
+        4 => -100.0..100.0,
+        2 => (0_i32..1_000).prop_map(|small| 1e9 + f64::from(small) / 1_024.0),
+        1 => Just(-0.0),
+    ];
+    let fields = prop::collection::btree_map(prop::sample::select(&SENSORS[..]), value, 1..5);
+    let row = (prop::sample::select(&RIGS[..]), tick, fields).prop_map(|(rig, tick, fields)| {
+        let mut row = Row::of_rig(rig, Timestamp::from_nanos(tick));
+        row.fields = fields
+            .into_iter()
+            .map(|(name, value)| (name.into(), value))
+            .collect();
+        row
+    });
+    prop::collection::vec(row, 1..40)
+}
+
+fn merge(model: &mut Model, rows: &[Row<'_>]) {
+    for row in rows {
+        let rig = RIGS.iter().find(|rig| row.tags[0].1 == **rig).unwrap();
+        let ticks = model.entry(rig).or_default();
+        let cells = ticks.entry(row.timestamp.nanos()).or_default();
+        for (name, value) in &row.fields {
+            let sensor = SENSORS.iter().find(|sensor| name == **sensor).unwrap();
+            cells.insert(sensor, *value);
+        }
+    }
+}
+
+/// What a selection has: ticks with what is asked for of each.
+fn chosen(model: &Model, of: Selection<'_>) -> Vec<(i64, Vec<(&'static str, f64)>)> {
+    let Some(ticks) = model.get(of.rig) else {
+        return Vec::new();
+    };
+    let asked = |name: &str| of.sensors.is_empty() || of.sensors.iter().any(|it| it == name);
+    let inside = ticks
+        .iter()
+        .filter(|(tick, _)| (of.from.nanos()..of.to.nanos()).contains(tick));
+    inside
+        .map(|(tick, cells)| {
+            let cells = cells.iter().filter(|(name, _)| asked(name));
+            (*tick, cells.map(|(name, value)| (*name, *value)).collect())
+        })
+        .filter(|(_, cells): &(_, Vec<_>)| !cells.is_empty())
+        .collect()
+}
+
+async fn assert_rigs<H: History>(history: &H, model: &Model) {
+    let span = |(rig, ticks): (&&str, &BTreeMap<i64, _>)| RigSpan {
+        name: (*rig).to_owned(),
+        first: Timestamp::from_nanos(*ticks.first_key_value().unwrap().0),
+        last: Timestamp::from_nanos(*ticks.last_key_value().unwrap().0),
+    };
+    let spans: Vec<_> = model.iter().map(span).collect();
+    assert_eq!(history.rigs().await.unwrap(), spans);
+    let mut everywhere = BTreeMap::new();
+    for (rig, ticks) in model {
+        let mut newest = BTreeMap::new();
+        for (tick, cells) in ticks {
+            newest.extend(cells.iter().map(|(name, value)| (*name, (*tick, *value))));
+        }
+        let latest: Vec<_> = newest
+            .iter()
+            .map(|(sensor, (tick, value))| Latest {
+                sensor: (*sensor).to_owned(),
+                tick: Timestamp::from_nanos(*tick),
+                value: *value,
+            })
+            .collect();
+        assert_eq!(history.latest(rig).await.unwrap(), latest);
+        let names: Vec<_> = newest.keys().copied().collect();
+        assert_eq!(history.sensors(Some(rig)).await.unwrap(), names);
+        everywhere.extend(newest);
+    }
+    let names: Vec<_> = everywhere.keys().copied().collect();
+    assert_eq!(history.sensors(None).await.unwrap(), names);
+}
+
+async fn assert_range<H: History>(history: &H, model: &Model, of: Selection<'_>, limit: usize) {
+    let mut read = Vec::new();
+    let mut at = of;
+    loop {
+        let page = history.range(at, limit).await.unwrap();
+        assert!(page.rows.len() <= limit);
+        read.extend(page.rows);
+        match page.next {
+            Some(next) => at.from = next,
+            None => break,
+        }
+    }
+    let bits = |name: &str, value: f64| (name.to_owned(), value.to_bits());
+    let read: Vec<_> = read
+        .iter()
+        .map(|row| {
+            let fields = row.fields.iter().map(|(name, value)| bits(name, *value));
+            (row.timestamp.nanos(), fields.collect::<Vec<_>>())
+        })
+        .collect();
+    let expected: Vec<_> = chosen(model, of)
+        .into_iter()
+        .map(|(tick, cells)| {
+            let cells = cells.into_iter().map(|(name, value)| bits(name, value));
+            (tick, cells.collect::<Vec<_>>())
+        })
+        .collect();
+    assert_eq!(read, expected);
+}
+
+fn close(found: f64, exact: f64) -> bool {
+    (found - exact).abs() <= 1e-12 * exact.abs().max(1e6)
+}
+
+async fn assert_buckets<H: History>(history: &H, model: &Model, of: Selection<'_>, step: u32) {
+    let series = history.buckets(of, Duration::from_secs(step.into()));
+    let series: Vec<Series> = series.await.unwrap();
+    let length = i64::from(step) * 1_000_000_000;
+    let mut expected: BTreeMap<&str, BTreeMap<i64, Vec<f64>>> = BTreeMap::new();
+    for (tick, cells) in chosen(model, of) {
+        for (name, value) in cells {
+            let start = tick.div_euclid(length) * length;
+            let buckets = expected.entry(name).or_default();
+            buckets.entry(start).or_default().push(value);
+        }
+    }
+    let found: Vec<_> = series.iter().map(|it| it.sensor.as_str()).collect();
+    assert_eq!(found, expected.keys().copied().collect::<Vec<_>>());
+    for (series, buckets) in series.iter().zip(expected.values()) {
+        let starts: Vec<_> = series.buckets.iter().map(|it| it.start.nanos()).collect();
+        assert_eq!(starts, buckets.keys().copied().collect::<Vec<_>>());
+        for (found, values) in series.buckets.iter().zip(buckets.values()) {
+            let count = f64::from(u32::try_from(values.len()).unwrap());
+            let mean = values.iter().sum::<f64>() / count;
+            let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+            let (min, max) = (
+                values.iter().copied().fold(f64::INFINITY, f64::min),
+                values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            );
+            assert_eq!(found.count, values.len() as u64);
+            assert_eq!((found.min, found.max), (min, max));
+            assert!(close(found.mean, mean), "{found:?}: {mean}");
+            match found.stddev {
+                Some(stddev) => {
+                    let exact = (squares / (count - 1.0)).sqrt();
+                    assert!(close(stddev, exact), "{found:?}: {exact}");
+                }
+                None => assert_eq!(found.count, 1),
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    batches: Vec<Vec<Row<'static>>>,
+    /// Each batch is written twice.
+    again: bool,
+    from: i64,
+    length: i64,
+    limit: usize,
+    step: u32,
+    sensors: Vec<String>,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let batches = prop::collection::vec(rows(), 1..4);
+    let sensors = prop::sample::subsequence(&SENSORS[..], 0..3);
+    let numbers = (-6_i64..40, 0_i64..60, 1_usize..9, 1_u32..50);
+    (batches, any::<bool>(), numbers, sensors).prop_map(
+        |(batches, again, (from, length, limit, step), sensors)| Case {
+            batches,
+            again,
+            from,
+            length,
+            limit,
+            step,
+            sensors: sensors.into_iter().map(str::to_owned).collect(),
+        },
+    )
+}
+
+async fn agrees<F: Fixture>(case: &Case) {
+    let fixture = F::start();
+    let mut model = Model::new();
+    for batch in &case.batches {
+        fixture.store().write(batch).await.unwrap();
+        if case.again {
+            fixture.store().write(batch).await.unwrap();
+        }
+        merge(&mut model, batch);
+    }
+    let history = fixture.history();
+    assert_rigs(history, &model).await;
+    for rig in RIGS {
+        let near = Selection {
+            rig,
+            sensors: &case.sensors,
+            from: seconds(case.from),
+            to: seconds(case.from + case.length),
+        };
+        let far = Selection {
+            from: seconds(-20_000),
+            to: seconds(20_000),
+            ..near
+        };
+        for of in [near, far] {
+            assert_range(history, &model, of, case.limit).await;
+            assert_buckets(history, &model, of, case.step).await;
+        }
+    }
+    fixture.check();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
+
+    #[test]
+    fn on_sqlite(case in cases()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(agrees::<OnSqlite>(&case));
+    }
+}
