@@ -1,8 +1,9 @@
 #!/bin/sh
 # Unpacks the servers that the tests need (Mosquitto, Redis, VictoriaMetrics) and the library that
-# shows them another time (libfaketime) from Debian packages into DIR/root: without root, and
-# touching nothing outside of DIR. What the machine has is left out; a second run finds everything
-# and does nothing; a run of a newer script adds what is missing.
+# shows them another time (libfaketime) from Debian packages into DIR/root, and an MQTT client for
+# Python (paho-mqtt) into DIR/python: without root, and touching nothing outside of DIR. What the
+# machine has is left out; a second run finds everything and does nothing; a run of a newer script
+# adds what is missing.
 set -eu
 
 if [ $# -ne 1 ]; then
@@ -22,6 +23,18 @@ have_library() {
     done
     return 1
 }
+
+# Only the tests with this client need it, and they say so.
+paho=2.1.0
+if [ ! -d "$dir/python/paho_mqtt-$paho.dist-info" ]; then
+    rm -rf "$dir/python" "$dir/python-new"
+    if python3 -m pip install --quiet --disable-pip-version-check --no-deps \
+        --target "$dir/python-new" "paho-mqtt==$paho" >&2; then
+        mv "$dir/python-new" "$dir/python"
+    else
+        echo "left out: the MQTT client paho-mqtt, which needs python3 with pip and its registry" >&2
+    fi
+fi
 
 packages=
 while read -r program package; do

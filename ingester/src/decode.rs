@@ -35,6 +35,18 @@ pub fn decode<'a>(
     arrived: Timestamp,
     limits: &ReadingLimits,
 ) -> Result<Reading<'a>, Fault> {
+    decode_again(topic, payload, arrived, arrived, limits)
+}
+
+/// As [`decode`], for a message that arrived once at `arrived` and is taken in only `now`: without a
+/// timestamp it is of its arrival, and how far ahead or how old it may be is counted from now.
+pub fn decode_again<'a>(
+    topic: &'a str,
+    payload: &'a [u8],
+    arrived: Timestamp,
+    now: Timestamp,
+    limits: &ReadingLimits,
+) -> Result<Reading<'a>, Fault> {
     if payload.len() > limits.max_payload {
         let detail = format!("the payload has more than {} bytes", limits.max_payload);
         return Err(Fault::new(Reason::TooLarge, detail));
@@ -49,14 +61,14 @@ pub fn decode<'a>(
         Some(raw) if raw.get() != "null" => timestamp(raw.get())?,
         _ => arrived,
     };
-    check_time(timestamp, arrived, limits)?;
+    limits.times.check(timestamp, now)?;
     let (rig_id, sensor) = (Cow::Borrowed(rig_id), Cow::Borrowed(sensor));
     Ok(Reading {
         rig_id,
         sensor,
         timestamp,
         value,
-        ingest_time: arrived,
+        ingest_time: now,
     })
 }
 
@@ -121,22 +133,6 @@ fn timestamp(raw: &str) -> Result<Timestamp, Fault> {
         };
         Fault::new(reason, format!("timestamp {} is {error}", clipped(raw)))
     })
-}
-
-fn check_time(
-    timestamp: Timestamp,
-    arrived: Timestamp,
-    limits: &ReadingLimits,
-) -> Result<(), Fault> {
-    if timestamp > arrived.plus(limits.max_future) {
-        let detail = format!("{timestamp} is more than {:?} ahead", limits.max_future);
-        return Err(Fault::new(Reason::Future, detail));
-    }
-    if timestamp < arrived.minus(limits.max_age) {
-        let detail = format!("{timestamp} is more than {:?} old", limits.max_age);
-        return Err(Fault::new(Reason::Past, detail));
-    }
-    Ok(())
 }
 
 /// Enough of a text to recognise it by.

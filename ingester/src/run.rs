@@ -15,11 +15,12 @@ use queue::error::Cause;
 use queue::keeper::{Keeper, Tenure};
 use queue::list::Consumer;
 use queue::{Append, Appended, Queue, QueueError};
-use transport::{Delivery, Subscriber};
+use transport::{Delivery, Source};
 
 use crate::decode::decode;
-use crate::settings::IngesterSettings;
+use crate::settings::{ReadingLimits, Work};
 
+const STAGE: &str = Consumer::Ingester.name();
 /// An append ends with the element that reaches this many bytes: a larger one could take longer than
 /// an answer is waited for, and be sent again.
 const LARGEST_APPEND: usize = 8 << 20;
@@ -34,15 +35,17 @@ const LAST_APPEND: Duration = Duration::from_secs(3);
 /// How often the loop shows that it lives while nothing arrives.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
-/// Runs until the process is told to stop. Errors of broker and queue are waited out.
-pub async fn run<Q: Queue>(
-    settings: IngesterSettings,
+/// Runs until the process is told to stop, with a session for each lease that it gets. Errors of
+/// broker and queue are waited out.
+pub async fn run<Q: Queue, S: Source>(
+    settings: Work,
     queue: Q,
+    start_session: impl Fn(Dependency) -> S,
     process: Process,
 ) -> anyhow::Result<()> {
     let keeper = Keeper::new(queue.clone(), Consumer::Ingester, &settings.queue, &process);
     let ingester = Ingester {
-        broker_up: process.health.dependency("mqtt"),
+        source_up: process.health.dependency("mqtt"),
         room: process.health.dependency("raw_list"),
         clock_agrees: process.health.dependency("clock"),
         settings,
@@ -51,7 +54,7 @@ pub async fn run<Q: Queue>(
         keeper,
     };
     while let Some(tenure) = ingester.keeper.acquire().await {
-        let mut session = ingester.start_session();
+        let mut session = start_session(ingester.source_up.clone());
         let tenure = ingester.serve(tenure, &mut session).await;
         // First the session, then the lease: a standby that takes over finds the broker free.
         session.close().await;
@@ -72,28 +75,19 @@ struct InHand {
 }
 
 struct Ingester<Q> {
-    settings: IngesterSettings,
+    settings: Work,
     queue: Q,
     process: Process,
     keeper: Keeper<Q>,
-    broker_up: Dependency,
+    source_up: Dependency,
     room: Dependency,
     clock_agrees: Dependency,
 }
 
 impl<Q: Queue> Ingester<Q> {
-    fn start_session(&self) -> Subscriber {
-        let mqtt = &self.settings.mqtt;
-        // Fixed: under another id, the broker would keep the old session's messages for nobody.
-        let client_id =
-            mqtt.client_id_or(|| format!("rigline-ingester-{}", self.settings.queue.pipeline));
-        let filter = &self.settings.subscribe.mqtt_topic;
-        Subscriber::start(mqtt, filter, &client_id, self.broker_up.clone())
-    }
-
     /// Works until the process stops, or another replica holds the lease: then `None`. A lease that
     /// merely ran out is taken again, and the broker's session stays.
-    async fn serve(&self, tenure: Tenure<Q>, session: &mut Subscriber) -> Option<Tenure<Q>> {
+    async fn serve(&self, tenure: Tenure<Q>, session: &mut impl Source) -> Option<Tenure<Q>> {
         // Until an append says otherwise.
         self.room.up();
         let mut tenure = Some(tenure);
@@ -110,7 +104,7 @@ impl<Q: Queue> Ingester<Q> {
                 self.process.pause(SKEW_WAIT).await;
             } else if in_hand.deliveries.is_empty() {
                 let received = tokio::select! {
-                    received = session.recv_batch(self.settings.queue.batch, &mut in_hand.deliveries) => received,
+                    received = session.recv_batch(self.settings.queue.limits.batch, &mut in_hand.deliveries) => received,
                     () = tokio::time::sleep(IDLE_TICK) => continue,
                     () = self.process.stop.cancelled() => continue,
                     () = held.lost.cancelled() => continue,
@@ -127,7 +121,7 @@ impl<Q: Queue> Ingester<Q> {
     }
 
     /// At a stop: appends and acknowledges what is in hand, if the queue takes it soon.
-    async fn finish(&self, held: &Tenure<Q>, session: &Subscriber, in_hand: &mut InHand) {
+    async fn finish(&self, held: &Tenure<Q>, session: &impl Source, in_hand: &mut InHand) {
         if in_hand.deliveries.is_empty() || held.lost.is_cancelled() || !self.clocks_agree(held) {
             return;
         }
@@ -140,7 +134,7 @@ impl<Q: Queue> Ingester<Q> {
 
     /// Appends what is in hand and then acknowledges it; or says how long to wait before another
     /// try.
-    async fn append(&self, session: &Subscriber, in_hand: &mut InHand) -> Result<(), Duration> {
+    async fn append(&self, session: &impl Source, in_hand: &mut InHand) -> Result<(), Duration> {
         let InHand { deliveries, append } = in_hand;
         let (append, covered) = append.get_or_insert_with(|| self.encode(deliveries));
         faults::reach(Point::BeforeAppend);
@@ -161,7 +155,7 @@ impl<Q: Queue> Ingester<Q> {
                 Ok(())
             }
             Ok(Appended::Full { length }) => {
-                show_list("raw", length, self.settings.queue.queue_limit);
+                show_list("raw", length, self.settings.queue.limits.queue_limit);
                 self.room.down(&format_args!(
                     "{} is full ({length} elements), not acknowledging until the transformer has \
                      drained it",
@@ -198,13 +192,13 @@ impl<Q: Queue> Ingester<Q> {
                 return (append, place);
             }
             let Delivery { topic, payload, .. } = delivery;
-            match encode(topic, payload, arrived, &self.settings) {
+            match encode(topic, payload, arrived, &self.settings.limits) {
                 Ok(element) => {
                     bytes += element.len();
                     append.raw.push(element);
                 }
                 Err(fault) => {
-                    let stage = Consumer::Ingester.name();
+                    let stage = STAGE;
                     let letter = dead_letter::encode(stage, &fault, topic, payload, arrived);
                     bytes += letter.len();
                     append.dead.push(letter);
@@ -217,7 +211,7 @@ impl<Q: Queue> Ingester<Q> {
     /// Whether the clock is close enough to the queue's to judge readings by it.
     fn clocks_agree(&self, tenure: &Tenure<Q>) -> bool {
         let skew = tenure.seen.borrow().skew(&self.process.clock);
-        let most = self.settings.limits.max_future / 2;
+        let most = self.settings.limits.times.max_future / 2;
         if skew <= most {
             self.clock_agrees.up();
             return true;
@@ -232,10 +226,11 @@ impl<Q: Queue> Ingester<Q> {
 
     fn show(&self, append: &Append, length: usize) {
         let count = |items: &[Vec<u8>]| u64::try_from(items.len()).unwrap_or(0);
-        counter!(metric::READINGS).increment(count(&append.raw));
+        counter!(metric::READINGS, "stage" => STAGE).increment(count(&append.raw));
         #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
-        histogram!(metric::BATCH_SIZE).record((append.raw.len() + append.dead.len()) as f64);
-        show_list("raw", length, self.settings.queue.queue_limit);
+        histogram!(metric::BATCH_SIZE, "stage" => STAGE)
+            .record((append.raw.len() + append.dead.len()) as f64);
+        show_list("raw", length, self.settings.queue.limits.queue_limit);
     }
 }
 
@@ -244,10 +239,10 @@ fn encode(
     topic: &str,
     payload: &[u8],
     arrived: Timestamp,
-    settings: &IngesterSettings,
+    limits: &ReadingLimits,
 ) -> Result<Vec<u8>, Fault> {
     let encoded = guarded(|| {
-        let reading = decode(topic, payload, arrived, &settings.limits)?;
+        let reading = decode(topic, payload, arrived, limits)?;
         let mut element = Vec::with_capacity(192);
         wire::encode_reading(&reading, &mut element);
         Ok(element)

@@ -52,6 +52,8 @@ pub struct Faults {
     pub late: f64,
     /// How late.
     pub late_by: Duration,
+    /// Its payload is cut short, so that nobody can read it.
+    pub garbled: f64,
 }
 
 /// What becomes of a reading.
@@ -61,6 +63,8 @@ pub struct Fate {
     pub copies: usize,
     /// Whether it is sent late.
     pub late: bool,
+    /// Whether its payload is cut short.
+    pub garbled: bool,
 }
 
 /// The rigs and what their sensors measure.
@@ -96,6 +100,7 @@ enum Purpose {
     Missing,
     Duplicated,
     Late,
+    Garbled,
 }
 
 impl Fleet {
@@ -148,6 +153,7 @@ impl Fleet {
         Fate {
             copies,
             late: happens(Purpose::Late, self.faults.late),
+            garbled: happens(Purpose::Garbled, self.faults.garbled),
         }
     }
 }

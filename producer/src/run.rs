@@ -192,7 +192,9 @@ impl Schedule {
                 let mut payload = Vec::with_capacity(head.len() + 16);
                 payload.extend_from_slice(&head);
                 wire::write_number(self.fleet.value(rig, sensor, round), &mut payload);
-                payload.push(b'}');
+                if !fate.garbled {
+                    payload.push(b'}');
+                }
                 let taken = publisher.publish(*next_id, topic.clone(), payload).await;
                 taken.context("cannot publish a reading")?;
                 self.sent.increment(1);

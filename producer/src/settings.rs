@@ -78,9 +78,31 @@ pub struct FleetSettings {
     /// How late those are, rounded up to whole rounds (with FAST: of the timestamps' time)
     #[arg(long, env = "LATE_BY", default_value = "30s", value_parser = duration)]
     pub late_by: Duration,
+    /// Probability that a reading's payload is cut short, so that it becomes a dead letter
+    #[arg(long, env = "GARBLED", default_value = "0", value_parser = probability)]
+    pub garbled: f64,
 }
 
 impl FleetSettings {
+    /// Those of a fleet of these rigs that sends a reading of each sensor a second, without an end
+    /// and without faults.
+    #[must_use]
+    pub fn of(rigs: Rigs) -> Self {
+        Self {
+            rigs,
+            interval: Duration::from_secs(1),
+            fast: false,
+            count: None,
+            duration: None,
+            seed: 1,
+            missing: 0.0,
+            duplicated: 0.0,
+            late: 0.0,
+            late_by: Duration::from_secs(30),
+            garbled: 0.0,
+        }
+    }
+
     /// The fleet that these settings describe.
     #[must_use]
     pub fn fleet(&self) -> Fleet {
@@ -89,6 +111,7 @@ impl FleetSettings {
             duplicated,
             late,
             late_by,
+            garbled,
             ..
         } = self;
         Fleet::new(
@@ -99,6 +122,7 @@ impl FleetSettings {
                 duplicated,
                 late,
                 late_by,
+                garbled,
             },
         )
     }
@@ -156,7 +180,8 @@ impl Settings for FleetSettings {
     }
 }
 
-fn rigs(text: &str) -> Result<Rigs, String> {
+/// Reads a number of rigs, or their names with commas between them.
+pub fn rigs(text: &str) -> Result<Rigs, String> {
     let refused = || RIGS_FORMS.to_owned();
     let text = text.trim();
     // "-1" and "1.5" could be names, but weren't meant to be.

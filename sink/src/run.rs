@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::write::{Unwritten, Writer, Written};
 
+const STAGE: &str = Consumer::Sink.name();
 /// How long an idle consumer waits before it looks again.
 const IDLE_POLL: Duration = Duration::from_millis(10);
 /// How long to wait after a peek that failed.
@@ -93,7 +94,7 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
     }
 
     async fn step(&mut self, tenure: &Tenure<Q>) -> Step {
-        let peeked = match tenure.peek(self.settings.batch).await {
+        let peeked = match tenure.peek(self.settings.limits.batch).await {
             Ok(peeked) => peeked,
             Err(error) if error.is_lost() => {
                 tracing::warn!(%error, "lost the list; taking the lease anew");
@@ -133,7 +134,7 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
                     self.write(&batch.rows, tenure).await;
                 }
                 self.show(&batch, &written);
-                let reached_end = peeked.items.len() < self.settings.batch;
+                let reached_end = peeked.items.len() < self.settings.limits.batch;
                 if reached_end {
                     Step::Wait(IDLE_POLL)
                 } else {
@@ -215,13 +216,7 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
     fn commit(&self, peeked: &Peek, batch: &Batch<'_>, written: &Written) -> Commit {
         let bury = |fault: &Fault, place: usize| {
             let (list, time) = (&self.settings.normalized_queue, self.process.clock.now());
-            dead_letter::encode(
-                Consumer::Sink.name(),
-                fault,
-                list,
-                &peeked.items[place],
-                time,
-            )
+            dead_letter::encode(STAGE, fault, list, &peeked.items[place], time)
         };
         let mut dead: Vec<_> = batch
             .faults
@@ -247,7 +242,7 @@ impl<Q: Queue, S: Store> Sink<Q, S> {
     fn show(&self, batch: &Batch<'_>, written: &Written) {
         let stored = u64::try_from(written.stored).unwrap_or(0);
         counter!(metric::ROWS, "kind" => "stored").increment(stored);
-        histogram!(metric::BATCH_SIZE).record(batch.rows.len() as f64);
+        histogram!(metric::BATCH_SIZE, "stage" => STAGE).record(batch.rows.len() as f64);
         let now = self.process.clock.now();
         let delays = histogram!(metric::STORE_DELAY);
         let mut rejected = written

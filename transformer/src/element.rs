@@ -1,35 +1,17 @@
 //! Reading an element of the raw list.
 
-use std::time::Duration;
-
 use common::dead_letter::{Fault, Reason};
+use common::limits::TimeLimits;
 use common::reading::Reading;
 use common::wire;
 
 /// The reading in an element. Foreign elements are judged by their own `ingest_time`, never by a
 /// clock, so that the same list always gives the same rows.
-pub fn decode(
-    element: &[u8],
-    max_future: Duration,
-    max_age: Duration,
-) -> Result<Reading<'_>, Fault> {
+pub fn decode<'a>(element: &'a [u8], times: &TimeLimits) -> Result<Reading<'a>, Fault> {
     let reading =
         wire::decode_reading(element).map_err(|error| Fault::new(Reason::BadElement, error))?;
-    check_time(&reading, max_future, max_age)?;
+    times.check(reading.timestamp, reading.ingest_time)?;
     Ok(reading)
-}
-
-fn check_time(reading: &Reading<'_>, max_future: Duration, max_age: Duration) -> Result<(), Fault> {
-    let (taken, arrived) = (reading.timestamp, reading.ingest_time);
-    if taken > arrived.plus(max_future) {
-        let detail = format!("{taken} is more than {max_future:?} ahead of its arrival {arrived}");
-        return Err(Fault::new(Reason::Future, detail));
-    }
-    if taken < arrived.minus(max_age) {
-        let detail = format!("{taken} was more than {max_age:?} old at its arrival {arrived}");
-        return Err(Fault::new(Reason::Past, detail));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -37,6 +19,7 @@ mod tests {
     use std::time::Duration;
 
     use common::dead_letter::Reason;
+    use common::limits::TimeLimits;
 
     use super::decode;
 
@@ -44,10 +27,12 @@ mod tests {
         let element = format!(
             r#"{{"rig_id":"R","sensor":"a","timestamp":"{timestamp}","value":1,"ingest_time":"2025-11-02T14:00:00Z"}}"#
         );
-        let (future, age) = (Duration::from_mins(1), Duration::from_hours(24));
-        decode(element.as_bytes(), future, age)
-            .err()
-            .map(|fault| fault.reason)
+        let times = TimeLimits {
+            max_future: Duration::from_mins(1),
+            max_age: Duration::from_hours(24),
+        };
+        let read = decode(element.as_bytes(), &times);
+        read.err().map(|fault| fault.reason)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod element;
 pub mod pivot;
+pub mod process;
 pub mod run;
 pub mod settings;
 

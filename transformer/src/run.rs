@@ -19,8 +19,9 @@ use tokio::time::Instant;
 
 use crate::element;
 use crate::pivot::{Outcome, Pivot, Tally};
-use crate::settings::TransformerSettings;
+use crate::settings::Work;
 
+const STAGE: &str = Consumer::Transformer.name();
 /// How long an idle consumer waits before it looks again.
 const IDLE_POLL: Duration = Duration::from_millis(10);
 /// How long to wait while the normalized list is full.
@@ -29,11 +30,7 @@ const FULL_POLL: Duration = Duration::from_millis(100);
 const ERROR_WAIT: Duration = Duration::from_millis(200);
 
 /// Runs until the process is told to stop. Errors of the queue are waited out.
-pub async fn run<Q: Queue>(
-    settings: TransformerSettings,
-    queue: Q,
-    process: Process,
-) -> anyhow::Result<()> {
+pub async fn run<Q: Queue>(settings: Work, queue: Q, process: Process) -> anyhow::Result<()> {
     let keeper = Keeper::new(queue, Consumer::Transformer, &settings.queue, &process);
     let stage = Transformer {
         room: process.health.dependency("normalized_list"),
@@ -49,7 +46,7 @@ pub async fn run<Q: Queue>(
 }
 
 struct Transformer<Q> {
-    settings: TransformerSettings,
+    settings: Work,
     process: Process,
     keeper: Keeper<Q>,
     room: Dependency,
@@ -82,7 +79,7 @@ impl<Q: Queue> Transformer<Q> {
     }
 
     async fn step(&self, tenure: &Tenure<Q>, pivot: &mut Pivot, started: Instant) -> Step {
-        let batch = self.settings.queue.batch;
+        let batch = self.settings.queue.limits.batch;
         let peeked = match tenure.peek(batch).await {
             Ok(peeked) => peeked,
             Err(error) if error.is_lost() => return lost(&error),
@@ -91,7 +88,7 @@ impl<Q: Queue> Transformer<Q> {
                 return Step::Wait(ERROR_WAIT);
             }
         };
-        let (full, limit) = (peeked.output_length, self.settings.queue.queue_limit);
+        let (full, limit) = (peeked.output_length, self.settings.queue.limits.queue_limit);
         if full >= limit {
             self.room.down(&format_args!(
                 "{} is full ({full} elements), waiting until the sink has drained it",
@@ -125,16 +122,15 @@ impl<Q: Queue> Transformer<Q> {
 
     /// Takes all peeked elements; returns the dead letters of those that are no readings.
     fn take(&self, pivot: &mut Pivot, peeked: &Peek, now: Duration) -> Vec<Vec<u8>> {
-        let rows = &self.settings.rows;
         let mut dead = Vec::new();
         for item in &peeked.items {
-            let decoded = guarded(|| element::decode(item, rows.max_future, rows.max_age))
+            let decoded = guarded(|| element::decode(item, &self.settings.times))
                 .unwrap_or_else(|poison| Err(Fault::new(Reason::Poison, poison)));
             match decoded {
                 Ok(reading) => pivot.take(&reading, now),
                 Err(fault) => {
                     let (list, time) = (&self.settings.queue.raw_queue, self.process.clock.now());
-                    let stage = Consumer::Transformer.name();
+                    let stage = STAGE;
                     dead.push(dead_letter::encode(stage, &fault, list, item, time));
                 }
             }
@@ -190,7 +186,7 @@ fn commit(peeked: &Peek, outcome: Outcome, dead: Vec<Vec<u8>>) -> Commit {
 fn show(commit: &Commit, tally: &Tally, open_rows: usize) {
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
     let taken = commit.take - commit.dead.len();
-    counter!(metric::READINGS).increment(u64::try_from(taken).unwrap_or(0));
+    counter!(metric::READINGS, "stage" => STAGE).increment(u64::try_from(taken).unwrap_or(0));
     counter!(metric::REPEATED).increment(count(tally.repeated));
     counter!(metric::SUPERSEDED).increment(count(tally.superseded));
     counter!(metric::LATE).increment(count(tally.late));
@@ -205,6 +201,6 @@ fn show(commit: &Commit, tally: &Tally, open_rows: usize) {
     }
     gauge!(metric::OPEN_ROWS).set(open_rows as f64);
     if commit.take > 0 {
-        histogram!(metric::BATCH_SIZE).record(commit.take as f64);
+        histogram!(metric::BATCH_SIZE, "stage" => STAGE).record(commit.take as f64);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use common::limits::TimeLimits;
 use common::name::check_sensor;
 use common::settings::{self, BadSetting, Settings};
 use queue::settings::{QueueSettings, RedisSettings};
@@ -10,15 +11,26 @@ use queue::settings::{QueueSettings, RedisSettings};
 /// Everything that the transformer can be told.
 #[derive(Debug, Clone, Args)]
 pub struct TransformerSettings {
-    /// How rows are made.
+    /// What it does.
     #[command(flatten)]
-    pub rows: RowSettings,
-    /// Names and limits of the lists.
-    #[command(flatten)]
-    pub queue: QueueSettings,
+    pub work: Work,
     /// Where the lists are.
     #[command(flatten)]
     pub redis: RedisSettings,
+}
+
+/// What the stage goes by, whatever kind of queue it works on.
+#[derive(Debug, Clone, Args)]
+pub struct Work {
+    /// How rows are made.
+    #[command(flatten)]
+    pub rows: RowSettings,
+    /// How far from its arrival a reading may be.
+    #[command(flatten)]
+    pub times: TimeLimits,
+    /// Names and limits of the lists.
+    #[command(flatten)]
+    pub queue: QueueSettings,
 }
 
 /// How rows are made from readings.
@@ -49,18 +61,12 @@ pub struct RowSettings {
     /// Most rows that wait; above it the oldest is given up
     #[arg(long, env = "MAX_OPEN_ROWS", default_value = "100000", value_parser = settings::count)]
     pub max_open_rows: usize,
-    /// A reading further than this ahead of its arrival is a dead letter
-    #[arg(long, env = "MAX_FUTURE", default_value = "60s", value_parser = settings::positive_duration)]
-    pub max_future: Duration,
-    /// A reading older than this at its arrival is a dead letter
-    #[arg(long, env = "MAX_AGE", default_value = "29d", value_parser = settings::positive_duration)]
-    pub max_age: Duration,
 }
 
 impl Settings for TransformerSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
-        self.rows.check()?;
-        self.queue.check()?;
+        self.work.rows.check()?;
+        self.work.queue.check()?;
         self.redis.check()
     }
 }

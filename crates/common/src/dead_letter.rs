@@ -1,13 +1,16 @@
 //! Dead letters: inputs that can't be used, kept with reason, origin and original bytes.
 
+mod letter;
+
 use std::fmt::{self, Write as _};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use metrics::counter;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::letter::{Letter, LetterError};
 use crate::metric;
 use crate::time::Timestamp;
 
@@ -17,7 +20,7 @@ const KEPT_OF_TOO_LARGE: usize = 1024;
 const KEPT_OF_TEXT: usize = 2048;
 
 /// Why an input can't be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The payload isn't JSON.

@@ -34,6 +34,8 @@ pub struct Stage {
     pub about: &'static str,
     /// The default of `ADMIN_ADDR`.
     pub admin_addr: &'static str,
+    /// The default of `RUST_LOG`.
+    pub log_filter: &'static str,
 }
 
 /// What the harness hands to a stage.
@@ -48,6 +50,17 @@ pub struct Process {
 }
 
 impl Process {
+    /// What a stage gets that runs in this process beside others: it stops with them, and its health
+    /// is a part of theirs.
+    #[must_use]
+    pub fn part(&self, stage: &'static str) -> Self {
+        Self {
+            stop: self.stop.child_token(),
+            health: self.health.part(stage),
+            clock: self.clock,
+        }
+    }
+
     /// Waits, showing signs of life; less long at a stop.
     pub async fn pause(&self, wait: Duration) {
         tokio::select! {
@@ -106,12 +119,16 @@ enum SideCommand {
 /// Runs a stage as a process: parses and checks settings (exit code 64), starts logs, metrics and
 /// the admin listener, runs `run` until it returns (0, or 1 with its error), hands it the first
 /// SIGTERM or SIGINT as a stop, and ends at once at the second.
-pub fn main<S, F>(stage: &Stage, run: impl FnOnce(S, Process) -> F) -> ExitCode
+pub fn main<S, F>(
+    stage: &Stage,
+    args: impl IntoIterator<Item = OsString>,
+    run: impl FnOnce(S, Process) -> F,
+) -> ExitCode
 where
     S: Settings,
     F: Future<Output = anyhow::Result<()>>,
 {
-    let (cli, admin_is_default) = match parse::<S>(stage, std::env::args_os()) {
+    let (cli, admin_is_default) = match parse::<S>(stage, args) {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
@@ -159,7 +176,10 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     let metrics = telemetry::start_metrics()?;
-    let process = Process::default();
+    let process = Process {
+        health: Health::of(stage.name),
+        ..Process::default()
+    };
     let listener = admin::bind(cli.process.admin_addr, admin_is_default).await?;
     let admin_addr = listener.local_addr()?;
     tracing::info!(stage = stage.name, version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
@@ -226,6 +246,7 @@ fn command<S: Settings>(stage: &Stage) -> Command {
         .name(stage.name)
         .about(stage.about)
         .mut_arg("admin_addr", |arg| arg.default_value(stage.admin_addr))
+        .mut_arg("log_filter", |arg| arg.default_value(stage.log_filter))
         .after_help("Every setting is also the environment variable shown beside it; a flag wins.")
 }
 

@@ -22,7 +22,7 @@ const REPEAT_LOG: Duration = Duration::from_secs(30);
 /// And another error, or the next fall after a rise, only this often.
 const NEWS_LOG: Duration = Duration::from_secs(5);
 
-/// The health of one process; clones share it.
+/// The health of one process, or of a stage in a process of several; clones share it.
 #[derive(Debug, Clone)]
 pub struct Health {
     inner: Arc<Inner>,
@@ -30,24 +30,43 @@ pub struct Health {
 
 #[derive(Debug)]
 struct Inner {
+    /// Whose it is; empty in tests.
+    stage: &'static str,
     started: Instant,
     last_tick_ms: AtomicU64,
     dependencies: Mutex<Vec<Dependency>>,
+    parts: Mutex<Vec<Health>>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                started: Instant::now(),
-                last_tick_ms: AtomicU64::new(0),
-                dependencies: Mutex::new(Vec::new()),
-            }),
-        }
+        Self::of("")
     }
 }
 
 impl Health {
+    /// That of the process of this stage.
+    #[must_use]
+    pub fn of(stage: &'static str) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                stage,
+                started: Instant::now(),
+                last_tick_ms: AtomicU64::new(0),
+                dependencies: Mutex::default(),
+                parts: Mutex::default(),
+            }),
+        }
+    }
+
+    /// That of a stage that runs in this process beside others: the whole is as well as its parts.
+    #[must_use]
+    pub fn part(&self, stage: &'static str) -> Self {
+        let part = Self::of(stage);
+        lock(&self.inner.parts).push(part.clone());
+        part
+    }
+
     /// The main loop is alive; call it at least every few seconds.
     pub fn tick(&self) {
         let ms = u64::try_from(self.inner.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -62,11 +81,13 @@ impl Health {
         }
     }
 
-    /// How long ago the main loop ticked.
+    /// How long ago the main loop ticked; of several the one for which it is longest ago.
     #[must_use]
     pub fn since_tick(&self) -> Duration {
         let last = Duration::from_millis(self.inner.last_tick_ms.load(Ordering::Relaxed));
-        self.inner.started.elapsed().saturating_sub(last)
+        let own = self.inner.started.elapsed().saturating_sub(last);
+        let parts = lock(&self.inner.parts);
+        parts.iter().map(Self::since_tick).fold(own, Duration::max)
     }
 
     /// Whether the main loop has ticked lately.
@@ -80,34 +101,40 @@ impl Health {
     pub fn dependency(&self, name: &'static str) -> Dependency {
         let dependency = Dependency {
             name,
+            stage: self.inner.stage,
             state: Arc::new(Mutex::new(State::default())),
         };
-        gauge!(metric::DEPENDENCY_UP, "dependency" => name).set(0.0);
-        self.lock().push(dependency.clone());
+        dependency.show(0.0);
+        lock(&self.inner.dependencies).push(dependency.clone());
         dependency
     }
 
     /// The state of every dependency.
     #[must_use]
     pub fn report(&self) -> Report {
-        let dependencies: Vec<_> = self.lock().iter().map(Dependency::report).collect();
+        let own = lock(&self.inner.dependencies);
+        let mut dependencies: Vec<_> = own.iter().map(Dependency::report).collect();
+        drop(own);
         // A standby asks for nothing but the queue; of the rest it knows at best how it once was.
         let stands_by = dependencies.iter().any(|d| d.state == "standby");
         let counts = |d: &&DependencyReport| !stands_by || d.name == QUEUE;
         let all_up = dependencies.iter().filter(counts).all(|d| d.state == "up");
-        let ready = all_up && !dependencies.is_empty();
+        let parts = lock(&self.inner.parts);
+        let mut ready = all_up && !(dependencies.is_empty() && parts.is_empty());
+        for part in parts.iter() {
+            let report = part.report();
+            ready &= report.ready;
+            dependencies.extend(report.dependencies);
+        }
         Report {
             ready,
             dependencies,
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Dependency>> {
-        self.inner
-            .dependencies
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What `/readyz` shows.
@@ -128,6 +155,9 @@ pub struct DependencyReport {
     pub state: &'static str,
     /// How long it has been in this state, in seconds.
     pub for_seconds: u64,
+    /// Which stage depends on it.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub stage: &'static str,
     /// The last error, kept after recovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
@@ -172,6 +202,7 @@ impl Default for State {
 #[derive(Debug, Clone)]
 pub struct Dependency {
     name: &'static str,
+    stage: &'static str,
     state: Arc<Mutex<State>>,
 }
 
@@ -190,10 +221,10 @@ impl Dependency {
         }
         // One that goes up and down all the time is news only as often as its downs are.
         if state.announced || state.status == Status::Waiting {
-            tracing::info!(dependency = self.name, "up");
+            tracing::info!(dependency = self.name, stage = self.stage, "up");
             state.announced = false;
         }
-        gauge!(metric::DEPENDENCY_UP, "dependency" => self.name).set(1.0);
+        self.show(1.0);
         state.enter(Status::Up);
     }
 
@@ -203,6 +234,7 @@ impl Dependency {
         if state.status != Status::Standby {
             tracing::info!(
                 dependency = self.name,
+                stage = self.stage,
                 "another replica holds it, waiting as standby"
             );
             state.enter(Status::Standby);
@@ -211,7 +243,7 @@ impl Dependency {
 
     /// It doesn't work, for this reason; the caller will try again.
     pub fn down(&self, error: &dyn Display) {
-        counter!(metric::RETRIES, "dependency" => self.name).increment(1);
+        counter!(metric::RETRIES, "stage" => self.stage, "dependency" => self.name).increment(1);
         let error = error.to_string();
         let mut state = self.lock();
         let news = state.status != Status::Down || state.last_error.as_ref() != Some(&error);
@@ -221,6 +253,7 @@ impl Dependency {
         if due {
             tracing::warn!(
                 dependency = self.name,
+                stage = self.stage,
                 error,
                 repeats = state.unlogged,
                 "down"
@@ -232,7 +265,7 @@ impl Dependency {
             state.unlogged += 1;
         }
         if state.status != Status::Down {
-            gauge!(metric::DEPENDENCY_UP, "dependency" => self.name).set(0.0);
+            self.show(0.0);
             state.enter(Status::Down);
         }
         state.last_error = Some(error);
@@ -249,12 +282,18 @@ impl Dependency {
                 Status::Down => "down",
             },
             for_seconds: state.since.elapsed().as_secs(),
+            stage: self.stage,
             last_error: state.last_error.clone(),
         }
     }
 
+    fn show(&self, up: f64) {
+        let labels = [("stage", self.stage), ("dependency", self.name)];
+        gauge!(metric::DEPENDENCY_UP, &labels).set(up);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -294,6 +333,23 @@ mod tests {
         );
         queue.up();
         assert!(health.report().ready);
+    }
+
+    #[test]
+    fn a_process_of_several_stages_is_ready_when_all_of_them_are() {
+        let process = Health::of("up");
+        let (ingester, sink) = (process.part("ingester"), process.part("sink"));
+        let lease = ingester.dependency("lease");
+        let store = sink.dependency("store");
+        lease.up();
+        assert!(!process.report().ready);
+        store.up();
+        let report = process.report();
+        assert!(report.ready);
+        let stages: Vec<_> = report.dependencies.iter().map(|d| d.stage).collect();
+        assert_eq!(stages, ["ingester", "sink"]);
+        store.down(&"full");
+        assert!(!process.report().ready);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod topic;
 
 pub mod dead_letter;
 pub mod guard;
+pub mod limits;
 pub mod wire;
 
 pub mod secret;

@@ -32,6 +32,10 @@ pub const DEPENDENCY_UP: &str = "rigline_dependency_up";
 pub const OPEN_ROWS: &str = "rigline_open_rows";
 /// The ledger's counters, as last seen.
 pub const LEDGER: &str = "rigline_ledger";
+/// Connections of devices to our own listener that are open.
+pub const MQTT_CONNECTIONS: &str = "rigline_mqtt_connections";
+/// Connections of devices that were refused or ended by us, by `reason`.
+pub const MQTT_REFUSED: &str = "rigline_mqtt_refused_total";
 /// Readings that the producer handed to the broker, by `state`: `sent`, `acknowledged`.
 pub const PRODUCED: &str = "rigline_produced_readings_total";
 
@@ -76,5 +80,10 @@ pub fn describe() {
     describe_gauge!(DEPENDENCY_UP, "whether a dependency is up");
     describe_gauge!(OPEN_ROWS, "rows that wait for more readings");
     describe_gauge!(LEDGER, "the ledger's counters, as last seen");
+    describe_gauge!(MQTT_CONNECTIONS, "open connections of devices");
+    describe_counter!(
+        MQTT_REFUSED,
+        "connections of devices that were refused or ended, by reason"
+    );
     describe_counter!(PRODUCED, "readings handed to the broker, by state");
 }

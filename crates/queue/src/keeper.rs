@@ -85,8 +85,8 @@ impl<Q: Queue> Keeper<Q> {
         Self {
             queue,
             consumer,
-            limit: settings.lease,
-            list_limit: settings.queue_limit,
+            limit: settings.limits.lease,
+            list_limit: settings.limits.queue_limit,
             queue_up: process.health.dependency(QUEUE),
             lease_up: process.health.dependency("lease"),
             process: process.clone(),

@@ -10,6 +10,7 @@ pub mod list;
 pub mod settings;
 
 pub mod changes;
+pub mod letters;
 mod queue;
 
 pub mod keeper;
@@ -24,4 +25,5 @@ pub mod testing;
 
 pub use self::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
 pub use self::error::QueueError;
+pub use self::letters::{DeadLetters, Letter, Replay, Replayed};
 pub use self::queue::Queue;

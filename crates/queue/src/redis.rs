@@ -1,6 +1,7 @@
 //! The queue on Redis 7 or newer: plain lists, Lua scripts for what must happen at once.
 
 mod connection;
+mod letters;
 mod reply;
 mod scripts;
 mod weakened;
@@ -93,9 +94,9 @@ impl RedisQueue {
                     prefix: format!("rigline:{}:", settings.pipeline),
                 },
                 limits: Limits {
-                    list: settings.queue_limit,
-                    dead_count: settings.dead_letter_limit,
-                    dead_bytes: settings.dead_letter_bytes,
+                    list: settings.limits.queue_limit,
+                    dead_count: settings.limits.dead_letter_limit,
+                    dead_bytes: settings.limits.dead_letter_bytes,
                 },
             }),
         })

@@ -12,17 +12,45 @@ use common::settings::{self, BadSetting, Settings};
 #[command(next_help_heading = "Queue")]
 pub struct QueueSettings {
     /// List of readings
-    #[arg(long, env = "RAW_QUEUE", default_value = "raw_events", value_parser = settings::not_empty)]
+    #[arg(long, env = "RAW_QUEUE", default_value = RAW, value_parser = settings::not_empty)]
     pub raw_queue: String,
     /// List of rows
-    #[arg(long, env = "NORMALIZED_QUEUE", default_value = "normalized_events", value_parser = settings::not_empty)]
+    #[arg(long, env = "NORMALIZED_QUEUE", default_value = NORMALIZED, value_parser = settings::not_empty)]
     pub normalized_queue: String,
     /// List of inputs that can't be used
-    #[arg(long, env = "DEAD_LETTER_QUEUE", default_value = "dead_letters", value_parser = settings::not_empty)]
+    #[arg(long, env = "DEAD_LETTER_QUEUE", default_value = DEAD, value_parser = settings::not_empty)]
     pub dead_letter_queue: String,
     /// Name of this pipeline; every key but the lists starts with rigline:NAME:
-    #[arg(long, env = "PIPELINE", default_value = "rigs", value_parser = settings::not_empty)]
+    #[arg(long, env = "PIPELINE", default_value = PIPELINE, value_parser = settings::not_empty)]
     pub pipeline: String,
+    /// How much at once, and how much at all.
+    #[command(flatten)]
+    pub limits: QueueLimits,
+}
+
+impl QueueSettings {
+    /// The usual names, for a queue that has no others.
+    #[must_use]
+    pub fn named_as_usual(limits: QueueLimits) -> Self {
+        Self {
+            raw_queue: RAW.into(),
+            normalized_queue: NORMALIZED.into(),
+            dead_letter_queue: DEAD.into(),
+            pipeline: PIPELINE.into(),
+            limits,
+        }
+    }
+}
+
+const RAW: &str = "raw_events";
+const NORMALIZED: &str = "normalized_events";
+const DEAD: &str = "dead_letters";
+const PIPELINE: &str = "rigs";
+
+/// How much at once, and how much at all.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Queue")]
+pub struct QueueLimits {
     /// How long a replica that stopped answering keeps its lease
     #[arg(long, env = "LEASE", default_value = "3s", value_parser = settings::positive_duration)]
     pub lease: Duration,
@@ -59,6 +87,12 @@ impl Settings for QueueSettings {
             let accepted = format!("a name that doesn't start with {own}");
             BadSetting::unless(!name.starts_with(&own), variable, name, &accepted)?;
         }
+        self.limits.check()
+    }
+}
+
+impl Settings for QueueLimits {
+    fn check(&mut self) -> Result<(), BadSetting> {
         let batch = self.batch.to_string();
         BadSetting::unless(self.batch <= MAX_BATCH, "BATCH", &batch, "1 to 100000")?;
         let lease = format!("{:?}", self.lease);

@@ -1,7 +1,10 @@
-//! The queue in one SQLite file, for everything in one process and for tests.
+//! The queue in one `SQLite` file, for everything in one process and for tests.
 
 mod database;
+mod letters;
+mod schema;
 mod steps;
+mod writer;
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,19 +34,38 @@ struct Limits {
 }
 
 impl SqliteQueue {
-    /// Opens or makes the file. Several processes may open the same one.
+    /// Opens or makes the file, in whatever directory there is. Several processes may open the same
+    /// one. [`QueueError::Incompatible`] if it is another program's, or of a newer version.
     pub fn open(path: &Path, settings: &QueueSettings, clock: Clock) -> Result<Self, QueueError> {
-        let database = Database::open(path)?;
+        Ok(Self::on(Database::open(path)?, settings, clock))
+    }
+
+    /// Opens a file that is there, to be looked at only, also while a process works on it.
+    pub fn open_read_only(
+        path: &Path,
+        settings: &QueueSettings,
+        clock: Clock,
+    ) -> Result<Self, QueueError> {
+        Ok(Self::on(Database::open_read_only(path)?, settings, clock))
+    }
+
+    fn on(database: Database, settings: &QueueSettings, clock: Clock) -> Self {
         let limits = Limits {
-            list: settings.queue_limit,
-            dead_count: settings.dead_letter_limit,
-            dead_bytes: settings.dead_letter_bytes,
+            list: settings.limits.queue_limit,
+            dead_count: settings.limits.dead_letter_limit,
+            dead_bytes: settings.limits.dead_letter_bytes,
         };
-        Ok(Self {
+        Self {
             database,
             limits,
             clock,
-        })
+        }
+    }
+
+    /// Ends all leases: for a process that knows that it has the file to itself, and needn't wait
+    /// until those of an earlier one, which was killed, have run out.
+    pub async fn end_leases(&self) -> Result<(), QueueError> {
+        self.database.write(steps::end_leases).await
     }
 }
 

@@ -25,7 +25,7 @@ pub use running::Running;
 pub use temp::TempQueue;
 
 use crate::ledger::Ledger;
-use crate::settings::QueueSettings;
+use crate::settings::{QueueLimits, QueueSettings};
 
 /// How long to wait for what has to happen: never reached but by a fault.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -35,17 +35,21 @@ const POLL: Duration = Duration::from_millis(10);
 /// The settings as they are by default.
 #[must_use]
 pub fn settings() -> QueueSettings {
-    QueueSettings {
-        raw_queue: "raw_events".into(),
-        normalized_queue: "normalized_events".into(),
-        dead_letter_queue: "dead_letters".into(),
-        pipeline: "rigs".into(),
+    QueueSettings::named_as_usual(QueueLimits {
         lease: Duration::from_secs(3),
         batch: 5_000,
         queue_limit: 1_000_000,
         dead_letter_limit: 100_000,
         dead_letter_bytes: 1 << 28,
-    }
+    })
+}
+
+/// As [`settings`], with other limits.
+#[must_use]
+pub fn limited(change: impl FnOnce(&mut QueueLimits)) -> QueueSettings {
+    let mut settings = settings();
+    change(&mut settings.limits);
+    settings
 }
 
 /// The five lines hold.

@@ -48,6 +48,22 @@ pub fn tool(name: &str) -> Command {
     command
 }
 
+/// A command that runs Python with the MQTT client `paho-mqtt`.
+#[must_use]
+pub fn python_with_paho() -> Command {
+    let modules = unpacked().with_file_name("python");
+    assert!(
+        modules.is_dir(),
+        "no paho-mqtt in {}: install python3 with pip, and run scripts/test-servers.sh {} to see \
+         what is wrong",
+        modules.display(),
+        modules.with_file_name("").display()
+    );
+    let mut command = Command::new("python3");
+    command.env("PYTHONPATH", modules);
+    command
+}
+
 /// The path of a library in one of the `…-linux-gnu` directories, installed or unpacked.
 pub(crate) fn library(name: &str) -> PathBuf {
     let in_root = |root: &Path| {

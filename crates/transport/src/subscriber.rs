@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 
-use bytes::Bytes;
 use common::faults::{self, Point, Rule};
 use common::health::Dependency;
 use rumqttc::{Packet, PubAck, Publish, QoS, Subscribe, SubscribeReasonCode};
@@ -14,53 +13,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::connection::{Connection, Fault, options};
 use crate::link::Link;
 use crate::settings::MqttSettings;
+use crate::source::{Delivery, SessionEnded, Source, Ticket};
 
 /// Messages that wait to be received by the caller.
 const CAPACITY: usize = 10_000;
 /// The packet id of the one SUBSCRIBE of a connection.
 const SUBSCRIBE_ID: u16 = 1;
-
-/// A message from the broker.
-#[derive(Debug)]
-pub struct Delivery {
-    /// Where it was published.
-    pub topic: String,
-    /// What was published.
-    pub payload: Bytes,
-    /// 0 or 1.
-    pub qos: u8,
-    /// It had been kept by the broker from before the subscription.
-    pub retain: bool,
-    /// It may have been delivered before.
-    pub dup: bool,
-    /// Hand it to [`Subscriber::ack`] once the message is safe.
-    pub ticket: Ticket,
-}
-
-/// The right to acknowledge one message, once. It is worth nothing after a reconnect: the broker
-/// delivers the message again then, and its packet id may stand for another one.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "a message whose ticket is never handed back is delivered again after a reconnect"]
-pub struct Ticket {
-    connection: u64,
-    /// 0 at QoS 0: nothing to acknowledge.
-    packet_id: u16,
-}
-
-impl Ticket {
-    /// For tests that break the rule of one acknowledgement, at its time.
-    const fn again(&self) -> Self {
-        Self {
-            connection: self.connection,
-            packet_id: self.packet_id,
-        }
-    }
-}
-
-/// The session has ended: only after a panic of its task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the MQTT session has ended")]
-pub struct SessionEnded;
 
 /// A session that the broker keeps while we are away, subscribed to one filter at QoS 1.
 ///
@@ -124,10 +82,10 @@ impl Subscriber {
             stop: stop.drop_guard(),
         }
     }
+}
 
-    /// Waits for at least one message, then appends up to `max` of those that are there to `batch`;
-    /// returns how many. Cancel-safe: a future that is dropped has taken nothing.
-    pub async fn recv_batch(
+impl Source for Subscriber {
+    async fn recv_batch(
         &mut self,
         max: usize,
         batch: &mut Vec<Delivery>,
@@ -143,16 +101,13 @@ impl Subscriber {
         }
     }
 
-    /// Acknowledges messages, in the order given, which should be that of their arrival. It can't
-    /// fail and doesn't wait: what can't be acknowledged any more is delivered again.
-    pub fn ack(&self, tickets: impl IntoIterator<Item = Ticket>) {
+    fn ack(&self, tickets: impl IntoIterator<Item = Ticket>) {
         // Refused only when the task is gone, and the connection with it.
         let _ = self.acks.send(tickets.into_iter().collect());
     }
 
-    /// Sends the acknowledgements that were handed over and disconnects, within about a second; at
-    /// once while there is no connection. The broker keeps the session.
-    pub async fn close(self) {
+    /// At once while there is no connection. The broker keeps the session.
+    async fn close(self) {
         let Self { task, stop, .. } = self;
         stop.disarm().cancel();
         if let Err(error) = task.await {
@@ -270,6 +225,7 @@ impl Session {
             retain: publish.retain,
             dup: publish.dup,
             ticket,
+            share: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::dead_letter::Reason;
+use common::limits::TimeLimits;
 use common::time::Timestamp;
 use proptest::prelude::*;
 
@@ -11,8 +12,10 @@ use crate::settings::ReadingLimits;
 
 const TOPIC: &str = "rigs/RIG-1/measurements/pressure";
 const LIMITS: ReadingLimits = ReadingLimits {
-    max_future: Duration::from_mins(1),
-    max_age: Duration::from_hours(29 * 24),
+    times: TimeLimits {
+        max_future: Duration::from_mins(1),
+        max_age: Duration::from_hours(29 * 24),
+    },
     max_payload: 65_536,
 };
 

@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use common::clock::Clock;
 use common::health::Dependency;
+use common::limits::TimeLimits;
 use common::time::Timestamp;
 use common::topic::{self, DEFAULT_FILTER};
 use common::wire;
-use ingester::settings::{IngesterSettings, ReadingLimits};
+use ingester::settings::{ReadingLimits, Work};
 use queue::Queue;
 use queue::ledger::{Counter, Ledger};
 use queue::list::{Consumer, List};
-use queue::settings::{QueueSettings, RedisSettings};
+use queue::settings::QueueSettings;
 use queue::testing::{Running, TempQueue, assert_exact};
 use testkit::Mosquitto;
-use transport::{MqttSettings, Publisher, SubscribeSettings};
+use transport::{MqttSettings, Publisher, Subscriber};
 
 /// Generous: how long all that was published may take to be acknowledged.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -44,26 +45,21 @@ pub fn start_on(
     settings: &QueueSettings,
     broker: &Mosquitto,
 ) -> Running {
-    let settings = IngesterSettings {
+    let work = Work {
         limits: ReadingLimits {
-            max_future: Duration::from_mins(1),
-            max_age: Duration::from_hours(29 * 24),
+            times: TimeLimits {
+                max_future: Duration::from_mins(1),
+                max_age: Duration::from_hours(29 * 24),
+            },
             max_payload: 64 << 10,
         },
-        mqtt: MqttSettings::at("127.0.0.1", broker.port()),
-        subscribe: SubscribeSettings {
-            mqtt_topic: DEFAULT_FILTER.into(),
-        },
         queue: settings.clone(),
-        redis: RedisSettings {
-            redis_host: "unused".into(),
-            redis_port: 1,
-            redis_username: None,
-            redis_password: None,
-            redis_password_file: None,
-        },
     };
-    Running::start_at(clock, |process| ingester::run(settings, handle, process))
+    let mqtt = MqttSettings::at("127.0.0.1", broker.port());
+    let session = move |up| Subscriber::start(&mqtt, DEFAULT_FILTER, "rigline-ingester-rigs", up);
+    Running::start_at(clock, |process| {
+        ingester::run(work, handle, session, process)
+    })
 }
 
 /// A session that publishes at QoS 1, in order.

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use common::clock::Clock;
 use queue::list::{Consumer, List};
-use queue::settings::QueueSettings;
-use queue::testing::{Fate, Lossy, TempQueue, assert_exact, wait_until};
+use queue::testing::{Fate, Lossy, TempQueue, assert_exact, limited, wait_until};
 use testkit::Mosquitto;
 
 use crate::fixture::{
@@ -49,11 +48,9 @@ async fn what_is_published_while_it_is_away_is_taken_later() {
 
 /// Full long before all have been taken.
 fn small_queue() -> TempQueue {
-    TempQueue::new(QueueSettings {
-        batch: 20,
-        queue_limit: 50,
-        ..queue::testing::settings()
-    })
+    TempQueue::new(limited(|limits| {
+        (limits.batch, limits.queue_limit) = (20, 50);
+    }))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

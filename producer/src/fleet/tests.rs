@@ -67,6 +67,7 @@ fn faults_are_as_frequent_as_asked_for_and_independent() {
         missing: 0.1,
         duplicated: 0.2,
         late: 0.05,
+        garbled: 0.03,
         ..Faults::default()
     };
     let fleet = fleet(&["a", "b", "c", "d"], 3, faults);
@@ -84,6 +85,7 @@ fn faults_are_as_frequent_as_asked_for_and_independent() {
     assert!(close(share(&|fate| fate.copies == 0), 0.1));
     assert!(close(share(&|fate| fate.copies == 2), 0.9 * 0.2));
     assert!(close(share(&|fate| fate.late), 0.05));
+    assert!(close(share(&|fate| fate.garbled), 0.03));
     assert!(close(
         share(&|fate| fate.late && fate.copies == 2),
         0.9 * 0.2 * 0.05
@@ -96,6 +98,7 @@ fn certain_faults_happen_always_and_impossible_ones_never() {
     let certain = Faults {
         duplicated: 1.0,
         late: 1.0,
+        garbled: 1.0,
         ..Faults::default()
     };
     let broken = fleet(&["a"], 3, certain);
@@ -112,14 +115,16 @@ fn certain_faults_happen_always_and_impossible_ones_never() {
             healthy.fate(0, 0, round),
             Fate {
                 copies: 1,
-                late: false
+                late: false,
+                garbled: false
             }
         );
         assert_eq!(
             broken.fate(0, 0, round),
             Fate {
                 copies: 2,
-                late: true
+                late: true,
+                garbled: true
             }
         );
         assert_eq!(silent.fate(0, 0, round).copies, 0);

@@ -121,6 +121,7 @@ fn faults_are_seen_on_the_wire() {
         duplicated: 0.2,
         late: 0.3,
         late_by: Duration::from_secs(3),
+        garbled: 0.0,
     };
     let names = ["R".to_owned()];
     let fleet = Fleet::new(&names, 1, faults);

@@ -11,17 +11,14 @@ use queue::Queue;
 use queue::ledger::{Counter, Ledger};
 use queue::list::List;
 use queue::settings::QueueSettings;
-use queue::testing::{Running, TempQueue, assert_exact, wait_until};
+use queue::testing::{Running, TempQueue, assert_exact, limited, wait_until};
 use serde_json::Value;
 use store::{InfluxSettings, InfluxStore, Store};
 use testkit::influx::{BUCKET, Influx, ORG, TOKEN};
 
 /// A queue with a small batch.
 pub fn queue_of(batch: usize) -> TempQueue {
-    TempQueue::new(QueueSettings {
-        batch,
-        ..queue::testing::settings()
-    })
+    TempQueue::new(limited(|limits| limits.batch = batch))
 }
 
 /// Starts a sink with a handle of its own.

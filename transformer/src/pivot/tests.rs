@@ -20,8 +20,6 @@ fn settings() -> RowSettings {
         rig_idle: Duration::from_secs(20),
         expected_sensors: vec!["a".into(), "b".into()],
         max_open_rows: 4,
-        max_future: Duration::from_mins(1),
-        max_age: Duration::from_hours(1),
     }
 }
 

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::clock::Clock;
+use common::limits::TimeLimits;
 use common::reading::Reading;
 use common::time::Timestamp;
 use common::wire;
 use queue::Queue;
 use queue::ledger::Ledger;
 use queue::list::List;
-use queue::settings::{QueueSettings, RedisSettings};
-use queue::testing::{Running, TempQueue};
-use transformer::settings::{RowSettings, TransformerSettings};
+use queue::testing::{Running, TempQueue, limited};
+use transformer::settings::{RowSettings, Work};
 
 /// The sensors of a complete row.
 pub const SENSORS: [&str; 3] = ["a", "b", "c"];
@@ -23,15 +23,12 @@ pub const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// A queue with a small batch.
 pub fn queue_of(batch: usize) -> TempQueue {
-    TempQueue::new(QueueSettings {
-        batch,
-        ..queue::testing::settings()
-    })
+    TempQueue::new(limited(|limits| limits.batch = batch))
 }
 
 /// Settings for `queue` under which rows wait for `flush_interval`.
-pub fn settings(queue: &TempQueue, flush_interval: Duration) -> TransformerSettings {
-    TransformerSettings {
+pub fn settings(queue: &TempQueue, flush_interval: Duration) -> Work {
+    Work {
         rows: RowSettings {
             align: Duration::from_secs(1),
             flush_interval,
@@ -39,17 +36,12 @@ pub fn settings(queue: &TempQueue, flush_interval: Duration) -> TransformerSetti
             rig_idle: NEVER,
             expected_sensors: SENSORS.map(str::to_owned).to_vec(),
             max_open_rows: 100_000,
+        },
+        times: TimeLimits {
             max_future: Duration::from_mins(1),
             max_age: Duration::from_hours(24),
         },
         queue: queue.settings().clone(),
-        redis: RedisSettings {
-            redis_host: "unused".into(),
-            redis_port: 1,
-            redis_username: None,
-            redis_password: None,
-            redis_password_file: None,
-        },
     }
 }
 
@@ -59,12 +51,12 @@ pub fn start(queue: &TempQueue, flush_interval: Duration) -> Running {
 }
 
 /// Starts a transformer on this handle.
-pub fn start_on(handle: impl Queue, settings: TransformerSettings) -> Running {
+pub fn start_on(handle: impl Queue, settings: Work) -> Running {
     start_at(Clock::system(), handle, settings)
 }
 
 /// Starts a transformer that goes by another clock.
-pub fn start_at(clock: Clock, handle: impl Queue, settings: TransformerSettings) -> Running {
+pub fn start_at(clock: Clock, handle: impl Queue, settings: Work) -> Running {
     Running::start_at(clock, |process| transformer::run(settings, handle, process))
 }
 

@@ -6,7 +6,7 @@ use common::clock::Clock;
 use queue::ledger::Counter;
 use queue::list::{Consumer, List};
 use queue::settings::QueueSettings;
-use queue::testing::{TempQueue, assert_exact, assert_holds};
+use queue::testing::{TempQueue, assert_exact, assert_holds, limited};
 use serde_json::Value;
 
 use crate::fixture::{
@@ -15,11 +15,9 @@ use crate::fixture::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_normalized_list_stops_the_taking_until_it_is_drained() {
-    let queue = TempQueue::new(QueueSettings {
-        batch: 6,
-        queue_limit: 4,
-        ..queue::testing::settings()
-    });
+    let queue = TempQueue::new(limited(|limits| {
+        (limits.batch, limits.queue_limit) = (6, 4);
+    }));
     let readings = |second| SENSORS.map(|sensor| reading("R", second, sensor, 1.0));
     queue.append((0..20).flat_map(readings).collect()).await;
     let stage = start(&queue, Duration::from_millis(10));
@@ -54,9 +52,8 @@ fn letters(queue: &TempQueue) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn elements_of_strangers_are_taken_or_become_dead_letters() {
     let queue = TempQueue::new(QueueSettings {
-        batch: 4,
         raw_queue: "readings_of_ours".into(),
-        ..queue::testing::settings()
+        ..limited(|limits| limits.batch = 4)
     });
     let bad: [&[u8]; 8] = [
         b"hello",

@@ -31,6 +31,7 @@ const STAGE: Stage = Stage {
     name: "sample",
     about: "A sample",
     admin_addr: "127.0.0.1:9100",
+    log_filter: "info",
 };
 
 fn args(given: &[&str]) -> Vec<OsString> {

@@ -11,7 +11,7 @@ use common::health::Dependency;
 use e2e::Role;
 use queue::ledger::Counter;
 use testkit::Weather;
-use transport::{MqttSettings, Subscriber};
+use transport::{MqttSettings, Source, Subscriber};
 
 use super::{PAUSE, RIGS, SOON, loaded};
 use crate::arena::{Arena, Stop, until};

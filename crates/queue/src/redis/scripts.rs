@@ -11,6 +11,7 @@ pub(super) struct Scripts {
     pub(super) release: Script,
     pub(super) commit: Script,
     pub(super) look: Script,
+    pub(super) replay: Script,
 }
 
 impl Scripts {
@@ -20,6 +21,7 @@ impl Scripts {
         let drain = "#!lua flags=allow-oom";
         Self {
             append: Script::new("#!lua", include_str!("append.lua")),
+            replay: Script::new("#!lua", include_str!("replay.lua")),
             lease: Script::new(drain, include_str!("lease.lua")),
             renew: Script::new(drain, include_str!("renew.lua")),
             release: Script::new(drain, include_str!("release.lua")),

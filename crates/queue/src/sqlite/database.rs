@@ -1,102 +1,149 @@
-//! The file and the one thread that uses it.
+//! The file, the thread that writes to it, and the thread that reads from it.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::schema;
+use super::writer::{self, Call, Job};
 use crate::error::{Cause, QueueError};
 
 /// How long to wait for another process that holds the file's lock.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
-/// Calls that wait for the thread; each caller waits for its answer, so this is about callers.
+/// Calls that wait for a thread; each caller waits for its answer, so this is about callers.
 const WAITING: usize = 64;
+/// More than the statements that there are.
+const STATEMENTS: usize = 64;
+/// The log is written back to the file when it has this many pages (of 4 KiB): the busiest pages,
+/// those at both ends of the lists, are written back once for many commits.
+const LOG_PAGES: u32 = 4_000;
+/// What is kept of a log that was longer once, in bytes.
+const LOG_BYTES: u32 = 64 << 20;
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+type Read = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// A handle to the thread; it ends when the last handle is dropped.
+/// A handle to the threads; they end when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Database {
-    jobs: Arc<mpsc::Sender<Job>>,
+    /// None for a file that is only looked at.
+    writes: Option<Arc<mpsc::Sender<Box<dyn Job>>>>,
+    reads: Arc<mpsc::Sender<Read>>,
 }
 
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, QueueError> {
-        let mut connection = prepare(path).map_err(|error| classify(&error))?;
-        let (jobs, mut waiting) = mpsc::channel::<Job>(WAITING);
-        let thread = std::thread::Builder::new().name("queue.db".into());
-        let spawned = thread.spawn(move || {
-            while let Some(job) = waiting.blocking_recv() {
-                job(&mut connection);
-            }
-        });
-        spawned.map_err(|error| QueueError::unavailable(Cause::Other, error))?;
+        let mut connection = Connection::open(path).map_err(|error| classify(&error))?;
+        prepare(&connection).map_err(|error| in_file(path, &error))?;
+        schema::make_or_migrate(&mut connection, path)?;
+        let reader = Self::reader(path)?;
+        let (writes, jobs) = mpsc::channel(WAITING);
+        spawn("queue.db", move || writer::serve(connection, jobs))?;
         Ok(Self {
-            jobs: Arc::new(jobs),
+            writes: Some(Arc::new(writes)),
+            reads: reader,
         })
+    }
+
+    /// As it is, beside a process that writes to it.
+    pub(super) fn open_read_only(path: &Path) -> Result<Self, QueueError> {
+        Ok(Self {
+            writes: None,
+            reads: Self::reader(path)?,
+        })
+    }
+
+    fn reader(path: &Path) -> Result<Arc<mpsc::Sender<Read>>, QueueError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(path, flags);
+        let mut connection = opened.map_err(|error| in_file(path, &error))?;
+        connection
+            .busy_timeout(BUSY_LIMIT)
+            .map_err(|error| classify(&error))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        schema::check(&connection, path)?;
+        let (reads, mut jobs) = mpsc::channel::<Read>(WAITING);
+        spawn("queue.db read", move || {
+            while let Some(read) = jobs.blocking_recv() {
+                read(&mut connection);
+            }
+        })?;
+        Ok(Arc::new(reads))
     }
 
     /// Runs `work` in a transaction that is durable when this returns; an error undoes all of it.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, QueueError> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, QueueError> + Send + 'static,
     ) -> Result<T, QueueError> {
-        self.call(TransactionBehavior::Immediate, work).await
+        let Some(writes) = &self.writes else {
+            let opened = "the file was opened to be looked at";
+            return Err(QueueError::unavailable(Cause::ReadOnly, opened));
+        };
+        let (call, answered) = Call::new(work);
+        writes.send(Box::new(call)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
     }
 
-    /// Runs `work` in a transaction that reads one consistent state.
+    /// Runs `work` in a transaction that reads one consistent state, with all writes in it that have
+    /// returned by now.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, QueueError> + Send + 'static,
-    ) -> Result<T, QueueError> {
-        self.call(TransactionBehavior::Deferred, work).await
-    }
-
-    async fn call<T: Send + 'static>(
-        &self,
-        behavior: TransactionBehavior,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, QueueError> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, QueueError> + Send + 'static,
     ) -> Result<T, QueueError> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let read: Read = Box::new(move |connection| {
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Deferred)
+                .map_err(|error| classify(&error));
             // A caller that went away doesn't want its answer.
-            let _ = answer.send(transact(connection, behavior, work));
+            let _ = answer.send(transaction.and_then(|transaction| work(&transaction)));
         });
-        let gone = || QueueError::unavailable(Cause::Unreachable, "the database thread has ended");
-        self.jobs.send(job).await.map_err(|_| gone())?;
+        self.reads.send(read).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
 
-fn prepare(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_LIMIT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // Every commit reaches the disk before it returns.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.execute_batch(include_str!("schema.sql"))?;
-    Ok(connection)
+fn gone() -> QueueError {
+    QueueError::unavailable(Cause::Unreachable, "the database thread has ended")
 }
 
-fn transact<T>(
-    connection: &mut Connection,
-    behavior: TransactionBehavior,
-    work: impl FnOnce(&Transaction<'_>) -> Result<T, QueueError>,
-) -> Result<T, QueueError> {
-    let transaction = connection
-        .transaction_with_behavior(behavior)
-        .map_err(|e| classify(&e))?;
-    let value = work(&transaction)?;
-    // A commit that fails may still have reached the disk.
-    transaction
-        .commit()
-        .map_err(|error| match classify(&error) {
-            QueueError::Unavailable { detail, .. } => QueueError::Unknown(detail),
-            other => other,
-        })?;
-    Ok(value)
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), QueueError> {
+    let thread = std::thread::Builder::new().name(name.into());
+    let spawned = thread.spawn(work);
+    spawned.map_err(|error| QueueError::unavailable(Cause::Other, error))?;
+    Ok(())
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_LIMIT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // Every commit reaches the disk before it returns; on macOS that takes a word of its own.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES)
+}
+
+/// What an error at opening a file means.
+pub(super) fn in_file(path: &Path, error: &rusqlite::Error) -> QueueError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            QueueError::Incompatible(format!(
+                "{} is no queue of Rigline, or is damaged ({error}): move it out of the way",
+                path.display()
+            ))
+        }
+        Some(ErrorCode::CannotOpen) if !path.exists() => QueueError::Incompatible(format!(
+            "there is no {}: has `rigline up` run with this data directory?",
+            path.display()
+        )),
+        _ => classify(error),
+    }
 }
 
 /// What an error of SQLite means.

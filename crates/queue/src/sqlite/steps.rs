@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::time::Timestamp;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Limits;
 use super::database::classify;
@@ -12,10 +12,10 @@ use crate::error::QueueError;
 use crate::ledger::{Counter, Ledger};
 use crate::list::{Consumer, List};
 
-type Step<T> = Result<T, QueueError>;
+pub(super) type Step<T> = Result<T, QueueError>;
 
 /// Turns the database's errors into the queue's, in one word at each call.
-trait Named<T> {
+pub(super) trait Named<T> {
     fn named(self) -> Step<T>;
 }
 
@@ -33,7 +33,7 @@ const fn table(list: List) -> &'static str {
     }
 }
 
-pub(super) fn append(tx: &Transaction<'_>, append: &Append, limits: Limits) -> Step<Appended> {
+pub(super) fn append(tx: &Connection, append: &Append, limits: Limits) -> Step<Appended> {
     let length = usize::try_from(length(tx, List::Raw)?).unwrap_or(0);
     if length >= limits.list {
         return Ok(Appended::Full { length });
@@ -50,7 +50,7 @@ pub(super) fn append(tx: &Transaction<'_>, append: &Append, limits: Limits) -> S
 }
 
 pub(super) fn lease(
-    tx: &Transaction<'_>,
+    tx: &Connection,
     consumer: Consumer,
     nonce: &str,
     limit: Duration,
@@ -100,7 +100,7 @@ pub(super) fn lease(
     }))
 }
 
-pub(super) fn renew(tx: &Transaction<'_>, lease: &Lease, now: Timestamp) -> Step<()> {
+pub(super) fn renew(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<()> {
     let renewed = tx.execute(
         "UPDATE consumer SET until = ?4 WHERE name = ?1 AND token = ?2 AND until > ?3",
         params![
@@ -117,7 +117,7 @@ pub(super) fn renew(tx: &Transaction<'_>, lease: &Lease, now: Timestamp) -> Step
     }
 }
 
-pub(super) fn release(tx: &Transaction<'_>, lease: &Lease, now: Timestamp) -> Step<()> {
+pub(super) fn release(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<()> {
     renew(tx, lease, now)?;
     tx.execute(
         "UPDATE consumer SET token = '' WHERE name = ?1",
@@ -127,7 +127,13 @@ pub(super) fn release(tx: &Transaction<'_>, lease: &Lease, now: Timestamp) -> St
     Ok(())
 }
 
-pub(super) fn state(tx: &Transaction<'_>, lease: &Lease, now: Timestamp) -> Step<State> {
+pub(super) fn end_leases(tx: &Connection) -> Step<()> {
+    tx.execute("UPDATE consumer SET token = '', until = 0", [])
+        .named()?;
+    Ok(())
+}
+
+pub(super) fn state(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<State> {
     let name = lease.consumer.name();
     let held = tx.query_row(
         "SELECT count(*) FROM consumer WHERE name = ?1 AND token = ?2 AND until > ?3",
@@ -144,7 +150,7 @@ pub(super) fn state(tx: &Transaction<'_>, lease: &Lease, now: Timestamp) -> Step
     rows.named()?.collect::<rusqlite::Result<_>>().named()
 }
 
-pub(super) fn peek(tx: &Transaction<'_>, consumer: Consumer, max: usize) -> Step<Peek> {
+pub(super) fn peek(tx: &Connection, consumer: Consumer, max: usize) -> Step<Peek> {
     let source = consumer.source();
     let sql = format!("SELECT item FROM {} ORDER BY id LIMIT ?1", table(source));
     let mut select = tx.prepare_cached(&sql).named()?;
@@ -163,7 +169,7 @@ pub(super) fn peek(tx: &Transaction<'_>, consumer: Consumer, max: usize) -> Step
 }
 
 pub(super) fn commit(
-    tx: &Transaction<'_>,
+    tx: &Connection,
     lease: &Lease,
     commit: &Commit,
     limits: Limits,
@@ -209,7 +215,7 @@ pub(super) fn commit(
 }
 
 /// Whether the last element to be taken still is the one that was peeked at.
-fn check_head(tx: &Transaction<'_>, source: List, commit: &Commit) -> Step<()> {
+fn check_head(tx: &Connection, source: List, commit: &Commit) -> Step<()> {
     let (Some(last), Some(before)) = (&commit.last_taken, commit.take.checked_sub(1)) else {
         return Ok(());
     };
@@ -230,7 +236,7 @@ fn check_head(tx: &Transaction<'_>, source: List, commit: &Commit) -> Step<()> {
     }
 }
 
-pub(super) fn progress(tx: &Transaction<'_>, consumer: Consumer) -> Step<Progress> {
+pub(super) fn progress(tx: &Connection, consumer: Consumer) -> Step<Progress> {
     let mut select = tx
         .prepare_cached("SELECT number, by FROM consumer WHERE name = ?1")
         .named()?;
@@ -247,7 +253,7 @@ pub(super) fn progress(tx: &Transaction<'_>, consumer: Consumer) -> Step<Progres
     })
 }
 
-pub(super) fn look(tx: &Transaction<'_>, now: Timestamp) -> Step<Look> {
+pub(super) fn look(tx: &Connection, now: Timestamp) -> Step<Look> {
     let mut ledger = Ledger::default();
     ledger.raw = length(tx, List::Raw)?;
     ledger.normalized = length(tx, List::Normalized)?;
@@ -275,7 +281,7 @@ pub(super) fn look(tx: &Transaction<'_>, now: Timestamp) -> Step<Look> {
     })
 }
 
-fn length(tx: &Transaction<'_>, list: List) -> Step<i64> {
+pub(super) fn length(tx: &Connection, list: List) -> Step<i64> {
     let table = table(list);
     let sql = format!("SELECT coalesce(max(id) - min(id) + 1, 0) FROM {table}");
     tx.prepare_cached(&sql)
@@ -284,7 +290,7 @@ fn length(tx: &Transaction<'_>, list: List) -> Step<i64> {
         .named()
 }
 
-fn push(tx: &Transaction<'_>, list: List, items: &[Vec<u8>]) -> Step<()> {
+pub(super) fn push(tx: &Connection, list: List, items: &[Vec<u8>]) -> Step<()> {
     let mut insert = tx
         .prepare_cached(&format!("INSERT INTO {} (item) VALUES (?1)", table(list)))
         .named()?;
@@ -295,7 +301,7 @@ fn push(tx: &Transaction<'_>, list: List, items: &[Vec<u8>]) -> Step<()> {
 }
 
 /// Appends dead letters and trims the oldest beyond the limits, counting what went.
-fn bury(tx: &Transaction<'_>, letters: &[Vec<u8>], limits: Limits) -> Step<()> {
+fn bury(tx: &Connection, letters: &[Vec<u8>], limits: Limits) -> Step<()> {
     if letters.is_empty() {
         return Ok(());
     }
@@ -324,9 +330,9 @@ fn bury(tx: &Transaction<'_>, letters: &[Vec<u8>], limits: Limits) -> Step<()> {
 }
 
 /// Beside the counters: how many bytes the dead letters have.
-const DEAD_BYTES: &str = "dead_bytes";
+pub(super) const DEAD_BYTES: &str = "dead_bytes";
 
-fn counter(tx: &Transaction<'_>, name: &str) -> Step<i64> {
+fn counter(tx: &Connection, name: &str) -> Step<i64> {
     let mut select = tx
         .prepare_cached("SELECT value FROM ledger WHERE name = ?1")
         .named()?;
@@ -334,7 +340,7 @@ fn counter(tx: &Transaction<'_>, name: &str) -> Step<i64> {
     Ok(found.named()?.unwrap_or(0))
 }
 
-fn add(tx: &Transaction<'_>, name: &str, delta: i64) -> Step<()> {
+pub(super) fn add(tx: &Connection, name: &str, delta: i64) -> Step<()> {
     if delta == 0 {
         return Ok(());
     }

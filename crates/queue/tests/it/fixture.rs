@@ -14,10 +14,9 @@ use testkit::Redis;
 pub(crate) const LEASE: Duration = Duration::from_millis(400);
 
 pub(crate) fn settings() -> QueueSettings {
-    QueueSettings {
-        lease: LEASE,
-        ..queue::testing::settings()
-    }
+    let mut settings = queue::testing::settings();
+    settings.limits.lease = LEASE;
+    settings
 }
 
 /// A backend that the contract suite runs on.

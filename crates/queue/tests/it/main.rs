@@ -10,3 +10,4 @@ mod contract;
 mod fixture;
 mod model;
 mod redis_only;
+mod sqlite_only;

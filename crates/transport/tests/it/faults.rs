@@ -7,7 +7,7 @@ use common::health::Health;
 use common::secret::Secret;
 use common::topic::DEFAULT_FILTER;
 use testkit::{Mosquitto, tool};
-use transport::{MqttSettings, PublishError, Publisher, Subscriber};
+use transport::{MqttSettings, PublishError, Publisher, Source, Subscriber};
 
 use crate::harness::{Sender, last_error, receive, settings, subscriber, up};
 

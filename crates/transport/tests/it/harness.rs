@@ -8,7 +8,7 @@ use common::health::{Dependency, Health};
 use common::topic::DEFAULT_FILTER;
 use testkit::Mosquitto;
 use tokio::time::timeout;
-use transport::{Delivery, MqttSettings, Publisher, Subscriber};
+use transport::{Delivery, MqttSettings, Publisher, Source, Subscriber};
 
 /// Longer than anything takes, reconnects included.
 pub const PATIENCE: Duration = Duration::from_secs(30);

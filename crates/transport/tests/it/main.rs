@@ -1,4 +1,4 @@
-//! Sessions with a real Mosquitto.
+//! Sessions with a real Mosquitto, and our own listener with real clients.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -8,12 +8,13 @@
 
 mod faults;
 mod harness;
+mod listener;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use testkit::Mosquitto;
-use transport::Delivery;
+use transport::{Delivery, Source};
 
 use crate::harness::{PATIENCE, Sender, id_of, nothing_comes, receive, subscriber, up};
 

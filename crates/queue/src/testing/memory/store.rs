@@ -21,9 +21,9 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) const fn new(settings: &QueueSettings) -> Self {
         Self {
-            list: settings.queue_limit,
-            dead_count: settings.dead_letter_limit,
-            dead_bytes: settings.dead_letter_bytes,
+            list: settings.limits.queue_limit,
+            dead_count: settings.limits.dead_letter_limit,
+            dead_bytes: settings.limits.dead_letter_bytes,
         }
     }
 }

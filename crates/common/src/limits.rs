@@ -1,0 +1,70 @@
+//! How far from its arrival a reading may be.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::dead_letter::{Fault, Reason};
+use crate::settings;
+use crate::time::Timestamp;
+
+/// How far from its arrival a reading may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Readings")]
+pub struct TimeLimits {
+    /// A reading further than this ahead of its arrival is a dead letter
+    #[arg(long, env = "MAX_FUTURE", default_value = "60s", value_parser = settings::positive_duration)]
+    pub max_future: Duration,
+    /// A reading older than this at its arrival is a dead letter; keep it below the store's retention
+    #[arg(long, env = "MAX_AGE", default_value = "29d", value_parser = settings::positive_duration)]
+    pub max_age: Duration,
+}
+
+impl TimeLimits {
+    /// Whether a reading of that time that `arrived` then can be taken, or what is wrong with it.
+    pub fn check(&self, timestamp: Timestamp, arrived: Timestamp) -> Result<(), Fault> {
+        let Self {
+            max_future,
+            max_age,
+        } = *self;
+        if timestamp > arrived.plus(max_future) {
+            let detail =
+                format!("{timestamp} is more than {max_future:?} ahead of its arrival {arrived}");
+            return Err(Fault::new(Reason::Future, detail));
+        }
+        if timestamp < arrived.minus(max_age) {
+            let detail =
+                format!("{timestamp} was more than {max_age:?} old at its arrival {arrived}");
+            return Err(Fault::new(Reason::Past, detail));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::TimeLimits;
+    use crate::dead_letter::Reason;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn both_edges_are_inside() {
+        let limits = TimeLimits {
+            max_future: Duration::from_mins(1),
+            max_age: Duration::from_hours(1),
+        };
+        let arrived = Timestamp::from_millis(1_762_093_293_512);
+        let reason = |taken| limits.check(taken, arrived).map_err(|fault| fault.reason);
+        let ns = Duration::from_nanos(1);
+        let (newest, oldest) = (
+            arrived.plus(limits.max_future),
+            arrived.minus(limits.max_age),
+        );
+        assert_eq!(reason(newest), Ok(()));
+        assert_eq!(reason(newest.plus(ns)), Err(Reason::Future));
+        assert_eq!(reason(oldest), Ok(()));
+        assert_eq!(reason(oldest.minus(ns)), Err(Reason::Past));
+    }
+}

@@ -1,0 +1,176 @@
+//! The one thread that writes. Calls that wait at the same time share one transaction and one fsync.
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::database::classify;
+use crate::error::QueueError;
+
+/// Most calls in one transaction.
+const GROUP: usize = 32;
+
+/// A call that waits for the thread.
+pub(super) trait Job: Send {
+    /// Does its part of the transaction; after an error that part is undone, and no other.
+    fn run(&mut self, connection: &Connection) -> Result<(), QueueError>;
+    /// Tells the caller what came out, now that the transaction has ended so.
+    fn answer(self: Box<Self>, end: &Result<(), QueueError>);
+}
+
+/// A job for `work`, and a place where its answer comes.
+pub(super) struct Call<T, W> {
+    work: Option<W>,
+    outcome: Option<Result<T, QueueError>>,
+    answer: oneshot::Sender<Result<T, QueueError>>,
+}
+
+impl<T, W> Call<T, W> {
+    pub(super) fn new(work: W) -> (Self, oneshot::Receiver<Result<T, QueueError>>) {
+        let (answer, answered) = oneshot::channel();
+        let call = Self {
+            work: Some(work),
+            outcome: None,
+            answer,
+        };
+        (call, answered)
+    }
+}
+
+impl<T, W> Job for Call<T, W>
+where
+    T: Send,
+    W: FnOnce(&Connection) -> Result<T, QueueError> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> Result<(), QueueError> {
+        let Some(work) = self.work.take() else {
+            return Ok(());
+        };
+        match work(connection) {
+            Ok(value) => {
+                self.outcome = Some(Ok(value));
+                Ok(())
+            }
+            Err(error) => {
+                self.outcome = Some(Err(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, end: &Result<(), QueueError>) {
+        let answer = match (end, self.outcome) {
+            // Its own error is about itself, and its part was undone before the end.
+            (Ok(()), Some(outcome)) => outcome,
+            (Err(_), Some(Err(own))) => Err(own),
+            (Err(end), _) => Err(end.clone()),
+            // A transaction that ends well has run all its jobs.
+            (Ok(()), None) => Err(QueueError::Unknown("the call was left out".into())),
+        };
+        // A caller that went away doesn't want its answer.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// Works until all senders are gone.
+pub(super) fn serve(mut connection: Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let mut group = vec![first];
+        while group.len() < GROUP
+            && let Ok(next) = jobs.try_recv()
+        {
+            group.push(next);
+        }
+        let end = transact(&mut connection, &mut group);
+        for job in group {
+            job.answer(&end);
+        }
+    }
+}
+
+fn transact(connection: &mut Connection, group: &mut [Box<dyn Job>]) -> Result<(), QueueError> {
+    let refused = |error: rusqlite::Error| classify(&error);
+    let mut transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(refused)?;
+    if let [alone] = group {
+        if alone.run(&transaction).is_err() {
+            // Dropped, it is undone.
+            return Ok(());
+        }
+    } else {
+        for job in group {
+            let part = transaction.savepoint().map_err(refused)?;
+            match job.run(&part) {
+                Ok(()) => part.commit().map_err(refused)?,
+                Err(error) => {
+                    drop(part);
+                    // Some errors, like a full disk, undo the parts of all others, too.
+                    if transaction.is_autocommit() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+    // A commit that fails may still have reached the disk.
+    transaction
+        .commit()
+        .map_err(|error| match classify(&error) {
+            QueueError::Unavailable { detail, .. } => QueueError::Unknown(detail),
+            other => other,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+    use tokio::sync::oneshot::Receiver;
+
+    use super::{Call, Job, transact};
+    use crate::error::QueueError;
+
+    type Answer = Receiver<Result<i64, QueueError>>;
+
+    /// A call that inserts a number and then fails, if it is to.
+    fn insert(number: i64, fails: bool) -> (Box<dyn Job>, Answer) {
+        let (call, answered) = Call::new(move |connection: &Connection| {
+            connection
+                .execute("INSERT INTO numbers VALUES (?1)", [number])
+                .map_err(|error| QueueError::Unknown(error.to_string()))?;
+            if fails {
+                Err(QueueError::Fenced)
+            } else {
+                Ok(number)
+            }
+        });
+        (Box::new(call), answered)
+    }
+
+    fn run(calls: Vec<(Box<dyn Job>, Answer)>) -> (Vec<i64>, Vec<Result<i64, QueueError>>) {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute("CREATE TABLE numbers (number)", [])
+            .unwrap();
+        let (mut group, answers): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+        let end = transact(&mut connection, &mut group);
+        for job in group {
+            job.answer(&end);
+        }
+        let mut select = connection.prepare("SELECT number FROM numbers").unwrap();
+        let kept = select.query_map([], |row| row.get(0)).unwrap();
+        let kept = kept.collect::<Result<_, _>>().unwrap();
+        let answers = answers
+            .into_iter()
+            .map(|mut answer| answer.try_recv().unwrap());
+        (kept, answers.collect())
+    }
+
+    #[test]
+    fn an_error_undoes_its_own_part_only() {
+        let calls = vec![insert(1, false), insert(2, true), insert(3, false)];
+        let (kept, answers) = run(calls);
+        assert_eq!(kept, [1, 3]);
+        assert_eq!(answers, [Ok(1), Err(QueueError::Fenced), Ok(3)]);
+        assert_eq!(run(vec![insert(4, true)]).0, [0_i64; 0]);
+    }
+}

@@ -1,0 +1,42 @@
+//! A listener that acknowledges everything at once and keeps nothing: what the listener costs by
+//! itself. Run it with `flood`; it says how much time of the processor each message took.
+//!
+//! Arguments: address, seconds.
+#![expect(clippy::print_stdout, reason = "its output is its purpose")]
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::health::Dependency;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::{Instant, timeout_at};
+use transport::{ListenSettings, Listener, Source};
+
+const BATCH: usize = 2_000;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [address, seconds] = args.as_slice() else {
+        return Err("arguments: ADDR SECONDS".into());
+    };
+    let (address, seconds): (SocketAddr, u64) = (address.parse()?, seconds.parse()?);
+    let listener = Listener::bind(&ListenSettings::at(address)).await?;
+    let mut listening = listener.start(Dependency::unreported("mqtt"));
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut batch = Vec::new();
+    let mut messages = 0_u64;
+    let mut batches = 0_u64;
+    while let Ok(received) = timeout_at(end, listening.recv_batch(BATCH, &mut batch)).await {
+        messages += received? as u64;
+        batches += 1;
+        listening.ack(batch.drain(..).map(|delivery| delivery.ticket));
+    }
+    listening.close().await;
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
+    let each = (used.tv_sec as f64 * 1e6 + used.tv_nsec as f64 / 1e3) / messages.max(1) as f64;
+    println!(r#"{{"messages":{messages},"batches":{batches},"cpu_us_per_message":{each:.3}}}"#);
+    Ok(())
+}

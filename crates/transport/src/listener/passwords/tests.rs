@@ -1,0 +1,73 @@
+use proptest::prelude::*;
+
+use super::{PasswordError, Users, hash_password};
+
+/// Made by `mosquitto_passwd` 2.0.
+const ANN: &str = "ann:$7$101$aijmY+0fAHPtBGBr$2P6s8SkHUvtdTc5HftSEkzrernjqT2mar+RUokU0H+E7/TNxJypMoLfKWCKHzs809L6uQC3U/vWHTAyjc780Vg==";
+
+fn parse(text: &str) -> Result<Users, String> {
+    Users::parse(text, "users").map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_line_of_ours_is_accepted_and_has_a_salt_of_its_own() {
+    let lines = ["ann", "bob"].map(|user| hash_password(user, "s3cret").unwrap());
+    assert_ne!(lines[0].split('$').nth(3), lines[1].split('$').nth(3));
+    let users = parse(&lines.join("\n")).unwrap();
+    assert!(users.accept("ann", b"s3cret") && users.accept("bob", b"s3cret"));
+    for (user, password) in [("ann", "S3cret"), ("ann", ""), ("eve", "s3cret"), ("", "")] {
+        assert!(!users.accept(user, password.as_bytes()), "{user}");
+    }
+    assert!(!format!("{users:?}").contains("ann"));
+}
+
+#[test]
+fn a_line_of_mosquitto_is_accepted_with_others_that_cost_more() {
+    let ours = hash_password("bob", "right").unwrap();
+    let users = parse(&format!("# people\r\n\r\n{ANN}\r\n{ours}\n")).unwrap();
+    assert!(users.accept("ann", b"right") && !users.accept("ann", b"wrong"));
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_line_but_not_with_its_content() {
+    for (line, what) in [
+        ("ann:hunter2", "isn't hashed"),
+        ("hunter2", "no ':'"),
+        (":$7$1$aaaa$bbbb", "name"),
+        ("ann:$6$hunter2$bbbb", "$6$"),
+        ("ann:$argon2id$v=19$hunter2", "another kind"),
+        ("ann:$7$101$hunter2", "complete"),
+        ("ann:$7$0$aaaa$bbbb", "iterations"),
+        ("ann:$7$99999999999$aaaa$bbbb", "iterations"),
+        ("ann:$7$101$!$bbbb", "salt"),
+        ("ann:$7$101$aaaa$bbbb", "bad hash"),
+        (ANN, "second time"),
+    ] {
+        let said = parse(&format!("# one\n{ANN}\n{line}\n")).unwrap_err();
+        assert!(
+            said.contains("MQTT_USERS") && said.contains("line 3"),
+            "{said}"
+        );
+        assert!(
+            said.contains(what) && said.contains("mosquitto_passwd"),
+            "{said}"
+        );
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn what_cannot_stand_in_a_file_is_refused() {
+    for user in ["", "a:b", "a\nb", "#a", " a", &"x".repeat(1_025)] {
+        assert_eq!(hash_password(user, "x"), Err(PasswordError::Name), "{user}");
+    }
+    assert_eq!(hash_password("a", ""), Err(PasswordError::Password));
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_it_panic(text in ".{0,200}", line in r"[a-z#]{0,3}:?(\$[67])?(\$[0-9]{1,3})?(\$[A-Za-z=]{0,9}){0,3}") {
+        let _ = parse(&text);
+        let _ = parse(&line);
+    }
+}

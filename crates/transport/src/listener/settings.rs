@@ -1,0 +1,138 @@
+//! Where to listen, and to whom.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::builder::BoolishValueParser;
+use common::settings::{BadSetting, Settings, bytes, count, path};
+
+use super::passwords::Users;
+use super::shared::Door;
+use crate::connection::MAX_PACKET;
+
+/// A CONNECT with a user name and a password has to fit.
+const SMALLEST_LIMIT: usize = 1 << 10;
+
+/// Our own MQTT listener, which devices publish to without a broker between.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "MQTT listener")]
+pub struct ListenSettings {
+    /// Address and port that devices connect to, with MQTT 3.1.1 or 5, and publish to at QoS 0 or 1
+    #[arg(long, env = "MQTT_LISTEN", default_value = "127.0.0.1:1883")]
+    pub mqtt_listen: SocketAddr,
+    /// Password file as `mosquitto_passwd` writes it; those in it may publish
+    #[arg(long, env = "MQTT_USERS", value_name = "PATH", value_parser = path())]
+    pub mqtt_users: Option<PathBuf>,
+    /// Let clients without a user name publish, from other machines and beside `MQTT_USERS`, too
+    #[arg(long, env = "ALLOW_ANONYMOUS", value_parser = BoolishValueParser::new())]
+    pub allow_anonymous: bool,
+    /// Connections at the same time; those above are closed at once
+    #[arg(long, env = "MQTT_MAX_CONNECTIONS", default_value = "10000", value_parser = count)]
+    pub mqtt_max_connections: usize,
+    /// Largest MQTT packet; a larger one ends its connection
+    #[arg(long, env = "MQTT_MAX_PACKET", default_value = "1MiB", value_parser = bytes)]
+    pub mqtt_max_packet: usize,
+}
+
+impl ListenSettings {
+    /// Those of a listener at this address that nothing else is said about.
+    #[must_use]
+    pub const fn at(address: SocketAddr) -> Self {
+        Self {
+            mqtt_listen: address,
+            mqtt_users: None,
+            allow_anonymous: false,
+            mqtt_max_connections: 10_000,
+            mqtt_max_packet: 1 << 20,
+        }
+    }
+
+    /// Checks everything, and reads the password file.
+    pub(crate) fn door(&self) -> Result<Door, BadSetting> {
+        BadSetting::unless(
+            (SMALLEST_LIMIT..=MAX_PACKET).contains(&self.mqtt_max_packet),
+            "MQTT_MAX_PACKET",
+            &self.mqtt_max_packet.to_string(),
+            "1KiB to 268435460, the largest packet of MQTT",
+        )?;
+        let file = self.mqtt_users.as_ref();
+        let file = file.filter(|path| !path.as_os_str().is_empty());
+        let local = self.mqtt_listen.ip().to_canonical().is_loopback();
+        BadSetting::unless(
+            local || file.is_some() || self.allow_anonymous,
+            "MQTT_LISTEN",
+            &self.mqtt_listen.to_string(),
+            "an address that other machines reach needs MQTT_USERS=PATH (--mqtt-users PATH), a \
+             password file, or ALLOW_ANONYMOUS=true (--allow-anonymous), which lets anybody \
+             publish; 127.0.0.1:1883 needs neither",
+        )?;
+        Ok(Door {
+            users: file
+                .map(|path| Users::read(path))
+                .transpose()?
+                .map(Arc::new),
+            anonymous: self.allow_anonymous,
+        })
+    }
+}
+
+impl Settings for ListenSettings {
+    fn check(&mut self) -> Result<(), BadSetting> {
+        self.door().map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use common::settings::Settings;
+
+    use super::ListenSettings;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        listen: ListenSettings,
+    }
+
+    fn check(arguments: &[&str]) -> Result<(), String> {
+        let arguments = ["program"].iter().chain(arguments);
+        let mut program = Program::try_parse_from(arguments).map_err(|error| error.to_string())?;
+        program.listen.check().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_other_machines_need_a_login() {
+        assert_eq!(check(&[]), Ok(()));
+        for local in ["[::1]:1883", "127.0.0.9:1", "[::ffff:127.0.0.1]:1883"] {
+            assert_eq!(check(&["--mqtt-listen", local]), Ok(()));
+        }
+        for open in ["0.0.0.0:1883", "[::]:1883", "192.168.1.9:1883"] {
+            let said = check(&["--mqtt-listen", open]).unwrap_err();
+            for way_out in [
+                "MQTT_USERS",
+                "--mqtt-users",
+                "ALLOW_ANONYMOUS",
+                "--allow-anonymous",
+            ] {
+                assert!(said.contains(way_out), "{said}");
+            }
+            assert_eq!(check(&["--mqtt-listen", open, "--allow-anonymous"]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused() {
+        for (arguments, variable) in [
+            (["--mqtt-users", "/nowhere"], "MQTT_USERS"),
+            (["--mqtt-max-packet", "100"], "MQTT_MAX_PACKET"),
+            (["--mqtt-max-packet", "1GiB"], "MQTT_MAX_PACKET"),
+            (["--mqtt-max-connections", "0"], "--mqtt-max-connections"),
+            (["--mqtt-listen", "localhost"], "--mqtt-listen"),
+        ] {
+            let said = check(&arguments).unwrap_err();
+            assert!(said.contains(variable), "{said}");
+        }
+    }
+}

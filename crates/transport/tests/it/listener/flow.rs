@@ -1,0 +1,229 @@
+//! When what is acknowledged, and what happens when nobody takes the messages.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::health::Dependency;
+use transport::{BindError, Listener, Source};
+
+use super::raw::{Raw, connect, puback, publish};
+use super::served::{ack, listen, receive, settings};
+use crate::harness::PATIENCE;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_acknowledged_before_it_is_told_to() {
+    let (listener, mut listening) = listen(&settings()).await;
+    let mut raw = Raw::v4(listener.local_addr(), "device");
+    let packets = (1..=5).map(|id| publish("t", id, &id.to_be_bytes()));
+    raw.send(&packets.collect::<Vec<_>>().concat());
+    raw.send(&publish("t", 0, b"at QoS 0"));
+    let mut deliveries = receive(&mut listening, 6).await;
+    assert!(deliveries[..5].iter().all(|one| one.qos == 1 && !one.dup));
+    assert_eq!(deliveries[5].qos, 0);
+    // The only answer is that to the ping.
+    raw.send(b"\xc0\0");
+    raw.expect(b"\xd0\0");
+    let rest = deliveries.split_off(2);
+    ack(&listening, deliveries);
+    raw.expect(&[puback(1), puback(2)].concat());
+    raw.send(b"\xc0\0");
+    raw.expect(b"\xd0\0");
+    ack(&listening, rest);
+    raw.expect(&[puback(3), puback(4), puback(5)].concat());
+    raw.send(b"\xc0\0");
+    raw.expect(b"\xd0\0");
+    listening.close().await;
+    raw.closed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_come_in_parts_of_the_size_asked_for() {
+    let (listener, mut listening) = listen(&settings()).await;
+    let mut raw = Raw::v4(listener.local_addr(), "device");
+    let packets = (1..=100).map(|id| publish("t", id, &id.to_be_bytes()));
+    raw.send(&packets.collect::<Vec<_>>().concat());
+    let mut all = Vec::new();
+    while all.len() < 100 {
+        let before = all.len();
+        let came = listening.recv_batch(7, &mut all).await.unwrap();
+        assert!((1..=7).contains(&came) && all.len() == before + came);
+    }
+    let ids = all
+        .iter()
+        .map(|one| u16::from_be_bytes(one.payload[..].try_into().unwrap()));
+    assert!(ids.eq(1..=100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_sends_the_last_acknowledgements_and_starting_again_works() {
+    let (listener, mut listening) = listen(&settings()).await;
+    let mut old = Raw::v4(listener.local_addr(), "old");
+    let mut new = Raw::v5(listener.local_addr(), "new", 0);
+    let idle = Raw::open(listener.local_addr());
+    let packets = (1..=1_000).map(|id| publish("t", id, b"xx"));
+    old.send(&packets.collect::<Vec<_>>().concat());
+    // With no properties: the first byte of the payload.
+    new.send(&publish("t", 1, b"\0xx"));
+    let mut deliveries = receive(&mut listening, 1_001).await;
+    let tickets: Vec<_> = deliveries
+        .iter()
+        .map(|one| format!("{:?}", one.ticket))
+        .collect();
+    let kept = deliveries.pop().unwrap();
+    // More is on its way that nobody will read.
+    old.send(&publish("t", 1_001, &vec![0; 100_000]));
+    ack(&listening, deliveries);
+    listening.close().await;
+    let acks = |raw: &mut Raw, ids: std::ops::RangeInclusive<u16>| {
+        ids.for_each(|id| raw.expect(&puback(id)));
+    };
+    if tickets[1_000].contains("packet_id: 1000") {
+        acks(&mut old, 1..=999);
+        acks(&mut new, 1..=1);
+    } else {
+        acks(&mut old, 1..=1_000);
+    }
+    new.disconnected(0x8b);
+    old.closed();
+    idle.closed();
+
+    let mut raw = Raw::open(listener.local_addr());
+    raw.send(&connect(4, "old", 0));
+    let mut listening = listener.start(Dependency::unreported("mqtt"));
+    raw.expect(&[0x20, 2, 0, 0]);
+    raw.send(&publish("t", 5, b"again"));
+    let again = receive(&mut listening, 1).await;
+    assert_eq!(again[0].payload, "again");
+    // A ticket of before acknowledges nothing now.
+    listening.ack([kept.ticket]);
+    ack(&listening, again);
+    raw.expect(&puback(5));
+    listening.close().await;
+    raw.closed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_in_use_is_said_with_a_way_out() {
+    let (listener, _listening) = listen(&settings()).await;
+    let mut settings = settings();
+    settings.mqtt_listen = listener.local_addr();
+    let refused = Listener::bind(&settings).await.unwrap_err();
+    assert!(matches!(refused, BindError::InUse(_)));
+    let said = refused.to_string();
+    let address = listener.local_addr().to_string();
+    assert!(
+        said.contains(&address) && said.contains("--mqtt-listen"),
+        "{said}"
+    );
+    // What `check` would have refused isn't bound, either.
+    settings.mqtt_listen = ([0, 0, 0, 0], 0).into();
+    let refused = Listener::bind(&settings).await.unwrap_err();
+    assert!(matches!(refused, BindError::Setting(_)));
+}
+
+/// Sends all of it in the background; how much it has got rid of.
+fn pour(raw: &Raw, packets: Vec<Vec<u8>>) -> Arc<AtomicUsize> {
+    let gone = Arc::new(AtomicUsize::new(0));
+    let (counted, mut stream) = (gone.clone(), raw.0.try_clone().unwrap());
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    std::thread::spawn(move || {
+        for packet in packets {
+            stream.write_all(&packet).unwrap();
+            counted.fetch_add(packet.len(), Ordering::SeqCst);
+        }
+    });
+    gone
+}
+
+/// Waits until it has stood still for a second and a half; where.
+async fn stalled(gone: &AtomicUsize) -> usize {
+    loop {
+        let before = gone.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(1_600)).await;
+        if before > 0 && gone.load(Ordering::SeqCst) == before {
+            return before;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_receive_stops_the_reading_and_loses_nothing() {
+    const COUNT: u32 = 600_000;
+    let (listener, mut listening) = listen(&settings()).await;
+    // While we don't read, its keep-alive doesn't count.
+    let mut raw = Raw::open(listener.local_addr());
+    raw.send(&connect(4, "device", 4));
+    raw.expect(&[0x20, 2, 0, 0]);
+    let mut numbers = 0..COUNT;
+    let packets = (0..COUNT / 1_000).map(|_| {
+        let packet = |number: u32| {
+            let id = u16::try_from(number % 65_535 + 1).unwrap();
+            let mut payload = number.to_be_bytes().to_vec();
+            payload.resize(60, 0);
+            publish("rigs/R/measurements/a", id, &payload)
+        };
+        numbers.by_ref().take(1_000).flat_map(packet).collect()
+    });
+    let gone = pour(&raw, packets.collect());
+    let at = stalled(&gone).await;
+    assert!(at < COUNT as usize * 87 / 2, "{at} bytes were taken");
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    // Acknowledgements go out all the same.
+    let mut deliveries = Vec::new();
+    listening.recv_batch(3, &mut deliveries).await.unwrap();
+    let mut next = 3;
+    ack(&listening, deliveries);
+    raw.expect(&[puback(1), puback(2), puback(3)].concat());
+    let mut stream = raw.0.try_clone().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut left = 4 * (COUNT as usize - 3);
+        let mut buffer = vec![0; 65_536];
+        while left > 0 {
+            left -= std::io::Read::read(&mut stream, &mut buffer).unwrap();
+        }
+    });
+    while next < COUNT {
+        let deliveries = receive(&mut listening, 1).await;
+        for delivery in &deliveries {
+            assert_eq!(delivery.payload[..4], next.to_be_bytes());
+            next += 1;
+        }
+        ack(&listening, deliveries);
+    }
+    reader.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_are_held_back_by_their_size() {
+    const COUNT: usize = 150;
+    const SIZE: usize = 1 << 20;
+    let (listener, mut listening) = listen(&settings()).await;
+    let raw = Raw::v4(listener.local_addr(), "device");
+    let packets = (1..=COUNT).map(|number| {
+        let id = u16::try_from(number).unwrap();
+        publish("t", id, &vec![u8::try_from(number).unwrap(); SIZE - 100])
+    });
+    let gone = pour(&raw, packets.collect());
+    assert!(stalled(&gone).await < 100 * SIZE);
+    // Those that were received count as long as they are kept.
+    let mut kept = receive(&mut listening, 30).await;
+    while tokio::time::timeout(Duration::from_secs(2), listening.recv_batch(100, &mut kept))
+        .await
+        .is_ok()
+    {}
+    assert!(kept.len() <= 64, "{}", kept.len());
+    let mut seen = 0;
+    while seen < COUNT {
+        for delivery in &kept {
+            seen += 1;
+            assert_eq!(usize::from(delivery.payload[0]), seen);
+            assert_eq!(delivery.payload.len(), SIZE - 100);
+        }
+        ack(&listening, std::mem::take(&mut kept));
+        if seen < COUNT {
+            kept = receive(&mut listening, 1).await;
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A client that sends whatever bytes it likes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use crate::harness::PATIENCE;
+
+pub struct Raw(pub TcpStream);
+
+/// A CONNECT with a clean session.
+pub fn connect(level: u8, id: &str, keep_alive: u8) -> Vec<u8> {
+    let mut body = b"\0\x04MQTT".to_vec();
+    body.extend([level, 2, 0, keep_alive]);
+    if level == 5 {
+        body.push(0);
+    }
+    body.extend([0, u8::try_from(id.len()).unwrap()]);
+    body.extend(id.bytes());
+    let mut packet = vec![0x10, u8::try_from(body.len()).unwrap()];
+    packet.extend(body);
+    packet
+}
+
+/// A PUBLISH of MQTT 3.1.1; at QoS 0 if the packet id is 0.
+pub fn publish(topic: &str, packet_id: u16, payload: &[u8]) -> Vec<u8> {
+    let mut body = u16::try_from(topic.len()).unwrap().to_be_bytes().to_vec();
+    body.extend(topic.bytes());
+    if packet_id != 0 {
+        body.extend(packet_id.to_be_bytes());
+    }
+    body.extend(payload);
+    let mut packet = vec![if packet_id == 0 { 0x30 } else { 0x32 }];
+    let mut length = body.len();
+    while length > 127 {
+        packet.push(u8::try_from(length & 127).unwrap() | 128);
+        length >>= 7;
+    }
+    packet.push(u8::try_from(length).unwrap());
+    packet.extend(body);
+    packet
+}
+
+pub fn puback(packet_id: u16) -> [u8; 4] {
+    let [high, low] = packet_id.to_be_bytes();
+    [0x40, 2, high, low]
+}
+
+impl Raw {
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
+    }
+
+    /// Connects with MQTT 3.1.1.
+    pub fn v4(address: SocketAddr, id: &str) -> Self {
+        let mut raw = Self::open(address);
+        raw.send(&connect(4, id, 0));
+        raw.expect(&[0x20, 2, 0, 0]);
+        raw
+    }
+
+    /// Connects with MQTT 5.
+    pub fn v5(address: SocketAddr, id: &str, keep_alive: u8) -> Self {
+        let mut raw = Self::open(address);
+        raw.send(&connect(5, id, keep_alive));
+        let (first, body) = raw.packet();
+        assert_eq!((first, &body[..2]), (0x20, [0, 0].as_slice()));
+        raw
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    pub fn expect(&mut self, bytes: &[u8]) {
+        let mut came = vec![0; bytes.len()];
+        self.0.read_exact(&mut came).unwrap();
+        assert_eq!(came, bytes);
+    }
+
+    /// The next packet: its first byte, and what comes behind the length.
+    pub fn packet(&mut self) -> (u8, Vec<u8>) {
+        let mut header = [0; 2];
+        self.0.read_exact(&mut header).unwrap();
+        let mut length = usize::from(header[1] & 127);
+        if header[1] > 127 {
+            let mut more = [0];
+            self.0.read_exact(&mut more).unwrap();
+            length += usize::from(more[0]) << 7;
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        (header[0], body)
+    }
+
+    /// The listener hangs up, without another word.
+    pub fn closed(mut self) {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => assert_eq!(rest, [0; 0]),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+    }
+
+    /// The listener says goodbye with this reason code, and hangs up.
+    pub fn disconnected(mut self, code: u8) {
+        let (first, body) = self.packet();
+        assert_eq!((first, body[0]), (0xe0, code), "{body:x?}");
+        self.closed();
+    }
+
+    pub fn hang_up(self) {
+        self.0.shutdown(Shutdown::Both).unwrap();
+    }
+}

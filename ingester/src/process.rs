@@ -1,0 +1,38 @@
+//! The stage as a process of its own.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use common::harness::{self, Process, Stage};
+use queue::redis::RedisQueue;
+use transport::Subscriber;
+
+use crate::settings::IngesterSettings;
+
+const STAGE: Stage = Stage {
+    name: "ingester",
+    about: "Takes readings from the MQTT broker, validates them and appends them to the raw list",
+    admin_addr: "127.0.0.1:9101",
+    log_filter: "info",
+};
+
+/// Runs the stage with these arguments, the program's name first, until it is told to stop.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    harness::main(&STAGE, args, run)
+}
+
+async fn run(settings: IngesterSettings, process: Process) -> anyhow::Result<()> {
+    let IngesterSettings {
+        work,
+        mqtt,
+        subscribe,
+        redis,
+    } = settings;
+    let queue = RedisQueue::new(&work.queue, &redis).context("cannot use Redis")?;
+    // Fixed: under another id, the broker would keep the old session's messages for nobody.
+    let client_id = mqtt.client_id_or(|| format!("rigline-ingester-{}", work.queue.pipeline));
+    let session =
+        move |broker_up| Subscriber::start(&mqtt, &subscribe.mqtt_topic, &client_id, broker_up);
+    crate::run(work, queue, session, process).await
+}

@@ -1,0 +1,18 @@
+//! The stage as a process of its own.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use common::harness::{self, Stage};
+
+const STAGE: Stage = Stage {
+    name: "producer",
+    about: "Publishes the readings of a simulated fleet of rigs over MQTT",
+    admin_addr: "127.0.0.1:9100",
+    log_filter: "info",
+};
+
+/// Runs the stage with these arguments, the program's name first, until it is told to stop.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    harness::main(&STAGE, args, crate::run)
+}

@@ -1,0 +1,29 @@
+//! The stage as a process of its own.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use common::harness::{self, Process, Stage};
+use queue::redis::RedisQueue;
+use store::InfluxStore;
+
+use crate::settings::SinkSettings;
+
+const STAGE: Stage = Stage {
+    name: "sink",
+    about: "Writes the rows of the normalized list to InfluxDB",
+    admin_addr: "127.0.0.1:9103",
+    log_filter: "info",
+};
+
+/// Runs the stage with these arguments, the program's name first, until it is told to stop.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    harness::main(&STAGE, args, run)
+}
+
+async fn run(settings: SinkSettings, process: Process) -> anyhow::Result<()> {
+    let queue = RedisQueue::new(&settings.queue, &settings.redis).context("cannot use Redis")?;
+    let store = InfluxStore::new(&settings.influx).context("cannot use InfluxDB")?;
+    crate::run(settings.queue, queue, store, process).await
+}

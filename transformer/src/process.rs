@@ -1,0 +1,28 @@
+//! The stage as a process of its own.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use common::harness::{self, Process, Stage};
+use queue::redis::RedisQueue;
+
+use crate::settings::TransformerSettings;
+
+const STAGE: Stage = Stage {
+    name: "transformer",
+    about: "Turns the readings of the raw list into rows for the normalized list",
+    admin_addr: "127.0.0.1:9102",
+    log_filter: "info",
+};
+
+/// Runs the stage with these arguments, the program's name first, until it is told to stop.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    harness::main(&STAGE, args, run)
+}
+
+async fn run(settings: TransformerSettings, process: Process) -> anyhow::Result<()> {
+    let TransformerSettings { work, redis } = settings;
+    let queue = RedisQueue::new(&work.queue, &redis).context("cannot use Redis")?;
+    crate::run(work, queue, process).await
+}
