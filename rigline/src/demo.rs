@@ -1,0 +1,230 @@
+//! A demonstration: everything in one process, a simulated fleet, and a summary each second.
+
+mod panel;
+mod summary;
+mod timed;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use common::harness::{self, Process, Stage};
+use common::settings::{BadSetting, Settings, path, positive_duration};
+use producer::{FleetSettings, ProducerSettings, Rigs};
+use queue::Queue;
+use queue::ledger::{Counter, Ledger};
+use queue::sqlite::SqliteQueue;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use transport::MqttSettings;
+
+use self::summary::Summary;
+use self::timed::{Delays, Timed};
+use crate::inspect::ledger::trouble;
+use crate::up::{DataDir, Plant, PlantSettings, publish_line};
+
+const STAGE: Stage = Stage {
+    name: "demo",
+    about: "Runs everything in this process with a simulated fleet, and shows what happens",
+    admin_addr: "127.0.0.1:9104",
+    log_filter: "warn",
+};
+
+/// How long the fleet's last readings may take at a stop.
+const LAST_READINGS: Duration = Duration::from_millis(500);
+/// How long everything may take to come to rest once the fleet has ended.
+const REST: Duration = Duration::from_secs(12);
+
+/// Runs until it is told to stop, or for the time that was asked for. `args` start with the program's
+/// name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    harness::main(&STAGE, args, run)
+}
+
+/// What the demonstration can be told.
+#[derive(Debug, Clone, Args)]
+struct DemoSettings {
+    /// Keep the data, in this directory [default: a temporary one, removed at the end]
+    #[arg(long, env = "RIGLINE_DATA", value_name = "DIR", value_parser = path())]
+    data: Option<PathBuf>,
+    /// How many rigs, or their names
+    #[arg(long, env = "RIGS", default_value = "10", value_parser = producer::rigs)]
+    rigs: Rigs,
+    /// Time from one reading of a sensor to the next
+    #[arg(long, env = "INTERVAL", default_value = "1s", value_parser = positive_duration)]
+    interval: Duration,
+    /// End after this time [default: at Ctrl-C]
+    #[arg(long, env = "DURATION", value_parser = positive_duration)]
+    duration: Option<Duration>,
+    #[command(flatten)]
+    plant: PlantSettings,
+}
+
+impl DemoSettings {
+    /// A fleet with a few faults, so that all that can happen is seen.
+    fn fleet(&self) -> FleetSettings {
+        FleetSettings {
+            interval: self.interval,
+            duration: self.duration,
+            missing: 0.01,
+            duplicated: 0.01,
+            late: 0.005,
+            late_by: Duration::from_secs(3),
+            garbled: 0.005,
+            ..FleetSettings::of(self.rigs.clone())
+        }
+    }
+}
+
+impl Settings for DemoSettings {
+    fn check(&mut self) -> Result<(), BadSetting> {
+        self.fleet().check()?;
+        self.plant.check()
+    }
+}
+
+async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
+    let (temporary, dir) = if let Some(dir) = &settings.data {
+        (None, dir.clone())
+    } else {
+        let made = tempfile::Builder::new().prefix("rigline-demo-").tempdir();
+        let made = made.context("cannot make a temporary directory")?;
+        let dir = made.path().join("data");
+        (Some(made), dir)
+    };
+    let plant = Plant::open(DataDir::hold(&dir)?, &settings.plant, process.clock).await?;
+    let (queue, listen) = (plant.queue().clone(), plant.listens_on());
+    let delays = Delays::default();
+    let summary = Summary::start(&settings.rigs, listen, &dir, queue.clone(), delays.clone());
+    let store = Timed::new(plant.store(), delays, process.clock);
+
+    // The stages stop after the fleet, so that its last readings are acknowledged.
+    let stages = Process {
+        stop: CancellationToken::new(),
+        ..process.clone()
+    };
+    let stop = stages.stop.clone();
+    let fleet = start_fleet(&settings, listen, &process);
+    let direct = async {
+        let ended = lead(fleet, &queue, &process).await;
+        stop.cancel();
+        ended
+    };
+    let (ran, led) = tokio::join!(
+        async {
+            let ran = plant.run(store, &stages).await;
+            process.stop.cancel();
+            ran
+        },
+        direct
+    );
+    summary.stop().await;
+    let look = queue.look().await;
+    farewell(look.ok().map(|look| look.ledger).as_ref(), &dir, temporary);
+    ran.and(led)
+}
+
+fn start_fleet(
+    settings: &DemoSettings,
+    listen: SocketAddr,
+    process: &Process,
+) -> JoinHandle<anyhow::Result<()>> {
+    let host = match listen.ip() {
+        ip if ip.is_unspecified() => "localhost".to_owned(),
+        ip => ip.to_string(),
+    };
+    let mqtt = MqttSettings::at(&host, listen.port());
+    let fleet = settings.fleet();
+    let producer = ProducerSettings { mqtt, fleet };
+    tokio::spawn(producer::run(producer, process.part("producer")))
+}
+
+/// Waits for the fleet's end, and then until what it sent has gone through; at a stop, not long.
+async fn lead(
+    mut fleet: JoinHandle<anyhow::Result<()>>,
+    queue: &SqliteQueue,
+    process: &Process,
+) -> anyhow::Result<()> {
+    let ended = tokio::select! {
+        ended = &mut fleet => Some(ended),
+        () = process.stop.cancelled() => None,
+    };
+    if let Some(ended) = ended {
+        let rest = async {
+            while !queue
+                .look()
+                .await
+                .is_ok_and(|look| is_at_rest(&look.ledger))
+            {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(REST, rest) => {}
+            () = process.stop.cancelled() => {}
+        }
+        return ended.context("the fleet panicked")?;
+    }
+    if tokio::time::timeout(LAST_READINGS, &mut fleet)
+        .await
+        .is_err()
+    {
+        fleet.abort();
+    }
+    Ok(())
+}
+
+fn is_at_rest(ledger: &Ledger) -> bool {
+    ledger.raw == 0 && ledger.normalized == 0 && ledger.get(Counter::OpenReadings) == 0
+}
+
+#[expect(clippy::print_stdout, reason = "for the person at the terminal")]
+fn farewell(ledger: Option<&Ledger>, dir: &std::path::Path, temporary: Option<TempDir>) {
+    let Some(ledger) = ledger else { return };
+    let count = |counter| ledger.get(counter);
+    println!(
+        "took {} readings; stored {} rows; repeated {}, superseded {}, dead letters {}; ledger {}",
+        count(Counter::Accepted),
+        count(Counter::RowsStored),
+        count(Counter::Repeated),
+        count(Counter::Superseded),
+        ledger.dead,
+        trouble(ledger).as_deref().unwrap_or("balanced")
+    );
+    let waiting = ledger.raw + count(Counter::OpenReadings);
+    match temporary {
+        Some(made) => {
+            drop(made);
+            println!(
+                "the data was in {}, and is removed (--data DIR keeps it)",
+                dir.display()
+            );
+        }
+        None => println!(
+            "the data is in {}, with {waiting} readings and {} rows that the next start goes on with",
+            dir.display(),
+            ledger.normalized
+        ),
+    }
+}
+
+/// What is said once, at the start.
+fn greeting(rigs: &Rigs, listen: SocketAddr, dir: &std::path::Path) -> Vec<String> {
+    let data = dir.display();
+    vec![
+        format!(
+            "Rigline {}: {} simulated rigs, MQTT on {listen}; Ctrl-C ends it",
+            env!("CARGO_PKG_VERSION"),
+            rigs.0.len()
+        ),
+        format!("  publish   {}", publish_line(listen)),
+        format!("  look      rigline rows --last 1m --data {data}"),
+        format!("  account   rigline ledger --data {data}"),
+        format!("  dead      rigline dlq list --data {data}"),
+    ]
+}

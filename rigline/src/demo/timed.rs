@@ -1,0 +1,91 @@
+//! How long rows take to be stored.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::clock::Clock;
+use common::row::Row;
+use store::{Store, WriteError};
+
+/// What is shown is of this time.
+const RECENT: Duration = Duration::from_secs(30);
+/// And of so many rows at most.
+const MOST: usize = 20_000;
+
+/// The delays of the last rows; clones share them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Delays {
+    recent: Arc<Mutex<VecDeque<(Instant, Duration)>>>,
+}
+
+impl Delays {
+    fn add(&self, delays: impl Iterator<Item = Duration>) {
+        let now = Instant::now();
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.extend(delays.map(|delay| (now, delay)));
+        let excess = recent.len().saturating_sub(MOST);
+        recent.drain(..excess);
+    }
+
+    /// The median and the 99th percentile of those of the last time; none if there were none.
+    pub(super) fn median_and_p99(&self) -> Option<(Duration, Duration)> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        while recent.front().is_some_and(|(at, _)| at.elapsed() > RECENT) {
+            recent.pop_front();
+        }
+        let mut delays: Vec<_> = recent.iter().map(|(_, delay)| *delay).collect();
+        drop(recent);
+        delays.sort_unstable();
+        let at = |percent: usize| delays.get(delays.len() * percent / 100).copied();
+        Some((at(50)?, at(99)?))
+    }
+}
+
+/// A store with a clock beside it: from a row's tick to its being stored.
+#[derive(Debug)]
+pub(super) struct Timed<S> {
+    store: S,
+    delays: Delays,
+    clock: Clock,
+}
+
+impl<S> Timed<S> {
+    pub(super) const fn new(store: S, delays: Delays, clock: Clock) -> Self {
+        Self {
+            store,
+            delays,
+            clock,
+        }
+    }
+}
+
+impl<S: Store> Store for Timed<S> {
+    async fn write(&self, rows: &[Row<'_>]) -> Result<(), WriteError> {
+        self.store.write(rows).await?;
+        let now = self.clock.now();
+        self.delays
+            .add(rows.iter().map(|row| now.since(row.timestamp)));
+        Ok(())
+    }
+
+    async fn preflight(&self) -> Result<(), WriteError> {
+        self.store.preflight().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Delays;
+
+    #[test]
+    fn the_median_has_half_of_them_below() {
+        let delays = Delays::default();
+        assert_eq!(delays.median_and_p99(), None);
+        delays.add((0..100).rev().map(Duration::from_millis));
+        let (median, p99) = (Duration::from_millis(50), Duration::from_millis(99));
+        assert_eq!(delays.median_and_p99(), Some((median, p99)));
+    }
+}

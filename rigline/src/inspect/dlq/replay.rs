@@ -1,0 +1,210 @@
+//! Dead letters once more.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use common::clock::Clock;
+use common::dead_letter::Letter as Content;
+use common::time::Timestamp;
+use common::wire;
+use ingester::decode::decode_again;
+use ingester::settings::ReadingLimits;
+use queue::list::List;
+use queue::{Letter, Replay, Replayed};
+use transformer::element;
+
+use super::{Which, each};
+use crate::inspect::lists::{Purpose, Where};
+use crate::inspect::output::stdout;
+
+/// Which letters to replay.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("wanted").required(true).multiple(true))]
+pub(super) struct ReplayArgs {
+    /// The letters' ids
+    #[arg(group = "wanted", value_name = "ID")]
+    ids: Vec<String>,
+    /// All that weren't replayed yet, or all of --reason and --stage
+    #[arg(long, group = "wanted", conflicts_with = "ids")]
+    all: bool,
+    #[command(flatten)]
+    which: Which,
+    /// What a reading may be now.
+    #[command(flatten)]
+    limits: ReadingLimits,
+    #[command(flatten)]
+    lists: Where,
+}
+
+impl ReplayArgs {
+    fn is_wanted(&self, letter: &Content) -> bool {
+        if self.all {
+            self.which.is_meant(letter) && letter.replayed.is_none()
+        } else {
+            self.ids.contains(&letter.id)
+        }
+    }
+}
+
+pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
+    let lists = args.lists.clone().open(Purpose::Replay)?;
+    let mut wanted = Vec::new();
+    each(&lists, |letter, content| {
+        let content = content.filter(|content| args.is_wanted(content));
+        wanted.extend(content.map(|content| (letter, content)));
+        Ok(())
+    })
+    .await?;
+    let mut out = stdout();
+    let (mut done, mut failed) = (0, 0);
+    for id in &args.ids {
+        if !wanted.iter().any(|(_, content)| content.id == *id) {
+            failed += 1;
+            writeln!(out, "{id}: there is no such letter")?;
+        }
+    }
+    for (letter, content) in wanted {
+        let outcome = if content.replayed.is_some() {
+            Err("was replayed before".to_owned())
+        } else {
+            match once_more(letter, &content, &args.limits, Clock::system().now()) {
+                Ok(replay) => match lists.replay(&replay).await? {
+                    Replayed::Done => Ok(()),
+                    Replayed::Gone => Err("is gone, or was replayed meanwhile".to_owned()),
+                    Replayed::Full { length } => Err(format!(
+                        "its list is full ({length} elements): try again later"
+                    )),
+                },
+                Err(refused) => Err(refused),
+            }
+        };
+        match outcome {
+            Ok(()) => {
+                done += 1;
+                writeln!(out, "{}: replayed", content.id)?;
+            }
+            Err(why) => {
+                failed += 1;
+                writeln!(out, "{}: {why}", content.id)?;
+            }
+        }
+    }
+    writeln!(out, "{done} replayed, {failed} not")?;
+    out.flush()?;
+    Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// What has to be done for this letter, or why it is no use.
+fn once_more(
+    letter: Letter,
+    content: &Content,
+    limits: &ReadingLimits,
+    now: Timestamp,
+) -> Result<Replay, String> {
+    let input = content.input().map_err(|error| error.to_string())?;
+    let arrived = content.arrived().map_err(|error| error.to_string())?;
+    let refused = |fault: common::dead_letter::Fault| {
+        format!("is refused again: {} ({})", fault.detail, fault.reason)
+    };
+    let mut element = Vec::with_capacity(192);
+    let list = match content.stage.as_str() {
+        "ingester" => {
+            let reading = decode_again(&content.topic, &input, arrived, now, limits);
+            wire::encode_reading(&reading.map_err(refused)?, &mut element);
+            List::Raw
+        }
+        "transformer" => {
+            let reading = element::decode(&input, &limits.times).map_err(refused)?;
+            wire::encode_reading(&reading, &mut element);
+            List::Raw
+        }
+        "sink" => {
+            let row = wire::decode_row(&input).map_err(|error| error.to_string())?;
+            wire::encode_row(&row, &mut element);
+            List::Normalized
+        }
+        other => return Err(format!("comes from {other:?}, which is no stage")),
+    };
+    Ok(Replay {
+        marked: Content::marked(&letter.element, now),
+        letter,
+        list,
+        element,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use common::dead_letter::{Fault, Letter as Content, Reason, encode};
+    use common::limits::TimeLimits;
+    use common::time::Timestamp;
+    use ingester::settings::ReadingLimits;
+    use queue::Letter;
+    use queue::list::List;
+
+    use super::once_more;
+
+    const TOPIC: &str = "rigs/R/measurements/pressure";
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millis((1_762_093_200 + second) * 1_000)
+    }
+
+    /// List and element for a letter of this stage that was made at second 0, replayed at 100.
+    fn replayed(stage: &str, reason: Reason, input: &[u8]) -> Result<(List, String), String> {
+        let element = encode(stage, &Fault::new(reason, "why"), TOPIC, input, at(0));
+        let content = Content::read(&element).unwrap();
+        let limits = ReadingLimits {
+            times: TimeLimits {
+                max_future: Duration::from_mins(1),
+                max_age: Duration::from_hours(1),
+            },
+            max_payload: 2_000,
+        };
+        let letter = Letter { place: 0, element };
+        let replay = once_more(letter, &content, &limits, at(100))?;
+        let element = String::from_utf8(replay.element).unwrap();
+        Ok((replay.list, element))
+    }
+
+    #[test]
+    fn a_reading_that_was_ahead_of_its_time_is_taken_once_its_time_has_come() {
+        let early = format!(r#"{{"timestamp":"{}","value":7}}"#, at(150));
+        let (list, element) = replayed("ingester", Reason::Future, early.as_bytes()).unwrap();
+        assert_eq!(list, List::Raw);
+        assert!(
+            element.contains(&format!(r#""timestamp":"{}""#, at(150))),
+            "{element}"
+        );
+        assert!(
+            element.contains(&format!(r#""ingest_time":"{}""#, at(100))),
+            "{element}"
+        );
+        let earlier = format!(r#"{{"timestamp":"{}","value":7}}"#, at(200));
+        let refused = replayed("ingester", Reason::Future, earlier.as_bytes()).unwrap_err();
+        assert!(refused.contains("future"), "{refused}");
+    }
+
+    #[test]
+    fn without_a_timestamp_it_is_of_when_it_arrived() {
+        let (_, element) = replayed("ingester", Reason::Poison, br#"{"value":7}"#).unwrap();
+        assert!(
+            element.contains(&format!(r#""timestamp":"{}""#, at(0))),
+            "{element}"
+        );
+    }
+
+    #[test]
+    fn rows_go_to_the_rows() {
+        let row = format!(r#"{{"rig_id":"R","timestamp":"{}","pressure":2.5}}"#, at(0));
+        let (list, element) = replayed("sink", Reason::StoreRejected, row.as_bytes()).unwrap();
+        assert_eq!((list, element), (List::Normalized, row));
+        assert!(replayed("sink", Reason::BadElement, b"{}").is_err());
+        assert!(replayed("transformer", Reason::BadElement, b"hello").is_err());
+        let clipped = replayed("ingester", Reason::TooLarge, &[b' '; 3_000]).unwrap_err();
+        assert!(clipped.contains("first KiB"), "{clipped}");
+    }
+}

@@ -1,0 +1,34 @@
+//! Which rigs there are.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use store::History;
+
+use super::output::{line, stdout};
+use super::stored::Stored;
+
+/// What to look at.
+#[derive(Debug, Args)]
+pub struct RigsArgs {
+    #[command(flatten)]
+    stored: Stored,
+}
+
+/// Prints each rig with its first and last row and its sensors.
+pub async fn show(args: RigsArgs) -> anyhow::Result<ExitCode> {
+    let history = args.stored.open()?;
+    let rigs = history.rigs().await?;
+    let longest = rigs.iter().map(|rig| rig.name.len()).max().unwrap_or(0);
+    let widths = [longest.max(3), 24, 24, 0];
+    let mut out = stdout();
+    line(&mut out, &widths, &["rig", "first", "last", "sensors"])?;
+    for rig in rigs {
+        let sensors = history.sensors(Some(&rig.name)).await?.join(",");
+        let (first, last) = (rig.first.to_string(), rig.last.to_string());
+        line(&mut out, &widths, &[rig.name, first, last, sensors])?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

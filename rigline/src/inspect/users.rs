@@ -1,0 +1,80 @@
+//! The password file of the listener.
+
+use std::fs;
+use std::io::{ErrorKind, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use tempfile::NamedTempFile;
+use transport::hash_password;
+
+/// Whose password to set.
+#[derive(Debug, Args)]
+pub struct PasswdArgs {
+    /// The file, made if it isn't there; as `mosquitto_passwd` makes them
+    file: PathBuf,
+    /// The user name that the device gives
+    user: String,
+}
+
+/// Reads a password and sets it.
+#[expect(clippy::print_stderr, reason = "a question to a person")]
+pub fn set(args: &PasswdArgs) -> anyhow::Result<ExitCode> {
+    let mut input = std::io::stdin();
+    if input.is_terminal() {
+        eprintln!("password of {}, then Enter and Ctrl-D:", args.user);
+    }
+    let mut password = String::new();
+    input
+        .read_to_string(&mut password)
+        .context("cannot read the password from standard input")?;
+    let line = hash_password(&args.user, password.trim_end_matches(['\r', '\n']))?;
+    let before = match fs::read_to_string(&args.file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).context(args.file.display().to_string()),
+    };
+    write(&args.file, &with(&before, &args.user, &line))
+        .with_context(|| format!("cannot write {}", args.file.display()))?;
+    eprintln!(
+        "{} has a password now; it counts from the next start of up on",
+        args.user
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The file's text with this line for the user, in the place of an older one.
+fn with(text: &str, user: &str, line: &str) -> String {
+    let is_others = |other: &&str| other.split(':').next() != Some(user);
+    let others = text.lines().filter(is_others);
+    let lines: Vec<&str> = others.chain([line]).collect();
+    lines.join("\n") + "\n"
+}
+
+/// All of it or nothing, and for nobody else to read.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let mut file = NamedTempFile::new_in(dir)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with;
+
+    #[test]
+    fn a_user_has_one_line() {
+        let text = with("", "a", "a:1");
+        let text = with(&text, "ab", "ab:2");
+        assert_eq!(text, "a:1\nab:2\n");
+        assert_eq!(with(&text, "a", "a:3"), "ab:2\na:3\n");
+    }
+}

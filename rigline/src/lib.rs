@@ -1,0 +1,7 @@
+//! The operator's one binary: everything in one process, a demonstration of it, each stage by itself,
+//! and a look at what there is.
+
+pub mod cli;
+pub mod demo;
+pub mod inspect;
+pub mod up;

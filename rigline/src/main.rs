@@ -1,0 +1,7 @@
+//! The `rigline` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rigline::cli::main(std::env::args_os())
+}

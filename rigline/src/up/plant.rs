@@ -1,0 +1,138 @@
+//! The parts, opened and put together.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use common::clock::Clock;
+use common::harness::Process;
+use queue::sqlite::SqliteQueue;
+use store::{SqliteStore, Store};
+use tokio::task::JoinSet;
+use transport::Listener;
+
+use super::data_dir::{DataDir, QUEUE_FILE, STORE_FILE};
+use super::settings::PlantSettings;
+
+/// A queue, a store and a listener in one process, ready to be run.
+#[derive(Debug)]
+pub struct Plant {
+    settings: PlantSettings,
+    queue: SqliteQueue,
+    store: SqliteStore,
+    listener: Listener,
+    /// Held as long as anything of this runs.
+    dir: DataDir,
+}
+
+impl Plant {
+    /// Opens the files in the directory, making them if need be, and the listener's socket.
+    pub async fn open(
+        dir: DataDir,
+        settings: &PlantSettings,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        // First what fails at the commonest mistake: a broker that runs already.
+        let listener = Listener::bind(&settings.listen).await?;
+        let path = dir.path().join(QUEUE_FILE);
+        let queue = SqliteQueue::open(&path, &settings.queue(), clock)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        // Nobody else has the directory, so whoever had a lease is gone.
+        queue
+            .end_leases()
+            .await
+            .with_context(|| format!("cannot write to {}", path.display()))?;
+        let path = dir.path().join(STORE_FILE);
+        let store = SqliteStore::open(&path, &settings.store, clock)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        dir.sync().context("cannot write to the data directory")?;
+        Ok(Self {
+            settings: settings.clone(),
+            queue,
+            store,
+            listener,
+            dir,
+        })
+    }
+
+    /// The address that devices publish to.
+    #[must_use]
+    pub fn listens_on(&self) -> SocketAddr {
+        self.listener.local_addr()
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The lists.
+    #[must_use]
+    pub const fn queue(&self) -> &SqliteQueue {
+        &self.queue
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> SqliteStore {
+        self.store.clone()
+    }
+
+    /// Runs the stages, with rows going to `store`, until the process is told to stop, and returns
+    /// when all have. One that ends by itself takes the others with it.
+    pub async fn run(self, store: impl Store + 'static, process: &Process) -> anyhow::Result<()> {
+        let Self {
+            settings,
+            queue,
+            store: own_store,
+            listener,
+            dir,
+        } = self;
+        drop(own_store);
+        let lists = settings.queue();
+        let mut stages = JoinSet::new();
+        let work = ingester::settings::Work {
+            limits: settings.readings,
+            queue: lists.clone(),
+        };
+        stages.spawn(ingester::run(
+            work,
+            queue.clone(),
+            move |up| listener.start(up),
+            process.part("ingester"),
+        ));
+        let work = transformer::settings::Work {
+            rows: settings.rows,
+            times: settings.readings.times,
+            queue: lists.clone(),
+        };
+        let part = process.part("transformer");
+        stages.spawn(transformer::run(work, queue.clone(), part));
+        stages.spawn(sink::run(lists, queue, store, process.part("sink")));
+        let ended = tokio::select! {
+            ended = all(&mut stages, process) => ended,
+            never = process.health.tick_for_ever() => match never {},
+        };
+        drop(dir);
+        ended
+    }
+}
+
+async fn all(stages: &mut JoinSet<anyhow::Result<()>>, process: &Process) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    while let Some(ended) = stages.join_next().await {
+        let ended = ended.context("a stage panicked").and_then(|ended| ended);
+        let ended = match ended {
+            Ok(()) if !process.stop.is_cancelled() => bail_by_itself(),
+            ended => ended,
+        };
+        process.stop.cancel();
+        result = result.and(ended);
+    }
+    result
+}
+
+fn bail_by_itself() -> anyhow::Result<()> {
+    bail!("a stage ended by itself")
+}

@@ -1,0 +1,100 @@
+//! The demonstration.
+
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use testkit::{free_port, wait_until};
+
+use crate::fixture::{SOON, ask, binary, text};
+
+#[test]
+fn it_shows_rows_repeats_and_a_balanced_ledger_and_ends_by_itself() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let listen = format!("127.0.0.1:{}", free_port());
+    let args = [
+        "demo",
+        "--duration",
+        "4s",
+        "--interval",
+        "100ms",
+        "--mqtt-listen",
+        &listen,
+    ];
+    let ended = ask(&data, &args);
+    let said = text(&ended);
+    assert!(ended.status.success(), "{said}");
+    let greeting = format!("mosquitto_pub -p {}", listen.rsplit(':').next().unwrap());
+    for part in [
+        &*greeting,
+        "rigline rows",
+        "readings/s=",
+        "p50=",
+        "ledger balanced",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let last = said
+        .lines()
+        .rfind(|line| line.starts_with("took "))
+        .unwrap();
+    let count = |name: &str| -> u64 {
+        let after = last.split(name).nth(1).unwrap();
+        after
+            .split([',', ';'])
+            .next()
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    // 41 rounds of 60 at most; one in a hundred is sent twice, one in two hundred garbled.
+    assert!(count("repeated") > 0 && count("dead letters") > 0, "{last}");
+    assert!(
+        said.contains(&format!("the data is in {}", data.display())),
+        "{said}"
+    );
+    assert!(text(&ask(&data, &["rigs"])).contains("RIG-10"));
+    let ledger = ask(&data, &["ledger"]);
+    assert_eq!(ledger.status.code(), Some(0), "{}", text(&ledger));
+}
+
+#[test]
+fn ctrl_c_ends_it_and_its_data_is_gone() {
+    let dir = TempDir::new().unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let log = dir.path().join("log");
+    let demo = Command::new(binary())
+        .args(["demo", "--mqtt-listen", &listen])
+        .env_clear()
+        .env("TMPDIR", dir.path())
+        .stdin(Stdio::null())
+        .stdout(std::fs::File::create(&log).unwrap())
+        .spawn();
+    let mut demo = demo.unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    let rows = || {
+        said()
+            .lines()
+            .any(|line| !line.contains("rows=0 ") && line.contains(" rows="))
+    };
+    assert!(wait_until(SOON, rows), "{}", said());
+    kill_process(Pid::from_child(&demo), Signal::INT).unwrap();
+    let mut ended = None;
+    assert!(
+        wait_until(SOON, || {
+            ended = demo.try_wait().unwrap();
+            ended.is_some()
+        }),
+        "still running"
+    );
+    assert!(ended.unwrap().success(), "{}", said());
+    let said = said();
+    assert!(
+        said.contains("stored") && said.contains("is removed"),
+        "{said}"
+    );
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}

@@ -1,0 +1,12 @@
+//! The one binary as its users have it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod demo;
+mod fixture;
+mod inspect;
+mod redis;
+mod up;

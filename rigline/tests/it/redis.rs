@@ -1,0 +1,67 @@
+//! The same looks at the lists of the four stages, in Redis.
+
+use std::process::{Command, Output};
+
+use common::clock::Clock;
+use common::dead_letter::{Fault, Reason, encode};
+use queue::redis::RedisQueue;
+use queue::settings::RedisSettings;
+use queue::{Append, Queue};
+use testkit::Redis;
+
+use crate::fixture::{binary, text};
+
+fn ask(redis: &Redis, args: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(args).env_clear();
+    command.env("REDIS_HOST", "127.0.0.1");
+    command.env("REDIS_PORT", redis.port().to_string());
+    command.output().unwrap()
+}
+
+#[tokio::test]
+async fn ledger_and_dead_letters_of_redis() {
+    let redis = Redis::start();
+    let settings = RedisSettings {
+        redis_host: "127.0.0.1".into(),
+        redis_port: redis.port(),
+        redis_username: None,
+        redis_password: None,
+        redis_password_file: None,
+    };
+    let queue = RedisQueue::new(&queue::testing::settings(), &settings).unwrap();
+    let fault = Fault::new(Reason::Poison, "it was mended since");
+    let now = Clock::system().now();
+    let topic = "rigs/R/measurements/pressure";
+    let letter = encode("ingester", &fault, topic, b"{\"value\":2.5}", now);
+    let append = Append {
+        raw: Vec::new(),
+        dead: vec![letter],
+    };
+    queue.append(&append).await.unwrap();
+
+    let list = text(&ask(&redis, &["dlq", "list"]));
+    assert!(
+        list.contains("poison") && list.contains("1 shown of 1"),
+        "{list}"
+    );
+    let replayed = ask(&redis, &["dlq", "replay", "--all"]);
+    assert_eq!(replayed.status.code(), Some(0), "{}", text(&replayed));
+    let raw = redis.cli(&["LRANGE", "raw_events", "0", "-1"]);
+    assert!(raw.contains("\"value\":2.5"), "{raw}");
+    let again = text(&ask(&redis, &["dlq", "replay", "--all"]));
+    assert!(again.contains("0 replayed, 0 not"), "{again}");
+    let ledger = ask(&redis, &["ledger"]);
+    assert_eq!(ledger.status.code(), Some(0), "{}", text(&ledger));
+
+    // An element that vanishes is trouble, and so is a counter that doesn't fit.
+    let _ = redis.cli(&["LPOP", "raw_events"]);
+    let ledger = ask(&redis, &["ledger"]);
+    assert_eq!(ledger.status.code(), Some(1));
+    assert!(text(&ledger).contains("1 elements vanished from the raw list"));
+    let _ = redis.cli(&["HSET", "rigline:rigs:ledger", "rows_stored", "5"]);
+    let ledger = ask(&redis, &["ledger"]);
+    assert_eq!(ledger.status.code(), Some(1));
+    assert!(text(&ledger).contains("OFF"), "{}", text(&ledger));
+    drop(redis);
+}

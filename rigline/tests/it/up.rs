@@ -1,0 +1,225 @@
+//! Everything in one process.
+
+use std::fs;
+use std::process::Command;
+
+use testkit::{Launch, SmallDisk, free_port, wait_until};
+
+use crate::fixture::{SOON, Up, ask, binary, payload, second, text};
+
+const SENSORS: [&str; 6] = [
+    "temp_inlet",
+    "temp_outlet",
+    "pressure",
+    "flow_rate",
+    "voltage",
+    "current",
+];
+
+#[test]
+fn what_a_device_publishes_is_a_row_in_the_data_directory() {
+    let up = Up::start(&[]);
+    let time = second();
+    for (place, sensor) in (1_u8..).zip(SENSORS) {
+        up.publish(sensor, &payload(time, 1.5 * f64::from(place)));
+    }
+    up.wait_told(&["ledger"], "stored 1 rows");
+    let rows = up.told(&["rows", "MINE", "--format", "ndjson"]);
+    let expected = format!(
+        "{{\"rig_id\":\"MINE\",\"timestamp\":\"{time}\",\"current\":9.0,\"flow_rate\":6.0,\
+         \"pressure\":4.5,\"temp_inlet\":1.5,\"temp_outlet\":3.0,\"voltage\":7.5}}\n"
+    );
+    assert_eq!(rows, expected);
+    let ready = up.stage.get("/readyz");
+    for stage in ["ingester", "transformer", "sink"] {
+        assert!(ready.contains(&format!("\"stage\":\"{stage}\"")), "{ready}");
+    }
+    let metrics = up.stage.get("/metrics");
+    assert!(
+        metrics.contains("rigline_readings_total{stage=\"ingester\"} 6"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn a_stop_keeps_what_waits_and_the_next_start_goes_on() {
+    let settings = [("FLUSH_INTERVAL", "1h"), ("RIG_IDLE", "2h")];
+    let up = Up::start(&settings);
+    let time = second();
+    up.publish("pressure", &payload(time, 2.5));
+    let said = up.wait_told(&["ledger"], "waiting 1 readings in rows that are open");
+    assert!(said.contains("balanced"), "{said}");
+    let dir = up.stop();
+    // The files can be looked at while no process has them.
+    let data = dir.path().join("data");
+    assert!(text(&ask(&data, &["ledger"])).contains("waiting 1 readings"));
+
+    let up = Up::start_in(dir, &settings);
+    up.publish("flow_rate", &payload(time, 7.0));
+    up.wait_told(&["ledger"], "waiting 2 readings in rows that are open");
+    // After a power cut, too; and it doesn't wait until the lease of the dead has run out.
+    let dir = up.kill();
+    let up = Up::start_in(dir, &[("FLUSH_INTERVAL", "100ms"), ("LEASE", "1h")]);
+    up.wait_told(
+        &["rows", "--format", "csv"],
+        &format!("MINE,{time},7.0,2.5"),
+    );
+    up.told(&["ledger"]);
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_directory() {
+    let up = Up::start(&[]);
+    let listen = format!("127.0.0.1:{}", free_port());
+    let second = ask(&up.data(), &["up", "--mqtt-listen", &listen]);
+    let said = text(&second);
+    let id = up.stage.pid().to_string();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains(&id) && said.contains("--data"), "{said}");
+}
+
+#[test]
+fn a_port_in_use_is_named_with_what_to_do() {
+    let up = Up::start(&[]);
+    let listen = format!("127.0.0.1:{}", up.port);
+    for command in ["up", "demo"] {
+        let dir = tempfile::TempDir::new().unwrap();
+        let ended = ask(dir.path(), &[command, "--mqtt-listen", &listen]);
+        let said = text(&ended);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains(&listen) && said.contains("--mqtt-listen"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn bad_settings_end_it_before_it_touches_anything() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let cases: [(&[&str], &[&str]); 6] = [
+        (
+            &["--mqtt-listen", "0.0.0.0:0"],
+            &["MQTT_USERS", "ALLOW_ANONYMOUS"],
+        ),
+        (&["--mqtt-listen", "here"], &["MQTT_LISTEN", "here"]),
+        (&["--retention", "7d"], &["RETENTION", "MAX_AGE"]),
+        (&["--batch", "0"], &["BATCH"]),
+        (&["--mqtt-users", "/nowhere"], &["MQTT_USERS", "/nowhere"]),
+        (&["--raw-queue", "mine"], &["--raw-queue"]),
+    ];
+    for (args, named) in cases {
+        let ended = ask(&data, &[&["up"], args].concat());
+        let said = text(&ended);
+        assert_eq!(ended.status.code(), Some(64), "{args:?}: {said}");
+        for part in named {
+            assert!(said.contains(part), "{args:?} doesn't name {part}: {said}");
+        }
+    }
+    assert!(!data.exists());
+}
+
+#[test]
+fn with_a_password_file_only_those_in_it_may_publish() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let users = dir.path().join("users");
+    let set = |user: &str, password: &str| {
+        let mut passwd = Command::new(binary());
+        passwd.arg("passwd").arg(&users).arg(user);
+        passwd.stdin(std::process::Stdio::piped());
+        let mut running = passwd.spawn().unwrap();
+        let mut input = running.stdin.take().unwrap();
+        std::io::Write::write_all(&mut input, password.as_bytes()).unwrap();
+        drop(input);
+        assert!(running.wait().unwrap().success());
+    };
+    set("rig", "first");
+    set("rig", "s3cret\n");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&users).unwrap().permissions());
+    assert_eq!(mode & 0o077, 0, "{mode:o}: others may read it");
+    let users = users.display().to_string();
+    let up = Up::start(&[("MQTT_USERS", &users)]);
+    let publish = |login: &[&str]| {
+        let mut client = testkit::tool("mosquitto_pub");
+        let port = up.port.to_string();
+        client.args(["-h", "127.0.0.1", "-p", &port, "-q", "1"]);
+        client.args([
+            "-t",
+            "rigs/MINE/measurements/pressure",
+            "-m",
+            "{\"value\":1}",
+        ]);
+        client.args(login).output().unwrap().status.success()
+    };
+    assert!(publish(&["-u", "rig", "-P", "s3cret"]));
+    assert!(!publish(&["-u", "rig", "-P", "first"]));
+    assert!(!publish(&["-u", "other", "-P", "s3cret"]));
+    assert!(!publish(&[]));
+    up.wait_told(&["ledger"], "waiting 1 readings");
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "what is skipped is said")]
+fn a_full_disk_is_said_and_waited_out() {
+    let Some(disk) = SmallDisk::mount(8 << 20) else {
+        println!("skipped: a small disk needs root");
+        return;
+    };
+    let port = free_port();
+    let data = disk.path().join("data").display().to_string();
+    let stage = Launch::binary(binary())
+        .args(&["up", "--data", &data, "--mqtt-listen"])
+        .args(&[&format!("127.0.0.1:{port}")])
+        .spawn();
+    assert!(stage.ready(SOON), "{}", stage.logs());
+    disk.fill();
+    // At QoS 1, each waits for its acknowledgement, which doesn't come once the log's old room is used up.
+    let publish = |number: usize, wait: &str| {
+        let topic = "rigs/MINE/measurements/pressure";
+        let body = format!("{{\"value\":1,\"pad\":\"{}\"}}", "x".repeat(60_000));
+        let mut client = testkit::tool("timeout");
+        let publisher = testkit::tool("mosquitto_pub");
+        client.envs(publisher.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        client.arg(wait).arg(publisher.get_program());
+        let port = port.to_string();
+        client.args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-q",
+            "1",
+            "-t",
+            topic,
+            "-m",
+            &body,
+        ]);
+        assert!(number < 2_000, "the disk has no end");
+        client.status().unwrap().success()
+    };
+    let mut number = 0;
+    while publish(number, "3") {
+        number += 1;
+    }
+    let said = wait_until(SOON, || {
+        let ready = stage.get("/readyz");
+        ready.contains("\"ready\":false") && ready.contains("disk is full")
+    });
+    assert!(said, "{}\n{}", stage.get("/readyz"), stage.logs());
+    disk.free();
+    assert!(
+        stage.ready(SOON),
+        "{}\n{}",
+        stage.get("/readyz"),
+        stage.logs()
+    );
+    assert!(publish(0, "30"));
+    let mut logs = String::new();
+    let balanced = wait_until(SOON, || {
+        logs = text(&ask(std::path::Path::new(&data), &["ledger"]));
+        logs.contains("balanced")
+    });
+    assert!(balanced, "{logs}");
+}
