@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use common::time::Timestamp;
+
 #[cfg(test)]
 mod tests;
 
@@ -41,7 +43,7 @@ const NOISE: f64 = 0.04;
 /// A drift goes up and down once in this many rounds.
 const DRIFT_ROUNDS: (u64, u64) = (600, 3_600);
 
-/// Which faults there are, as probabilities for each reading.
+/// Which faults there are, most of them as probabilities for each reading.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Faults {
     /// It isn't sent.
@@ -54,6 +56,10 @@ pub struct Faults {
     pub late_by: Duration,
     /// Its payload is cut short, so that nobody can read it.
     pub garbled: f64,
+    /// The readings of a round are sent in another order: a probability for each round.
+    pub shuffled: f64,
+    /// How far a rig's clock may be off, in both directions.
+    pub clock_offset: Duration,
 }
 
 /// What becomes of a reading.
@@ -71,6 +77,7 @@ pub struct Fate {
 #[derive(Debug, Clone)]
 pub struct Fleet {
     rigs: Vec<Rig>,
+    seed: u64,
     faults: Faults,
 }
 
@@ -78,6 +85,8 @@ pub struct Fleet {
 struct Rig {
     name: String,
     sensors: [Trend; SENSORS.len()],
+    /// How far ahead its clock is, in milliseconds.
+    clock_ms: i64,
 }
 
 /// The course of one sensor of one rig.
@@ -101,6 +110,9 @@ enum Purpose {
     Duplicated,
     Late,
     Garbled,
+    ClockOffset,
+    Shuffled,
+    Order,
 }
 
 impl Fleet {
@@ -111,9 +123,11 @@ impl Fleet {
         let rig = |name: &String| Rig {
             name: name.clone(),
             sensors: SENSORS.map(|sensor| Trend::new(seed, name, sensor.name)),
+            clock_ms: clock_ms(seed, name, faults.clock_offset),
         };
         Self {
             rigs: names.iter().map(rig).collect(),
+            seed,
             faults,
         }
     }
@@ -156,15 +170,60 @@ impl Fleet {
             garbled: happens(Purpose::Garbled, self.faults.garbled),
         }
     }
+
+    /// What the clock of a rig shows at `time`.
+    #[must_use]
+    pub fn clock(&self, rig: usize, time: Timestamp) -> Timestamp {
+        let ms = self.rigs[rig].clock_ms;
+        let off = Duration::from_millis(ms.unsigned_abs());
+        if ms < 0 {
+            time.minus(off)
+        } else {
+            time.plus(off)
+        }
+    }
+
+    /// The order in which the first `readings` of a round are sent, by their places: the first rig's
+    /// sensors, then the next one's. In a shuffled round each reading has a random number of its
+    /// own, and they go by that.
+    #[must_use]
+    pub fn order(&self, round: u64, readings: usize) -> Vec<usize> {
+        let readings = readings.min(self.rigs.len() * SENSORS.len());
+        let mut order: Vec<usize> = (0..readings).collect();
+        let probability = self.faults.shuffled;
+        if probability > 0.0 && draw(self.seed, Purpose::Shuffled, round) < probability {
+            order.sort_by_cached_key(|place| {
+                let (rig, sensor) = (place / SENSORS.len(), place % SENSORS.len());
+                let trend = &self.rigs[rig].sensors[sensor];
+                (trend.bits(Purpose::Order, round), *place)
+            });
+        }
+        order
+    }
+}
+
+/// How far ahead a rig's clock is: at most `most`, in both directions.
+fn clock_ms(seed: u64, rig: &str, most: Duration) -> i64 {
+    // Far more than a setting can be, and without an overflow below.
+    let most = most.as_millis().min(1 << 60);
+    let most = i64::try_from(most).unwrap_or_default();
+    // No sensor has an empty name.
+    let bits = bits(seed_of(seed, rig, ""), Purpose::ClockOffset, 0);
+    let place = bits % (2 * most.unsigned_abs() + 1);
+    i64::try_from(place).unwrap_or_default() - most
+}
+
+/// What everything that is drawn for a sensor of a rig starts from.
+fn seed_of(seed: u64, rig: &str, sensor: &str) -> u64 {
+    // The separator keeps ("a", "bc") and ("ab", "c") apart.
+    let name = rig.bytes().chain([b'/']).chain(sensor.bytes());
+    name.fold(mix(seed), |seed, byte| mix(seed ^ u64::from(byte)))
 }
 
 impl Trend {
     fn new(seed: u64, rig: &str, sensor: &str) -> Self {
-        // The separator keeps ("a", "bc") and ("ab", "c") apart.
-        let name = rig.bytes().chain([b'/']).chain(sensor.bytes());
-        let seed = name.fold(mix(seed), |seed, byte| mix(seed ^ u64::from(byte)));
         let mut trend = Self {
-            seed,
+            seed: seed_of(seed, rig, sensor),
             base: 0.0,
             drift_rounds: 1,
             drift_start: 0,
@@ -188,15 +247,23 @@ impl Trend {
         self.base + DRIFT * (2.0 * wave - 1.0) + NOISE * (2.0 * noise - 1.0)
     }
 
-    /// A number from 0 up to, but not including, 1.
     fn draw(&self, purpose: Purpose, round: u64) -> f64 {
-        // As many bits as a double keeps.
-        fraction(self.bits(purpose, round) >> 11, 1 << 53)
+        draw(self.seed, purpose, round)
     }
 
     fn bits(&self, purpose: Purpose, round: u64) -> u64 {
-        mix(mix(self.seed ^ round).wrapping_add(purpose as u64))
+        bits(self.seed, purpose, round)
     }
+}
+
+/// A number from 0 up to, but not including, 1.
+fn draw(seed: u64, purpose: Purpose, round: u64) -> f64 {
+    // As many bits as a double keeps.
+    fraction(bits(seed, purpose, round) >> 11, 1 << 53)
+}
+
+fn bits(seed: u64, purpose: Purpose, round: u64) -> u64 {
+    mix(mix(seed ^ round).wrapping_add(purpose as u64))
 }
 
 fn fraction(part: u64, whole: u64) -> f64 {

@@ -5,14 +5,19 @@ use std::process::ExitCode;
 
 use common::harness::{self, Stage};
 
+use crate::progress::Show;
+use crate::run::run_with;
+
 const STAGE: Stage = Stage {
     name: "producer",
-    about: "Publishes the readings of a simulated fleet of rigs over MQTT",
+    about: "Publishes the readings of a simulated fleet of rigs, or of a file, over MQTT",
     admin_addr: "127.0.0.1:9100",
     log_filter: "info",
 };
 
 /// Runs the stage with these arguments, the program's name first, until it is told to stop.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    harness::main(&STAGE, args, crate::run)
+    harness::main(&STAGE, args, |settings, process| {
+        run_with(settings, process, Show::for_process())
+    })
 }

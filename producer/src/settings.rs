@@ -1,4 +1,4 @@
-//! What the fleet is like and how it sends.
+//! What is sent: by a fleet, what it is like and how it sends, or from a file.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use common::settings::{BadSetting, Settings, count, duration, positive_duration}
 use transport::MqttSettings;
 
 use crate::fleet::{Faults, Fleet, SENSORS};
+use crate::replay::ReplaySettings;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,10 @@ mod tests;
 const MAX_RIGS: usize = 100_000;
 /// How far back the first reading of a fast run may be: the ingester takes none older than 29 d.
 pub(crate) const FAST_SPAN: Duration = Duration::from_hours(28 * 24);
+/// How many rigs there are unless told otherwise.
+const RIGS: usize = 10;
+const UNUSED: &str = "with REPLAY nothing but the default: the readings of a file are sent as they \
+     are, at a SPEED that may be max; COUNT and DURATION work as always";
 const RIGS_FORMS: &str = "a number from 1 to 100000, or different names with commas between them, \
      each of 1 to 64 letters, digits, '-', '_', '.': RIG-1,RIG-42";
 
@@ -26,15 +31,34 @@ pub struct ProducerSettings {
     /// The broker.
     #[command(flatten)]
     pub mqtt: MqttSettings,
-    /// The fleet.
+    /// The fleet, and when to end.
     #[command(flatten)]
     pub fleet: FleetSettings,
+    /// What is sent instead of the fleet's readings.
+    #[command(flatten)]
+    pub(crate) replay: ReplaySettings,
+}
+
+impl ProducerSettings {
+    /// Those of a simulated fleet.
+    #[must_use]
+    pub fn simulated(mqtt: MqttSettings, fleet: FleetSettings) -> Self {
+        Self {
+            mqtt,
+            fleet,
+            replay: ReplaySettings::default(),
+        }
+    }
 }
 
 impl Settings for ProducerSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         self.mqtt.check()?;
-        self.fleet.check()
+        if self.replay.is_wanted() {
+            self.fleet.check_unused()?;
+        }
+        self.fleet.check()?;
+        self.replay.check()
     }
 }
 
@@ -42,8 +66,15 @@ impl Settings for ProducerSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rigs(pub Vec<String>);
 
+impl Rigs {
+    /// The names of so many.
+    fn numbered(count: usize) -> Self {
+        Self((1..=count).map(|n| format!("RIG-{n:02}")).collect())
+    }
+}
+
 /// The simulated fleet.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, PartialEq, clap::Args)]
 #[command(next_help_heading = "Fleet")]
 pub struct FleetSettings {
     /// How many rigs (RIG-01, RIG-02, ...), or their names: RIG-1,RIG-42
@@ -57,7 +88,7 @@ pub struct FleetSettings {
     /// present it goes on at INTERVAL
     #[arg(long, env = "FAST", value_parser = BoolishValueParser::new())]
     pub fast: bool,
-    /// End after this many readings; missing ones count, duplicates don't [default: no end]
+    /// End after this many readings; of a fleet missing ones count, duplicates don't [default: no end]
     #[arg(long, env = "COUNT", value_parser = count)]
     pub count: Option<usize>,
     /// End after this time, instead [default: no end]
@@ -81,6 +112,13 @@ pub struct FleetSettings {
     /// Probability that a reading's payload is cut short, so that it becomes a dead letter
     #[arg(long, env = "GARBLED", default_value = "0", value_parser = probability)]
     pub garbled: f64,
+    /// Probability that the readings of a round are sent in a shuffled order
+    #[arg(long, env = "SHUFFLED", default_value = "0", value_parser = probability)]
+    pub shuffled: f64,
+    /// Each rig's clock is off by a fixed time of its own, at most this, ahead or behind; readings
+    /// more than the ingester's `MAX_FUTURE` ahead become dead letters
+    #[arg(long, env = "CLOCK_OFFSET", default_value = "0s", value_parser = duration)]
+    pub clock_offset: Duration,
 }
 
 impl FleetSettings {
@@ -100,6 +138,8 @@ impl FleetSettings {
             late: 0.0,
             late_by: Duration::from_secs(30),
             garbled: 0.0,
+            shuffled: 0.0,
+            clock_offset: Duration::ZERO,
         }
     }
 
@@ -112,6 +152,8 @@ impl FleetSettings {
             late,
             late_by,
             garbled,
+            shuffled,
+            clock_offset,
             ..
         } = self;
         Fleet::new(
@@ -123,8 +165,40 @@ impl FleetSettings {
                 late,
                 late_by,
                 garbled,
+                shuffled,
+                clock_offset,
             },
         )
+    }
+
+    /// Refuses what would do nothing, because the readings come from a file.
+    fn check_unused(&self) -> Result<(), BadSetting> {
+        let usual = Self::of(Rigs::numbered(RIGS));
+        let rigs = (self.rigs != usual.rigs).then(|| self.rigs.0.join(","));
+        if let Some(mut given) = rigs {
+            given.truncate(80);
+            return Err(BadSetting::new("RIGS", &given, UNUSED));
+        }
+        for ((variable, given), (_, usual)) in self.of_fleets().into_iter().zip(usual.of_fleets()) {
+            BadSetting::unless(given == usual, variable, &given, UNUSED)?;
+        }
+        Ok(())
+    }
+
+    /// What only a fleet needs, but its rigs.
+    fn of_fleets(&self) -> [(&'static str, String); 10] {
+        [
+            ("INTERVAL", format!("{:?}", self.interval)),
+            ("FAST", self.fast.to_string()),
+            ("SEED", self.seed.to_string()),
+            ("MISSING", self.missing.to_string()),
+            ("DUPLICATED", self.duplicated.to_string()),
+            ("LATE", self.late.to_string()),
+            ("LATE_BY", format!("{:?}", self.late_by)),
+            ("GARBLED", self.garbled.to_string()),
+            ("SHUFFLED", self.shuffled.to_string()),
+            ("CLOCK_OFFSET", format!("{:?}", self.clock_offset)),
+        ]
     }
 
     /// Readings in a round, missing ones included.
@@ -193,8 +267,7 @@ pub fn rigs(text: &str) -> Result<Rigs, String> {
             .parse()
             .ok()
             .filter(|count| (1..=MAX_RIGS).contains(count));
-        let names = |count| (1..=count).map(|n| format!("RIG-{n:02}")).collect();
-        return count.map(names).map(Rigs).ok_or_else(refused);
+        return count.map(Rigs::numbered).ok_or_else(refused);
     }
     let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
     let different = names.iter().collect::<BTreeSet<_>>().len() == names.len();

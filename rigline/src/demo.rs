@@ -6,7 +6,7 @@ mod timed;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use transport::MqttSettings;
 use self::summary::Summary;
 use self::timed::{Delays, Timed};
 use crate::inspect::ledger::trouble;
-use crate::up::{DataDir, Plant, PlantSettings, publish_line};
+use crate::up::{DataDir, Plant, PlantSettings, lines_to_copy};
 
 const STAGE: Stage = Stage {
     name: "demo",
@@ -94,7 +94,7 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
     } else {
         let made = tempfile::Builder::new().prefix("rigline-demo-").tempdir();
         let made = made.context("cannot make a temporary directory")?;
-        let dir = made.path().join("data");
+        let dir = made.path().to_owned();
         (Some(made), dir)
     };
     let plant = Plant::open(DataDir::hold(&dir)?, &settings.plant, process.clock).await?;
@@ -139,8 +139,7 @@ fn start_fleet(
         ip => ip.to_string(),
     };
     let mqtt = MqttSettings::at(&host, listen.port());
-    let fleet = settings.fleet();
-    let producer = ProducerSettings { mqtt, fleet };
+    let producer = ProducerSettings::simulated(mqtt, settings.fleet());
     tokio::spawn(producer::run(producer, process.part("producer")))
 }
 
@@ -184,47 +183,43 @@ fn is_at_rest(ledger: &Ledger) -> bool {
 }
 
 #[expect(clippy::print_stdout, reason = "for the person at the terminal")]
-fn farewell(ledger: Option<&Ledger>, dir: &std::path::Path, temporary: Option<TempDir>) {
+fn farewell(ledger: Option<&Ledger>, dir: &Path, temporary: Option<TempDir>) {
     let Some(ledger) = ledger else { return };
     let count = |counter| ledger.get(counter);
     println!(
-        "took {} readings; stored {} rows; repeated {}, superseded {}, dead letters {}; ledger {}",
+        "took {} readings and stored {} rows; ledger {}",
         count(Counter::Accepted),
         count(Counter::RowsStored),
-        count(Counter::Repeated),
-        count(Counter::Superseded),
-        ledger.dead,
         trouble(ledger).as_deref().unwrap_or("balanced")
     );
-    let waiting = ledger.raw + count(Counter::OpenReadings);
-    match temporary {
-        Some(made) => {
-            drop(made);
-            println!(
-                "the data was in {}, and is removed (--data DIR keeps it)",
-                dir.display()
-            );
-        }
-        None => println!(
-            "the data is in {}, with {waiting} readings and {} rows that the next start goes on with",
-            dir.display(),
+    println!(
+        "repeated {}, superseded {}, dead letters {}",
+        count(Counter::Repeated),
+        count(Counter::Superseded),
+        ledger.dead
+    );
+    if let Some(made) = temporary {
+        drop(made);
+        println!("the data in {} is removed", dir.display());
+        println!("(--data DIR keeps it)");
+    } else {
+        let waiting = ledger.raw + count(Counter::OpenReadings);
+        println!("the data is in {}", dir.display());
+        println!(
+            "{waiting} readings and {} rows aren't through; the next start goes on with them",
             ledger.normalized
-        ),
+        );
     }
 }
 
 /// What is said once, at the start.
-fn greeting(rigs: &Rigs, listen: SocketAddr, dir: &std::path::Path) -> Vec<String> {
-    let data = dir.display();
-    vec![
-        format!(
-            "Rigline {}: {} simulated rigs, MQTT on {listen}; Ctrl-C ends it",
-            env!("CARGO_PKG_VERSION"),
-            rigs.0.len()
-        ),
-        format!("  publish   {}", publish_line(listen)),
-        format!("  look      rigline rows --last 1m --data {data}"),
-        format!("  account   rigline ledger --data {data}"),
-        format!("  dead      rigline dlq list --data {data}"),
-    ]
+fn greeting(rigs: &Rigs, listen: SocketAddr, dir: &Path) -> Vec<String> {
+    let hello = format!(
+        "Rigline {}: {} simulated rigs, MQTT on {listen}; Ctrl-C ends it",
+        env!("CARGO_PKG_VERSION"),
+        rigs.0.len()
+    );
+    let ask = "Publish to it, and look at what it has, from another terminal:".to_owned();
+    let lines = lines_to_copy(listen, dir);
+    [hello, ask].into_iter().chain(lines).collect()
 }

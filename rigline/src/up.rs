@@ -5,6 +5,8 @@ mod plant;
 mod settings;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use common::harness::{self, Process, Stage};
@@ -38,23 +40,53 @@ async fn run(settings: UpSettings, process: Process) -> anyhow::Result<()> {
 fn say(plant: &Plant) {
     let (listen, data) = (plant.listens_on(), plant.dir().display());
     println!(
-        "Rigline {} is up; data in {data}",
+        "Rigline {} is up: MQTT on {listen}, data in {data}",
         env!("CARGO_PKG_VERSION")
     );
-    println!("  publish   {}", publish_line(listen));
-    println!("  look      rigline rows --last 5m --data {data}");
-    println!("  account   rigline ledger --data {data}");
+    for line in lines_to_copy(listen, plant.dir()) {
+        println!("{line}");
+    }
 }
 
-/// How to publish to it, for copying.
-#[must_use]
-pub fn publish_line(listen: std::net::SocketAddr) -> String {
+/// How to publish to it and to look at its data, for copying.
+pub(crate) fn lines_to_copy(listen: SocketAddr, data: &Path) -> [String; 4] {
+    let (program, data) = (program(), data.display());
+    [
+        publish_line(listen),
+        format!("{program} rows --last 1m --data {data}"),
+        format!("{program} ledger --data {data}"),
+        format!("{program} dlq list --data {data}"),
+    ]
+}
+
+/// How this program is called from where the caller is.
+fn program() -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let Ok(path) = std::env::current_exe() else {
+        return "rigline".to_owned();
+    };
+    match path.strip_prefix(&here) {
+        Ok(below) => below.display().to_string(),
+        Err(_) if is_on_path(&path) => "rigline".to_owned(),
+        Err(_) => path.display().to_string(),
+    }
+}
+
+fn is_on_path(program: &Path) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| Some(dir.as_path()) == program.parent())
+}
+
+fn publish_line(listen: SocketAddr) -> String {
     let host = match listen.ip() {
         ip if ip.is_unspecified() || ip.is_loopback() => String::new(),
         ip => format!("-h {ip} "),
     };
+    let port = match listen.port() {
+        1883 => String::new(),
+        port => format!("-p {port} "),
+    };
     format!(
-        "mosquitto_pub {host}-p {} -q 1 -t rigs/MINE/measurements/pressure -m '{{\"value\": 2.5}}'",
-        listen.port()
+        "mosquitto_pub {host}{port}-q 1 -t rigs/MINE/measurements/pressure -m '{{\"value\":2.5}}'"
     )
 }

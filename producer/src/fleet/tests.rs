@@ -1,3 +1,7 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use common::time::Timestamp;
 use proptest::prelude::*;
 
 use super::{DRIFT_ROUNDS, Fate, Faults, Fleet, SENSORS};
@@ -131,7 +135,93 @@ fn certain_faults_happen_always_and_impossible_ones_never() {
     }
 }
 
+#[test]
+fn rounds_are_shuffled_as_often_as_asked_for_and_each_in_its_own_way() {
+    let with = |shuffled| Faults {
+        shuffled,
+        ..Faults::default()
+    };
+    let in_order: Vec<usize> = (0..12).collect();
+    let orders = |shuffled| {
+        let fleet = fleet(&["a", "b"], 3, with(shuffled));
+        let orders = (0..5_000).map(move |round| fleet.order(round, 12));
+        orders.collect::<Vec<_>>()
+    };
+    assert!(orders(0.0).iter().all(|order| *order == in_order));
+    let certain = orders(1.0);
+    assert!(certain.iter().collect::<BTreeSet<_>>().len() > 4_990);
+    // Each place comes first equally often.
+    for place in 0..12 {
+        let first = certain.iter().filter(|order| order[0] == place).count();
+        assert!((340..=500).contains(&first), "{place} {first}");
+    }
+    let some = orders(0.25);
+    let shuffled = some.iter().filter(|order| **order != in_order).count();
+    assert!((1_150..=1_350).contains(&shuffled), "{shuffled}");
+    // Another probability shuffles other rounds, but none of them otherwise.
+    for (some, certain) in some.iter().zip(&certain) {
+        assert!(*some == in_order || some == certain);
+    }
+    // Fixed, as the values are.
+    assert_eq!(certain[0], [11, 4, 6, 5, 0, 7, 3, 1, 2, 9, 10, 8]);
+}
+
+#[test]
+fn clocks_are_off_in_both_directions_and_only_if_asked_for() {
+    let names: Vec<String> = (0..1_000).map(|n| format!("RIG-{n}")).collect();
+    let time = Timestamp::from_millis(1_762_093_293_512);
+    let clocks = |clock_offset| {
+        let faults = Faults {
+            clock_offset,
+            ..Faults::default()
+        };
+        let fleet = Fleet::new(&names, 3, faults);
+        let clocks = (0..1_000).map(|rig| fleet.clock(rig, time).nanos() - time.nanos());
+        clocks.map(|ns| ns / 1_000_000).collect::<Vec<i64>>()
+    };
+    assert_eq!(clocks(Duration::ZERO), [0; 1_000]);
+    let off = clocks(Duration::from_secs(10));
+    assert!(off.iter().all(|ms| (-10_000..=10_000).contains(ms)));
+    assert!(off.iter().collect::<BTreeSet<_>>().len() > 900);
+    let ahead = off.iter().filter(|ms| **ms > 0).count();
+    assert!((430..=570).contains(&ahead), "{ahead}");
+    assert!(off.iter().any(|ms| *ms > 9_900) && off.iter().any(|ms| *ms < -9_900));
+    // One millisecond, both ends included.
+    let least = clocks(Duration::from_millis(1));
+    assert_eq!(
+        least.iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from([&-1, &0, &1])
+    );
+    // Fixed, as the values are.
+    assert_eq!(off[..3], [-6_384, 7_298, 4_360]);
+}
+
 proptest! {
+    #[test]
+    fn an_order_holds_every_reading_once_and_does_not_depend_on_the_neighbours(
+        seed in any::<u64>(), round in any::<u64>(), readings in 0..20_usize,
+    ) {
+        let faults = Faults { shuffled: 1.0, ..Faults::default() };
+        let large = fleet(&["a", "b", "c"], seed, faults);
+        let order = large.order(round, readings);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        prop_assert_eq!(sorted, (0..readings.min(18)).collect::<Vec<_>>());
+        let small = fleet(&["a", "b"], seed, faults).order(round, readings);
+        let both: Vec<_> = order.into_iter().filter(|place| *place < 12).collect();
+        prop_assert_eq!(small, both);
+    }
+
+    #[test]
+    fn a_clock_is_off_at_most_as_far_as_it_may_be(
+        seed in any::<u64>(), name in "[A-Za-z0-9._-]{1,64}", most in any::<Duration>(),
+    ) {
+        let faults = Faults { clock_offset: most, ..Faults::default() };
+        let time = Timestamp::from_nanos(0);
+        let shown = fleet(&[&name], seed, faults).clock(0, time);
+        prop_assert!(shown.distance(time) <= most);
+    }
+
     #[test]
     fn values_stay_in_their_range_with_two_decimals(
         seed in any::<u64>(), name in "[A-Za-z0-9._-]{1,64}", round in any::<u64>(), sensor in 0..6_usize,

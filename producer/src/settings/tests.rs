@@ -3,13 +3,70 @@ use std::time::Duration;
 use clap::{Args, Command, FromArgMatches};
 use common::settings::{BadSetting, Settings};
 
-use super::{FleetSettings, probability, rigs};
+use super::{FleetSettings, ProducerSettings, Rigs, probability, rigs};
 
 fn settings(args: &[&str]) -> Result<FleetSettings, BadSetting> {
     let command = FleetSettings::augment_args(Command::new("producer").no_binary_name(true));
     let matches = command.try_get_matches_from(args).unwrap();
     let mut settings = FleetSettings::from_arg_matches(&matches).unwrap();
     settings.check().map(|()| settings)
+}
+
+/// All of the producer's.
+fn producer(args: &[&str]) -> Result<ProducerSettings, BadSetting> {
+    let command = ProducerSettings::augment_args(Command::new("producer").no_binary_name(true));
+    let matches = command.try_get_matches_from(args).unwrap();
+    let mut settings = ProducerSettings::from_arg_matches(&matches).unwrap();
+    settings.check().map(|()| settings)
+}
+
+#[test]
+fn the_defaults_are_those_of_a_fleet_without_faults() {
+    let usual = FleetSettings::of(Rigs::numbered(10));
+    assert_eq!(settings(&[]).unwrap(), usual);
+}
+
+#[test]
+fn a_replay_is_not_a_fleet() {
+    let replay = ["--replay", "/dev/null"];
+    let with = |more: &[&str]| producer(&[&replay, more].concat());
+    let settings = with(&["--speed", "max", "--count", "5"]).unwrap();
+    assert!(
+        settings
+            .replay
+            .recording()
+            .is_some_and(|file| file.size.is_none())
+    );
+    // What is the default anyway may be said.
+    assert!(with(&["--rigs", "10", "--interval", "1000ms", "--missing", "0.0"]).is_ok());
+    for unused in [
+        ["--rigs", "9"],
+        ["--interval", "2s"],
+        ["--seed", "2"],
+        ["--missing", "0.1"],
+        ["--duplicated", "0.1"],
+        ["--late", "0.1"],
+        ["--late-by", "1s"],
+        ["--garbled", "0.1"],
+        ["--shuffled", "0.1"],
+        ["--clock-offset", "1s"],
+    ] {
+        let said = with(&unused).unwrap_err().to_string();
+        let variable = unused[0].trim_start_matches("--").replace('-', "_");
+        let named = said.contains(&variable.to_uppercase()) && said.contains("REPLAY");
+        assert!(named, "{said}");
+    }
+    assert!(with(&["--fast"]).unwrap_err().to_string().contains("SPEED"));
+    assert!(with(&["--count", "5", "--duration", "5s"]).is_err());
+
+    let said = producer(&["--speed", "2x"]).unwrap_err().to_string();
+    assert!(said.contains("SPEED") && said.contains("REPLAY"), "{said}");
+    let none = producer(&["--replay", "", "--rigs", "9"]).unwrap();
+    assert!(none.replay.recording().is_none());
+    for bad in ["/no/such/file", "/"] {
+        let said = producer(&["--replay", bad]).unwrap_err().to_string();
+        assert!(said.contains("REPLAY") && said.contains(bad), "{said}");
+    }
 }
 
 #[test]

@@ -14,6 +14,9 @@ use transport::Listener;
 use super::data_dir::{DataDir, QUEUE_FILE, STORE_FILE};
 use super::settings::PlantSettings;
 
+/// Files that are open beside the connections, and some to spare.
+const OTHER_FILES: u64 = 64;
+
 /// A queue, a store and a listener in one process, ready to be run.
 #[derive(Debug)]
 pub struct Plant {
@@ -32,6 +35,7 @@ impl Plant {
         settings: &PlantSettings,
         clock: Clock,
     ) -> anyhow::Result<Self> {
+        make_room_for(settings.listen.mqtt_max_connections);
         // First what fails at the commonest mistake: a broker that runs already.
         let listener = Listener::bind(&settings.listen).await?;
         let path = dir.path().join(QUEUE_FILE);
@@ -116,6 +120,24 @@ impl Plant {
         };
         drop(dir);
         ended
+    }
+}
+
+/// Each connection takes a file descriptor, and the usual limit is that of an interactive program.
+fn make_room_for(connections: usize) {
+    let wanted = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_add(OTHER_FILES);
+    let limit = rlimit::increase_nofile_limit(wanted);
+    let allowed = *limit.as_ref().unwrap_or(&0);
+    if allowed < wanted {
+        let error = limit.err().map(|error| error.to_string());
+        tracing::warn!(
+            allowed,
+            wanted,
+            error,
+            "fewer files may be open than MQTT_MAX_CONNECTIONS needs: raise `ulimit -n`"
+        );
     }
 }
 

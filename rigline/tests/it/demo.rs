@@ -28,7 +28,7 @@ fn it_shows_rows_repeats_and_a_balanced_ledger_and_ends_by_itself() {
     let greeting = format!("mosquitto_pub -p {}", listen.rsplit(':').next().unwrap());
     for part in [
         &*greeting,
-        "rigline rows",
+        "rows --last 1m --data",
         "readings/s=",
         "p50=",
         "ledger balanced",
@@ -37,7 +37,7 @@ fn it_shows_rows_repeats_and_a_balanced_ledger_and_ends_by_itself() {
     }
     let last = said
         .lines()
-        .rfind(|line| line.starts_with("took "))
+        .rfind(|line| line.starts_with("repeated "))
         .unwrap();
     let count = |name: &str| -> u64 {
         let after = last.split(name).nth(1).unwrap();
