@@ -35,9 +35,9 @@ prove: servers ## Attack the whole pipeline (N=100 kills and all that goes with 
 breaks: servers ## Break each rule of the protocol on purpose, and see whether the attack notices
 	$(CARGO) run --release --quiet -p prove --bin prove-rigline -- --breaks --number 60 $(PROVE_ARGS)
 
-bench: servers ## Measure against the bare broker
+bench: servers ## Measure against the bare broker, and the one process against both
 	$(CARGO) build --release --workspace --bins
-	$(CARGO) build --release -p transport --example bare_broker
+	$(CARGO) build --release -p transport --example bare_broker --example flood
 	target/release/bench-rigline
 
 clean: ## Remove what was built

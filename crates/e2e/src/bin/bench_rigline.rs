@@ -1,5 +1,5 @@
-//! Measures the pipeline against the bare broker in one run: rates as ratios, CPU time per reading
-//! and stage, resident memory. Prints a table for docs/benchmarks.md.
+//! Measures the pipeline against the bare broker, and the one process against both, in one run: rates as
+//! ratios, CPU time per reading and stage, resident memory. Prints tables for docs/benchmarks.md.
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
@@ -10,8 +10,11 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use common::clock::Clock;
 use e2e::{Chain, Role};
+use queue::Queue;
 use queue::ledger::Counter;
+use queue::sqlite::SqliteQueue;
 use testkit::{Mosquitto, target_dir};
 
 /// Readings in each of the runs.
@@ -26,14 +29,20 @@ async fn main() {
     }
     let mut bare = Vec::new();
     let mut runs = Vec::new();
+    let mut alone: [Vec<Alone>; 2] = [Vec::new(), Vec::new()];
     for run in 1..=RUNS {
         bare.push(bare_broker());
         runs.push(pipeline().await);
+        for (devices, seen) in DEVICES.into_iter().zip(&mut alone) {
+            seen.push(Alone::run(devices, WINDOW, Duration::from_secs(8)).await);
+        }
         let latest = runs.last().expect("one was pushed");
         println!(
-            "run {run}: bare broker {:.0}/s, pipeline {:.0}/s",
+            "run {run}: bare broker {:.0}/s, pipeline {:.0}/s, one process {:.0}/s and {:.0}/s",
             bare[run - 1],
-            latest.rate
+            latest.rate,
+            alone[0][run - 1].acks,
+            alone[1][run - 1].acks,
         );
     }
     let ratios = runs
@@ -56,6 +65,96 @@ async fn main() {
         let cpu = median(runs.iter().map(|run| run.cpu_us[place]).collect());
         let memory = median(runs.iter().map(|run| run.memory_mib[place]).collect());
         println!("| {name} | {cpu:.1} | {memory:.0} |");
+    }
+    println!();
+    println!(
+        "| one process | PUBACKs/s | to the pipeline | stored/s | CPU µs per reading | memory, MiB |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- |");
+    for (devices, seen) in DEVICES.into_iter().zip(&alone) {
+        let of = |what: fn(&Alone) -> f64| median(seen.iter().map(what).collect());
+        let ratios = seen
+            .iter()
+            .zip(&runs)
+            .map(|(alone, run)| alone.acks / run.rate);
+        println!(
+            "| {devices} devices, {WINDOW} each | {:.0} | {:.2} | {:.0} | {:.1} | {:.0} |",
+            of(|alone| alone.acks),
+            median(ratios.collect()),
+            of(|alone| alone.stored),
+            of(|alone| alone.cpu_us),
+            of(|alone| alone.memory_mib),
+        );
+    }
+    println!();
+    println!("| devices, one message at a time each | PUBACKs/s | p50 ms | p99 ms |");
+    println!("| --- | --- | --- | --- |");
+    for devices in [1, 100, 1_000] {
+        let seen = Alone::run(devices, 1, Duration::from_secs(5)).await;
+        let (acks, p50, p99) = (seen.acks, seen.p50_ms, seen.p99_ms);
+        println!("| {devices} | {acks:.0} | {p50:.2} | {p99:.2} |");
+    }
+}
+
+/// Devices of the runs against one process.
+const DEVICES: [u32; 2] = [100, 1_000];
+/// Messages that each of them has unacknowledged.
+const WINDOW: u32 = 100;
+
+/// What devices that publish to one process as fast as it acknowledges came to.
+struct Alone {
+    /// PUBACKs a second.
+    acks: f64,
+    /// Readings a second, from the first to all of them being in stored rows.
+    stored: f64,
+    cpu_us: f64,
+    memory_mib: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+impl Alone {
+    async fn run(devices: u32, window: u32, time: Duration) -> Self {
+        let port = testkit::free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let up = testkit::Launch::stage("rigline")
+            .args(&["up", "--data", "data", "--mqtt-listen", &listen])
+            .spawn();
+        assert!(up.ready(Duration::from_secs(20)), "{}", up.logs());
+        let path = up.dir().join("data/queue.db");
+        let settings = queue::testing::settings();
+        let queue = SqliteQueue::open_read_only(&path, &settings, Clock::system());
+        let queue = queue.expect("the lists");
+        let started = Instant::now();
+        let flood = Command::new(target_dir().join("release/examples/flood"))
+            .args([&listen, &devices.to_string(), &window.to_string()])
+            .arg(time.as_secs().to_string())
+            .output()
+            .expect("cargo build --release -p transport --example flood");
+        let said = String::from_utf8_lossy(&flood.stdout);
+        let seen: serde_json::Value = serde_json::from_str(&said)
+            .unwrap_or_else(|_| panic!("{said}{}", String::from_utf8_lossy(&flood.stderr)));
+        let number = |name: &str| seen[name].as_f64().expect("a number");
+        let ledger = loop {
+            let ledger = queue.look().await.expect("a look at the lists").ledger;
+            let stored = ledger.get(Counter::RowsStored) == ledger.get(Counter::RowsOut);
+            if ledger.raw == 0 && ledger.normalized == 0 && stored {
+                break ledger;
+            }
+            assert!(started.elapsed() < Duration::from_mins(3), "{ledger:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        let taken = ledger.get(Counter::Accepted);
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let taken = taken as f64;
+        Self {
+            acks: number("acks_per_second"),
+            stored: taken / started.elapsed().as_secs_f64(),
+            cpu_us: cpu_us(up.pid()) / taken,
+            memory_mib: memory_mib(up.pid()).unwrap_or_default(),
+            p50_ms: number("p50_ms"),
+            p99_ms: number("p99_ms"),
+        }
     }
 }
 

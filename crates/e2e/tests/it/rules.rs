@@ -18,6 +18,8 @@ const VENDORS: [&str; 8] = [
 /// The rooms that may name one.
 const VENDOR_ROOMS: [&str; 3] = ["transport", "queue", "store"];
 const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
+/// The one that puts all of them together.
+const WHOLE: &str = "rigline";
 /// Rooms that only tests use; they may see everything.
 const TEST_ROOMS: [&str; 3] = ["testkit", "e2e", "prove"];
 /// Lines at which a file has outgrown its room.
@@ -35,7 +37,8 @@ fn rooms() -> BTreeMap<String, PathBuf> {
     let inside = fs::read_dir(root().join("crates"))
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let all = inside.chain(STAGES.map(|stage| root().join(stage)));
+    let outside = STAGES.into_iter().chain([WHOLE]);
+    let all = inside.chain(outside.map(|name| root().join(name)));
     all.filter(|dir| dir.join("Cargo.toml").is_file())
         .map(|dir| (dir.file_name().unwrap().to_str().unwrap().to_owned(), dir))
         .collect()
@@ -92,6 +95,16 @@ fn dependencies_point_one_way() {
             "common" => &[],
             room if VENDOR_ROOMS.contains(&room) => &["common"],
             stage if STAGES.contains(&stage) => &["common", "transport", "queue", "store"],
+            WHOLE => &[
+                "common",
+                "transport",
+                "queue",
+                "store",
+                "producer",
+                "ingester",
+                "transformer",
+                "sink",
+            ],
             unknown => panic!("{unknown} has no place in ARCHITECTURE.md"),
         };
         for dependency in dependencies(dir)

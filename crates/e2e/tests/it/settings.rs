@@ -8,9 +8,18 @@ use std::time::Duration;
 use testkit::{Stage, stage_binary};
 
 const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
+/// All that have settings: the stages, and everything in one process.
+const ALL: [&str; 5] = ["producer", "ingester", "transformer", "sink", "up"];
 
+/// Runs a stage, or `rigline up`.
 fn run(stage: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(stage_binary(stage));
+    let mut command = if stage == "up" {
+        let mut rigline = Command::new(stage_binary("rigline"));
+        rigline.arg(stage);
+        rigline
+    } else {
+        Command::new(stage_binary(stage))
+    };
     command.env_clear().args(args).envs(env.iter().copied());
     command.output().unwrap()
 }
@@ -134,7 +143,7 @@ fn the_readme_names_just_the_settings_that_exist() {
             let mut cells = line.split('|').map(str::trim).skip(1);
             let (names, stages) = (cells.next()?, cells.nth(1)?);
             let stages = if stages == "all" {
-                STAGES.join(", ")
+                ALL.join(", ")
             } else {
                 stages.to_owned()
             };
@@ -155,7 +164,7 @@ fn the_readme_names_just_the_settings_that_exist() {
         })
         .collect();
     let mut in_help = BTreeSet::new();
-    for stage in STAGES {
+    for stage in ALL {
         let help = text(&run(stage, &["--help"], &[]).stdout);
         for part in help.split("[env: ").skip(1) {
             let name: String = part.chars().take_while(|c| !"=]".contains(*c)).collect();

@@ -26,9 +26,9 @@ const CHECKPOINT_PAGES: i32 = 4096;
 /// What the log is cut to after it has grown past it, in bytes.
 const LOG_LIMIT: i64 = 64 << 20;
 /// Memory of the writer's connection in KiB: it has the last pages of several thousand rigs.
-const WRITER_CACHE: i32 = 64 << 10;
+const WRITER_CACHE: i32 = 24 << 10;
 /// Memory of a reader's connection in KiB.
-const READER_CACHE: i32 = 16 << 10;
+const READER_CACHE: i32 = 8 << 10;
 
 /// Opens or makes the file, to write to it.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
