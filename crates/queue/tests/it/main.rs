@@ -8,6 +8,7 @@
 
 mod contract;
 mod fixture;
+mod letters;
 mod model;
 mod redis_only;
 mod sqlite_only;

@@ -1,0 +1,78 @@
+//! What queues with dead letters promise about them.
+
+use queue::ledger::Counter;
+use queue::list::{Consumer, List};
+use queue::{Append, Appended, DeadLetters, Letter, Queue, Replay, Replayed};
+
+use crate::contract::{append, assert_balanced};
+use crate::fixture::{Fixture, item, items, peek, settings, take};
+
+/// Appends dead letters, as the ingester does.
+async fn bury<Q: Queue>(queue: &Q, dead: Vec<Vec<u8>>) {
+    let raw = Vec::new();
+    let appended = queue.append(&Append { raw, dead }).await.unwrap();
+    assert!(matches!(appended, Appended::Done { .. }), "{appended:?}");
+}
+
+pub(crate) async fn letters_are_replayed_once_and_marked<F: Fixture>()
+where
+    F::Q: DeadLetters,
+{
+    let fixture = F::start();
+    let mut small = settings();
+    (small.limits.dead_letter_limit, small.limits.queue_limit) = (4, 2);
+    let queue = fixture.open(&small);
+    bury(&queue, items(0..4)).await;
+    let letters = queue.letters(1, 2).await.unwrap();
+    let elements =
+        |letters: &[Letter]| -> Vec<_> { letters.iter().map(|l| l.element.clone()).collect() };
+    assert_eq!(elements(&letters), items(1..3));
+    assert_eq!(queue.letters(4, 9).await.unwrap(), []);
+
+    // The oldest goes, so that the others have moved up.
+    bury(&queue, items(4..5)).await;
+    let once_more = |list, number: usize| Replay {
+        letter: letters[1].clone(),
+        marked: b"item-2, marked".to_vec(),
+        list,
+        element: item(number),
+    };
+    let replay = once_more(List::Raw, 102);
+    assert_eq!(queue.replay(&replay).await, Ok(Replayed::Done));
+    assert_eq!(queue.replay(&replay).await, Ok(Replayed::Gone), "marked");
+    let rows = Replay {
+        letter: letters[0].clone(),
+        ..once_more(List::Normalized, 101)
+    };
+    assert_eq!(queue.replay(&rows).await, Ok(Replayed::Done));
+    let found = queue.letters(0, 9).await.unwrap();
+    let marked = b"item-2, marked".to_vec();
+    assert_eq!(
+        elements(&found),
+        [marked.clone(), marked, item(3), item(4)],
+        "in their places"
+    );
+
+    let lease = take(&queue, Consumer::Transformer).await;
+    assert_eq!(peek(&queue, &lease).await.items, [item(102)]);
+    let lease = take(&queue, Consumer::Sink).await;
+    assert_eq!(peek(&queue, &lease).await.items, [item(101)]);
+    let ledger = queue.look().await.unwrap().ledger;
+    let replayed = [Counter::RawReplayed, Counter::RowsReplayed].map(|c| ledger.get(c));
+    assert_eq!(replayed, [1, 1]);
+    assert_balanced(&queue).await;
+
+    append(&queue, items(5..6)).await;
+    let full = Replay {
+        letter: found[2].clone(),
+        ..once_more(List::Raw, 103)
+    };
+    assert_eq!(queue.replay(&full).await, Ok(Replayed::Full { length: 2 }));
+    assert_eq!(queue.letters(0, 9).await.unwrap(), found, "as they were");
+    // The bytes of marked letters count: all of them go when their limit says so.
+    let none = "the letters' bytes are counted as they are now";
+    (small.limits.dead_letter_bytes, small.limits.queue_limit) = (6, 9);
+    bury(&fixture.open(&small), items(7..8)).await;
+    let left = queue.letters(0, 9).await.unwrap();
+    assert_eq!(elements(&left), items(7..8), "{none}");
+}
