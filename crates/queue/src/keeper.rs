@@ -85,7 +85,7 @@ impl<Q: Queue> Keeper<Q> {
         Self {
             queue,
             consumer,
-            limit: settings.limits.lease,
+            limit: settings.lease,
             list_limit: settings.limits.queue_limit,
             queue_up: process.health.dependency(QUEUE),
             lease_up: process.health.dependency("lease"),

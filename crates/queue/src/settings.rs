@@ -23,13 +23,16 @@ pub struct QueueSettings {
     /// Name of this pipeline; every key but the lists starts with rigline:NAME:
     #[arg(long, env = "PIPELINE", default_value = PIPELINE, value_parser = settings::not_empty)]
     pub pipeline: String,
+    /// How long a replica that stopped answering keeps its lease
+    #[arg(long, env = "LEASE", default_value = "3s", value_parser = settings::positive_duration)]
+    pub lease: Duration,
     /// How much at once, and how much at all.
     #[command(flatten)]
     pub limits: QueueLimits,
 }
 
 impl QueueSettings {
-    /// The usual names, for a queue that has no others.
+    /// The usual names and the usual lease, for a queue that has no others.
     #[must_use]
     pub fn named_as_usual(limits: QueueLimits) -> Self {
         Self {
@@ -37,6 +40,7 @@ impl QueueSettings {
             normalized_queue: NORMALIZED.into(),
             dead_letter_queue: DEAD.into(),
             pipeline: PIPELINE.into(),
+            lease: USUAL_LEASE,
             limits,
         }
     }
@@ -46,14 +50,12 @@ const RAW: &str = "raw_events";
 const NORMALIZED: &str = "normalized_events";
 const DEAD: &str = "dead_letters";
 const PIPELINE: &str = "rigs";
+const USUAL_LEASE: Duration = Duration::from_secs(3);
 
 /// How much at once, and how much at all.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Queue")]
 pub struct QueueLimits {
-    /// How long a replica that stopped answering keeps its lease
-    #[arg(long, env = "LEASE", default_value = "3s", value_parser = settings::positive_duration)]
-    pub lease: Duration,
     /// Most elements handled at once
     #[arg(long, env = "BATCH", default_value = "5000", value_parser = settings::count)]
     pub batch: usize,
@@ -87,6 +89,8 @@ impl Settings for QueueSettings {
             let accepted = format!("a name that doesn't start with {own}");
             BadSetting::unless(!name.starts_with(&own), variable, name, &accepted)?;
         }
+        let lease = format!("{:?}", self.lease);
+        BadSetting::unless(self.lease >= MIN_LEASE, "LEASE", &lease, "100ms or longer")?;
         self.limits.check()
     }
 }
@@ -94,9 +98,7 @@ impl Settings for QueueSettings {
 impl Settings for QueueLimits {
     fn check(&mut self) -> Result<(), BadSetting> {
         let batch = self.batch.to_string();
-        BadSetting::unless(self.batch <= MAX_BATCH, "BATCH", &batch, "1 to 100000")?;
-        let lease = format!("{:?}", self.lease);
-        BadSetting::unless(self.lease >= MIN_LEASE, "LEASE", &lease, "100ms or longer")
+        BadSetting::unless(self.batch <= MAX_BATCH, "BATCH", &batch, "1 to 100000")
     }
 }
 

@@ -24,6 +24,21 @@ pub struct SqliteQueue {
     database: Database,
     limits: Limits,
     clock: Clock,
+    holders: Holders,
+}
+
+/// As long as a lease can be written that nobody has to renew: a hundred years.
+const FOR_EVER: Duration = Duration::from_hours(100 * 365 * 24);
+
+/// Who may hold leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holders {
+    /// Stages of several processes: a lease has its time, after which another may have it.
+    Replicas,
+    /// One stage of each kind, in the one process that has the file: whoever asks for a lease has
+    /// none, so it is given at once, and it ends only with the next that is given. So nothing has to be
+    /// written to keep it.
+    OneProcess,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +53,19 @@ impl SqliteQueue {
     /// one. [`QueueError::Incompatible`] if it is another program's, or of a newer version.
     pub fn open(path: &Path, settings: &QueueSettings, clock: Clock) -> Result<Self, QueueError> {
         Ok(Self::on(Database::open(path)?, settings, clock))
+    }
+
+    /// As [`SqliteQueue::open`], for a process that has the file to itself and runs each stage at most
+    /// once. It needn't wait until the leases of an earlier process, which was killed, have run out.
+    pub fn open_alone(
+        path: &Path,
+        settings: &QueueSettings,
+        clock: Clock,
+    ) -> Result<Self, QueueError> {
+        Ok(Self {
+            holders: Holders::OneProcess,
+            ..Self::open(path, settings, clock)?
+        })
     }
 
     /// Opens a file that is there, to be looked at only, also while a process works on it.
@@ -59,13 +87,8 @@ impl SqliteQueue {
             database,
             limits,
             clock,
+            holders: Holders::Replicas,
         }
-    }
-
-    /// Ends all leases: for a process that knows that it has the file to itself, and needn't wait
-    /// until those of an earlier one, which was killed, have run out.
-    pub async fn end_leases(&self) -> Result<(), QueueError> {
-        self.database.write(steps::end_leases).await
     }
 }
 
@@ -85,16 +108,39 @@ impl Queue for SqliteQueue {
     ) -> Result<Option<Lease>, QueueError> {
         let (nonce, clock) = (nonce.to_owned(), self.clock);
         let instance = format!("{:016x}", fastrand::u64(..));
-        self.database
-            .write(move |tx| steps::lease(tx, consumer, &nonce, limit, &instance, clock.now()))
-            .await
+        match self.holders {
+            Holders::Replicas => {
+                self.database
+                    .write(move |tx| {
+                        steps::lease(tx, consumer, &nonce, limit, &instance, clock.now())
+                    })
+                    .await
+            }
+            Holders::OneProcess => {
+                self.database
+                    .write(move |tx| {
+                        steps::end_lease(tx, consumer)?;
+                        steps::lease(tx, consumer, &nonce, FOR_EVER, &instance, clock.now())
+                    })
+                    .await
+            }
+        }
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), QueueError> {
         let (lease, clock) = (lease.clone(), self.clock);
-        self.database
-            .write(move |tx| steps::renew(tx, &lease, clock.now()))
-            .await
+        match self.holders {
+            Holders::Replicas => {
+                self.database
+                    .write(move |tx| steps::renew(tx, &lease, clock.now()))
+                    .await
+            }
+            Holders::OneProcess => {
+                self.database
+                    .read(move |tx| steps::check_held(tx, &lease, clock.now()))
+                    .await
+            }
+        }
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), QueueError> {

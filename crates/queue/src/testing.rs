@@ -36,7 +36,6 @@ const POLL: Duration = Duration::from_millis(10);
 #[must_use]
 pub fn settings() -> QueueSettings {
     QueueSettings::named_as_usual(QueueLimits {
-        lease: Duration::from_secs(3),
         batch: 5_000,
         queue_limit: 1_000_000,
         dead_letter_limit: 100_000,

@@ -39,13 +39,8 @@ impl Plant {
         // First what fails at the commonest mistake: a broker that runs already.
         let listener = Listener::bind(&settings.listen).await?;
         let path = dir.path().join(QUEUE_FILE);
-        let queue = SqliteQueue::open(&path, &settings.queue(), clock)
+        let queue = SqliteQueue::open_alone(&path, &settings.queue(), clock)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        // Nobody else has the directory, so whoever had a lease is gone.
-        queue
-            .end_leases()
-            .await
-            .with_context(|| format!("cannot write to {}", path.display()))?;
         let path = dir.path().join(STORE_FILE);
         let store = SqliteStore::open(&path, &settings.store, clock)
             .with_context(|| format!("cannot open {}", path.display()))?;

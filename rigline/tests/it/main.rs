@@ -1,9 +1,5 @@
 //! The one binary as its users have it.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod demo;
 mod fixture;

@@ -59,7 +59,7 @@ fn a_stop_keeps_what_waits_and_the_next_start_goes_on() {
     up.wait_told(&["ledger"], "waiting 2 readings in rows that are open");
     // After a power cut, too; and it doesn't wait until the lease of the dead has run out.
     let dir = up.kill();
-    let up = Up::start_in(dir, &[("FLUSH_INTERVAL", "100ms"), ("LEASE", "1h")]);
+    let up = Up::start_in(dir, &[("FLUSH_INTERVAL", "100ms")]);
     up.wait_told(
         &["rows", "--format", "csv"],
         &format!("MINE,{time},7.0,2.5"),

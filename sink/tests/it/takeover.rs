@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use queue::testing::{Fate, Lossy, TempQueue, assert_exact, limited};
+use queue::settings::QueueSettings;
+use queue::testing::{Fate, Lossy, TempQueue, assert_exact};
 use testkit::influx::{Influx, Reply, Stores};
 
 use crate::fixture::{
@@ -64,9 +65,10 @@ async fn who_loses_the_lease_while_the_store_is_away_leaves_the_rows_to_another(
 }
 
 async fn the_lease_is_lost_in_an_outage(outage: Outage) {
-    let queue = TempQueue::new(limited(|limits| {
-        limits.lease = Duration::from_millis(600);
-    }));
+    let queue = TempQueue::new(QueueSettings {
+        lease: Duration::from_millis(600),
+        ..queue::testing::settings()
+    });
     let server = Influx::start();
     queue.append_rows(rows("R", 0..20)).await;
     match outage {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use queue::ledger::Counter;
 use queue::list::List;
-use queue::testing::{Fate, Lossy, TempQueue, assert_exact, limited};
+use queue::settings::QueueSettings;
+use queue::testing::{Fate, Lossy, TempQueue, assert_exact};
 
 use crate::fixture::{
     NEVER, SENSORS, done, queue_of, reading, row, rows_in, settings, start, start_on,
@@ -152,7 +153,10 @@ enum Found {
 }
 
 async fn the_lease_is_lost_in_the_middle(lease: Duration, found: Found) {
-    let queue = TempQueue::new(limited(|limits| limits.lease = lease));
+    let queue = TempQueue::new(QueueSettings {
+        lease,
+        ..queue::testing::settings()
+    });
     // The first takes two readings and stands still just before it commits them.
     let first_queue = Lossy::new(queue.open(), &[Fate::Held]);
     queue

@@ -118,34 +118,39 @@ pub(super) fn renew(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<()> 
 }
 
 pub(super) fn release(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<()> {
-    renew(tx, lease, now)?;
+    check_held(tx, lease, now)?;
+    end_lease(tx, lease.consumer)
+}
+
+/// Ends the lease of whoever has it.
+pub(super) fn end_lease(tx: &Connection, consumer: Consumer) -> Step<()> {
     tx.execute(
         "UPDATE consumer SET token = '' WHERE name = ?1",
-        [lease.consumer.name()],
+        [consumer.name()],
     )
     .named()?;
     Ok(())
 }
 
-pub(super) fn end_leases(tx: &Connection) -> Step<()> {
-    tx.execute("UPDATE consumer SET token = '', until = 0", [])
-        .named()?;
-    Ok(())
+/// [`QueueError::Fenced`] unless the lease is held.
+pub(super) fn check_held(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<()> {
+    let held = tx.query_row(
+        "SELECT count(*) FROM consumer WHERE name = ?1 AND token = ?2 AND until > ?3",
+        params![lease.consumer.name(), lease.token, millis(now)],
+        |row| row.get::<_, i64>(0),
+    );
+    match held.named()? {
+        0 => Err(QueueError::Fenced),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn state(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<State> {
-    let name = lease.consumer.name();
-    let held = tx.query_row(
-        "SELECT count(*) FROM consumer WHERE name = ?1 AND token = ?2 AND until > ?3",
-        params![name, lease.token, millis(now)],
-        |row| row.get::<_, i64>(0),
-    );
-    if held.named()? == 0 {
-        return Err(QueueError::Fenced);
-    }
+    check_held(tx, lease, now)?;
     let mut select = tx
         .prepare_cached("SELECT key, value FROM state WHERE consumer = ?1")
         .named()?;
+    let name = lease.consumer.name();
     let rows = select.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)));
     rows.named()?.collect::<rusqlite::Result<_>>().named()
 }

@@ -140,7 +140,7 @@ impl TempQueue {
     }
 
     async fn lease(&self, consumer: Consumer) -> Lease {
-        let (nonce, limit) = (nonce(), self.settings.limits.lease);
+        let (nonce, limit) = (nonce(), self.settings.lease);
         let lease = self.own.lease(consumer, &nonce, limit).await.unwrap();
         lease.expect("the lease is free")
     }

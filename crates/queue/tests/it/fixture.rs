@@ -14,9 +14,10 @@ use testkit::Redis;
 pub(crate) const LEASE: Duration = Duration::from_millis(400);
 
 pub(crate) fn settings() -> QueueSettings {
-    let mut settings = queue::testing::settings();
-    settings.limits.lease = LEASE;
-    settings
+    QueueSettings {
+        lease: LEASE,
+        ..queue::testing::settings()
+    }
 }
 
 /// A backend that the contract suite runs on.

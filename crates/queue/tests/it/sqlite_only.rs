@@ -171,16 +171,47 @@ async fn many_callers_at_once_are_all_answered_and_none_is_mixed_up() {
 }
 
 #[tokio::test]
-async fn who_has_the_file_to_himself_needs_not_wait_for_a_lease() {
+async fn who_has_the_file_alone_waits_for_no_lease_and_renews_without_a_write() {
     let (_dir, path) = file();
     let killed = open(&path).unwrap();
     let old = take(&killed, Consumer::Sink).await;
-    let queue = open(&path).unwrap();
-    assert_eq!(queue.lease(Consumer::Sink, &nonce(), LEASE).await, Ok(None));
-    queue.end_leases().await.unwrap();
+    assert_eq!(
+        open(&path)
+            .unwrap()
+            .lease(Consumer::Sink, &nonce(), LEASE)
+            .await,
+        Ok(None)
+    );
+    let queue = SqliteQueue::open_alone(&path, &settings(), Clock::system()).unwrap();
     let lease = take(&queue, Consumer::Sink).await;
     assert_ne!(lease.token, old.token);
     assert_eq!(killed.renew(&old).await, Err(QueueError::Fenced));
+
+    let version = || -> i64 {
+        let file = Connection::open(&path).unwrap();
+        file.query_row(
+            "SELECT until FROM consumer WHERE name = 'sink'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap()
+    };
+    let before = version();
+    tokio::time::sleep(2 * LEASE).await;
+    queue.renew(&lease).await.unwrap();
+    assert_eq!(version(), before, "nothing was written");
+    append(&queue, items(0..1)).await.unwrap();
+    let commit = Commit {
+        counts: vec![(Counter::RowsStored, 1)],
+        ..Commit::default()
+    };
+    queue.commit(&lease, &commit).await.unwrap();
+    // A tenure that ended without giving its lease back, as on a full disk, holds up nobody.
+    let next = take(&queue, Consumer::Sink).await;
+    assert_eq!(queue.renew(&lease).await, Err(QueueError::Fenced));
+    assert_eq!(queue.state(&lease).await, Err(QueueError::Fenced));
+    queue.release(&next).await.unwrap();
+    assert_eq!(queue.renew(&next).await, Err(QueueError::Fenced));
 }
 
 /// The file and its log, in bytes.

@@ -11,8 +11,9 @@ use super::wire::Wire;
 use super::world::{STAGE, World};
 use super::{BrokenRule, LEASE, words};
 use crate::keeper::{Keeper, Tenure};
+use crate::settings::QueueSettings;
 use crate::settle::Settled;
-use crate::testing::limited;
+use crate::testing::settings;
 use crate::{Commit, Lease, Progress, Queue, QueueError};
 
 /// How long an idle consumer waits before it looks again.
@@ -42,7 +43,10 @@ async fn live(world: &Arc<World>, who: usize, process: &Process) {
         who,
         stop: process.stop.clone(),
     };
-    let settings = limited(|limits| limits.lease = LEASE);
+    let settings = QueueSettings {
+        lease: LEASE,
+        ..settings()
+    };
     let keeper = Keeper::new(wire.clone(), STAGE, &settings, process);
     let replica = Replica {
         wire,
