@@ -1,6 +1,7 @@
 //! The queue in one `SQLite` file, for everything in one process and for tests.
 
 mod database;
+mod error;
 mod letters;
 mod schema;
 mod steps;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::database::{classify, in_file};
+use super::error::{classify, in_file};
 use crate::error::QueueError;
 
 /// `SQLite`'s mark of whose file it is (the letters `RigQ`).

@@ -6,7 +6,7 @@ use common::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Limits;
-use super::database::classify;
+use super::error::classify;
 use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
 use crate::error::QueueError;
 use crate::ledger::{Counter, Ledger};

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::database::classify;
+use super::error::classify;
 use crate::error::QueueError;
 
 /// Most calls in one transaction.

@@ -70,7 +70,7 @@ pub(crate) async fn run(
         Outcome::Gone => {}
         Outcome::Fault(fault) => shared.ended(&fault, "", peer),
         Outcome::Refused(refused) => {
-            shared.refused(&refused, peer);
+            shared.refused(refused.refusal, &refused.client_id, peer);
             let most = refused.maximum_packet;
             reply::refusal(outbound.buffer(), refused.version, refused.refusal, most);
             farewell(&mut inbound(Vec::new(), 0), &mut outbound).await;

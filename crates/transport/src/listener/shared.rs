@@ -11,7 +11,6 @@ use super::budget::Budget;
 use super::burst::Burst;
 use super::connect::Connect;
 use super::fault::{Fault, Refusal};
-use super::handshake::Refused;
 use super::passwords::Users;
 use super::rarely::Rarely;
 use super::registry::Registry;
@@ -83,14 +82,11 @@ impl Shared {
     }
 
     /// A client wasn't let in.
-    pub(crate) fn refused(&self, refused: &Refused, peer: SocketAddr) {
-        let Refused {
-            refusal, client_id, ..
-        } = refused;
+    pub(crate) fn refused(&self, refusal: Refusal, client: &str, peer: SocketAddr) {
         let label = refusal.label();
         counter!(MQTT_REFUSED, "reason" => label).increment(1);
         if let Some(repeats) = self.rarely.due(label) {
-            let client = shown(client_id);
+            let client = shown(client);
             tracing::warn!(client, %peer, repeats, "refused an mqtt client: {refusal}");
         }
     }
