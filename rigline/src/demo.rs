@@ -18,13 +18,12 @@ use producer::{FleetSettings, ProducerSettings, Rigs};
 use queue::Queue;
 use queue::ledger::{Counter, Ledger};
 use queue::sqlite::SqliteQueue;
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use transport::MqttSettings;
 
-use self::summary::Summary;
 use self::timed::{Delays, Timed};
+use crate::console::Console;
 use crate::inspect::ledger::trouble;
 use crate::up::{DataDir, Plant, PlantSettings, lines_to_copy};
 
@@ -100,8 +99,9 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
     let plant = Plant::open(DataDir::hold(&dir)?, &settings.plant, process.clock).await?;
     let (queue, listen) = (plant.queue().clone(), plant.listens_on());
     let delays = Delays::default();
-    let summary = Summary::start(&settings.rigs, listen, &dir, queue.clone(), delays.clone());
-    let store = Timed::new(plant.store(), delays, process.clock);
+    let console = Console::start();
+    greet(&console, &settings.rigs, listen, &dir);
+    let store = Timed::new(plant.store(), delays.clone(), process.clock);
 
     // The stages stop after the fleet, so that its last readings are acknowledged.
     let stages = Process {
@@ -115,17 +115,20 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
         stop.cancel();
         ended
     };
-    let (ran, led) = tokio::join!(
-        async {
-            let ran = plant.run(store, &stages).await;
-            process.stop.cancel();
-            ran
-        },
-        direct
-    );
-    summary.stop().await;
-    let look = queue.look().await;
-    farewell(look.ok().map(|look| look.ledger).as_ref(), &dir, temporary);
+    let work = async {
+        let ran = plant.run(store, &stages).await;
+        process.stop.cancel();
+        ran
+    };
+    let (ran, led) = tokio::select! {
+        ended = async { tokio::join!(work, direct) } => ended,
+        never = summary::show(&queue, &delays, &console) => match never {},
+    };
+    if let Ok(look) = queue.look().await {
+        say_farewell(&console, &look.ledger, &dir, temporary.is_some());
+    }
+    drop(temporary);
+    console.finish();
     ran.and(led)
 }
 
@@ -182,44 +185,44 @@ fn is_at_rest(ledger: &Ledger) -> bool {
     ledger.raw == 0 && ledger.normalized == 0 && ledger.get(Counter::OpenReadings) == 0
 }
 
-#[expect(clippy::print_stdout, reason = "for the person at the terminal")]
-fn farewell(ledger: Option<&Ledger>, dir: &Path, temporary: Option<TempDir>) {
-    let Some(ledger) = ledger else { return };
+fn say_farewell(console: &Console, ledger: &Ledger, dir: &Path, is_temporary: bool) {
     let count = |counter| ledger.get(counter);
-    println!(
+    console.say(format!(
         "took {} readings and stored {} rows; ledger {}",
         count(Counter::Accepted),
         count(Counter::RowsStored),
         trouble(ledger).as_deref().unwrap_or("balanced")
-    );
-    println!(
+    ));
+    console.say(format!(
         "repeated {}, superseded {}, dead letters {}",
         count(Counter::Repeated),
         count(Counter::Superseded),
         ledger.dead
-    );
-    if let Some(made) = temporary {
-        drop(made);
-        println!("the data in {} is removed", dir.display());
-        println!("(--data DIR keeps it)");
+    ));
+    let dir = dir.display();
+    if is_temporary {
+        console.say(format!(
+            "the data in {dir} is removed (--data DIR keeps it)"
+        ));
     } else {
         let waiting = ledger.raw + count(Counter::OpenReadings);
-        println!("the data is in {}", dir.display());
-        println!(
+        console.say(format!("the data is in {dir}"));
+        console.say(format!(
             "{waiting} readings and {} rows aren't through; the next start goes on with them",
             ledger.normalized
-        );
+        ));
     }
 }
 
 /// What is said once, at the start.
-fn greeting(rigs: &Rigs, listen: SocketAddr, dir: &Path) -> Vec<String> {
-    let hello = format!(
+fn greet(console: &Console, rigs: &Rigs, listen: SocketAddr, dir: &Path) {
+    console.say(format!(
         "Rigline {}: {} simulated rigs, MQTT on {listen}; Ctrl-C ends it",
         env!("CARGO_PKG_VERSION"),
         rigs.0.len()
-    );
-    let ask = "Publish to it, and look at what it has, from another terminal:".to_owned();
-    let lines = lines_to_copy(listen, dir);
-    [hello, ask].into_iter().chain(lines).collect()
+    ));
+    console.say("Publish to it, and look at what it has, from another terminal:");
+    for line in lines_to_copy(listen, dir) {
+        console.say(line);
+    }
 }

@@ -2,6 +2,7 @@
 //! and a look at what there is.
 
 pub mod cli;
+pub mod console;
 pub mod demo;
 pub mod inspect;
 pub mod up;

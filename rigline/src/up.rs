@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 use common::harness::{self, Process, Stage};
 
+use crate::console::Console;
+
 pub use self::data_dir::{DataDir, HoldError, QUEUE_FILE, STORE_FILE};
 pub use self::plant::Plant;
 pub use self::settings::{DEFAULT_DIR, PlantSettings, UpSettings};
@@ -31,20 +33,20 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn run(settings: UpSettings, process: Process) -> anyhow::Result<()> {
     let dir = DataDir::hold(&settings.data)?;
     let plant = Plant::open(dir, &settings.plant, process.clock).await?;
-    say(&plant);
+    let console = Console::start();
+    greet(&console, &plant);
     let store = plant.store();
     plant.run(store, &process).await
 }
 
-#[expect(clippy::print_stdout, reason = "for the person at the terminal")]
-fn say(plant: &Plant) {
+fn greet(console: &Console, plant: &Plant) {
     let (listen, data) = (plant.listens_on(), plant.dir().display());
-    println!(
+    console.say(format!(
         "Rigline {} is up: MQTT on {listen}, data in {data}",
         env!("CARGO_PKG_VERSION")
-    );
+    ));
     for line in lines_to_copy(listen, plant.dir()) {
-        println!("{line}");
+        console.say(line);
     }
 }
 

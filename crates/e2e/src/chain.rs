@@ -10,7 +10,7 @@ use testkit::{Mosquitto, Redis, Stage, VictoriaMetrics};
 
 use crate::rows::{Rows, read_back};
 
-/// A stage that consumes something.
+/// What a process is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Broker to raw list.
@@ -19,10 +19,12 @@ pub enum Role {
     Transformer,
     /// Normalized list to store.
     Sink,
+    /// All three in one process.
+    Up,
 }
 
 impl Role {
-    /// All of them, in the order the data flows.
+    /// The three that are processes of their own, in the order the data flows.
     pub const ALL: [Self; 3] = [Self::Ingester, Self::Transformer, Self::Sink];
 
     /// The binary's name.
@@ -32,6 +34,7 @@ impl Role {
             Self::Ingester => "ingester",
             Self::Transformer => "transformer",
             Self::Sink => "sink",
+            Self::Up => "up",
         }
     }
 }

@@ -1,23 +1,26 @@
-//! Servers, stages and a load, with a wire that can be cut between any two of them.
+//! Servers and stages, or one process that is all of them, and a load, with a wire that can be cut
+//! between any two of them.
 
+mod ground;
 mod verdict;
+mod wires;
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use common::clock::Clock;
 use common::faults::{Point, Rule};
-use e2e::{Chain, Role};
+use e2e::{Alone, Chain, Ground, Role};
 use fastrand::Rng;
-use queue::Look;
-use queue::Queue;
 use queue::ledger::{Counter, Ledger};
-use queue::redis::RedisQueue;
-use testkit::{Launch, Mosquitto, Redis, Stage, Wire, target_dir, wait_until};
+use testkit::{Launch, Stage, target_dir, wait_until};
 use tokio::runtime::Runtime;
+
+use self::ground::Base;
+pub use self::wires::Wires;
 
 use crate::message::Epoch;
 use crate::traffic::{Batch, Traffic};
@@ -30,14 +33,16 @@ const BROKEN: Duration = Duration::from_secs(20);
 /// How an arena is set up.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
+    /// What it stands on.
+    pub ground: Ground,
     /// Decides every choice.
     pub seed: u64,
     /// Settings of all stages beyond the arena's own.
     pub settings: Vec<(&'static str, String)>,
     /// Redis's options beyond the usual.
     pub redis: Vec<String>,
-    /// Where Redis keeps its data, if not in a directory of its own.
-    pub redis_dir: Option<PathBuf>,
+    /// Where Redis, or the one process, keeps its data, if not in a directory of its own.
+    pub dir: Option<PathBuf>,
     /// Redis's environment.
     pub redis_env: Vec<(String, String)>,
     /// Lines of the broker's configuration beyond the usual.
@@ -49,8 +54,9 @@ pub struct Setup {
 impl Setup {
     /// The usual one.
     #[must_use]
-    pub fn new(seed: u64, broken: Option<Rule>) -> Self {
+    pub fn new(ground: Ground, seed: u64, broken: Option<Rule>) -> Self {
         Self {
+            ground,
             seed,
             broken,
             ..Self::default()
@@ -62,34 +68,6 @@ impl Setup {
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.settings.push((name, value.into()));
         self
-    }
-}
-
-/// A wire between each two parts.
-#[derive(Debug)]
-pub struct Wires {
-    /// From who publishes to the broker.
-    pub load: Wire,
-    /// From the ingester to the broker.
-    pub broker: Wire,
-    /// From each stage to Redis.
-    pub redis: [Wire; 3],
-    /// From the sink to the store.
-    pub store: Wire,
-}
-
-impl Wires {
-    /// All of them, with their names.
-    #[must_use]
-    pub fn all(&self) -> [(&'static str, &Wire); 6] {
-        [
-            ("load to broker", &self.load),
-            ("ingester to broker", &self.broker),
-            ("ingester to redis", &self.redis[0]),
-            ("transformer to redis", &self.redis[1]),
-            ("sink to redis", &self.redis[2]),
-            ("sink to store", &self.store),
-        ]
     }
 }
 
@@ -107,63 +85,37 @@ pub struct Stop {
 /// Everything that is running.
 #[derive(Debug)]
 pub struct Arena {
-    /// The servers.
-    pub chain: Chain,
-    /// What is between them and the stages.
+    /// What is between the parts.
     pub wires: Wires,
-    /// The stages, one of each role at first; more are standbys.
+    /// The stages, one of each role at first; more are standbys. Or the one process.
     pub stages: Vec<(Role, Stage)>,
     /// For choices.
     pub rng: Rng,
     /// The load's first row.
     pub epoch: Epoch,
+    /// How often the one process's files were looked at, and found in order.
+    pub checks: usize,
+    base: Base,
     setup: Setup,
     traffic: Option<Traffic>,
     runtime: Runtime,
-    queue: RedisQueue,
 }
 
 impl Arena {
-    /// Starts servers and one stage of each role, and waits until they are ready.
+    /// Starts servers and one stage of each role, or the one process, and waits until they are ready.
     pub fn start(setup: Setup) -> anyhow::Result<Self> {
-        let mut arena = Self::servers(setup);
-        for role in Role::ALL {
-            arena.spawn(role, None, &[]);
+        let mut arena = Self::without_stages(setup);
+        for role in arena.roles() {
+            arena.spawn(*role, None, &[]);
         }
         arena.ready()?;
         Ok(arena)
     }
 
-    /// Starts the servers and no stage.
+    /// Starts the servers, or makes the one process's files, and starts no stage.
     #[must_use]
-    pub fn servers(setup: Setup) -> Self {
-        let own = [
-            ("LEASE", "1s"),
-            ("FLUSH_INTERVAL", "1s"),
-            ("ALIGN", "100ms"),
-            ("LATE_WINDOW", "3m"),
-        ];
-        let mut redis: Vec<&str> = vec![
-            "--auto-aof-rewrite-percentage",
-            "0",
-            "--aof-timestamp-enabled",
-            "yes",
-        ];
-        redis.extend(setup.redis.iter().map(String::as_str));
-        let mut lines = vec!["allow_anonymous true"];
-        lines.extend(&setup.mosquitto);
-        let redis = match &setup.redis_dir {
-            Some(dir) => Redis::start_in(dir, &redis),
-            None => Redis::start_with_env(&redis, &setup.redis_env),
-        };
-        let chain = Chain::around(Mosquitto::start_with(&lines), redis, &own);
-        let (mqtt, lists) = (chain.mosquitto.port(), chain.redis.port());
-        let wires = Wires {
-            load: Wire::start(mqtt),
-            broker: Wire::start(mqtt),
-            redis: [(); 3].map(|()| Wire::start(lists)),
-            store: Wire::start(chain.victoria.port()),
-        };
+    pub fn without_stages(setup: Setup) -> Self {
+        let (base, wires) = Base::new(&setup);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -175,16 +127,45 @@ impl Arena {
             .tick(Duration::from_secs(1))
             .minus(Duration::from_hours(2));
         Self {
-            queue: chain.queue(),
+            base,
             wires,
             stages: Vec::new(),
             rng: Rng::with_seed(setup.seed),
             epoch: Epoch(start),
+            checks: 0,
             traffic: None,
             runtime,
             setup,
-            chain,
         }
+    }
+
+    /// What each process is there for, in their places.
+    #[must_use]
+    pub fn roles(&self) -> &'static [Role] {
+        self.setup.ground.roles()
+    }
+
+    /// Whether it is the one process.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.setup.ground == Ground::Alone
+    }
+
+    /// The servers, which there have to be.
+    #[must_use]
+    pub fn chain(&self) -> &Chain {
+        self.base.chain()
+    }
+
+    /// The servers, to start and stop them.
+    pub fn chain_mut(&mut self) -> &mut Chain {
+        self.base.chain_mut()
+    }
+
+    /// The one process's files, which there have to be.
+    #[must_use]
+    pub fn alone(&self) -> &Alone {
+        self.base.alone()
     }
 
     /// Starts another stage and returns its place.
@@ -194,24 +175,28 @@ impl Arena {
         self.stages.len() - 1
     }
 
-    /// Starts the stage at this place again, which has ended.
-    pub fn respawn(&mut self, place: usize, stop: Option<Stop>) {
+    /// Starts the stage at this place again, which has ended. Fails if the one process has left its
+    /// files damaged.
+    pub fn respawn(&mut self, place: usize, stop: Option<Stop>) -> anyhow::Result<()> {
+        self.check_files()?;
         let role = self.stages[place].0;
         self.stages[place].1 = self.launch(role, stop, &[]).spawn();
+        Ok(())
+    }
+
+    /// Has SQLite look at every page of the one process's files, also while it runs.
+    pub fn check_files(&mut self) -> anyhow::Result<()> {
+        if let Some(damage) = self.base.damage() {
+            bail!("seed {}: damaged {damage}", self.setup.seed);
+        }
+        self.checks += usize::from(self.is_alone());
+        Ok(())
     }
 
     /// How a stage of this role is started.
     pub fn launch(&self, role: Role, stop: Option<Stop>, extra: &[(&str, String)]) -> Launch {
-        let port = |wire: &Wire| wire.port().to_string();
-        let mut launch = Launch::binary(&stage_under_attack())
-            .envs(self.chain.env())
-            .env("RIGLINE_STAGE", role.name())
-            .env("MQTT_PORT", &port(&self.wires.broker))
-            .env("REDIS_PORT", &port(&self.wires.redis[role as usize]))
-            .env(
-                "INFLUX_URL",
-                &format!("http://127.0.0.1:{}", port(&self.wires.store)),
-            );
+        let mut launch = Launch::binary(&stage_under_attack()).env("RIGLINE_STAGE", role.name());
+        launch = self.base.lead(launch, role, &self.wires);
         for (name, value) in &self.setup.settings {
             launch = launch.env(name, value);
         }
@@ -256,7 +241,8 @@ impl Arena {
     /// Starts the load.
     pub fn load(&mut self, pause: Duration, batches: impl Iterator<Item = Batch> + Send + 'static) {
         let port = self.wires.load.port();
-        self.traffic = Some(Traffic::start(port, self.epoch, pause, batches));
+        let traffic = Traffic::start(self.setup.ground, port, self.epoch, pause, batches);
+        self.traffic = Some(traffic);
     }
 
     /// The running load.
@@ -271,13 +257,11 @@ impl Arena {
         self.traffic.as_ref().is_none_or(Traffic::is_over)
     }
 
-    /// Counters and lengths of now; fails if Redis doesn't answer.
+    /// Counters and lengths of now; fails if the queue doesn't answer.
     pub fn ledger(&self) -> anyhow::Result<Ledger> {
-        let Look { ledger, .. } = self
-            .runtime
-            .block_on(self.queue.look())
-            .context("no look at the queue")?;
-        Ok(ledger)
+        self.runtime
+            .block_on(self.base.ledger())
+            .context("no look at the queue")
     }
 
     /// Waits until the ledger is as it should be.

@@ -1,17 +1,15 @@
-//! What really happened to the lists: Redis writes every change to its append-only file, in order.
+//! What really happened to the lists, from records that are as exact as the lists themselves.
+
+pub mod redis;
+pub mod sqlite;
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
 
 use common::name::RIG_ID;
 use common::wire;
 
 use crate::message::{Cell, Epoch};
 
-const LEASE: &[u8] = b"rigline:rigs:lease:";
-const CONSUMER: &[u8] = b"rigline:rigs:consumer:";
 /// Strange things that are kept by their text.
 const KEPT: usize = 20;
 
@@ -35,67 +33,20 @@ pub struct History {
     /// Commits under a lease that had ended, or that another had by then; and numbers that don't
     /// follow each other.
     pub unlawful: Vec<String>,
-    /// By lease, the token that holds it.
-    pub leases: HashMap<String, String>,
     /// By consumer, the number of its last commit.
-    pub numbers: HashMap<String, u64>,
+    pub numbers: HashMap<String, i64>,
 }
 
 impl History {
-    /// Reads the files in Redis's directory.
-    pub fn read(redis: &Path, epoch: Epoch) -> io::Result<Self> {
-        let mut history = Self::default();
-        for_each(redis, |_, command| history.take(command, epoch))?;
-        Ok(history)
-    }
-
-    fn take(&mut self, command: &[Vec<u8>], epoch: Epoch) {
-        let word = command[0].to_ascii_uppercase();
-        let key = command.get(1).map_or(&[][..], Vec::as_slice);
-        match (word.as_slice(), key) {
-            (b"RPUSH", b"raw_events") => {
-                for item in &command[2..] {
-                    self.append(item, epoch);
-                }
-            }
-            (b"RPUSH", b"normalized_events") => {
-                for item in &command[2..] {
-                    self.emit(item, epoch);
-                }
-            }
-            (b"RPUSH", b"dead_letters") => self.letters += command.len() - 2,
-            (b"FLUSHALL" | b"FLUSHDB", _) => {
-                self.wiped += 1;
-                self.leases.clear();
-                self.numbers.clear();
-            }
-            (b"SET", key) if key.starts_with(LEASE) => {
-                self.leases
-                    .insert(text(&key[LEASE.len()..]), text(&command[2]));
-            }
-            (b"DEL" | b"UNLINK", key) if key.starts_with(LEASE) => {
-                self.leases.remove(&text(&key[LEASE.len()..]));
-            }
-            (b"HSET", key) if key.starts_with(CONSUMER) => {
-                self.commit(&text(&key[CONSUMER.len()..]), &command[2..]);
-            }
-            (b"DEL" | b"UNLINK", b"raw_events" | b"normalized_events") => self.wiped += 1,
-            _ => {}
-        }
-    }
-
-    /// `number N by TOKEN`
-    fn commit(&mut self, consumer: &str, fields: &[Vec<u8>]) {
-        let [_, number, _, by] = fields else { return };
-        let (number, by) = (text(number), text(by));
+    /// A commit under the token `by`, while `holder` had the lease.
+    fn commit(&mut self, consumer: &str, number: i64, by: &str, holder: Option<&str>) {
         self.commits += 1;
-        if self.leases.get(consumer) != Some(&by) {
-            let holder = self.leases.get(consumer).map_or("nobody", String::as_str);
+        if holder != Some(by) {
+            let holder = holder.unwrap_or("nobody");
             self.unlawful.push(format!(
                 "commit {number} of the {consumer} by {by}, while {holder} had the lease"
             ));
         }
-        let number = number.parse().unwrap_or(0);
         let before = self
             .numbers
             .insert(consumer.to_owned(), number)
@@ -141,96 +92,7 @@ impl History {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// What happened to one cell, in the order of the file, as lines of text.
-pub fn trail(redis: &Path, cell: Cell, epoch: Epoch) -> io::Result<Vec<String>> {
-    let mut trail = Trail {
-        cell,
-        epoch,
-        lists: [
-            Followed::new("raw_events"),
-            Followed::new("normalized_events"),
-        ],
-        lines: Vec::new(),
-    };
-    for_each(redis, |time, command| trail.take(time, command))?;
-    Ok(trail.lines)
-}
-
-struct Trail {
-    cell: Cell,
-    epoch: Epoch,
-    lists: [Followed; 2],
-    lines: Vec<String>,
-}
-
-/// A list, with the places of our elements in it, counted from its first element ever.
-struct Followed {
-    name: &'static str,
-    pushed: usize,
-    trimmed: usize,
-    ours: Vec<usize>,
-}
-
-impl Followed {
-    const fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            pushed: 0,
-            trimmed: 0,
-            ours: Vec::new(),
-        }
-    }
-}
-
-impl Trail {
-    fn take(&mut self, time: &str, command: &[Vec<u8>]) {
-        let word = String::from_utf8_lossy(&command[0]).to_ascii_uppercase();
-        if word.starts_with("FLUSH") {
-            self.lines.push(format!("{time} {word}"));
-        }
-        let Some(key) = command.get(1) else { return };
-        let Some(list) = self
-            .lists
-            .iter_mut()
-            .find(|list| list.name.as_bytes() == key)
-        else {
-            return;
-        };
-        match word.as_str() {
-            "RPUSH" => {
-                for item in &command[2..] {
-                    if mentions(item, self.cell, self.epoch) {
-                        list.ours.push(list.pushed);
-                        let item = String::from_utf8_lossy(item);
-                        self.lines.push(format!("{time} to {}: {item}", list.name));
-                    }
-                    list.pushed += 1;
-                }
-            }
-            "LTRIM" => {
-                let count = command
-                    .get(2)
-                    .and_then(|count| String::from_utf8_lossy(count).parse::<usize>().ok());
-                list.trimmed += count.unwrap_or(0);
-                let gone = list
-                    .ours
-                    .iter()
-                    .filter(|place| **place < list.trimmed)
-                    .count();
-                list.ours.drain(..gone);
-                if gone > 0 {
-                    self.lines.push(format!("{time} taken from {}", list.name));
-                }
-            }
-            other => self.lines.push(format!("{time} {other} {}", list.name)),
-        }
-    }
-}
-
+/// Whether an element is about a cell.
 fn mentions(item: &[u8], cell: Cell, epoch: Epoch) -> bool {
     if let Ok(reading) = wire::decode_reading(item) {
         return epoch.cell(&reading.rig_id, reading.timestamp, &reading.sensor) == Some(cell);
@@ -244,82 +106,22 @@ fn mentions(item: &[u8], cell: Cell, epoch: Epoch) -> bool {
         .any(|(sensor, _)| epoch.cell(rig_id, row.timestamp, sensor) == Some(cell))
 }
 
-/// Hands over every command with the last time that the file gave, in Unix seconds.
-fn for_each(redis: &Path, mut take: impl FnMut(&str, &[Vec<u8>])) -> io::Result<()> {
-    for path in files(redis)? {
-        let mut reader = BufReader::with_capacity(1 << 20, File::open(path)?);
-        let mut time = String::new();
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            if reader.read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
-            match line.first() {
-                Some(b'#') => {
-                    let text = String::from_utf8_lossy(&line);
-                    text.trim_start_matches("#TS:").trim().clone_into(&mut time);
-                }
-                Some(b'*') => match command(&mut reader, &line)? {
-                    Some(command) if !command.is_empty() => take(&time, &command),
-                    Some(_) => {}
-                    // A tail that was never finished.
-                    None => break,
-                },
-                _ => return Err(io::Error::other("not an append-only file")),
-            }
-        }
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::History;
 
-fn command(reader: &mut impl BufRead, header: &[u8]) -> io::Result<Option<Vec<Vec<u8>>>> {
-    let Some(count) = number(header) else {
-        return Ok(None);
-    };
-    let mut parts = Vec::with_capacity(count);
-    let mut line = Vec::new();
-    for _ in 0..count {
-        line.clear();
-        reader.read_until(b'\n', &mut line)?;
-        let Some(length) = number(&line) else {
-            return Ok(None);
-        };
-        let mut part = vec![0; length + 2];
-        if reader.read_exact(&mut part).is_err() {
-            return Ok(None);
-        }
-        part.truncate(length);
-        parts.push(part);
+    #[test]
+    fn a_commit_needs_the_lease_and_the_next_number() {
+        let mut history = History::default();
+        history.commit("sink", 1, "mine", Some("mine"));
+        history.commit("transformer", 1, "other", Some("other"));
+        history.commit("sink", 2, "mine", Some("mine"));
+        assert_eq!(history.unlawful, [""; 0]);
+        history.commit("sink", 3, "mine", Some("theirs"));
+        history.commit("sink", 4, "mine", None);
+        history.commit("sink", 4, "mine", Some("mine"));
+        history.commit("transformer", 3, "other", Some("other"));
+        assert_eq!(history.unlawful.len(), 4, "{:?}", history.unlawful);
+        assert_eq!(history.commits, 7);
     }
-    Ok(Some(parts))
-}
-
-/// The number in a line such as `*3\r\n`.
-fn number(line: &[u8]) -> Option<usize> {
-    let text = std::str::from_utf8(line.get(1..)?).ok()?;
-    text.strip_suffix("\r\n")?.parse().ok()
-}
-
-/// The incremental files, the oldest first. What was there before the first of them isn't ours.
-fn files(redis: &Path) -> io::Result<Vec<PathBuf>> {
-    let dir = redis.join("appendonlydir");
-    if !dir.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // appendonly.aof.7.incr.aof
-        let mut parts = name.rsplit('.');
-        if let (Some("aof"), Some("incr"), Some(number)) =
-            (parts.next(), parts.next(), parts.next())
-            && let Ok(number) = number.parse::<u32>()
-        {
-            files.push((number, path));
-        }
-    }
-    files.sort();
-    Ok(files.into_iter().map(|(_, path)| path).collect())
 }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use common::faults::Rule;
+use e2e::Ground;
 
 use crate::arena::Setup;
 use crate::oracle::Verdict;
-use crate::scenarios::{broker, load, machine, model, network, queue, stages};
+use crate::scenarios::{broker, disk, kills, load, machine, model, network, queue, stages};
 
 /// From this many kills on, outages last as long as they are promised to be survived.
 const LONG: usize = 1_000;
@@ -15,6 +16,8 @@ const LONG: usize = 1_000;
 /// How hard to attack.
 #[derive(Debug, Clone, Copy)]
 pub struct Task {
+    /// Which of the two set-ups.
+    pub ground: Ground,
     /// Decides every choice.
     pub seed: u64,
     /// How many kills; other faults follow from it.
@@ -39,7 +42,7 @@ impl Task {
     /// The usual arena.
     #[must_use]
     pub fn setup(&self) -> Setup {
-        Setup::new(self.seed, self.broken)
+        Setup::new(self.ground, self.seed, self.broken)
     }
 }
 
@@ -66,6 +69,11 @@ impl Report {
     }
 }
 
+/// An attack on either set-up, with the same code.
+pub const BOTH: &[Ground] = Ground::ALL;
+/// An attack on servers, or on stages by themselves.
+pub const SERVERS: &[Ground] = &[Ground::Servers];
+
 /// One attack.
 #[derive(Clone, Copy)]
 pub struct Scenario {
@@ -73,6 +81,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it does.
     pub about: &'static str,
+    /// The set-ups that it makes sense on.
+    pub on: &'static [Ground],
     /// Does it. Fails if something promised doesn't happen; the verdict is the caller's to look at.
     pub run: fn(&Task) -> anyhow::Result<Report>,
 }
@@ -87,8 +97,10 @@ impl fmt::Debug for Scenario {
 #[must_use]
 pub fn all() -> Vec<Scenario> {
     [
+        kills::SCENARIOS,
         stages::SCENARIOS,
         queue::SCENARIOS,
+        disk::SCENARIOS,
         broker::SCENARIOS,
         network::SCENARIOS,
         load::SCENARIOS,
@@ -98,21 +110,34 @@ pub fn all() -> Vec<Scenario> {
     .concat()
 }
 
-/// The scenario that has to notice when this rule is broken.
+/// Those that make sense on this set-up.
+pub fn on(ground: Ground) -> impl Iterator<Item = Scenario> {
+    let all = all().into_iter();
+    all.filter(move |scenario| scenario.on.contains(&ground))
+}
+
+/// The one of this name, if it makes sense on this set-up.
 #[must_use]
-pub const fn notices(rule: Rule) -> &'static str {
-    match rule {
-        Rule::AcknowledgeAfterAppend
-        | Rule::TrimWithCommit
-        | Rule::WriteBeforeCommit
-        | Rule::RememberEmitted => "kills",
-        Rule::AcknowledgeOwnConnection => "new-session",
-        Rule::CheckToken => "stalls",
-        Rule::CheckNumber => "late-commits",
-        Rule::AskBeforeResend => "lost-replies",
-        Rule::WaitWhenFull => "overload",
-        Rule::FlushAtListEnd => "backlog",
-        Rule::SubscribeAgain => "broker-emptied",
-        Rule::LeaseByQueueClock => "standby-clock",
+pub fn find(name: &str, ground: Ground) -> Option<Scenario> {
+    on(ground).find(|scenario| scenario.name == name)
+}
+
+/// The scenario that has to notice when this rule is broken; nothing for a rule that isn't at work
+/// on this set-up, or that nothing can be shown of there.
+#[must_use]
+pub const fn notices(rule: Rule, ground: Ground) -> Option<&'static str> {
+    match (rule, ground) {
+        (Rule::AcknowledgeAfterAppend | Rule::WriteBeforeCommit | Rule::RememberEmitted, _)
+        | (Rule::TrimWithCommit, Ground::Servers) => Some("kills"),
+        (Rule::WaitWhenFull, _) => Some("overload"),
+        // The files have no such rules to break, and their calls always answer.
+        (_, Ground::Alone) => None,
+        (Rule::AcknowledgeOwnConnection, _) => Some("new-session"),
+        (Rule::CheckToken, _) => Some("stalls"),
+        (Rule::CheckNumber, _) => Some("late-commits"),
+        (Rule::AskBeforeResend, _) => Some("lost-replies"),
+        (Rule::FlushAtListEnd, _) => Some("backlog"),
+        (Rule::SubscribeAgain, _) => Some("broker-emptied"),
+        (Rule::LeaseByQueueClock, _) => Some("standby-clock"),
     }
 }

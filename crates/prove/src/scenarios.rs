@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Setup};
 use crate::scenario::Task;
 use crate::traffic::rounds;
 
 pub mod broker;
+pub mod disk;
+pub mod kills;
 pub mod load;
 pub mod machine;
 pub mod model;
 pub mod network;
+pub mod points;
 pub mod queue;
 pub mod stages;
 
@@ -23,7 +26,12 @@ const SOON: Duration = Duration::from_mins(2);
 
 /// Servers, stages and the usual load, and rows that flow.
 fn loaded(task: &Task) -> anyhow::Result<Arena> {
-    let mut arena = Arena::start(task.setup())?;
+    loaded_with(task.setup(), task)
+}
+
+/// As [`loaded`], set up otherwise.
+fn loaded_with(setup: Setup, task: &Task) -> anyhow::Result<Arena> {
+    let mut arena = Arena::start(setup)?;
     arena.load(PAUSE, rounds(RIGS, task.seed));
     arena.wait_progress(1, SOON)?;
     Ok(arena)

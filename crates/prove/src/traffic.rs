@@ -1,11 +1,14 @@
 //! A load of known messages, and what the broker said of each.
 
+mod device;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::health::Dependency;
+use e2e::Ground;
 use fastrand::Rng;
 use tokio::time::MissedTickBehavior;
 use transport::{MqttSettings, Publisher};
@@ -50,10 +53,11 @@ struct Progress {
 }
 
 impl Traffic {
-    /// Publishes the batches to the broker on `port`, one each `pause`, until they end or it is
-    /// stopped.
+    /// Publishes the batches to `port`, one each `pause`, until they end or it is stopped: to a broker
+    /// as our own publisher does, to the one process as a device that is always soon back.
     #[must_use]
     pub fn start(
+        ground: Ground,
         port: u16,
         epoch: Epoch,
         pause: Duration,
@@ -63,6 +67,9 @@ impl Traffic {
         let progress = Arc::new(Progress::default());
         let (stopped, shared) = (Arc::clone(&stop), Arc::clone(&progress));
         let thread = std::thread::spawn(move || {
+            if ground == Ground::Alone {
+                return device::publish(port, epoch, pause, batches, &stopped, &shared);
+            }
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()

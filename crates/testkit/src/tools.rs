@@ -11,7 +11,11 @@ use std::sync::OnceLock;
 pub fn target_dir() -> PathBuf {
     let test = env::current_exe().expect("the path of the running test");
     test.ancestors()
-        .find(|dir| dir.join("CACHEDIR.TAG").is_file())
+        // Cargo leaves both in a directory that it makes, and the second in any.
+        .find(|dir| {
+            let marks = ["CACHEDIR.TAG", ".rustc_info.json"];
+            marks.iter().any(|mark| dir.join(mark).is_file())
+        })
         .or_else(|| test.ancestors().nth(3))
         .expect("tests run from within the target directory")
         .to_owned()

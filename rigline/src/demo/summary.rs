@@ -1,68 +1,29 @@
 //! What happens, each second.
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
-use std::path::Path;
+use std::convert::Infallible;
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use producer::Rigs;
 use queue::Queue;
 use queue::ledger::Counter;
 use queue::sqlite::SqliteQueue;
-use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval_at};
-use tokio_util::sync::CancellationToken;
 
-use super::greeting;
 use super::panel::Seen;
 use super::timed::Delays;
+use crate::console::Console;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// The rate shown is that of so many looks.
 const RATE_LOOKS: usize = 5;
 
-/// A task that prints.
-#[derive(Debug)]
-pub(super) struct Summary {
-    task: JoinHandle<()>,
-    stop: CancellationToken,
-}
-
-impl Summary {
-    /// Says what is there, and from now on each second what has become of it.
-    pub(super) fn start(
-        rigs: &Rigs,
-        listen: SocketAddr,
-        dir: &Path,
-        queue: SqliteQueue,
-        delays: Delays,
-    ) -> Self {
-        let stop = CancellationToken::new();
-        let mut screen = Screen {
-            panel: io::stdout().is_terminal(),
-            drawn: 0,
-        };
-        Screen::print(&greeting(rigs, listen, dir));
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            let work = show(queue, delays, &mut screen);
-            tokio::select! {
-                () = stopped.cancelled() => {}
-                () = work => {}
-            }
-        });
-        Self { task, stop }
-    }
-
-    /// Prints no more.
-    pub(super) async fn stop(self) {
-        self.stop.cancel();
-        let _ = self.task.await;
-    }
-}
-
-async fn show(queue: SqliteQueue, delays: Delays, screen: &mut Screen) {
+/// Says each second what has become of the readings.
+pub(super) async fn show(queue: &SqliteQueue, delays: &Delays, console: &Console) -> Infallible {
+    let mut screen = Screen {
+        panel: io::stdout().is_terminal(),
+        drawn: 0,
+    };
     let started = Instant::now();
     let mut ticks = interval_at(tokio::time::Instant::now() + EVERY, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -87,7 +48,7 @@ async fn show(queue: SqliteQueue, delays: Delays, screen: &mut Screen) {
         if before.len() > RATE_LOOKS {
             before.pop_front();
         }
-        screen.show(&seen);
+        console.say(screen.text(&seen));
     }
 }
 
@@ -100,9 +61,9 @@ struct Screen {
 }
 
 impl Screen {
-    fn show(&mut self, seen: &Seen) {
+    fn text(&mut self, seen: &Seen) -> String {
         if !self.panel {
-            return Self::print(&[seen.plain()]);
+            return seen.plain();
         }
         let lines = seen.panel();
         let mut text = String::new();
@@ -112,15 +73,6 @@ impl Screen {
         }
         self.drawn = lines.len();
         text.push_str(&lines.join("\n"));
-        Self::print(&[text]);
-    }
-
-    fn print(lines: &[String]) {
-        let mut out = io::stdout().lock();
-        for line in lines {
-            // Whoever read may have gone; the demonstration goes on.
-            let _ = writeln!(out, "{line}");
-        }
-        let _ = out.flush();
+        text
     }
 }

@@ -86,8 +86,7 @@ async fn main() {
             of(|alone| alone.memory_mib),
         );
     }
-    println!();
-    println!("| devices, one message at a time each | PUBACKs/s | p50 ms | p99 ms |");
+    println!("\n| devices, one message at a time each | PUBACKs/s | p50 ms | p99 ms |");
     println!("| --- | --- | --- | --- |");
     for devices in [1, 100, 1_000] {
         let seen = Alone::run(devices, 1, Duration::from_secs(5)).await;

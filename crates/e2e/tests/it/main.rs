@@ -2,5 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod chain;
+mod pipeline;
+mod readings;
 mod rules;
 mod settings;

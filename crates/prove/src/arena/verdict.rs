@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use e2e::rows::read_back;
+use common::time::Timestamp;
 use queue::ledger::{Counter, Ledger};
 
 use super::Arena;
-use crate::history::{History, trail};
 use crate::oracle::{Evidence, Stored, Terms, Verdict, judge};
 use crate::traffic::{Sent, Traffic};
 
@@ -46,10 +45,9 @@ impl Arena {
             Ok(ledger) => ledger.clone(),
             Err(_) => self.ledger()?,
         };
-        let redis = self.chain.redis.dir().to_owned();
-        let history = History::read(&redis, self.epoch).context("no history")?;
+        let history = self.base.history(self.epoch).context("no history")?;
         let (stored, strange) = self.stored();
-        let verdict = judge(
+        let mut verdict = judge(
             &Evidence {
                 sent,
                 history: &history,
@@ -59,9 +57,14 @@ impl Arena {
             },
             terms,
         );
+        let damage = self.base.damage();
+        verdict
+            .notes
+            .extend(damage.map(|damage| format!("damaged {damage}")));
         if verdict.is_clean() {
             rested?;
             self.stop_stages()?;
+            self.check_files()?;
         } else {
             self.tell(&verdict, sent, &stored);
         }
@@ -90,8 +93,8 @@ impl Arena {
 
     fn stored(&self) -> (Stored, Vec<String>) {
         let (mut stored, mut strange) = (Stored::new(), Vec::new());
-        for ((rig_id, millis, sensor), values) in read_back(&self.chain.victoria) {
-            let time = common::time::Timestamp::from_millis(millis);
+        for ((rig_id, millis, sensor), values) in self.runtime.block_on(self.base.rows()) {
+            let time = Timestamp::from_millis(millis);
             match self.epoch.cell(&rig_id, time, &sensor) {
                 Some(cell) => {
                     stored.insert(cell, values);
@@ -139,7 +142,7 @@ impl Arena {
                         eprintln!("    message {place}: {:?}, {said}", message.kind);
                     }
                 }
-                for line in trail(self.chain.redis.dir(), *cell, self.epoch).unwrap_or_default() {
+                for line in self.base.trail(*cell, self.epoch) {
                     eprintln!("    {line}");
                 }
                 eprintln!("    stored: {:?}", stored.get(cell));

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Args, Parser};
 use common::faults::Rule;
-use prove::scenario::{Report, Scenario, Task, all, notices};
+use e2e::Ground;
+use prove::scenario::{Report, Scenario, Task, all, find, notices, on};
 
-/// Attacks the pipeline: real servers and stages are killed, frozen, cut off, filled up and confused,
+/// Attacks the pipeline: real servers and stages, and the one process that is all of them, are killed, frozen, cut off, filled up and confused,
 /// and an oracle compares every reading that was sent with what became of it.
 #[derive(Debug, Parser)]
 #[command(name = "prove-rigline", version)]
@@ -22,6 +23,8 @@ struct Options {
     /// Begin no further attack after this many minutes
     #[arg(long, value_name = "MINUTES")]
     limit: Option<u64>,
+    #[command(flatten)]
+    grounds: Grounds,
     /// Show the attacks and do nothing
     #[arg(long)]
     list: bool,
@@ -35,12 +38,26 @@ struct Options {
     only: Vec<String>,
 }
 
+/// Which set-ups to attack: without either of these first the stages, and then the one process.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct Grounds {
+    /// Attack only the one process (`rigline up`)
+    #[arg(long)]
+    alone: bool,
+    /// Attack only the stages and their servers
+    #[arg(long)]
+    servers: bool,
+}
+
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "what it is for")]
 fn main() -> ExitCode {
     let options = Options::parse();
     if options.list {
         for scenario in all() {
-            println!("{:<16} {}", scenario.name, scenario.about);
+            let alone = scenario.on.contains(&Ground::Alone);
+            let on = if alone { "both" } else { "servers" };
+            println!("{:<16} {on:<8} {}", scenario.name, scenario.about);
         }
         return ExitCode::SUCCESS;
     }
@@ -74,8 +91,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn is_wanted(options: &Options, name: &str) -> bool {
-    options.only.is_empty() || options.only.iter().any(|only| only == name)
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    /// The set-ups to attack, one after the other.
+    fn grounds(&self) -> impl Iterator<Item = Ground> {
+        let skipped = match (self.grounds.alone, self.grounds.servers) {
+            (true, _) => Some(Ground::Servers),
+            (_, true) => Some(Ground::Alone),
+            _ => None,
+        };
+        let all = Ground::ALL.iter().copied();
+        all.filter(move |ground| Some(*ground) != skipped)
+    }
+}
+
+/// What has come out so far.
+#[derive(Debug, Default)]
+struct Sum {
+    readings: usize,
+    faults: usize,
+    failed: usize,
+    skipped: usize,
 }
 
 /// Runs all attacks; returns how many failed.
@@ -85,99 +124,109 @@ fn attack(options: &Options, seed: u64) -> usize {
     let limit = options
         .limit
         .map(|minutes| Duration::from_secs(60 * minutes));
-    let (mut failed, mut readings, mut faults, mut skipped) = (0, 0, 0, 0);
-    for scenario in all() {
-        if !is_wanted(options, scenario.name) {
-            continue;
-        }
-        if limit.is_some_and(|limit| started.elapsed() >= limit) {
-            skipped += 1;
-            continue;
-        }
-        let task = Task {
-            seed,
-            n: options.number,
-            broken: None,
-        };
-        let begun = Instant::now();
-        let ended = run(scenario, task);
-        let seconds = begun.elapsed().as_secs();
-        match ended {
-            Ok(report) if report.verdict.is_clean() => {
-                readings += report.verdict.acknowledged;
-                faults += report.faults;
-                println!(
-                    "{:<16} ok     {seconds:>4} s  {}",
-                    scenario.name, report.facts
-                );
-                if report.verdict.acknowledged > 0 {
-                    println!("{:28}{}", "", report.verdict);
+    let mut sum = Sum::default();
+    for ground in options.grounds() {
+        println!("on {}:", ground.name());
+        for scenario in on(ground) {
+            if !options.wants(scenario.name) {
+                continue;
+            }
+            if limit.is_some_and(|limit| started.elapsed() >= limit) {
+                sum.skipped += 1;
+                continue;
+            }
+            let task = Task {
+                ground,
+                seed,
+                n: options.number,
+                broken: None,
+            };
+            let begun = Instant::now();
+            let ended = run(scenario, task);
+            report(scenario, &ended, begun.elapsed().as_secs());
+            match ended {
+                Ok(report) if report.verdict.is_clean() => {
+                    sum.readings += report.verdict.acknowledged;
+                    sum.faults += report.faults;
                 }
-            }
-            Ok(report) => {
-                failed += 1;
-                println!(
-                    "{:<16} FAILED {seconds:>4} s  {}",
-                    scenario.name, report.facts
-                );
-                println!("{:28}{}", "", report.verdict);
-            }
-            Err(error) => {
-                failed += 1;
-                println!("{:<16} FAILED {seconds:>4} s  {error}", scenario.name);
+                _ => sum.failed += 1,
             }
         }
     }
     println!(
-        "{readings} readings acknowledged under {faults} faults, {failed} attacks failed, {} s",
+        "{} readings acknowledged under {} faults, {} attacks failed, {} s",
+        sum.readings,
+        sum.faults,
+        sum.failed,
         started.elapsed().as_secs()
     );
     // Of fewer, a bound says nothing.
-    if failed == 0 && faults >= 100 {
+    if sum.failed == 0 && sum.faults >= 100 {
         println!(
             "lost 0, doubled 0, wrong 0, unexplained 0; with 95 % confidence less than {:.2} % of such faults do harm",
-            300.0 / f64::from(u32::try_from(faults).unwrap_or(u32::MAX))
+            300.0 / f64::from(u32::try_from(sum.faults).unwrap_or(u32::MAX))
         );
     }
-    if skipped > 0 {
-        println!("{skipped} attacks weren't begun: the time was over");
+    if sum.skipped > 0 {
+        println!("{} attacks weren't begun: the time was over", sum.skipped);
     }
-    failed
+    sum.failed
+}
+
+#[expect(clippy::print_stdout, reason = "what it is for")]
+fn report(scenario: Scenario, ended: &Result<Report, String>, seconds: u64) {
+    let name = scenario.name;
+    match ended {
+        Ok(report) => {
+            let (verdict, facts) = (&report.verdict, &report.facts);
+            let word = if verdict.is_clean() {
+                "ok    "
+            } else {
+                "FAILED"
+            };
+            println!("{name:<16} {word} {seconds:>4} s  {facts}");
+            if verdict.acknowledged > 0 || !verdict.is_clean() {
+                println!("{:28}{verdict}", "");
+            }
+        }
+        Err(error) => println!("{name:<16} FAILED {seconds:>4} s  {error}"),
+    }
 }
 
 /// Breaks one rule after the other; returns how many weren't noticed.
 #[expect(clippy::print_stdout, reason = "what it is for")]
 fn break_rules(options: &Options, seed: u64) -> usize {
     let mut unnoticed = 0;
-    for rule in Rule::ALL {
-        if !is_wanted(options, rule.name()) {
-            continue;
-        }
-        let scenario = all()
-            .into_iter()
-            .find(|scenario| scenario.name == notices(rule));
-        let Some(scenario) = scenario else { continue };
-        let begun = Instant::now();
-        let noticed = (1..=options.runs).find_map(|turn| {
-            let task = Task {
-                seed: seed.wrapping_add(turn),
-                n: options.number,
-                broken: Some(rule),
+    for ground in options.grounds() {
+        println!("on {}:", ground.name());
+        for rule in Rule::ALL {
+            let scenario = notices(rule, ground).and_then(|name| find(name, ground));
+            let Some(scenario) = scenario.filter(|_| options.wants(rule.name())) else {
+                continue;
             };
-            match run(scenario, task) {
-                Ok(report) if report.verdict.is_clean() => None,
-                Ok(report) => Some((turn, report.verdict.to_string())),
-                Err(error) => Some((turn, error)),
+            let begun = Instant::now();
+            let noticed = (1..=options.runs).find_map(|turn| {
+                let task = Task {
+                    ground,
+                    seed: seed.wrapping_add(turn),
+                    n: options.number,
+                    broken: Some(rule),
+                };
+                match run(scenario, task) {
+                    Ok(report) if report.verdict.is_clean() => None,
+                    Ok(report) => Some((turn, report.verdict.to_string())),
+                    Err(error) => Some((turn, error)),
+                }
+            });
+            let seconds = begun.elapsed().as_secs();
+            let names = format!("{:<26} by {:<16}", rule.name(), scenario.name);
+            if let Some((turn, how)) = noticed {
+                let how = how.lines().next().unwrap_or_default();
+                println!("{names} noticed in run {turn}, {seconds} s: {how}");
+            } else {
+                unnoticed += 1;
+                println!("{names} NOT NOTICED in {} runs, {seconds} s", options.runs);
             }
-        });
-        let seconds = begun.elapsed().as_secs();
-        let names = format!("{:<26} by {:<16}", rule.name(), scenario.name);
-        if let Some((turn, how)) = noticed {
-            let how = how.lines().next().unwrap_or_default();
-            println!("{names} noticed in run {turn}, {seconds} s: {how}");
-        } else {
-            unnoticed += 1;
-            println!("{names} NOT NOTICED in {} runs, {seconds} s", options.runs);
         }
     }
     unnoticed

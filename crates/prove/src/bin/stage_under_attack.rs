@@ -7,6 +7,7 @@ fn main() -> ExitCode {
     let args = std::env::args_os();
     match std::env::var("RIGLINE_STAGE").unwrap_or_default().as_str() {
         "ingester" => ingester::process::main(args),
+        "up" => rigline::up::main(args),
         "transformer" => transformer::process::main(args),
         _ => sink::process::main(args),
     }

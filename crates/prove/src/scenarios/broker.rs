@@ -10,14 +10,14 @@ use common::faults::Point;
 use common::health::Dependency;
 use e2e::Role;
 use queue::ledger::Counter;
-use testkit::Weather;
+use testkit::{Weather, tool};
 use transport::{MqttSettings, Source, Subscriber};
 
 use super::{PAUSE, RIGS, SOON, loaded};
 use crate::arena::{Arena, Stop, until};
 use crate::message::{Kind, Message};
 use crate::oracle::{Losing, Terms};
-use crate::scenario::{Report, Scenario, Task};
+use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
 use crate::traffic::{cells, rounds};
 
 /// What belongs here.
@@ -25,36 +25,43 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "broker-restarts",
         about: "the broker is stopped and started again",
+        on: SERVERS,
         run: restarts,
     },
     Scenario {
         name: "broker-kills",
         about: "SIGKILL to the broker: it may lose, we may not",
+        on: SERVERS,
         run: kills,
     },
     Scenario {
         name: "broker-emptied",
         about: "the broker comes back without its data",
+        on: SERVERS,
         run: emptied,
     },
     Scenario {
         name: "new-session",
         about: "an append is under way while the broker comes back with a new session",
+        on: SERVERS,
         run: new_session,
     },
     Scenario {
         name: "broker-limits",
         about: "the broker drops what waits for an ingester that is away: noticed, and nothing else lost",
+        on: SERVERS,
         run: limits,
     },
     Scenario {
         name: "oversize",
-        about: "packets above the broker's limit, and payloads above ours",
+        about: "packets above the broker's limit, or the one process's, and payloads above ours",
+        on: BOTH,
         run: oversize,
     },
     Scenario {
         name: "client-id",
         about: "another client uses the ingester's client id for a while",
+        on: SERVERS,
         run: client_id,
     },
 ];
@@ -67,20 +74,20 @@ const BROKER: Terms = Terms {
 
 fn restarts(task: &Task) -> anyhow::Result<Report> {
     bring_down(task, Terms::default(), "restarts", |arena| {
-        arena.chain.mosquitto.restart();
+        arena.chain_mut().mosquitto.restart();
     })
 }
 
 fn kills(task: &Task) -> anyhow::Result<Report> {
     bring_down(task, BROKER, "SIGKILLs", |arena| {
-        arena.chain.mosquitto.kill();
-        arena.chain.mosquitto.restart();
+        arena.chain_mut().mosquitto.kill();
+        arena.chain_mut().mosquitto.restart();
     })
 }
 
 fn emptied(task: &Task) -> anyhow::Result<Report> {
     bring_down(task, BROKER, "starts without data", |arena| {
-        arena.chain.mosquitto.restart_without_data();
+        arena.chain_mut().mosquitto.restart_without_data();
     })
 }
 
@@ -105,7 +112,7 @@ fn new_session(task: &Task) -> anyhow::Result<Report> {
     // One message, whose append is under way meanwhile, and more after it, of which the first has the
     // same packet id as that one. The first append fits, the second never does: nobody drains.
     const SIZES: [u16; 2] = [1, 5];
-    let mut arena = Arena::servers(task.setup().with("QUEUE_LIMIT", "1"));
+    let mut arena = Arena::without_stages(task.setup().with("QUEUE_LIMIT", "1"));
     let stop = Stop {
         point: Point::AfterAcknowledgement,
         how: "kill",
@@ -113,7 +120,7 @@ fn new_session(task: &Task) -> anyhow::Result<Report> {
     };
     arena.spawn(Role::Ingester, Some(stop), &[]);
     arena.ready()?;
-    arena.wires.redis[0].set(Weather::BlackHole);
+    arena.wires.redis()[0].set(Weather::BlackHole);
     let allowed = Arc::new(AtomicUsize::new(1));
     let (gate, mut sent) = (Arc::clone(&allowed), 0);
     let batches = std::iter::from_fn(move || {
@@ -132,7 +139,7 @@ fn new_session(task: &Task) -> anyhow::Result<Report> {
     })?;
     // It is with the ingester by now, and its append with nobody.
     sleep(Duration::from_millis(500));
-    arena.chain.mosquitto.restart_without_data();
+    arena.chain_mut().mosquitto.restart_without_data();
     sleep(Duration::from_millis(200));
     until("a new session", SOON, || {
         arena.stages[0]
@@ -145,14 +152,14 @@ fn new_session(task: &Task) -> anyhow::Result<Report> {
         arena.traffic().acknowledged() == 6
     })?;
     sleep(Duration::from_millis(300));
-    arena.wires.redis[0].set(Weather::Clear);
+    arena.wires.redis()[0].set(Weather::Clear);
     until("the ingester's end", SOON, || {
         arena.stages[0].1.has_exited()
     })?;
     for role in [Role::Transformer, Role::Sink] {
         arena.spawn(role, None, &[]);
     }
-    arena.respawn(0, None);
+    arena.respawn(0, None)?;
     let verdict = arena.finish_whole(Terms::default())?;
     Ok(Report::new(
         verdict,
@@ -169,7 +176,7 @@ fn limits(task: &Task) -> anyhow::Result<Report> {
     arena.wait_progress(10, SOON)?;
     arena.stage(0).kill();
     sleep(Duration::from_secs(3));
-    arena.respawn(0, None);
+    arena.respawn(0, None)?;
     arena.wait_progress(100, SOON)?;
     let verdict = arena.finish(BROKER)?;
     ensure!(
@@ -184,7 +191,7 @@ fn limits(task: &Task) -> anyhow::Result<Report> {
 }
 
 fn oversize(task: &Task) -> anyhow::Result<Report> {
-    let mut setup = task.setup();
+    let mut setup = task.setup().with("MQTT_MAX_PACKET", "200000");
     setup.mosquitto = vec!["max_packet_size 200000"];
     let mut arena = Arena::start(setup)?;
     arena.load(PAUSE, rounds(RIGS, task.seed));
@@ -193,12 +200,13 @@ fn oversize(task: &Task) -> anyhow::Result<Report> {
     let publish = |bytes: usize| -> anyhow::Result<bool> {
         let file = arena.stages[0].1.dir().join("payload");
         std::fs::write(&file, "x".repeat(bytes))?;
-        let mut client = arena.chain.mosquitto.client("mosquitto_pub");
+        let mut client = tool("mosquitto_pub");
+        client.args(["-p", &arena.wires.load.port().to_string()]);
         client.args(["-q", "1", "-t", topic, "-f"]).arg(&file);
         Ok(client.status()?.success())
     };
-    // Above MAX_PAYLOAD: a dead letter. Above the broker's limit: it hangs up on the client.
-    ensure!(publish(70_000)?, "the broker refuses what it should take");
+    // Above MAX_PAYLOAD: a dead letter. Above the limit of who listens: it hangs up on the client.
+    ensure!(publish(70_000)?, "refused what should be taken");
     let refused = !publish(300_000)?;
     arena.wait_for("a dead letter", SOON, |ledger| {
         ledger.get(Counter::DeadIngester) > 0
@@ -208,7 +216,7 @@ fn oversize(task: &Task) -> anyhow::Result<Report> {
     Ok(Report::new(
         verdict,
         format!(
-            "70 kB became a dead letter; 300 kB over the broker's limit {}",
+            "70 kB became a dead letter; 300 kB over the limit {}",
             if refused {
                 "was refused"
             } else {
@@ -221,7 +229,7 @@ fn oversize(task: &Task) -> anyhow::Result<Report> {
 
 fn client_id(task: &Task) -> anyhow::Result<Report> {
     let mut arena = loaded(task)?;
-    let before = arena.wires.broker.connections();
+    let before = arena.wires.broker().connections();
     let stay = task.seconds(10, 60);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -230,7 +238,7 @@ fn client_id(task: &Task) -> anyhow::Result<Report> {
     let guard = runtime.enter();
     // As a second ingester that was started by hand: it takes messages and acknowledges none.
     let intruder = Subscriber::start(
-        &MqttSettings::at("127.0.0.1", arena.chain.mosquitto.port()),
+        &MqttSettings::at("127.0.0.1", arena.chain().mosquitto.port()),
         "rigs/+/measurements/#",
         "rigline-ingester-rigs",
         Dependency::unreported("mqtt"),
@@ -238,7 +246,7 @@ fn client_id(task: &Task) -> anyhow::Result<Report> {
     drop(guard);
     sleep(stay);
     let said = arena.stages[0].1.logs().contains("MQTT_CLIENT_ID");
-    let connects = arena.wires.broker.connections() - before;
+    let connects = arena.wires.broker().connections() - before;
     runtime.block_on(intruder.close());
     ensure!(said, "the ingester doesn't say what is wrong");
     ensure!(

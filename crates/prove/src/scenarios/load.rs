@@ -7,78 +7,85 @@ use anyhow::ensure;
 use e2e::Role;
 use fastrand::Rng;
 use queue::ledger::Counter;
+use queue::testing::audit::WriteLock;
 use testkit::Weather;
 
 use super::SOON;
 use crate::arena::{Arena, until};
 use crate::message::{Cell, Kind, Message, SENSORS};
 use crate::oracle::Terms;
-use crate::scenario::{Report, Scenario, Task};
+use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
 use crate::traffic::{Batch, cells, complete, rounds};
 
 /// What belongs here.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "overload",
-        about: "ten times as much as the store takes: lists stay within their limits, memory flat",
+        about: "ten times as much as the store takes, or a store that takes nothing: lists stay within their limits, memory flat",
+        on: BOTH,
         run: overload,
     },
     Scenario {
         name: "backlog",
         about: "a long list in an order that spreads rows far apart: none is cut in pieces",
+        on: SERVERS,
         run: backlog,
     },
     Scenario {
         name: "late-burst",
         about: "everything of a long outage of the devices at once",
+        on: BOTH,
         run: late_burst,
     },
     Scenario {
         name: "five-times",
         about: "every message five times",
+        on: BOTH,
         run: five_times,
     },
     Scenario {
         name: "reordering",
         about: "shuffled within a minute, one in a hundred ten minutes late",
+        on: BOTH,
         run: reordering,
     },
 ];
 
 /// Resident memory that no stage may need under overload.
 const MEMORY: u64 = 128 << 20;
+/// `QUEUE_LIMIT` and `BATCH` under overload.
+const LIMIT: i64 = 5_000;
+const BATCH: i64 = 1_000;
 
 fn overload(task: &Task) -> anyhow::Result<Report> {
-    const LIMIT: i64 = 5_000;
-    const BATCH: i64 = 1_000;
     const RIGS: u16 = 50;
     let setup = task
         .setup()
         .with("QUEUE_LIMIT", LIMIT.to_string())
         .with("BATCH", BATCH.to_string());
     let mut arena = Arena::start(setup)?;
-    // About 100 bytes a row of six readings: 1,500 readings a second, a tenth of the load.
-    arena.wires.store.set(Weather::Throttle(25_000));
+    let brake = if arena.is_alone() {
+        // Another program that works on the file: nothing is stored.
+        Some(WriteLock::take(&arena.alone().store_file()))
+    } else {
+        // About 100 bytes a row of six readings: 1,500 readings a second, a tenth of the load.
+        arena.wires.store().set(Weather::Throttle(25_000));
+        None
+    };
     arena.load(Duration::from_millis(20), complete(RIGS));
     let time = task.seconds(15, 120);
-    let started = Instant::now();
-    let (mut raw, mut normalized, mut memory) = (0, 0, 0);
-    while started.elapsed() < time {
-        let ledger = arena.ledger()?;
-        raw = raw.max(ledger.raw);
-        normalized = normalized.max(ledger.normalized);
-        for (_, stage) in &arena.stages {
-            memory = memory.max(stage.rss_bytes().unwrap_or(0));
-        }
-        sleep(Duration::from_millis(50));
+    let seen = watch(&arena, time)?;
+    let sent = arena.traffic().sent();
+    if arena.is_alone() {
+        stands_still(&arena)?;
+    } else {
+        let accepted = arena.ledger()?.get(Counter::Accepted);
+        ensure!(
+            i64::try_from(sent)? > accepted + 10 * LIMIT,
+            "the broker kept nothing back: {accepted} of {sent} accepted"
+        );
     }
-    let (sent, seconds) = (arena.traffic().sent(), time.as_secs());
-    let accepted = arena.ledger()?.get(Counter::Accepted);
-    ensure!(
-        i64::try_from(sent)? > accepted + 10 * LIMIT,
-        "the broker kept nothing back: {accepted} of {sent} accepted"
-    );
-    for (name, longest) in [("raw", raw), ("normalized", normalized)] {
+    for (name, longest) in [("raw", seen.raw), ("normalized", seen.normalized)] {
         ensure!(
             longest >= LIMIT,
             "the {name} list never was full ({longest}), so nothing was shown"
@@ -88,17 +95,68 @@ fn overload(task: &Task) -> anyhow::Result<Report> {
             "the {name} list grew to {longest}, its limit is {LIMIT}"
         );
     }
-    ensure!(memory < MEMORY, "a stage needed {memory} bytes");
-    arena.wires.store.set(Weather::Clear);
+    ensure!(seen.memory < MEMORY, "a stage needed {} bytes", seen.memory);
+    match brake {
+        Some(lock) => drop(lock),
+        None => arena.wires.store().set(Weather::Clear),
+    }
     let verdict = arena.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!(
-            "{sent} messages in {seconds} s; longest lists {raw} and {normalized} (limit {LIMIT}, batch {BATCH}), largest stage {} MiB",
-            memory >> 20
+            "{sent} messages in {} s; longest lists {} and {} (limit {LIMIT}, batch {BATCH}), largest process {} MiB",
+            time.as_secs(),
+            seen.raw,
+            seen.normalized,
+            seen.memory >> 20
         ),
         1,
     ))
+}
+
+/// The most that was seen.
+#[derive(Debug, Default)]
+struct Seen {
+    raw: i64,
+    normalized: i64,
+    memory: u64,
+}
+
+/// Watches lists and memory for so long, from when the lists of the one process are full.
+fn watch(arena: &Arena, time: Duration) -> anyhow::Result<Seen> {
+    if arena.is_alone() {
+        arena.wait_for("full lists", SOON, |ledger| {
+            ledger.raw >= LIMIT && ledger.normalized >= LIMIT
+        })?;
+    }
+    let mut seen = Seen::default();
+    let started = Instant::now();
+    while started.elapsed() < time {
+        let ledger = arena.ledger()?;
+        seen.raw = seen.raw.max(ledger.raw);
+        seen.normalized = seen.normalized.max(ledger.normalized);
+        for (_, stage) in &arena.stages {
+            seen.memory = seen.memory.max(stage.rss_bytes().unwrap_or(0));
+        }
+        sleep(Duration::from_millis(50));
+    }
+    Ok(seen)
+}
+
+/// The one process takes no more, and acknowledges no more: who publishes has to wait.
+fn stands_still(arena: &Arena) -> anyhow::Result<()> {
+    let now = |arena: &Arena| -> anyhow::Result<(i64, usize)> {
+        let accepted = arena.ledger()?.get(Counter::Accepted);
+        Ok((accepted, arena.traffic().acknowledged()))
+    };
+    let before = now(arena)?;
+    sleep(Duration::from_secs(2));
+    let after = now(arena)?;
+    ensure!(
+        before == after,
+        "went on with full lists: accepted and acknowledged {before:?}, then {after:?}"
+    );
+    Ok(())
 }
 
 fn backlog(task: &Task) -> anyhow::Result<Report> {
@@ -127,8 +185,8 @@ fn backlog(task: &Task) -> anyhow::Result<Report> {
     let all = i64::from(rows) * i64::from(RIGS) * 6;
     arena.wait_for("a backlog", SOON, |ledger| ledger.raw == all)?;
     // 400 ms a batch: longer than rows wait for more, unless the list goes on.
-    arena.wires.redis[transformer].set(Weather::Delay(Duration::from_millis(100)));
-    arena.respawn(transformer, None);
+    arena.wires.redis()[transformer].set(Weather::Delay(Duration::from_millis(100)));
+    arena.respawn(transformer, None)?;
     let started = Instant::now();
     arena.wait_for("a list's end", SOON, |ledger| ledger.raw == 0)?;
     let drained = started.elapsed();

@@ -1,5 +1,6 @@
 //! Wrong clocks, logs that nobody reads, and too few descriptors and too little memory.
 
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -7,13 +8,13 @@ use anyhow::{Context, ensure};
 use common::clock::Clock;
 use e2e::Role;
 use queue::ledger::Counter;
-use testkit::{BlockedOutput, FakeTime};
+use testkit::{BlockedOutput, FakeTime, tool};
 
-use super::{PAUSE, RIGS, SOON, loaded};
+use super::{PAUSE, RIGS, SOON, loaded, loaded_with};
 use crate::arena::{Arena, until};
 use crate::message::{Kind, Message};
 use crate::oracle::Terms;
-use crate::scenario::{Report, Scenario, Task};
+use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
 use crate::traffic::rounds;
 
 /// What belongs here.
@@ -21,31 +22,37 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ingester-clock",
         about: "the ingester's clock is a day ahead, then a day behind",
+        on: SERVERS,
         run: ingester_clock,
     },
     Scenario {
         name: "standby-clock",
         about: "standbys whose clocks are a day ahead leave the holders alone",
+        on: SERVERS,
         run: standby_clock,
     },
     Scenario {
         name: "redis-clock",
         about: "Redis's clock jumps an hour ahead and back, also while a holder of a lease is dead",
+        on: SERVERS,
         run: redis_clock,
     },
     Scenario {
         name: "blocked-log",
         about: "nobody reads what the stages log",
+        on: BOTH,
         run: blocked_log,
     },
     Scenario {
         name: "descriptors",
         about: "no file descriptor is free while all connections break",
+        on: BOTH,
         run: descriptors,
     },
     Scenario {
         name: "memory-limit",
         about: "stages run out of memory and die of it",
+        on: BOTH,
         run: memory_limit,
     },
 ];
@@ -57,7 +64,7 @@ const HOUR: i64 = 3_600;
 
 fn ingester_clock(task: &Task) -> anyhow::Result<Report> {
     let clock = FakeTime::new();
-    let mut arena = Arena::servers(task.setup());
+    let mut arena = Arena::without_stages(task.setup());
     let env: Vec<(String, String)> = clock.env();
     let env: Vec<(&str, String)> = env
         .iter()
@@ -107,7 +114,7 @@ fn tokens(arena: &Arena) -> Vec<String> {
     Role::ALL
         .map(|role| {
             let key = format!("rigline:rigs:consumer:{}", role.name());
-            arena.chain.redis.cli(&["HGET", &key, "tokens"])
+            arena.chain().redis.cli(&["HGET", &key, "tokens"])
         })
         .to_vec()
 }
@@ -154,7 +161,7 @@ fn standby_clock(task: &Task) -> anyhow::Result<Report> {
 /// Sets Redis's clock and sees to it that Redis goes by it.
 fn set_redis_clock(arena: &Arena, clock: &FakeTime, offset: i64) -> anyhow::Result<()> {
     clock.set(offset);
-    let said = arena.chain.redis.cli(&["TIME"]);
+    let said = arena.chain().redis.cli(&["TIME"]);
     let seconds: i64 = said.lines().next().unwrap_or_default().parse()?;
     let off = seconds - Clock::system().now().nanos() / 1_000_000_000;
     ensure!(
@@ -184,7 +191,7 @@ fn redis_clock(task: &Task) -> anyhow::Result<Report> {
         for role in [Role::Transformer, Role::Sink] {
             arena.stage(role as usize).kill();
             set_redis_clock(&arena, &clock, -HOUR)?;
-            arena.respawn(role as usize, None);
+            arena.respawn(role as usize, None)?;
             until("the lease", Duration::from_secs(20), || {
                 arena.holds_lease(role as usize)
             })
@@ -203,15 +210,15 @@ fn redis_clock(task: &Task) -> anyhow::Result<Report> {
 }
 
 fn blocked_log(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = Arena::servers(task.setup());
+    let mut arena = Arena::without_stages(task.setup());
     let mut outputs = Vec::new();
     // The pipe is full before the stage's first line.
     let full = ["sh", "-c", r#"head -c 4096 /dev/zero && exec "$0" "$@""#];
-    for role in Role::ALL {
+    for role in arena.roles() {
         let env = [("RUST_LOG", "trace".to_owned())];
-        let launch = arena.launch(role, None, &env).wrapper(&full);
+        let launch = arena.launch(*role, None, &env).wrapper(&full);
         let (stage, output) = launch.spawn_blocked();
-        arena.stages.push((role, stage));
+        arena.stages.push((*role, stage));
         outputs.push(output);
     }
     arena.ready()?;
@@ -231,17 +238,19 @@ fn blocked_log(task: &Task) -> anyhow::Result<Report> {
         since(Counter::DeadIngester) > lines && since(Counter::RowsStored) > 1_000
     })?;
     let unread: Vec<_> = outputs.iter().map(BlockedOutput::unread).collect();
-    ensure!(unread == [4096; 3], "the pipes aren't full: {unread:?}");
+    let full = unread.iter().all(|bytes| *bytes == 4096);
+    ensure!(full, "the pipes aren't full: {unread:?}");
     let lines = after.get(Counter::DeadIngester) - before.get(Counter::DeadIngester);
     // Stages end while nobody reads, too.
     let verdict = arena.finish(Terms::default())?;
+    let pipes = outputs.len();
     drop(outputs);
     Ok(Report::new(
         verdict,
         format!(
             "pipes full from the start; all went on for {lines} lines of the ingester's, and ended"
         ),
-        3,
+        pipes,
     ))
 }
 
@@ -266,6 +275,13 @@ fn descriptors(task: &Task) -> anyhow::Result<Report> {
         sleep(Duration::from_secs(3));
         let now = opened(&arena);
         ensure!(now == before, "descriptors were free: {before:?}, {now:?}");
+        if arena.is_alone() {
+            // The kernel takes its connections, and nobody greets who is there.
+            let before = arena.traffic().acknowledged();
+            sleep(Duration::from_secs(1));
+            let now = arena.traffic().acknowledged();
+            ensure!(now == before, "a descriptor was free: {before}, {now}");
+        }
         for (role, stage) in &mut arena.stages {
             ensure!(!stage.has_exited(), "the {} ended", role.name());
             stage.unlimit_files();
@@ -276,19 +292,25 @@ fn descriptors(task: &Task) -> anyhow::Result<Report> {
     Ok(Report::new(
         verdict,
         format!("{times} times no descriptor for 3 s: no stage got a connection"),
-        times * 3,
+        times * arena.roles().len(),
     ))
 }
 
 fn memory_limit(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    // Else each thread has room in reserve, which the limit doesn't touch.
+    let mut arena = loaded_with(task.setup().with("MALLOC_ARENA_MAX", "1"), task)?;
     let times = task.times(20).clamp(3, 20);
     let mut died = 0;
     for round in 0..times {
-        let place = round % 3;
+        let place = round % arena.roles().len();
         arena.wait_progress(10, SOON)?;
         // What it has is enough for small batches. A large one waits when it wakes up.
         arena.stage(place).freeze();
+        // The one process is never far behind: a message as large as it takes is what it has no room for.
+        let guest = arena
+            .is_alone()
+            .then(|| large_message(&arena))
+            .transpose()?;
         sleep(Duration::from_secs(3));
         let stage = arena.stage(place);
         // Less than it has: the next that it asks for is refused, and it aborts.
@@ -298,6 +320,10 @@ fn memory_limit(task: &Task) -> anyhow::Result<Report> {
         let logs = stage.logs();
         // One whose free memory lasts is killed instead, which is no other end.
         stage.kill();
+        if let Some(mut guest) = guest {
+            guest.kill()?;
+            guest.wait()?;
+        }
         if let Some(ended) = ended {
             let role = arena.stages[place].0.name();
             ensure!(
@@ -306,7 +332,7 @@ fn memory_limit(task: &Task) -> anyhow::Result<Report> {
             );
             died += 1;
         }
-        arena.respawn(place, None);
+        arena.respawn(place, None)?;
     }
     ensure!(died > 0, "no stage died of it");
     let verdict = arena.finish(Terms::default())?;
@@ -315,4 +341,14 @@ fn memory_limit(task: &Task) -> anyhow::Result<Report> {
         format!("{died} of {times} stages died for want of memory"),
         died,
     ))
+}
+
+/// Somebody who publishes a message that is too large to be a reading, and not to be received.
+fn large_message(arena: &Arena) -> anyhow::Result<Child> {
+    let file = arena.stages[0].1.dir().join("payload");
+    std::fs::write(&file, "x".repeat(1_000_000))?;
+    let mut client = tool("mosquitto_pub");
+    client.args(["-p", &arena.wires.load.port().to_string()]);
+    client.args(["-q", "1", "-t", "rigs/RIG-0001/measurements/pressure", "-f"]);
+    Ok(client.arg(&file).stderr(Stdio::null()).spawn()?)
 }

@@ -4,12 +4,13 @@ use anyhow::anyhow;
 use queue::testing::simulation::{Options, simulate};
 
 use crate::oracle::Verdict;
-use crate::scenario::{Report, Scenario, Task};
+use crate::scenario::{Report, SERVERS, Scenario, Task};
 
 /// What belongs here.
 pub const SCENARIOS: &[Scenario] = &[Scenario {
     name: "model",
     about: "a model of the commit protocol: two replicas, lost and late requests, freezes, crashes, wrong clocks",
+    on: SERVERS,
     run: model,
 }];
 

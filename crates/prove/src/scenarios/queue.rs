@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use e2e::Role;
 use queue::ledger::Counter;
-use testkit::{SmallDisk, Weather};
+use testkit::Weather;
 
-use super::stages::write_of;
+use super::points::write_of;
 use super::{PAUSE, RIGS, SOON, loaded};
 use crate::arena::{Arena, until};
-use crate::oracle::{Losing, Terms, Verdict};
-use crate::scenario::{Report, Scenario, Task};
+use crate::oracle::{Losing, Terms};
+use crate::scenario::{Report, SERVERS, Scenario, Task};
 use crate::traffic::rounds;
 
 /// What belongs here.
@@ -20,51 +20,55 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "redis-kills",
         about: "SIGKILL to Redis, and started again",
+        on: SERVERS,
         run: kills,
     },
     Scenario {
         name: "lost-replies",
         about: "every script's answer is lost after Redis has carried it out",
+        on: SERVERS,
         run: lost_replies,
     },
     Scenario {
         name: "redis-slow",
         about: "Redis stands still for longer than an answer is waited for, and is far away for a while",
+        on: SERVERS,
         run: slow,
     },
     Scenario {
         name: "script-flush",
         about: "SCRIPT FLUSH over and over",
+        on: SERVERS,
         run: script_flush,
     },
     Scenario {
         name: "maxmemory",
         about: "Redis at its memory limit: takes nothing new, drains, recovers by itself",
+        on: SERVERS,
         run: maxmemory,
-    },
-    Scenario {
-        name: "disk-full",
-        about: "Redis's disk is full for a while (needs root)",
-        run: disk_full,
     },
     Scenario {
         name: "redis-loading",
         about: "Redis takes long to read its data after a restart",
+        on: SERVERS,
         run: loading,
     },
     Scenario {
         name: "wrong-types",
         about: "each key in turn becomes one of a wrong type for a while",
+        on: SERVERS,
         run: wrong_types,
     },
     Scenario {
         name: "redis-tail-cut",
         about: "the end of Redis's file is cut off while it is down: a loss that has to be noticed",
+        on: SERVERS,
         run: tail_cut,
     },
     Scenario {
         name: "redis-emptied",
         about: "Redis exchanged for an empty one, and FLUSHALL: said loudly, goes on",
+        on: SERVERS,
         run: emptied,
     },
 ];
@@ -74,9 +78,9 @@ fn kills(task: &Task) -> anyhow::Result<Report> {
     let times = task.times(10);
     for _ in 0..times {
         sleep(Duration::from_millis(arena.rng.u64(200..1_200)));
-        arena.chain.redis.kill();
+        arena.chain_mut().redis.kill();
         sleep(Duration::from_millis(arena.rng.u64(0..500)));
-        arena.chain.redis.restart();
+        arena.chain_mut().redis.restart();
         arena.wait_progress(1, SOON)?;
     }
     let verdict = arena.finish(Terms::default())?;
@@ -100,7 +104,7 @@ fn lost_replies(task: &Task) -> anyhow::Result<Report> {
     arena.stage(0).terminate();
     let exit = arena.stage(0).wait_exit(Duration::from_secs(10));
     ensure!(exit.is_some(), "the ingester doesn't stop");
-    arena.respawn(0, None);
+    arena.respawn(0, None)?;
     for role in Role::ALL {
         for marker in [write_of(role), RENEW] {
             for _ in 0..times {
@@ -109,11 +113,11 @@ fn lost_replies(task: &Task) -> anyhow::Result<Report> {
         }
         for _ in 0..times {
             stop_unanswered(&mut arena, role, RELEASE)?;
-            let wire = &arena.wires.redis[role as usize];
+            let wire = &arena.wires.redis()[role as usize];
             let before = wire.cuts();
             wire.cut_reply(LEASE, 1);
-            arena.respawn(role as usize, None);
-            let wire = &arena.wires.redis[role as usize];
+            arena.respawn(role as usize, None)?;
+            let wire = &arena.wires.redis()[role as usize];
             until("a lease", SOON, || wire.cuts() > before)?;
             cuts += 2;
         }
@@ -127,14 +131,15 @@ fn lost_replies(task: &Task) -> anyhow::Result<Report> {
 /// Stops a stage that holds its lease; the answer to the marked request is lost.
 fn stop_unanswered(arena: &mut Arena, role: Role, marker: &'static str) -> anyhow::Result<()> {
     until("the lease", SOON, || arena.holds_lease(role as usize))?;
-    let before = arena.wires.redis[role as usize].cuts();
-    arena.wires.redis[role as usize].cut_reply(marker, 1);
+    let before = arena.wires.redis()[role as usize].cuts();
+    arena.wires.redis()[role as usize].cut_reply(marker, 1);
     arena.stage(role as usize).terminate();
     let exit = arena
         .stage(role as usize)
         .wait_exit(Duration::from_secs(10));
     ensure!(
-        exit.is_some_and(|exit| exit.success()) && arena.wires.redis[role as usize].cuts() > before,
+        exit.is_some_and(|exit| exit.success())
+            && arena.wires.redis()[role as usize].cuts() > before,
         "no release of the {}:\n{}",
         role.name(),
         arena.stages[role as usize].1.logs()
@@ -143,7 +148,7 @@ fn stop_unanswered(arena: &mut Arena, role: Role, marker: &'static str) -> anyho
 }
 
 fn cut_once(arena: &Arena, role: Role, marker: &'static str) -> anyhow::Result<u32> {
-    let wire = &arena.wires.redis[role as usize];
+    let wire = &arena.wires.redis()[role as usize];
     let before = wire.cuts();
     wire.cut_reply(marker, 1);
     until("a request to cut", SOON, || wire.cuts() > before)
@@ -155,22 +160,22 @@ fn slow(task: &Task) -> anyhow::Result<Report> {
     let mut arena = loaded(task)?;
     let times = task.times(100).min(10);
     for _ in 0..times {
-        arena.chain.redis.freeze();
+        arena.chain_mut().redis.freeze();
         sleep(Duration::from_secs(8));
-        arena.chain.redis.thaw();
+        arena.chain_mut().redis.thaw();
         arena.wait_progress(100, SOON)?;
     }
     // There and back takes a quarter of the lease.
-    for wire in &arena.wires.redis {
+    for wire in arena.wires.redis() {
         wire.set(Weather::Delay(Duration::from_millis(125)));
     }
     for role in Role::ALL {
         // Whoever takes a lease on so long a way keeps it.
         arena.stage(role as usize).kill();
-        arena.respawn(role as usize, None);
+        arena.respawn(role as usize, None)?;
     }
     arena.wait_progress(200, SOON)?;
-    for wire in &arena.wires.redis {
+    for wire in arena.wires.redis() {
         wire.set(Weather::Clear);
     }
     let verdict = arena.finish(Terms::default())?;
@@ -185,7 +190,7 @@ fn script_flush(task: &Task) -> anyhow::Result<Report> {
     let mut arena = loaded(task)?;
     let times = task.times(1) * 3;
     for _ in 0..times {
-        let _ = arena.chain.redis.cli(&["SCRIPT", "FLUSH"]);
+        let _ = arena.chain().redis.cli(&["SCRIPT", "FLUSH"]);
         sleep(Duration::from_millis(5));
     }
     arena.wait_progress(1, SOON)?;
@@ -205,17 +210,20 @@ fn maxmemory(task: &Task) -> anyhow::Result<Report> {
     arena.wait_progress(1, SOON)?;
     let times = task.times(50).min(10);
     for _ in 0..times {
-        let _ = arena.chain.redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+        let _ = arena
+            .chain()
+            .redis
+            .cli(&["CONFIG", "SET", "maxmemory", "0"]);
         arena.stage(transformer).kill();
         arena.wait_for("a long list", SOON, |ledger| ledger.raw > 30_000)?;
-        let memory = arena.chain.redis.cli(&["INFO", "memory"]);
+        let memory = arena.chain().redis.cli(&["INFO", "memory"]);
         let used = memory
             .lines()
             .find_map(|line| line.strip_prefix("used_memory:"))
             .context("no used_memory")?;
         let limit = used.trim().parse::<u64>()? * 9 / 10;
         let _ = arena
-            .chain
+            .chain()
             .redis
             .cli(&["CONFIG", "SET", "maxmemory", &limit.to_string()]);
         until("the ingester says so", SOON, || {
@@ -227,7 +235,7 @@ fn maxmemory(task: &Task) -> anyhow::Result<Report> {
             arena.ledger()?.get(Counter::Accepted) == accepted,
             "took more, at the limit"
         );
-        arena.respawn(transformer, None);
+        arena.respawn(transformer, None)?;
         arena.wait_for("recovery", SOON, |ledger| {
             ledger.get(Counter::Accepted) > accepted + 10_000 && ledger.raw < 5_000
         })?;
@@ -237,50 +245,22 @@ fn maxmemory(task: &Task) -> anyhow::Result<Report> {
     Ok(Report::new(verdict, facts, times))
 }
 
-fn disk_full(task: &Task) -> anyhow::Result<Report> {
-    let Some(disk) = SmallDisk::mount(64 << 20) else {
-        let facts = "skipped: a small disk can't be mounted here".to_owned();
-        return Ok(Report::new(Verdict::default(), facts, 0));
-    };
-    let mut setup = task.setup();
-    setup.redis_dir = Some(disk.path().to_owned());
-    let mut arena = Arena::start(setup)?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
-    arena.wait_progress(1, SOON)?;
-    let times = task.times(50).min(10);
-    for _ in 0..times {
-        disk.fill();
-        until("redis gives up", SOON, || arena.chain.redis.exited())?;
-        // As a container is started again and again.
-        for _ in 0..3 {
-            arena.chain.redis.restart_without_waiting();
-            sleep(Duration::from_millis(500));
-        }
-        disk.free();
-        arena.chain.redis.restart();
-        arena.wait_progress(100, SOON)?;
-    }
-    let verdict = arena.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
-        format!("{times} times without space"),
-        times,
-    ))
-}
-
 fn loading(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = Arena::servers(task.setup());
+    let mut arena = Arena::without_stages(task.setup());
     let wanted = task.seconds(5, 30);
     // A thousand keys that take their time.
-    arena.chain.redis.make_loading_slow(1_000, wanted / 1_000);
+    arena
+        .chain_mut()
+        .redis
+        .make_loading_slow(1_000, wanted / 1_000);
     for role in Role::ALL {
         arena.spawn(role, None, &[]);
     }
     arena.ready()?;
     arena.load(PAUSE, rounds(RIGS, task.seed));
     arena.wait_progress(1, SOON)?;
-    arena.chain.redis.kill();
-    arena.chain.redis.restart_without_waiting();
+    arena.chain_mut().redis.kill();
+    arena.chain_mut().redis.restart_without_waiting();
     let started = Instant::now();
     for (role, stage) in &arena.stages {
         until("stages say that it is loading", SOON, || {
@@ -289,7 +269,7 @@ fn loading(task: &Task) -> anyhow::Result<Report> {
         .with_context(|| role.name())?;
     }
     until("redis is done", wanted * 4 + SOON, || {
-        arena.chain.redis.is_answering()
+        arena.chain().redis.is_answering()
     })?;
     let took = started.elapsed();
     arena.wait_progress(100, SOON)?;
@@ -322,12 +302,12 @@ fn wrong_types(task: &Task) -> anyhow::Result<Report> {
     ];
     let pids: Vec<u32> = arena.stages.iter().map(|(_, stage)| stage.pid()).collect();
     for (key, role) in keys {
-        let _ = arena.chain.redis.cli(&["EVAL", SPOIL, "1", key]);
+        let _ = arena.chain().redis.cli(&["EVAL", SPOIL, "1", key]);
         let told = until("a stage names the key", SOON, || {
             let said = arena.stages[role as usize].1.get("/readyz");
             said.contains(key) || said.contains("WRONGTYPE")
         });
-        let _ = arena.chain.redis.cli(&["EVAL", MEND, "1", key]);
+        let _ = arena.chain().redis.cli(&["EVAL", MEND, "1", key]);
         told.with_context(|| format!("{key}, {}", role.name()))?;
         arena.wait_progress(10, SOON)?;
     }
@@ -360,12 +340,12 @@ fn tail_cut(task: &Task) -> anyhow::Result<Report> {
     for _ in 0..times {
         sleep(Duration::from_millis(arena.rng.u64(500..1_500)));
         let before = resets(&arena);
-        arena.chain.redis.kill();
+        arena.chain_mut().redis.kill();
         let bytes = arena.rng.u64(1..200);
-        let _ = arena.chain.redis.cut_aof_tail(bytes);
+        let _ = arena.chain().redis.cut_aof_tail(bytes);
         // As README says: Redis itself would bring half of a torn transaction back at its next start.
-        arena.chain.redis.mend_aof();
-        arena.chain.redis.restart();
+        arena.chain().redis.mend_aof();
+        arena.chain_mut().redis.restart();
         arena.wait_progress(100, SOON)?;
         noticed += usize::from(resets(&arena) > before);
     }
@@ -391,9 +371,9 @@ fn emptied(task: &Task) -> anyhow::Result<Report> {
         // So that a stage has seen what there was.
         sleep(Duration::from_secs(1));
         if way == "exchanged" {
-            arena.chain.redis.restart_without_data();
+            arena.chain_mut().redis.restart_without_data();
         } else {
-            let _ = arena.chain.redis.cli(&["FLUSHALL"]);
+            let _ = arena.chain().redis.cli(&["FLUSHALL"]);
         }
         for (role, stage) in &arena.stages {
             until("every stage says so", SOON, || {

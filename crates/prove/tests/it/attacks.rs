@@ -3,22 +3,28 @@
 use std::sync::{Mutex, PoisonError};
 
 use common::faults::Rule;
-use prove::scenario::{Report, Task, all, notices};
+use e2e::Ground::{self, Alone, Servers};
+use prove::scenario::{Report, Task, all, find, notices};
 
 /// One attack at a time: each starts all servers and stages.
 static ARENA: Mutex<()> = Mutex::new(());
 
-fn run(name: &str, n: usize, broken: Option<Rule>) -> anyhow::Result<Report> {
+fn run(ground: Ground, name: &str, n: usize, broken: Option<Rule>) -> anyhow::Result<Report> {
     let _alone = ARENA.lock().unwrap_or_else(PoisonError::into_inner);
     let given = std::env::var("RIGLINE_SEED").ok();
     let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("seed {seed} (RIGLINE_SEED={seed} repeats the choices)");
-    let scenario = all().into_iter().find(|scenario| scenario.name == name);
-    (scenario.unwrap().run)(&Task { seed, n, broken })
+    let task = Task {
+        ground,
+        seed,
+        n,
+        broken,
+    };
+    (find(name, ground).unwrap().run)(&task)
 }
 
-fn attack(name: &str, n: usize) {
-    let report = run(name, n, None).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+fn attack(ground: Ground, name: &str, n: usize) {
+    let report = run(ground, name, n, None).unwrap_or_else(|error| panic!("{name}: {error:#}"));
     println!("attack {name}: {}; {}", report.facts, report.verdict);
     assert!(
         report.verdict.is_clean(),
@@ -30,57 +36,75 @@ fn attack(name: &str, n: usize) {
 
 #[test]
 fn killed_stages_lose_and_double_nothing() {
-    attack("kills", 60);
+    attack(Servers, "kills", 60);
 }
 
 #[test]
 fn frozen_stages_that_wake_up_change_nothing() {
-    attack("stalls", 48);
+    attack(Servers, "stalls", 48);
 }
 
 #[test]
 fn lost_replies_lose_and_double_nothing() {
-    attack("lost-replies", 20);
+    attack(Servers, "lost-replies", 20);
 }
 
 #[test]
 fn a_killed_redis_loses_nothing() {
-    attack("redis-kills", 30);
+    attack(Servers, "redis-kills", 30);
 }
 
 #[test]
 fn an_emptied_redis_is_noticed() {
-    attack("redis-emptied", 10);
+    attack(Servers, "redis-emptied", 10);
 }
 
 #[test]
 fn a_redis_at_its_memory_limit_is_drained() {
-    attack("maxmemory", 10);
+    attack(Servers, "maxmemory", 10);
 }
 
 #[test]
 fn old_acknowledgements_stay_out_of_a_new_session() {
-    attack("new-session", 10);
+    attack(Servers, "new-session", 10);
+}
+
+#[test]
+fn a_killed_process_loses_and_doubles_nothing() {
+    attack(Alone, "kills", 40);
+}
+
+#[test]
+fn a_process_on_a_full_disk_acknowledges_nothing_and_goes_on() {
+    attack(Alone, "disk-full", 10);
+}
+
+fn is_noticed(ground: Ground, rule: Rule) {
+    let attack = notices(rule, ground).unwrap();
+    let noticed = (1..=20).find_map(|turn| match run(ground, attack, 60, Some(rule)) {
+        Ok(report) if report.verdict.is_clean() => None,
+        Ok(report) => Some((turn, report.verdict.to_string())),
+        Err(error) => Some((turn, format!("{error:#}"))),
+    });
+    let (turn, said) = noticed.unwrap_or_else(|| panic!("{rule:?} passes"));
+    println!("attack without {rule:?}: noticed in run {turn}: {said}");
 }
 
 #[test]
 fn broken_rules_are_noticed() {
-    for rule in [Rule::AcknowledgeAfterAppend, Rule::AcknowledgeOwnConnection] {
-        let noticed = (1..=20).find_map(|turn| match run(notices(rule), 60, Some(rule)) {
-            Ok(report) if report.verdict.is_clean() => None,
-            Ok(report) => Some((turn, report.verdict.to_string())),
-            Err(error) => Some((turn, format!("{error:#}"))),
-        });
-        let (turn, said) = noticed.unwrap_or_else(|| panic!("{rule:?} passes"));
-        println!("attack without {rule:?}: noticed in run {turn}: {said}");
-    }
+    is_noticed(Servers, Rule::AcknowledgeAfterAppend);
+    is_noticed(Servers, Rule::AcknowledgeOwnConnection);
+    is_noticed(Alone, Rule::AcknowledgeAfterAppend);
 }
 
 #[test]
 fn every_rule_has_an_attack_that_notices() {
-    let names: Vec<_> = all().iter().map(|scenario| scenario.name).collect();
     for rule in Rule::ALL {
-        assert!(names.contains(&notices(rule)), "{rule:?}");
+        let on_servers = notices(rule, Servers).and_then(|name| find(name, Servers));
+        assert!(on_servers.is_some(), "{rule:?}");
+        if let Some(name) = notices(rule, Alone) {
+            assert!(find(name, Alone).is_some(), "{rule:?} on one process");
+        }
     }
 }
 

@@ -1,0 +1,150 @@
+//! Everything in one process: its data directory and its port.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::clock::Clock;
+use common::name::RIG_ID;
+use queue::ledger::Ledger;
+use queue::sqlite::SqliteQueue;
+use queue::{Look, Queue};
+use rigline::up::{QUEUE_FILE, STORE_FILE};
+use store::history::Selection;
+use store::{History, SqliteHistory};
+use tempfile::TempDir;
+use testkit::{Launch, Stage, free_port, tool};
+
+use crate::rows::Rows;
+
+/// Rows of a page that is read back.
+const PAGE: usize = 10_000;
+
+/// A data directory, and the settings that lead the one process to it.
+#[derive(Debug)]
+pub struct Alone {
+    data: PathBuf,
+    /// Removes the directory, if it isn't somebody else's.
+    _own: Option<TempDir>,
+    port: u16,
+    env: Vec<(String, String)>,
+}
+
+impl Alone {
+    /// In a directory of its own; `extra` are settings of the process.
+    #[must_use]
+    pub fn new(extra: &[(&str, &str)]) -> Self {
+        let own = TempDir::with_prefix("alone-").expect("a temporary directory");
+        let data = own.path().join("data");
+        Self::around(data, Some(own), extra)
+    }
+
+    /// As [`Alone::new`], in a directory that somebody else removes.
+    #[must_use]
+    pub fn within(data: PathBuf, extra: &[(&str, &str)]) -> Self {
+        Self::around(data, None, extra)
+    }
+
+    fn around(data: PathBuf, own: Option<TempDir>, extra: &[(&str, &str)]) -> Self {
+        let port = free_port();
+        let mut env = vec![
+            ("RIGLINE_DATA".to_owned(), data.display().to_string()),
+            ("MQTT_LISTEN".to_owned(), format!("127.0.0.1:{port}")),
+        ];
+        let given = extra.iter();
+        env.extend(given.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Self {
+            data,
+            _own: own,
+            port,
+            env,
+        }
+    }
+
+    /// The settings that lead the process here.
+    #[must_use]
+    pub fn env(&self) -> &[(String, String)] {
+        &self.env
+    }
+
+    /// The port that it listens on for MQTT.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The file with the lists.
+    #[must_use]
+    pub fn queue_file(&self) -> PathBuf {
+        self.data.join(QUEUE_FILE)
+    }
+
+    /// The file with the rows.
+    #[must_use]
+    pub fn store_file(&self) -> PathBuf {
+        self.data.join(STORE_FILE)
+    }
+
+    /// Starts `rigline up`; `extra` wins over what was given before.
+    #[must_use]
+    pub fn spawn(&self, extra: &[(&str, &str)]) -> Stage {
+        let launch = Launch::stage("rigline").args(&["up"]);
+        launch.envs(&self.env).envs(extra).spawn()
+    }
+
+    /// Counters and lengths of now. Nobody has the file open afterwards, so that a killed process
+    /// finds it as it has left it.
+    pub async fn ledger(&self) -> Result<Ledger, queue::QueueError> {
+        let settings = queue::testing::settings();
+        let queue = SqliteQueue::open_read_only(&self.queue_file(), &settings, Clock::system())?;
+        let Look { ledger, .. } = queue.look().await?;
+        Ok(ledger)
+    }
+
+    /// Everything that the store has; nothing before there is one.
+    pub async fn rows(&self) -> Rows {
+        let path = self.store_file();
+        if path.exists() {
+            read_store(&path).await
+        } else {
+            Rows::new()
+        }
+    }
+
+    /// Publishes with `mosquitto_pub`, as anybody would.
+    pub fn publish(&self, topic: &str, payload: &str) {
+        let mut client = tool("mosquitto_pub");
+        client.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        client.args(["-q", "1", "-t", topic, "-m", payload]);
+        let status = client.status().expect("mosquitto_pub");
+        assert!(status.success(), "mosquitto_pub: {status}");
+    }
+}
+
+async fn read_store(path: &Path) -> Rows {
+    let history = SqliteHistory::open_read_only(path).expect("a store");
+    let mut rows = Rows::new();
+    for rig in history.rigs().await.expect("the rigs of the store") {
+        let mut from = Some(rig.first);
+        while let Some(start) = from {
+            let selection = Selection {
+                rig: &rig.name,
+                sensors: &[],
+                from: start,
+                to: rig.last.plus(Duration::from_nanos(1)),
+            };
+            let page = history.range(selection, PAGE).await.expect("a page");
+            for row in page.rows {
+                let named = row.tags.iter().find(|(name, _)| name == RIG_ID);
+                let name = named.map(|(_, value)| value.to_string());
+                let name = name.unwrap_or_else(|| rig.name.clone());
+                for (sensor, value) in &row.fields {
+                    let millis = row.timestamp.nanos() / 1_000_000;
+                    let cell = (name.clone(), millis, sensor.to_string());
+                    rows.entry(cell).or_default().push(*value);
+                }
+            }
+            from = page.next;
+        }
+    }
+    rows
+}

@@ -1,0 +1,162 @@
+//! The whole pipeline, ready for readings, on either set-up.
+
+use std::time::{Duration, Instant};
+
+use common::clock::Clock;
+use queue::DeadLetters;
+use queue::ledger::Ledger;
+use queue::sqlite::SqliteQueue;
+use testkit::Stage;
+
+use crate::rows::Rows;
+use crate::{Alone, Chain, Ground};
+
+/// How long a process may take to be ready, and to stop.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Dead letters that are read at most.
+const LETTERS: usize = 1_000;
+
+/// Everything that carries readings from MQTT to a store.
+#[derive(Debug)]
+pub struct Pipeline {
+    base: Base,
+    /// The running processes: three stages, or one that is all of them.
+    pub processes: Vec<Stage>,
+}
+
+#[derive(Debug)]
+enum Base {
+    Servers(Box<Chain>),
+    Alone(Alone),
+}
+
+impl Pipeline {
+    /// Starts it, and waits until it is ready; `extra` are settings of all processes.
+    #[must_use]
+    pub fn start(on: Ground, extra: &[(&str, &str)]) -> Self {
+        let base = match on {
+            Ground::Servers => Base::Servers(Box::new(Chain::start(extra))),
+            Ground::Alone => Base::Alone(Alone::new(extra)),
+        };
+        let mut pipeline = Self {
+            base,
+            processes: Vec::new(),
+        };
+        pipeline.start_again(&[]);
+        pipeline
+    }
+
+    /// Starts all processes, which have ended, and waits until they are ready; `extra` wins over what
+    /// was given before.
+    pub fn start_again(&mut self, extra: &[(&str, &str)]) {
+        self.processes = match &self.base {
+            Base::Servers(chain) => {
+                let roles = Ground::Servers.roles().iter();
+                roles.map(|role| chain.spawn(role.name(), extra)).collect()
+            }
+            Base::Alone(alone) => vec![alone.spawn(extra)],
+        };
+        for process in &self.processes {
+            assert!(process.ready(PATIENCE), "not ready:\n{}", process.logs());
+        }
+    }
+
+    /// SIGTERM to all processes; each has to end well.
+    pub fn stop(&mut self) {
+        for process in &mut self.processes {
+            process.terminate();
+        }
+        for process in &mut self.processes {
+            let exit = process.wait_exit(PATIENCE);
+            assert!(
+                exit.is_some_and(|status| status.success()),
+                "{exit:?}\n{}",
+                process.logs()
+            );
+        }
+    }
+
+    /// SIGKILL to all processes.
+    pub fn kill(&mut self) {
+        for process in &mut self.processes {
+            process.kill();
+        }
+    }
+
+    /// Publishes with `mosquitto_pub`, as anybody would.
+    pub fn publish(&self, topic: &str, payload: &str) {
+        match &self.base {
+            Base::Servers(chain) => chain.publish(topic, payload),
+            Base::Alone(alone) => alone.publish(topic, payload),
+        }
+    }
+
+    /// Starts our producer, which publishes here.
+    #[must_use]
+    pub fn producer(&self, fleet: &[(&str, &str)]) -> Stage {
+        match &self.base {
+            Base::Servers(chain) => chain.spawn("producer", fleet),
+            Base::Alone(alone) => {
+                let port = alone.port().to_string();
+                let env = [("MQTT_HOST", "127.0.0.1"), ("MQTT_PORT", &port)];
+                Stage::spawn("producer", &[&env, fleet].concat())
+            }
+        }
+    }
+
+    /// Counters and lengths of now.
+    pub async fn ledger(&self) -> Ledger {
+        match &self.base {
+            Base::Servers(chain) => chain.ledger().await,
+            Base::Alone(alone) => alone.ledger().await.expect("a look at the queue"),
+        }
+    }
+
+    /// Waits until `is_done` says so of the ledger; panics with the last one after `limit`.
+    pub async fn wait_for(&self, limit: Duration, is_done: impl Fn(&Ledger) -> bool) -> Ledger {
+        let started = Instant::now();
+        loop {
+            let ledger = self.ledger().await;
+            if is_done(&ledger) {
+                return ledger;
+            }
+            assert!(
+                started.elapsed() < limit,
+                "not done after {limit:?}: {ledger:#?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Everything that the store has.
+    pub async fn rows(&self) -> Rows {
+        match &self.base {
+            Base::Servers(chain) => chain.rows(),
+            Base::Alone(alone) => alone.rows().await,
+        }
+    }
+
+    /// All dead letters, the oldest first.
+    pub async fn letters(&self) -> Vec<Vec<u8>> {
+        let letters = match &self.base {
+            Base::Servers(chain) => chain.queue().letters(0, LETTERS).await,
+            Base::Alone(alone) => {
+                let (path, settings) = (alone.queue_file(), queue::testing::settings());
+                let queue = SqliteQueue::open_read_only(&path, &settings, Clock::system());
+                queue.expect("a queue").letters(0, LETTERS).await
+            }
+        };
+        let letters = letters.expect("the dead letters").into_iter();
+        letters.map(|letter| letter.element).collect()
+    }
+
+    /// The servers, which there have to be.
+    #[must_use]
+    pub fn chain(&self) -> &Chain {
+        let chain = match &self.base {
+            Base::Servers(chain) => Some(chain),
+            Base::Alone(_) => None,
+        };
+        chain.expect("servers: the one process has none")
+    }
+}

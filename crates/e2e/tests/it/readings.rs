@@ -1,0 +1,65 @@
+//! What tests publish, and what they find of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::clock::Clock;
+use common::time::Timestamp;
+use e2e::rows::Rows;
+use queue::ledger::{Counter, Ledger};
+
+/// How long something that has to happen may take.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// The second before this one, in milliseconds since 1970.
+pub fn this_second() -> i64 {
+    Clock::system().now().seconds() * 1_000
+}
+
+/// What a device publishes.
+pub fn payload(ms: i64, value: f64) -> String {
+    format!(
+        "{{\"timestamp\":\"{}\",\"value\":{value}}}",
+        Timestamp::from_millis(ms)
+    )
+}
+
+/// Whether everything has gone through.
+pub fn all_stored(ledger: &Ledger) -> bool {
+    ledger.raw == 0
+        && ledger.normalized == 0
+        && ledger.get(Counter::OpenReadings) == 0
+        && ledger.get(Counter::RowsStored) > 0
+}
+
+/// The one value of each cell.
+pub fn values(rows: &Rows) -> BTreeMap<(String, i64, String), f64> {
+    let one = |values: &Vec<f64>| {
+        assert!(
+            values
+                .iter()
+                .all(|value| value.to_bits() == values[0].to_bits()),
+            "{values:?}"
+        );
+        values[0]
+    };
+    rows.iter()
+        .map(|(cell, values)| (cell.clone(), one(values)))
+        .collect()
+}
+
+/// Stage and reason of each dead letter, in order of the alphabet.
+pub fn reasons(letters: &[Vec<u8>]) -> Vec<String> {
+    let reason = |letter: &Vec<u8>| {
+        let text = String::from_utf8_lossy(letter);
+        let letter: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for member in ["id", "time", "stage", "detail", "topic", "payload"] {
+            assert!(letter[member].is_string(), "{member} of {text}");
+        }
+        let text = |member: &str| letter[member].as_str().unwrap().to_owned();
+        format!("{} {}", text("stage"), text("reason"))
+    };
+    let mut reasons: Vec<String> = letters.iter().map(reason).collect();
+    reasons.sort();
+    reasons
+}
