@@ -53,7 +53,7 @@ enum Command {
     Ledger(LedgerArgs),
     /// Look at dead letters, and put them through once more
     Dlq(DlqArgs),
-    /// Add a device to the password file of up, or change its password, which is read from standard input
+    /// Add a device to the password file of up, or change its password: asked for, or a line of standard input
     Passwd(PasswdArgs),
 }
 

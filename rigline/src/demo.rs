@@ -49,7 +49,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[derive(Debug, Clone, Args)]
 struct DemoSettings {
     /// Keep the data, in this directory [default: a temporary one, removed at the end]
-    #[arg(long, env = "RIGLINE_DATA", value_name = "DIR", value_parser = path())]
+    // Not by the variable: simulated rigs would come among real ones.
+    #[arg(long, value_name = "DIR", value_parser = path())]
     data: Option<PathBuf>,
     /// How many rigs, or their names
     #[arg(long, env = "RIGS", default_value = "10", value_parser = producer::rigs)]
@@ -205,12 +206,14 @@ fn say_farewell(console: &Console, ledger: &Ledger, dir: &Path, is_temporary: bo
             "the data in {dir} is removed (--data DIR keeps it)"
         ));
     } else {
-        let waiting = ledger.raw + count(Counter::OpenReadings);
         console.say(format!("the data is in {dir}"));
-        console.say(format!(
-            "{waiting} readings and {} rows aren't through; the next start goes on with them",
-            ledger.normalized
-        ));
+        let waiting = ledger.raw + count(Counter::OpenReadings);
+        if waiting + ledger.normalized > 0 {
+            console.say(format!(
+                "{waiting} readings and {} rows aren't through; the next start goes on with them",
+                ledger.normalized
+            ));
+        }
     }
 }
 

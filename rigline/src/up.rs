@@ -5,7 +5,7 @@ mod plant;
 mod settings;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -52,7 +52,7 @@ fn greet(console: &Console, plant: &Plant) {
 
 /// How to publish to it and to look at its data, for copying.
 pub(crate) fn lines_to_copy(listen: SocketAddr, data: &Path) -> [String; 4] {
-    let (program, data) = (program(), data.display());
+    let (program, data) = (program(), quoted(&data.display().to_string()));
     [
         publish_line(listen),
         format!("{program} rows --last 1m --data {data}"),
@@ -74,6 +74,16 @@ fn program() -> String {
     }
 }
 
+/// As a shell reads it.
+fn quoted(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if path.chars().all(is_plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
 fn is_on_path(program: &Path) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| Some(dir.as_path()) == program.parent())
@@ -81,7 +91,7 @@ fn is_on_path(program: &Path) -> bool {
 
 fn publish_line(listen: SocketAddr) -> String {
     let host = match listen.ip() {
-        ip if ip.is_unspecified() || ip.is_loopback() => String::new(),
+        ip if ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST => String::new(),
         ip => format!("-h {ip} "),
     };
     let port = match listen.port() {

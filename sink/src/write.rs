@@ -165,7 +165,9 @@ impl<S: Store> Attempt<'_, '_, S> {
                 pending.push(range.start..middle);
                 continue;
             }
-            self.refused(range.start);
+            if !self.store.blames_rows() {
+                self.refused(range.start);
+            }
             if self.streak >= TOO_MANY_REFUSED && !self.accepts_any(&pending).await? {
                 return Err(Stop::Streak(format!(
                     "{TOO_MANY_REFUSED} rows one after another were refused and none accepted \

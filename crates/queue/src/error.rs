@@ -66,10 +66,10 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Self::Unreachable => "unreachable",
             Self::Loading => "loading its data",
-            Self::ReadOnly => "read-only (a replica?)",
+            Self::ReadOnly => "read-only",
             Self::CannotPersist => "cannot write to its disk",
             Self::OutOfMemory => "at its memory limit, waiting for the consumers to drain it",
-            Self::Busy => "busy with a script",
+            Self::Busy => "busy with something else",
             Self::Other => "refused for now",
         })
     }

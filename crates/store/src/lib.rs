@@ -27,6 +27,12 @@ pub trait Store: Send + Sync {
     /// Asks whether a write would be let in, without writing anything: only rows can be at fault
     /// if it would. Never [`WriteError::TooLarge`] or [`WriteError::Rejected`].
     fn preflight(&self) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// Whether [`WriteError::Rejected`] of a single row is about that row for certain: then any
+    /// number of them one after another says nothing about the store.
+    fn blames_rows(&self) -> bool {
+        false
+    }
 }
 
 /// Why rows weren't written, named by what to do next. The details are for people and hold no

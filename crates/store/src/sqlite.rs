@@ -96,6 +96,11 @@ impl Store for SqliteStore {
     async fn preflight(&self) -> Result<(), WriteError> {
         self.ask(|answer| Job::Probe { answer }).await
     }
+
+    /// Each is refused for what is in it, or for a sensor too many.
+    fn blames_rows(&self) -> bool {
+        true
+    }
 }
 
 /// Undoes whatever the connection has begun; SQLite may have done so by itself.

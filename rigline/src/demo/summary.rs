@@ -29,14 +29,17 @@ pub(super) async fn show(queue: &SqliteQueue, delays: &Delays, console: &Console
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Looks and the fleet's rounds are a second apart, too: of one second alone, all or nothing of a
     // round would be seen.
-    let mut before = VecDeque::from([(0, started)]);
+    let mut before = VecDeque::new();
+    if let Ok(look) = queue.look().await {
+        before.push_back((look.ledger.get(Counter::Accepted), started));
+    }
     loop {
         ticks.tick().await;
         let Ok(look) = queue.look().await else {
             continue;
         };
         let accepted = look.ledger.get(Counter::Accepted);
-        let (earlier, then) = before.front().copied().unwrap_or((0, started));
+        let (earlier, then) = before.front().copied().unwrap_or((accepted, started));
         let ms = i64::try_from(then.elapsed().as_millis()).unwrap_or(i64::MAX);
         let seen = Seen {
             elapsed: started.elapsed(),

@@ -31,8 +31,9 @@ enum Action {
     List(ListArgs),
     /// Show one with everything that is known of it
     Show(ShowArgs),
-    /// Validate them again, with the settings of now, and put those that pass into their list. What was
-    /// replayed is marked, and not replayed again. Exit code 0 if all passed, 1 if not
+    /// Validate them again and put those that pass into their list. What was replayed is marked, and not
+    /// replayed again. Exit code 0 if all passed, 1 if not. Readings are judged by the limits given here
+    /// and, behind the list, once more by those of the transformer: give it the same
     Replay(ReplayArgs),
     /// Print all of them as they are, a JSON object a line
     Export(ExportArgs),

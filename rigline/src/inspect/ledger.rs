@@ -37,6 +37,13 @@ pub async fn show(args: LedgerArgs) -> anyhow::Result<ExitCode> {
         grouped(ledger.normalized),
         grouped(ledger.dead),
     )?;
+    writeln!(
+        out,
+        "of the readings: repeated {}, superseded {}, late {}",
+        grouped(ledger.get(Counter::Repeated)),
+        grouped(ledger.get(Counter::Superseded)),
+        grouped(ledger.get(Counter::Late)),
+    )?;
     let trouble = trouble(&ledger);
     writeln!(out, "{}", trouble.as_deref().unwrap_or("balanced"))?;
     out.flush()?;

@@ -1,7 +1,7 @@
 //! The password file of the listener.
 
 use std::fs;
-use std::io::{ErrorKind, IsTerminal, Read, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,14 +22,13 @@ pub struct PasswdArgs {
 /// Reads a password and sets it.
 #[expect(clippy::print_stderr, reason = "a question to a person")]
 pub fn set(args: &PasswdArgs) -> anyhow::Result<ExitCode> {
-    let mut input = std::io::stdin();
-    if input.is_terminal() {
-        eprintln!("password of {}, then Enter and Ctrl-D:", args.user);
-    }
-    let mut password = String::new();
-    input
-        .read_to_string(&mut password)
-        .context("cannot read the password from standard input")?;
+    let password = if std::io::stdin().is_terminal() {
+        rpassword::prompt_password(format!("password of {}: ", args.user))
+    } else {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    };
+    let password = password.context("cannot read the password")?;
     let line = hash_password(&args.user, password.trim_end_matches(['\r', '\n']))?;
     let before = match fs::read_to_string(&args.file) {
         Ok(text) => text,

@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The queue's file in it.
 pub const QUEUE_FILE: &str = "queue.db";
@@ -10,6 +11,9 @@ pub const QUEUE_FILE: &str = "queue.db";
 pub const STORE_FILE: &str = "store.db";
 /// The file that whoever has the directory holds locked, with its process id in it.
 const LOCK_FILE: &str = "lock";
+
+/// How often files are looked after.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// A directory that this process has to itself, until this is dropped or the process ends, however
 /// it ends.
@@ -33,6 +37,16 @@ pub enum HoldError {
         path: String,
         /// The process's id, as far as it is known.
         holder: String,
+    },
+    /// Somebody took its files away under the running process, which would go on writing to files
+    /// that nobody finds any more.
+    #[error(
+        "{path} was removed or replaced while this process uses it: stopping, because what is \
+         acknowledged from now on would be lost, and what was in the last second may be"
+    )]
+    TakenAway {
+        /// The file.
+        path: String,
     },
     /// It can't be made or written to.
     #[error("cannot use the data directory {path}: {error}")]
@@ -98,11 +112,62 @@ impl DataDir {
         Ok(())
     }
 
+    /// Notices from now on when one of its files is no longer there.
+    pub fn watch(&self) -> std::io::Result<Watch> {
+        let files = [LOCK_FILE, QUEUE_FILE, STORE_FILE].map(|name| self.path.join(name));
+        let files = files.into_iter().map(|path| Ok((identity(&path)?, path)));
+        Ok(Watch {
+            files: files.collect::<std::io::Result<_>>()?,
+        })
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Files that have to stay what they are.
+#[derive(Debug)]
+pub struct Watch {
+    files: Vec<(Identity, PathBuf)>,
+}
+
+impl Watch {
+    /// Returns when one of them has been removed or replaced.
+    pub async fn lost(&self) -> HoldError {
+        loop {
+            tokio::time::sleep(WATCH_EVERY).await;
+            let gone = self.files.iter().find(|(was, path)| {
+                match identity(path) {
+                    Ok(is) => is != *was,
+                    // Another error says nothing about the file.
+                    Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+                }
+            });
+            if let Some((_, path)) = gone {
+                let path = path.display().to_string();
+                return HoldError::TakenAway { path };
+            }
+        }
+    }
+}
+
+/// Which file a name leads to: device and number.
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(path: &Path) -> std::io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let data = fs::metadata(path)?;
+    Ok((data.dev(), data.ino()))
+}
+
+/// Elsewhere only that it is there.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> std::io::Result<Identity> {
+    fs::metadata(path).map(|_| (0, 0))
 }
 
 #[cfg(test)]

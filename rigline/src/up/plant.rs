@@ -38,6 +38,7 @@ impl Plant {
         make_room_for(settings.listen.mqtt_max_connections);
         // First what fails at the commonest mistake: a broker that runs already.
         let listener = Listener::bind(&settings.listen).await?;
+        warn_of_halves(dir.path());
         let path = dir.path().join(QUEUE_FILE);
         let queue = SqliteQueue::open_alone(&path, &settings.queue(), clock)
             .with_context(|| format!("cannot open {}", path.display()))?;
@@ -89,6 +90,9 @@ impl Plant {
             dir,
         } = self;
         drop(own_store);
+        let watch = dir
+            .watch()
+            .context("cannot look after the data directory")?;
         let lists = settings.queue();
         let mut stages = JoinSet::new();
         let work = ingester::settings::Work {
@@ -111,10 +115,27 @@ impl Plant {
         stages.spawn(sink::run(lists, queue, store, process.part("sink")));
         let ended = tokio::select! {
             ended = all(&mut stages, process) => ended,
+            lost = watch.lost() => Err(lost.into()),
             never = process.health.tick_for_ever() => match never {},
         };
         drop(dir);
         ended
+    }
+}
+
+/// The two files belong together: one without the other was lost, or comes from elsewhere.
+fn warn_of_halves(dir: &Path) {
+    let is_there = |name| dir.join(name).metadata().is_ok_and(|data| data.len() > 0);
+    match (is_there(QUEUE_FILE), is_there(STORE_FILE)) {
+        (true, false) => tracing::warn!(
+            "{STORE_FILE} is missing or empty beside a {QUEUE_FILE} that isn't: rows that were \
+             stored are gone, the ledger still counts them, and a new store is made"
+        ),
+        (false, true) => tracing::warn!(
+            "{QUEUE_FILE} is missing or empty beside a {STORE_FILE} that isn't: readings and rows \
+             that waited are gone, and the ledger begins anew"
+        ),
+        (true, true) | (false, false) => {}
     }
 }
 

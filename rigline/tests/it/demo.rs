@@ -22,9 +22,17 @@ fn it_shows_rows_repeats_and_a_balanced_ledger_and_ends_by_itself() {
         "--mqtt-listen",
         &listen,
     ];
-    let ended = ask(&data, &args);
+    let data_given = ["--data", data.to_str().unwrap()];
+    let ended = ask(
+        &dir.path().join("other"),
+        &[&args[..], &data_given].concat(),
+    );
     let said = text(&ended);
     assert!(ended.status.success(), "{said}");
+    assert!(
+        !dir.path().join("other").exists(),
+        "simulated rigs among real ones"
+    );
     let greeting = format!("mosquitto_pub -p {}", listen.rsplit(':').next().unwrap());
     for part in [
         &*greeting,

@@ -78,6 +78,59 @@ fn a_second_process_is_told_who_has_the_directory() {
     assert!(said.contains(&id) && said.contains("--data"), "{said}");
 }
 
+/// A row with one sensor too many, many of them one after another, is at fault and not the store.
+#[test]
+fn too_many_sensors_are_dead_letters_and_the_good_rows_go_on() {
+    let up = Up::start(&[("FLUSH_INTERVAL", "100ms")]);
+    let lines: Vec<String> = (0..1_250)
+        .map(|n| {
+            let topic = format!("rigs/R{n}/measurements/s{n}");
+            format!("{{\"topic\":\"{topic}\",\"payload\":{{\"value\":1}}}}")
+        })
+        .collect();
+    let file = up.data().join("many.ndjson");
+    fs::write(&file, lines.join("\n")).unwrap();
+    let port = up.port.to_string();
+    let ended = Command::new(binary())
+        .args(["producer", "--mqtt-host", "127.0.0.1", "--mqtt-port", &port])
+        .args(["--speed", "max", "--replay"])
+        .arg(&file)
+        .output();
+    let ended = ended.unwrap();
+    assert!(ended.status.success(), "{}", text(&ended));
+    let said = up.wait_told(&["ledger"], "stored 1,000 rows");
+    up.wait_told(&["dlq", "list", "--stage", "sink"], "of 250");
+    up.publish("s7", "{\"value\":7.5}");
+    up.wait_told(&["rows", "MINE", "--sensors", "s7"], "7.5");
+    assert!(said.contains("balanced"), "{said}");
+}
+
+#[test]
+fn files_that_are_taken_away_end_it_before_more_is_acknowledged() {
+    for file in ["queue.db", "store.db", "lock"] {
+        let mut up = Up::start(&[]);
+        fs::rename(up.data().join(file), up.data().join("aside")).unwrap();
+        let ended = up.stage.wait_exit(SOON);
+        assert_eq!(ended.and_then(|e| e.code()), Some(1), "{file}");
+        let logs = up.stage.logs();
+        assert!(
+            logs.contains(file) && logs.contains("removed or replaced"),
+            "{logs}"
+        );
+    }
+}
+
+#[test]
+fn half_a_data_directory_is_said() {
+    let up = Up::start(&[]);
+    up.publish("pressure", "{\"value\":1}");
+    let dir = up.stop();
+    fs::remove_file(dir.path().join("data/store.db")).unwrap();
+    let up = Up::start_in(dir, &[]);
+    let logs = up.stage.logs();
+    assert!(logs.contains("store.db is missing or empty"), "{logs}");
+}
+
 #[test]
 fn a_port_in_use_is_named_with_what_to_do() {
     let up = Up::start(&[]);

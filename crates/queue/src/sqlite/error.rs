@@ -15,10 +15,16 @@ pub(super) fn in_file(path: &Path, error: &rusqlite::Error) -> QueueError {
                 path.display()
             ))
         }
-        Some(ErrorCode::CannotOpen) if !path.exists() => QueueError::Incompatible(format!(
-            "there is no {}: has `rigline up` run with this data directory?",
+        Some(ErrorCode::ReadOnly) => QueueError::Incompatible(format!(
+            "{} can't be written to: look at its owner and rights",
             path.display()
         )),
+        Some(ErrorCode::CannotOpen) if matches!(path.try_exists(), Ok(false)) => {
+            QueueError::Incompatible(format!(
+                "there is no {}: has `rigline up` run with this data directory?",
+                path.display()
+            ))
+        }
         _ => classify(error),
     }
 }
@@ -32,11 +38,17 @@ pub(super) fn classify(error: &rusqlite::Error) -> QueueError {
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
                 QueueError::unavailable(Cause::Busy, said)
             }
-            ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => {
+            ErrorCode::DiskFull => {
+                QueueError::unavailable(Cause::CannotPersist, format!("{said}: make room on it"))
+            }
+            ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => {
                 QueueError::unavailable(Cause::CannotPersist, said)
             }
             ErrorCode::ReadOnly => QueueError::unavailable(Cause::ReadOnly, said),
             ErrorCode::OutOfMemory => QueueError::unavailable(Cause::OutOfMemory, said),
+            ErrorCode::DatabaseCorrupt => QueueError::Incompatible(format!(
+                "the file is damaged ({said}): stop, keep a copy, and see what `sqlite3 .recover` can read"
+            )),
             ErrorCode::PermissionDenied => QueueError::Denied(said),
             // Tables that aren't ours: no such column, not a table, not a database.
             ErrorCode::Unknown | ErrorCode::TypeMismatch | ErrorCode::NotADatabase => {

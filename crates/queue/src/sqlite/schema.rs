@@ -37,7 +37,11 @@ pub(super) fn make_or_migrate(connection: &mut Connection, path: &Path) -> Resul
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), QueueError> {
     match Form::of(connection, path)? {
         Form::Present => Ok(()),
-        Form::Empty | Form::Unmarked => Err(QueueError::Incompatible(format!(
+        Form::Empty => Err(QueueError::Incompatible(format!(
+            "{} has nothing in it yet: is `rigline up` just starting?",
+            path.display()
+        ))),
+        Form::Unmarked => Err(QueueError::Incompatible(format!(
             "{} is of an older version of Rigline: `rigline up` brings it up to date",
             path.display()
         ))),

@@ -38,6 +38,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_LIMIT).map_err(failed)?;
+    if connection.is_readonly("main").map_err(failed)? {
+        return Err(OpenError::Unusable {
+            path: path.to_owned(),
+            detail: "it can't be written to: look at its owner and rights".to_owned(),
+        });
+    }
     // Nothing of another program's file is touched.
     version(path, &connection)?;
     set_up(path, &connection)?;
@@ -47,7 +53,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 
 /// Opens a file that exists, to read it only.
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, OpenError> {
-    if !path.exists() {
+    if matches!(path.try_exists(), Ok(false)) {
         return Err(OpenError::Missing {
             path: path.to_owned(),
         });

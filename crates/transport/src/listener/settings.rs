@@ -19,7 +19,7 @@ const SMALLEST_LIMIT: usize = 1 << 10;
 #[command(next_help_heading = "MQTT listener")]
 pub struct ListenSettings {
     /// Address and port that devices connect to, with MQTT 3.1.1 or 5, and publish to at QoS 0 or 1
-    #[arg(long, env = "MQTT_LISTEN", default_value = "127.0.0.1:1883")]
+    #[arg(long, env = "MQTT_LISTEN", default_value = "127.0.0.1:1883", value_parser = address)]
     pub mqtt_listen: SocketAddr,
     /// Password file as `mosquitto_passwd` writes it; those in it may publish
     #[arg(long, env = "MQTT_USERS", value_name = "PATH", value_parser = path())]
@@ -33,6 +33,11 @@ pub struct ListenSettings {
     /// Largest MQTT packet; a larger one ends its connection
     #[arg(long, env = "MQTT_MAX_PACKET", default_value = "1MiB", value_parser = bytes)]
     pub mqtt_max_packet: usize,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let accepted = |_| "an IP address and a port: 127.0.0.1:1883, 0.0.0.0:1883, [::1]:1883".into();
+    text.trim().parse().map_err(accepted)
 }
 
 impl ListenSettings {
