@@ -42,7 +42,7 @@ commands() {
 run() {
     {
         echo "set -euo pipefail"
-        echo "trap 'kill \$(jobs -p) 2>/dev/null; wait' EXIT"
+        echo "trap 'kill \$(jobs -p) 2>/dev/null || true; wait' EXIT"
         cat
     } >"$work/commands.sh"
     bash "$work/commands.sh" >"$work/said" 2>"$work/stages.log" || { cat "$work"/said "$work"/*.log >&2; exit 1; }
