@@ -84,7 +84,13 @@ impl DemoSettings {
 impl Settings for DemoSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         self.fleet().check()?;
-        self.plant.check()
+        self.plant.check()?;
+        BadSetting::unless(
+            !self.plant.wants_login(),
+            "MQTT_USERS",
+            "a password file",
+            "with a demonstration, whose rigs have no passwords, ALLOW_ANONYMOUS beside it",
+        )
     }
 }
 
@@ -101,7 +107,7 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
     let (queue, listen) = (plant.queue().clone(), plant.listens_on());
     let delays = Delays::default();
     let console = Console::start();
-    greet(&console, &settings.rigs, listen, &dir);
+    greet(&console, &settings.rigs, &plant);
     let store = Timed::new(plant.store(), delays.clone(), process.clock);
 
     // The stages stop after the fleet, so that its last readings are acknowledged.
@@ -218,14 +224,15 @@ fn say_farewell(console: &Console, ledger: &Ledger, dir: &Path, is_temporary: bo
 }
 
 /// What is said once, at the start.
-fn greet(console: &Console, rigs: &Rigs, listen: SocketAddr, dir: &Path) {
+fn greet(console: &Console, rigs: &Rigs, plant: &Plant) {
     console.say(format!(
-        "Rigline {}: {} simulated rigs, MQTT on {listen}; Ctrl-C ends it",
+        "Rigline {}: {} simulated rigs, MQTT on {}; Ctrl-C ends it",
         env!("CARGO_PKG_VERSION"),
-        rigs.0.len()
+        rigs.0.len(),
+        plant.listens_on()
     ));
     console.say("Publish to it, and look at what it has, from another terminal:");
-    for line in lines_to_copy(listen, dir) {
+    for line in lines_to_copy(plant) {
         console.say(line);
     }
 }

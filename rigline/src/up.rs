@@ -45,16 +45,16 @@ fn greet(console: &Console, plant: &Plant) {
         "Rigline {} is up: MQTT on {listen}, data in {data}",
         env!("CARGO_PKG_VERSION")
     ));
-    for line in lines_to_copy(listen, plant.dir()) {
+    for line in lines_to_copy(plant) {
         console.say(line);
     }
 }
 
 /// How to publish to it and to look at its data, for copying.
-pub(crate) fn lines_to_copy(listen: SocketAddr, data: &Path) -> [String; 4] {
-    let (program, data) = (program(), quoted(&data.display().to_string()));
+pub(crate) fn lines_to_copy(plant: &Plant) -> [String; 4] {
+    let (program, data) = (program(), quoted(&plant.dir().display().to_string()));
     [
-        publish_line(listen),
+        publish_line(plant.listens_on(), plant.wants_login()),
         format!("{program} rows --last 1m --data {data}"),
         format!("{program} ledger --data {data}"),
         format!("{program} dlq list --data {data}"),
@@ -89,7 +89,7 @@ fn is_on_path(program: &Path) -> bool {
     std::env::split_paths(&path).any(|dir| Some(dir.as_path()) == program.parent())
 }
 
-fn publish_line(listen: SocketAddr) -> String {
+fn publish_line(listen: SocketAddr, wants_login: bool) -> String {
     let host = match listen.ip() {
         ip if ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST => String::new(),
         ip => format!("-h {ip} "),
@@ -98,7 +98,12 @@ fn publish_line(listen: SocketAddr) -> String {
         1883 => String::new(),
         port => format!("-p {port} "),
     };
+    let login = if wants_login {
+        "-u USER -P PASSWORD "
+    } else {
+        ""
+    };
     format!(
-        "mosquitto_pub {host}{port}-q 1 -t rigs/MINE/measurements/pressure -m '{{\"value\":2.5}}'"
+        "mosquitto_pub {host}{port}{login}-q 1 -t rigs/MINE/measurements/pressure -m '{{\"value\":2.5}}'"
     )
 }

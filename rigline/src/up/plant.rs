@@ -61,6 +61,12 @@ impl Plant {
         self.listener.local_addr()
     }
 
+    /// Whether who publishes has to give a name and a password.
+    #[must_use]
+    pub fn wants_login(&self) -> bool {
+        self.settings.wants_login()
+    }
+
     /// The data directory.
     #[must_use]
     pub fn dir(&self) -> &Path {

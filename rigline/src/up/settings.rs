@@ -59,6 +59,13 @@ pub struct PlantSettings {
 }
 
 impl PlantSettings {
+    /// Whether who publishes has to give a name and a password.
+    #[must_use]
+    pub fn wants_login(&self) -> bool {
+        let users = self.listen.mqtt_users.as_ref();
+        users.is_some_and(|path| !path.as_os_str().is_empty()) && !self.listen.allow_anonymous
+    }
+
     /// Those of the lists, which have their usual names here.
     #[must_use]
     pub fn queue(&self) -> QueueSettings {

@@ -193,6 +193,9 @@ fn with_a_password_file_only_those_in_it_may_publish() {
         std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&users).unwrap().permissions());
     assert_eq!(mode & 0o077, 0, "{mode:o}: others may read it");
     let users = users.display().to_string();
+    // Its own rigs could not publish.
+    let demo = ask(dir.path(), &["demo", "--mqtt-users", &users]);
+    assert_eq!(demo.status.code(), Some(64), "{}", text(&demo));
     let up = Up::start(&[("MQTT_USERS", &users)]);
     let publish = |login: &[&str]| {
         let mut client = testkit::tool("mosquitto_pub");
@@ -211,6 +214,7 @@ fn with_a_password_file_only_those_in_it_may_publish() {
     assert!(!publish(&["-u", "other", "-P", "s3cret"]));
     assert!(!publish(&[]));
     up.wait_told(&["ledger"], "waiting 1 readings");
+    assert!(up.stage.logs().contains("-u USER -P PASSWORD"));
 }
 
 #[test]
