@@ -1,6 +1,6 @@
 //! A broker, a Redis, a time-series store, and the stages between them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use queue::ledger::Ledger;
 use queue::redis::RedisQueue;
@@ -9,6 +9,7 @@ use queue::{Look, Queue};
 use testkit::{Mosquitto, Redis, Stage, VictoriaMetrics};
 
 use crate::rows::{Rows, read_back};
+use crate::wait_for;
 
 /// What a process is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,18 +137,7 @@ impl Chain {
 
     /// Waits until `is_done` says so of the ledger; panics with the last one after `limit`.
     pub async fn wait_for(&self, limit: Duration, is_done: impl Fn(&Ledger) -> bool) -> Ledger {
-        let started = Instant::now();
-        loop {
-            let ledger = self.ledger().await;
-            if is_done(&ledger) {
-                return ledger;
-            }
-            assert!(
-                started.elapsed() < limit,
-                "not done after {limit:?}: {ledger:#?}"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait_for(async || self.ledger().await, limit, is_done).await
     }
 
     /// Everything that the store has.

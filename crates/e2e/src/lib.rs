@@ -5,6 +5,10 @@
     reason = "only tests use it, and a test that can't be set up has to fail"
 )]
 
+use std::time::{Duration, Instant};
+
+use queue::ledger::Ledger;
+
 pub mod alone;
 pub mod chain;
 pub mod ground;
@@ -15,3 +19,23 @@ pub use self::alone::Alone;
 pub use self::chain::{Chain, Role};
 pub use self::ground::Ground;
 pub use self::pipeline::Pipeline;
+
+/// Looks until `is_done` says so of the ledger; panics with the last one after `limit`.
+async fn wait_for(
+    ledger: impl AsyncFn() -> Ledger,
+    limit: Duration,
+    is_done: impl Fn(&Ledger) -> bool,
+) -> Ledger {
+    let started = Instant::now();
+    loop {
+        let ledger = ledger().await;
+        if is_done(&ledger) {
+            return ledger;
+        }
+        assert!(
+            started.elapsed() < limit,
+            "not done after {limit:?}: {ledger:#?}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,6 +1,6 @@
 //! The whole pipeline, ready for readings, on either set-up.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::clock::Clock;
 use queue::DeadLetters;
@@ -9,7 +9,7 @@ use queue::sqlite::SqliteQueue;
 use testkit::Stage;
 
 use crate::rows::Rows;
-use crate::{Alone, Chain, Ground};
+use crate::{Alone, Chain, Ground, wait_for};
 
 /// How long a process may take to be ready, and to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -114,18 +114,7 @@ impl Pipeline {
 
     /// Waits until `is_done` says so of the ledger; panics with the last one after `limit`.
     pub async fn wait_for(&self, limit: Duration, is_done: impl Fn(&Ledger) -> bool) -> Ledger {
-        let started = Instant::now();
-        loop {
-            let ledger = self.ledger().await;
-            if is_done(&ledger) {
-                return ledger;
-            }
-            assert!(
-                started.elapsed() < limit,
-                "not done after {limit:?}: {ledger:#?}"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait_for(async || self.ledger().await, limit, is_done).await
     }
 
     /// Everything that the store has.
