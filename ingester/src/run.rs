@@ -198,8 +198,7 @@ impl<Q: Queue> Ingester<Q> {
                     append.raw.push(element);
                 }
                 Err(fault) => {
-                    let stage = STAGE;
-                    let letter = dead_letter::encode(stage, &fault, topic, payload, arrived);
+                    let letter = dead_letter::encode(STAGE, &fault, topic, payload, arrived);
                     bytes += letter.len();
                     append.dead.push(letter);
                 }

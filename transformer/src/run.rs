@@ -130,8 +130,7 @@ impl<Q: Queue> Transformer<Q> {
                 Ok(reading) => pivot.take(&reading, now),
                 Err(fault) => {
                     let (list, time) = (&self.settings.queue.raw_queue, self.process.clock.now());
-                    let stage = STAGE;
-                    dead.push(dead_letter::encode(stage, &fault, list, item, time));
+                    dead.push(dead_letter::encode(STAGE, &fault, list, item, time));
                 }
             }
         }

@@ -12,7 +12,7 @@ use rigline::up::{QUEUE_FILE, STORE_FILE};
 use store::history::Selection;
 use store::{History, SqliteHistory};
 use tempfile::TempDir;
-use testkit::{Launch, Stage, free_port, tool};
+use testkit::{Launch, Stage, free_port, mqtt_client};
 
 use crate::rows::Rows;
 
@@ -112,8 +112,7 @@ impl Alone {
 
     /// Publishes with `mosquitto_pub`, as anybody would.
     pub fn publish(&self, topic: &str, payload: &str) {
-        let mut client = tool("mosquitto_pub");
-        client.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        let mut client = mqtt_client("mosquitto_pub", self.port);
         client.args(["-q", "1", "-t", topic, "-m", payload]);
         let status = client.status().expect("mosquitto_pub");
         assert!(status.success(), "mosquitto_pub: {status}");

@@ -109,23 +109,19 @@ impl Queue for SqliteQueue {
     ) -> Result<Option<Lease>, QueueError> {
         let (nonce, clock) = (nonce.to_owned(), self.clock);
         let instance = format!("{:016x}", fastrand::u64(..));
-        match self.holders {
-            Holders::Replicas => {
-                self.database
-                    .write(move |tx| {
-                        steps::lease(tx, consumer, &nonce, limit, &instance, clock.now())
-                    })
-                    .await
-            }
-            Holders::OneProcess => {
-                self.database
-                    .write(move |tx| {
+        let holders = self.holders;
+        self.database
+            .write(move |tx| {
+                let limit = match holders {
+                    Holders::Replicas => limit,
+                    Holders::OneProcess => {
                         steps::end_lease(tx, consumer)?;
-                        steps::lease(tx, consumer, &nonce, FOR_EVER, &instance, clock.now())
-                    })
-                    .await
-            }
-        }
+                        FOR_EVER
+                    }
+                };
+                steps::lease(tx, consumer, &nonce, limit, &instance, clock.now())
+            })
+            .await
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), QueueError> {

@@ -33,7 +33,7 @@ pub use fake_time::{FakeTime, fake_time_env};
 pub use hosts::HostsFile;
 pub use http::http_get;
 pub use launch::{BlockedOutput, Launch};
-pub use mosquitto::Mosquitto;
+pub use mosquitto::{Mosquitto, mqtt_client};
 pub use net::{free_port, wait_until};
 pub use process::Process;
 pub use proxy::{Flow, Proxy, Verdict};

@@ -96,14 +96,21 @@ impl Mosquitto {
     /// `mosquitto_sub` (or `mosquitto_pub`) with host and port given; the caller adds the rest.
     #[must_use]
     pub fn client(&self, name: &str) -> Command {
-        let mut command = tool(name);
-        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        command
+        mqtt_client(name, self.port)
     }
 
     fn database(&self) -> PathBuf {
         self.dir.path().join("mosquitto.db")
     }
+}
+
+/// `mosquitto_pub` or `mosquitto_sub` for whatever listens on this port of 127.0.0.1; the caller adds
+/// the rest.
+#[must_use]
+pub fn mqtt_client(name: &str, port: u16) -> Command {
+    let mut command = tool(name);
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+    command
 }
 
 fn configure(dir: &Path, port: u16, lines: &[&str]) {

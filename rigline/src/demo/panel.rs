@@ -24,17 +24,17 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn account(&self) -> String {
-        trouble(&self.ledger).unwrap_or_else(|| "balanced".to_owned())
+    fn shown_delays(&self) -> (String, String) {
+        match self.delays {
+            Some((median, p99)) => (seconds(median), seconds(p99)),
+            None => ("-".to_owned(), "-".to_owned()),
+        }
     }
 
     /// A line for a file or a pipe.
     pub(super) fn plain(&self) -> String {
         let of = |counter| self.ledger.get(counter);
-        let (median, p99) = self.delays.map_or_else(
-            || ("-".to_owned(), "-".to_owned()),
-            |(median, p99)| (seconds(median), seconds(p99)),
-        );
+        let (median, p99) = self.shown_delays();
         format!(
             "{}s readings/s={} accepted={} rows={} repeated={} superseded={} late={} dead={} \
              open={} raw={} normalized={} p50={median} p99={p99} ledger={}",
@@ -49,21 +49,20 @@ impl Seen {
             of(Counter::OpenReadings),
             self.ledger.raw,
             self.ledger.normalized,
-            self.account(),
+            trouble(&self.ledger).as_deref().unwrap_or("balanced"),
         )
     }
 
     /// The lines of the panel, each of at most 80 columns.
     pub(super) fn panel(&self) -> Vec<String> {
         let of = |counter| grouped(self.ledger.get(counter));
-        let (median, p99) = self.delays.map_or_else(
-            || ("-".to_owned(), "-".to_owned()),
-            |(median, p99)| (seconds(median), seconds(p99)),
-        );
+        let (median, p99) = self.shown_delays();
         let line = |cells: [(&str, String); 3]| {
             let [left, middle, right] = cells.map(|(name, value)| format!("{name:<12}{value:>11}"));
             format!(" {left}   {middle}   {right}")
         };
+        let trouble = trouble(&self.ledger);
+        let account = trouble.as_ref().map_or("balanced", |_| "OFF");
         let whole = self.elapsed.as_secs();
         let (hours, minutes, rest) = (whole / 3_600, whole / 60 % 60, whole % 60);
         let mut lines = vec![
@@ -91,22 +90,15 @@ impl Seen {
             line([
                 ("running", format!("{hours:02}:{minutes:02}:{rest:02}")),
                 ("dead letters", grouped(self.ledger.dead)),
-                (
-                    "ledger",
-                    if self.balanced() { "balanced" } else { "OFF" }.to_owned(),
-                ),
+                ("ledger", account.to_owned()),
             ]),
         ];
-        if !self.balanced() {
-            let said = format!(" {}", self.account());
+        if let Some(trouble) = trouble {
+            let said = format!(" {trouble}");
             lines.push(said.chars().take(WIDTH).collect());
         }
         lines.push("─".repeat(WIDTH));
         lines
-    }
-
-    fn balanced(&self) -> bool {
-        trouble(&self.ledger).is_none()
     }
 }
 

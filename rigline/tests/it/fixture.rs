@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::clock::Clock;
 use common::time::Timestamp;
 use tempfile::TempDir;
-use testkit::{Launch, Stage, free_port, tool, wait_until};
+use testkit::{Launch, Stage, free_port, mqtt_client, wait_until};
 
 /// Longer than anything takes.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -77,20 +77,8 @@ impl Up {
     /// Publishes with `mosquitto_pub` at QoS 1; it has been acknowledged when this returns.
     pub fn publish(&self, sensor: &str, payload: &str) {
         let topic = format!("rigs/MINE/measurements/{sensor}");
-        let mut client = tool("mosquitto_pub");
-        let port = self.port.to_string();
-        client.args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port,
-            "-q",
-            "1",
-            "-t",
-            &topic,
-            "-m",
-            payload,
-        ]);
+        let mut client = mqtt_client("mosquitto_pub", self.port);
+        client.args(["-q", "1", "-t", &topic, "-m", payload]);
         assert!(client.status().unwrap().success(), "{}", self.stage.logs());
     }
 

@@ -3,24 +3,16 @@
 use std::fs;
 use std::process::Command;
 
-use testkit::{Launch, SmallDisk, free_port, wait_until};
+use producer::fleet::SENSORS;
+use testkit::{Launch, SmallDisk, free_port, mqtt_client, wait_until};
 
 use crate::fixture::{SOON, Up, ask, binary, payload, second, text};
-
-const SENSORS: [&str; 6] = [
-    "temp_inlet",
-    "temp_outlet",
-    "pressure",
-    "flow_rate",
-    "voltage",
-    "current",
-];
 
 #[test]
 fn what_a_device_publishes_is_a_row_in_the_data_directory() {
     let up = Up::start(&[]);
     let time = second();
-    for (place, sensor) in (1_u8..).zip(SENSORS) {
+    for (place, sensor) in (1_u8..).zip(SENSORS.map(|sensor| sensor.name)) {
         up.publish(sensor, &payload(time, 1.5 * f64::from(place)));
     }
     up.wait_told(&["ledger"], "stored 1 rows");
@@ -198,15 +190,9 @@ fn with_a_password_file_only_those_in_it_may_publish() {
     assert_eq!(demo.status.code(), Some(64), "{}", text(&demo));
     let up = Up::start(&[("MQTT_USERS", &users)]);
     let publish = |login: &[&str]| {
-        let mut client = testkit::tool("mosquitto_pub");
-        let port = up.port.to_string();
-        client.args(["-h", "127.0.0.1", "-p", &port, "-q", "1"]);
-        client.args([
-            "-t",
-            "rigs/MINE/measurements/pressure",
-            "-m",
-            "{\"value\":1}",
-        ]);
+        let mut client = mqtt_client("mosquitto_pub", up.port);
+        client.args(["-q", "1", "-t", "rigs/MINE/measurements/pressure"]);
+        client.args(["-m", "{\"value\":1}"]);
         client.args(login).output().unwrap().status.success()
     };
     assert!(publish(&["-u", "rig", "-P", "s3cret"]));
@@ -237,22 +223,11 @@ fn a_full_disk_is_said_and_waited_out() {
         let topic = "rigs/MINE/measurements/pressure";
         let body = format!("{{\"value\":1,\"pad\":\"{}\"}}", "x".repeat(60_000));
         let mut client = testkit::tool("timeout");
-        let publisher = testkit::tool("mosquitto_pub");
+        let publisher = mqtt_client("mosquitto_pub", port);
         client.envs(publisher.get_envs().filter_map(|(k, v)| Some((k, v?))));
         client.arg(wait).arg(publisher.get_program());
-        let port = port.to_string();
-        client.args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port,
-            "-q",
-            "1",
-            "-t",
-            topic,
-            "-m",
-            &body,
-        ]);
+        client.args(publisher.get_args());
+        client.args(["-q", "1", "-t", topic, "-m", &body]);
         assert!(number < 2_000, "the disk has no end");
         client.status().unwrap().success()
     };

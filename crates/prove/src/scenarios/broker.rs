@@ -10,7 +10,7 @@ use common::faults::Point;
 use common::health::Dependency;
 use e2e::Role;
 use queue::ledger::Counter;
-use testkit::{Weather, tool};
+use testkit::{Weather, mqtt_client};
 use transport::{MqttSettings, Source, Subscriber};
 
 use super::{PAUSE, RIGS, SOON, loaded};
@@ -200,8 +200,7 @@ fn oversize(task: &Task) -> anyhow::Result<Report> {
     let publish = |bytes: usize| -> anyhow::Result<bool> {
         let file = arena.stages[0].1.dir().join("payload");
         std::fs::write(&file, "x".repeat(bytes))?;
-        let mut client = tool("mosquitto_pub");
-        client.args(["-p", &arena.wires.load.port().to_string()]);
+        let mut client = mqtt_client("mosquitto_pub", arena.wires.load.port());
         client.args(["-q", "1", "-t", topic, "-f"]).arg(&file);
         Ok(client.status()?.success())
     };

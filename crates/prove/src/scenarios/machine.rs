@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use common::clock::Clock;
 use e2e::Role;
 use queue::ledger::Counter;
-use testkit::{BlockedOutput, FakeTime, tool};
+use testkit::{BlockedOutput, FakeTime, mqtt_client};
 
 use super::{PAUSE, RIGS, SOON, loaded, loaded_with};
 use crate::arena::{Arena, until};
@@ -347,8 +347,7 @@ fn memory_limit(task: &Task) -> anyhow::Result<Report> {
 fn large_message(arena: &Arena) -> anyhow::Result<Child> {
     let file = arena.stages[0].1.dir().join("payload");
     std::fs::write(&file, "x".repeat(1_000_000))?;
-    let mut client = tool("mosquitto_pub");
-    client.args(["-p", &arena.wires.load.port().to_string()]);
+    let mut client = mqtt_client("mosquitto_pub", arena.wires.load.port());
     client.args(["-q", "1", "-t", "rigs/RIG-0001/measurements/pressure", "-f"]);
     Ok(client.arg(&file).stderr(Stdio::null()).spawn()?)
 }

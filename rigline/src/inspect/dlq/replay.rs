@@ -15,7 +15,7 @@ use queue::{Letter, Replay, Replayed};
 use transformer::element;
 
 use super::{Which, each};
-use crate::inspect::lists::{Purpose, Where};
+use crate::inspect::lists::{Lists, Purpose, Where};
 use crate::inspect::output::stdout;
 
 /// Which letters to replay.
@@ -65,21 +65,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         }
     }
     for (letter, content) in wanted {
-        let outcome = if content.replayed.is_some() {
-            Err("was replayed before".to_owned())
-        } else {
-            match once_more(letter, &content, &args.limits, Clock::system().now()) {
-                Ok(replay) => match lists.replay(&replay).await? {
-                    Replayed::Done => Ok(()),
-                    Replayed::Gone => Err("is gone, or was replayed meanwhile".to_owned()),
-                    Replayed::Full { length } => Err(format!(
-                        "its list is full ({length} elements): try again later"
-                    )),
-                },
-                Err(refused) => Err(refused),
-            }
-        };
-        match outcome {
+        match replay(&lists, letter, &content, &args.limits).await? {
             Ok(()) => {
                 done += 1;
                 writeln!(out, "{}: replayed", content.id)?;
@@ -93,6 +79,29 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     writeln!(out, "{done} replayed, {failed} not")?;
     out.flush()?;
     Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// Replays a letter, or says why it isn't.
+async fn replay(
+    lists: &Lists,
+    letter: Letter,
+    content: &Content,
+    limits: &ReadingLimits,
+) -> anyhow::Result<Result<(), String>> {
+    if content.replayed.is_some() {
+        return Ok(Err("was replayed before".to_owned()));
+    }
+    let replay = match once_more(letter, content, limits, Clock::system().now()) {
+        Ok(replay) => replay,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    Ok(match lists.replay(&replay).await? {
+        Replayed::Done => Ok(()),
+        Replayed::Gone => Err("is gone, or was replayed meanwhile".to_owned()),
+        Replayed::Full { length } => Err(format!(
+            "its list is full ({length} elements): try again later"
+        )),
+    })
 }
 
 /// What has to be done for this letter, or why it is no use.
