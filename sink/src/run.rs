@@ -47,7 +47,7 @@ pub async fn run<Q: Queue, S: Store>(
         settings,
         process,
         writer: Writer::new(store),
-        soon: Backoff::new(Duration::from_millis(250), Duration::from_secs(30)),
+        soon: Backoff::new(Duration::from_millis(250), Duration::from_secs(10)),
         slowly: Backoff::new(Duration::from_secs(2), Duration::from_mins(1)),
         last_contact: None,
     };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// How long to wait before each next try: doubling from `min`, never above `max`, with jitter.
+/// How long to wait before each next try: doubling from `min`, never above `max`, with jitter, also
+/// at `max`: a wait that is always the same can keep step with what it waits for, and miss it for ever.
 #[derive(Debug)]
 pub struct Backoff {
     builder: ExponentialBuilder,
@@ -16,9 +17,10 @@ impl Backoff {
     /// Waits from `min` up to `max`.
     #[must_use]
     pub fn new(min: Duration, max: Duration) -> Self {
+        // The jitter comes on top, up to as much again.
         let builder = ExponentialBuilder::default()
             .with_min_delay(min)
-            .with_max_delay(max)
+            .with_max_delay((max / 2).max(min))
             .with_factor(2.0)
             .without_max_times()
             .with_jitter();
@@ -59,6 +61,17 @@ mod tests {
             }
             backoff.reset();
             prop_assert!(backoff.next_wait() <= (min * 2).min(max));
+        }
+
+        #[test]
+        fn varies_also_at_its_upper_bound(min in 1_u64..500, factor in 2_u64..200) {
+            let (min, max) = (Duration::from_millis(min), Duration::from_millis(min * factor));
+            let mut backoff = Backoff::new(min, max);
+            let waits: Vec<_> = (0..50).map(|_| backoff.next_wait()).skip(20).collect();
+            let least = waits.iter().min().copied().unwrap_or_default();
+            let most = waits.iter().max().copied().unwrap_or_default();
+            prop_assert!(most.saturating_sub(least) > max / 10, "{least:?} to {most:?}");
+            prop_assert!(least >= max / 2, "{least:?} of {max:?}");
         }
     }
 }

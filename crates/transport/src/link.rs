@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::{Connection, Fault};
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// A connection that held this long counts as a success: the next try is soon.
 const HELD: Duration = Duration::from_secs(10);
 
