@@ -11,7 +11,7 @@ use crate::inspect::ledger::LedgerArgs;
 use crate::inspect::rigs::RigsArgs;
 use crate::inspect::rows::RowsArgs;
 use crate::inspect::users::PasswdArgs;
-use crate::{demo, inspect, up};
+use crate::{demo, init, inspect, up};
 
 /// Bad arguments: the `EX_USAGE` of sysexits.h.
 const EXIT_USAGE: u8 = 64;
@@ -45,6 +45,12 @@ enum Command {
     /// The stage from Redis to InfluxDB by itself
     #[command(disable_help_flag = true)]
     Sink(Rest),
+    /// Set InfluxDB up: user, bucket, tokens, dashboard. Ends when it is done; again changes nothing
+    #[command(disable_help_flag = true)]
+    Init(Rest),
+    /// Show the passwords and tokens that init has made
+    #[command(disable_help_flag = true)]
+    Passwords(Rest),
     /// Show stored rows
     Rows(RowsArgs),
     /// Show which rigs there are
@@ -85,6 +91,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Ingester(rest) => ingester::process::main(rest.called("ingester")),
         Command::Transformer(rest) => transformer::process::main(rest.called("transformer")),
         Command::Sink(rest) => sink::process::main(rest.called("sink")),
+        Command::Init(rest) => init::main(rest.called("init")),
+        Command::Passwords(rest) => init::passwords(rest.called("passwords")),
         Command::Rows(args) => inspect::main(inspect::rows::show(args)),
         Command::Rigs(args) => inspect::main(inspect::rigs::show(args)),
         Command::Ledger(args) => inspect::main(inspect::ledger::show(args)),

@@ -22,6 +22,8 @@ mod tests;
 
 /// Bad settings: the `EX_USAGE` of sysexits.h.
 const EXIT_USAGE: u8 = 64;
+const AFTER_HELP: &str =
+    "Every setting is also the environment variable shown beside it; a flag wins.";
 /// A stage that hasn't stopped by itself this long after the first signal is left behind.
 const GRACE: Duration = Duration::from_millis(9_500);
 
@@ -247,7 +249,7 @@ fn command<S: Settings>(stage: &Stage) -> Command {
         .about(stage.about)
         .mut_arg("admin_addr", |arg| arg.default_value(stage.admin_addr))
         .mut_arg("log_filter", |arg| arg.default_value(stage.log_filter))
-        .after_help("Every setting is also the environment variable shown beside it; a flag wins.")
+        .after_help(AFTER_HELP)
 }
 
 /// The checked settings, and whether the admin address is the default; or the exit code.
@@ -268,6 +270,24 @@ fn parse<S: Settings>(
         cli.stage.check().map_err(|bad| usage(&bad))?;
     }
     Ok((cli, is_default))
+}
+
+/// The checked settings of a command that is no stage; or the exit code, after saying why.
+pub fn settings<S: Settings>(
+    name: &'static str,
+    about: &'static str,
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<S, ExitCode> {
+    let command = S::augment_args(Command::new(name))
+        .about(about)
+        .after_help(AFTER_HELP);
+    let parsed = command
+        .clone()
+        .try_get_matches_from(args)
+        .and_then(|matches| S::from_arg_matches(&matches));
+    let mut settings = parsed.map_err(|error| refuse(&command, &error))?;
+    settings.check().map_err(|bad| usage(&bad))?;
+    Ok(settings)
 }
 
 /// Says what clap found wrong, naming the environment variable where there is one.

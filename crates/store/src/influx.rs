@@ -12,11 +12,13 @@ use crate::{Store, WriteError};
 
 mod answer;
 mod settings;
+mod setup;
 #[cfg(test)]
 mod tests;
 
 use answer::Asked;
 pub use settings::InfluxSettings;
+pub use setup::{Access, Authorization, FirstSetup, Id, InfluxSetup, Operator, SetupError};
 
 /// A server that can't be connected to within this time is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,14 +48,7 @@ impl InfluxStore {
     pub fn new(settings: &InfluxSettings) -> Result<Self, BuildError> {
         // The client's builder panics at a URL that it can't read.
         let url = settings::checked_url(&settings.url)?;
-        let http = reqwest::ClientBuilder::new()
-            .user_agent(concat!("rigline/", env!("CARGO_PKG_VERSION")))
-            .timeout(settings.timeout)
-            .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT))
-            .tcp_keepalive(TCP_KEEPALIVE)
-            // A token must not travel to wherever an answer or the environment points.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
+        let http = http_builder(settings.timeout);
         let token = settings.token.as_ref().map_or("", |token| token.expose());
         let client = ClientBuilder::with_builder(http, url.as_str(), settings.org.as_str(), token)
             .build()
@@ -78,6 +73,18 @@ impl InfluxStore {
             .await
             .map_err(|error| self.asked.write_error(error, empty))
     }
+}
+
+/// What every client here has in common.
+fn http_builder(timeout: Duration) -> reqwest::ClientBuilder {
+    reqwest::ClientBuilder::new()
+        .user_agent(concat!("rigline/", env!("CARGO_PKG_VERSION")))
+        .timeout(timeout)
+        .connect_timeout(timeout.min(CONNECT_TIMEOUT))
+        .tcp_keepalive(TCP_KEEPALIVE)
+        // A token must not travel to wherever an answer or the environment points.
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
 }
 
 impl Store for InfluxStore {

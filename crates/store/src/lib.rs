@@ -11,7 +11,10 @@ mod line;
 mod sqlite;
 
 pub use history::{History, ReadError};
-pub use influx::{BuildError, InfluxSettings, InfluxStore};
+pub use influx::{
+    Access, Authorization, BuildError, FirstSetup, Id, InfluxSettings, InfluxSetup, InfluxStore,
+    Operator, SetupError,
+};
 pub use sqlite::{OpenError, SqliteHistory, SqliteSettings, SqliteStore};
 
 /// Something that keeps rows.

@@ -14,9 +14,9 @@ use std::time::Duration;
 use crate::net::{free_port, localhost};
 
 mod database;
-mod http;
+pub(crate) mod http;
 mod line;
-mod reply;
+pub(crate) mod reply;
 #[cfg(test)]
 mod tests;
 
@@ -185,7 +185,7 @@ impl Drop for Influx {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -226,7 +226,7 @@ fn serve(mut stream: TcpStream, database: &Mutex<Database>) {
 }
 
 /// Whether the connection goes on.
-fn act(stream: &mut TcpStream, act: &Act) -> bool {
+pub(crate) fn act(stream: &mut TcpStream, act: &Act) -> bool {
     match act {
         Act::Answer {
             status,

@@ -15,6 +15,7 @@ mod fake_time;
 mod hosts;
 mod http;
 pub mod influx;
+pub mod influx_setup;
 mod launch;
 mod mosquitto;
 mod net;

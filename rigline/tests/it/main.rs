@@ -3,6 +3,7 @@
 
 mod demo;
 mod fixture;
+mod init;
 mod inspect;
 mod redis;
 mod up;

@@ -45,7 +45,7 @@ impl Asked {
 
     fn refusal(&self, status: StatusCode, text: &str, empty: bool) -> WriteError {
         let mut detail = format!("{} answered {status}", self.url);
-        let words = self.words(text);
+        let words = words(text, &self.token);
         if !words.is_empty() {
             detail = format!("{detail}: {words}");
         }
@@ -78,24 +78,25 @@ impl Asked {
                 .to_owned(),
         }
     }
+}
 
-    /// The message of an InfluxDB's error, or whatever was answered, cut.
-    fn words(&self, text: &str) -> String {
-        let message = match serde_json::from_str(text) {
-            Ok(Value::Object(mut answer)) => match answer.remove("message") {
-                Some(Value::String(message)) => Some(message),
-                _ => None,
-            },
+/// The message of an InfluxDB's error, or whatever was answered, cut, and without the secrets: some
+/// proxies show a request's headers when they refuse it.
+pub(super) fn words<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
+    let message = match serde_json::from_str(text) {
+        Ok(Value::Object(mut answer)) => match answer.remove("message") {
+            Some(Value::String(message)) => Some(message),
             _ => None,
-        };
-        let mut words = message.unwrap_or_else(|| text.trim().to_owned());
-        // Some proxies show a request's headers when they refuse it.
-        if let Some(token) = &self.token {
-            words = words.replace(token.expose(), "***");
-        }
-        words.truncate(words.floor_char_boundary(KEPT_WORDS));
-        words
+        },
+        _ => None,
+    };
+    let mut words = message.unwrap_or_else(|| text.trim().to_owned());
+    let exposed = secrets.into_iter().map(Secret::expose);
+    for secret in exposed.filter(|secret| !secret.is_empty()) {
+        words = words.replace(secret, "***");
     }
+    words.truncate(words.floor_char_boundary(KEPT_WORDS));
+    words
 }
 
 /// `after` stays unknown: the client doesn't hand out headers.
@@ -106,7 +107,8 @@ fn retry(detail: String) -> WriteError {
     }
 }
 
-fn chain(error: &dyn Error) -> String {
+/// An error with what caused it.
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -5,20 +5,23 @@ use std::net::TcpStream;
 
 /// A request.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) path: String,
-    query: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
     headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    /// Whether its answer is the last of the connection.
+    pub(crate) is_last: bool,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
     /// The next request of a connection; nothing at its end, or if it is no request.
-    pub(super) fn read(stream: &mut BufReader<TcpStream>) -> Option<Self> {
+    pub(crate) fn read(stream: &mut BufReader<TcpStream>) -> Option<Self> {
         let line = line(stream)?;
         let mut words = line.split(' ');
         let (method, target) = (words.next()?.to_owned(), words.next()?);
+        let is_old = words.next() == Some("HTTP/1.0");
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let (path, query) = (path.to_owned(), query.to_owned());
         let mut headers = Vec::new();
@@ -35,8 +38,11 @@ impl Request {
             path,
             query,
             headers,
+            is_last: is_old,
             body: Vec::new(),
         };
+        let wants_no_more = request.header("connection") == Some("close");
+        request.is_last |= wants_no_more;
         let length = match request.header("content-length") {
             Some(length) => length.parse().ok()?,
             None => 0,
@@ -47,13 +53,13 @@ impl Request {
     }
 
     /// A header by its name in small letters.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str())
     }
 
     /// A parameter of the query; nothing if it is absent or empty.
-    pub(super) fn parameter(&self, name: &str) -> Option<String> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let found = self.query.split('&').find_map(|pair| {
             let (other, value) = pair.split_once('=')?;
             (other == name).then(|| decoded(value))
@@ -90,7 +96,7 @@ fn decoded(text: &str) -> String {
 }
 
 /// Writes the head of an answer.
-pub(super) fn write_head(
+pub(crate) fn write_head(
     stream: &mut TcpStream,
     status: u16,
     headers: &[(String, String)],
@@ -111,6 +117,7 @@ pub(super) fn write_head(
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
         204 => "No Content",
         400 => "Bad Request",
         401 => "Unauthorized",

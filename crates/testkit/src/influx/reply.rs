@@ -15,11 +15,11 @@ pub enum Stores {
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub(super) stores: Stores,
-    pub(super) act: Act,
+    pub(crate) act: Act,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Act {
+pub(crate) enum Act {
     Answer {
         status: u16,
         headers: Vec<(String, String)>,
@@ -88,7 +88,7 @@ impl Reply {
     }
 
     /// With the headers that every answer of `InfluxDB` has.
-    pub(super) fn own(self) -> Self {
+    pub(crate) fn own(self) -> Self {
         self.header("X-Influxdb-Build", "OSS")
             .header("X-Influxdb-Version", "v2.9.1")
     }
@@ -101,7 +101,7 @@ impl Reply {
     }
 
     /// For the record: the status, or 0 if there is none.
-    pub(super) fn sent(&self) -> u16 {
+    pub(crate) fn sent(&self) -> u16 {
         match &self.act {
             Act::Answer { status, .. } | Act::Drip { status } => *status,
             Act::Silence | Act::Cut => 0,

@@ -4,6 +4,7 @@
 mod redis;
 mod room;
 mod stage;
+mod stand_in;
 mod wire;
 
 use std::net::TcpStream;

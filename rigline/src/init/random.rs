@@ -1,0 +1,85 @@
+//! Secrets that nobody can guess.
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use common::secret::Secret;
+
+/// Without those that look like others.
+const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+const GROUPS: usize = 5;
+const GROUP: usize = 5;
+
+/// 32 bytes, in letters that a URL and a header take as they are.
+pub(super) fn token() -> anyhow::Result<Secret> {
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes::<32>()?)))
+}
+
+/// A password that can be read out and typed: more than 140 bits in groups of five, with letters of
+/// both kinds and a digit.
+pub(super) fn password() -> anyhow::Result<Secret> {
+    loop {
+        let mut text = String::new();
+        while text.len() < GROUPS * (GROUP + 1) - 1 {
+            if text.len() % (GROUP + 1) == GROUP {
+                text.push('-');
+            }
+            text.push(letter()?);
+        }
+        let has = |is_it: fn(&char) -> bool| text.chars().any(|c| is_it(&c));
+        if has(char::is_ascii_lowercase)
+            && has(char::is_ascii_uppercase)
+            && has(char::is_ascii_digit)
+        {
+            return Ok(Secret::new(text));
+        }
+    }
+}
+
+/// Eight hexadecimal digits.
+pub(super) fn name() -> anyhow::Result<Secret> {
+    let number = u32::from_be_bytes(bytes::<4>()?);
+    Ok(Secret::new(format!("{number:08x}")))
+}
+
+/// Each letter is as likely as the others: bytes beyond a whole number of alphabets are thrown again.
+fn letter() -> anyhow::Result<char> {
+    loop {
+        let [byte] = bytes::<1>()?;
+        let byte = usize::from(byte);
+        if byte < 256 - 256 % LETTERS.len() {
+            return Ok(char::from(LETTERS[byte % LETTERS.len()]));
+        }
+    }
+}
+
+fn bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{name, password, token};
+
+    #[test]
+    fn secrets_are_long_readable_and_never_the_same() {
+        for _ in 0..200 {
+            let (one, other) = (password().unwrap(), password().unwrap());
+            assert!(one != other);
+            let text = one.expose();
+            assert_eq!(text.len(), 29);
+            let groups: Vec<_> = text.split('-').collect();
+            assert_eq!(groups.len(), 5);
+            assert!(groups.iter().all(|group| group.len() == 5), "{text}");
+            assert!(!text.contains(['0', 'O', 'l', 'I', '1', 'o']), "{text}");
+            assert!(text.contains(|c: char| c.is_ascii_digit()), "{text}");
+        }
+        let token = token().unwrap();
+        assert_eq!(token.expose().len(), 43);
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        assert!(token.expose().chars().all(is_plain));
+        assert_eq!(name().unwrap().expose().len(), 8);
+    }
+}

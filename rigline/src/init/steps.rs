@@ -1,0 +1,184 @@
+//! The steps, in their order.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use common::secret::Secret;
+use store::{Id, InfluxSetup, Operator, SetupError};
+
+use super::patience::persist;
+use super::secrets::{Kept, Secrets};
+use super::tokens::{NOTEBOOK, SINK};
+use super::{InitArgs, USER, random, say};
+
+/// How long a bucket that is made here keeps rows.
+pub(super) const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
+/// How often it is looked whether something has happened.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The name of the dashboard of the bucket that is there unless told otherwise.
+const DASHBOARD: &str = "Rigs";
+const DEFAULT_BUCKET: &str = "rigs";
+/// What the steps go by.
+#[derive(Debug)]
+pub(super) struct Steps<'a> {
+    pub(super) args: &'a InitArgs,
+    pub(super) secrets: Secrets,
+    pub(super) influx: InfluxSetup,
+}
+
+/// Organisation and bucket.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) org: Id,
+    pub(super) bucket: Id,
+}
+
+/// Does all of them.
+pub(super) async fn run(args: &InitArgs) -> anyhow::Result<()> {
+    let steps = Steps {
+        args,
+        secrets: Secrets::at(&args.place.secrets),
+        influx: InfluxSetup::new(&args.influx)?,
+    };
+    let _lock = steps.own_secrets().await?;
+    persist("to be ready", async || Ok(steps.influx.health().await?)).await?;
+    say(format!("InfluxDB at {} is ready", steps.influx.url()));
+    let token = persist("to be set up", async || steps.set_up().await).await?;
+    let operator = steps.influx.operator(&token);
+    let done = steps.with_operator(&operator).await;
+    done.map_err(|error| match error.downcast_ref() {
+        Some(SetupError::Unauthorized { .. }) => error.context(
+            "the token in use isn't an operator token: put one that may do everything into \
+             INFLUX_TOKEN in .env",
+        ),
+        _ => error,
+    })?;
+    steps.say_where();
+    Ok(())
+}
+
+impl Steps<'_> {
+    async fn own_secrets(&self) -> anyhow::Result<std::fs::File> {
+        self.secrets.make()?;
+        let mut has_said = false;
+        let lock = loop {
+            if let Some(lock) = self.secrets.lock()? {
+                break lock;
+            }
+            if !has_said {
+                say("waiting for another rigline init to end");
+                has_said = true;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        let jupyter_token = match &self.args.jupyter_token {
+            Some(given) => given.clone(),
+            None => self.secrets.ensure(Kept::JupyterToken, random::token)?,
+        };
+        self.secrets
+            .put(Kept::NotebookJupyterToken, &jupyter_token)?;
+        say(format!(
+            "secrets are kept in {}",
+            self.secrets.dir().display()
+        ));
+        Ok(lock)
+    }
+
+    /// Everything that takes the operator token.
+    async fn with_operator(&self, operator: &Operator) -> anyhow::Result<()> {
+        persist("to take the password", async || {
+            self.password(operator).await
+        })
+        .await?;
+        let target = persist("to have the bucket", async || self.target(operator).await).await?;
+        for grant in [SINK, NOTEBOOK] {
+            persist("to give a token", async || {
+                self.grant(&grant, operator, &target).await
+            })
+            .await?;
+        }
+        persist("to have the dashboard", async || {
+            self.dashboard(operator, &target.org).await
+        })
+        .await
+    }
+
+    /// Makes a password that was given the user's.
+    async fn password(&self, operator: &Operator) -> anyhow::Result<()> {
+        let Some(given) = &self.args.password else {
+            return Ok(());
+        };
+        if self.secrets.read(Kept::Password)?.as_ref() == Some(given) {
+            return Ok(());
+        }
+        let Some(user) = operator.user(USER).await? else {
+            say(format!(
+                "InfluxDB has no user {USER}, so INFLUX_PASSWORD isn't used"
+            ));
+            return Ok(());
+        };
+        operator
+            .set_password(&user, given)
+            .await
+            .context("cannot change the password to INFLUX_PASSWORD")?;
+        self.secrets.put(Kept::Password, given)?;
+        say(format!("the password of {USER} is INFLUX_PASSWORD now"));
+        Ok(())
+    }
+
+    /// Finds or makes organisation and bucket.
+    async fn target(&self, operator: &Operator) -> anyhow::Result<Target> {
+        let (org_name, bucket_name) = (&self.args.influx.org, &self.args.influx.bucket);
+        let org = match operator.organisation(org_name).await? {
+            Some(org) => org,
+            None => operator
+                .make_organisation(org_name)
+                .await
+                .with_context(|| format!("cannot make organisation {org_name:?} (INFLUX_ORG)"))?,
+        };
+        let bucket = match operator.bucket(&org, bucket_name).await? {
+            Some(bucket) => bucket,
+            None => operator
+                .make_bucket(&org, bucket_name, KEPT_FOR)
+                .await
+                .with_context(|| format!("cannot make bucket {bucket_name:?} (INFLUX_BUCKET)"))?,
+        };
+        say(format!("organisation {org_name} has bucket {bucket_name}"));
+        Ok(Target { org, bucket })
+    }
+
+    /// Makes the dashboard once. Whoever changes or deletes it afterwards has the last word.
+    async fn dashboard(&self, operator: &Operator, org: &Id) -> anyhow::Result<()> {
+        let bucket = &self.args.influx.bucket;
+        let name = match bucket.as_str() {
+            DEFAULT_BUCKET => DASHBOARD.to_owned(),
+            other => format!("{DASHBOARD} in {other}"),
+        };
+        let mark = format!("{} {bucket}\n", org.as_str());
+        let marks = self.secrets.read(Kept::Dashboards)?;
+        let mut marks = marks.map_or_else(String::new, |marks| marks.expose().to_owned() + "\n");
+        if marks.lines().any(|line| line == mark.trim_end()) {
+            return Ok(());
+        }
+        let is_there = operator.has_dashboard(org, &name).await?;
+        if !is_there {
+            operator.make_dashboard(org, &name, bucket).await?;
+        }
+        marks.push_str(&mark);
+        self.secrets.put(Kept::Dashboards, &Secret::new(marks))?;
+        say(format!(
+            "dashboard {name} is {}",
+            if is_there { "there" } else { "made" }
+        ));
+        Ok(())
+    }
+
+    fn say_where(&self) {
+        let place = &self.args.place;
+        say("");
+        say("Everything is set up:");
+        say(format!("  InfluxDB  {}  (user {USER})", place.influx_page));
+        say(format!("  Jupyter   {}", place.jupyter_page));
+        say("Passwords and tokens: docker compose run --rm rigline passwords");
+    }
+}
