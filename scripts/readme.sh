@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Runs the commands of README.md as a reader would, one after another: first those that need no servers,
 # then those beside a Mosquitto, a Redis and a store on their usual ports, which must be free; and looks
-# at what they printed and at what became of the readings.
+# at what they printed and at what became of the readings. tests/compose/run.sh runs those with containers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/commands.sh
 
 servers=$PWD/target/test-servers
 sh scripts/test-servers.sh "$servers"
@@ -27,15 +28,9 @@ for port in 1883 6379 8086; do
     fi
 done
 
-# The commands between two headings; a reader ends the demonstration by Ctrl-C, and tries for longer.
-commands() {
-    awk -v from="$1" -v to="$2" '
-        index($0, from) == 1 { on = 1 }
-        index($0, to) == 1 { on = 0 }
-        /^```sh$/ { inside = on; next }
-        /^```$/ { inside = 0 }
-        inside' README.md |
-        sed -e 's/^cargo run --release -- demo$/& --duration 10s/' -e 's/^make try$/make try SECONDS=5/'
+# A reader ends the demonstration by Ctrl-C, and tries for longer.
+shortened() {
+    sed -e 's/^cargo run --release -- demo$/& --duration 10s/' -e 's/^make try$/make try SECONDS=5/'
 }
 
 # Runs the commands that are its input, and says what they said if they fail.
@@ -55,7 +50,7 @@ expect() {
     done
 }
 
-commands "## Quick start" "### Your own devices" | run
+commands "### In one process" "### Your own devices" | shortened | run
 expect "mosquitto_pub -q 1" "target/release/rigline rows" "readings/s=" "ledger balanced" "is removed"
 rows=$(sed -n 's/.*stored \([0-9]*\) rows.*/\1/p' "$work/said" | tail -n 1)
 [ "$rows" -ge 50 ] || { echo "the demonstration stored $rows rows" >&2; exit 1; }
@@ -83,9 +78,9 @@ for port in 1883 6379 8086; do
     done
 done
 
-{ commands "### Beside your own servers" "## What a reading is"; echo "sleep 7"; } | run
+{ commands "### Beside your own servers" "## What a reading is" | shortened; echo "sleep 7"; } | run
 expect "balanced" "0 shown of 0"
-commands "## Development" "MIT licence" | run
+commands "## Development" "## Licence" | run
 
 counter() { redis-cli hget rigline:rigs:ledger "$1"; }
 echo "accepted $(counter accepted), rows stored $(counter rows_stored)"

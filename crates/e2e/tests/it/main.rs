@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod chain;
+mod environment;
 mod pipeline;
 mod readings;
 mod rules;

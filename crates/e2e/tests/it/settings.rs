@@ -1,6 +1,5 @@
 //! Settings, help and health of the real binaries.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -8,18 +7,9 @@ use std::time::Duration;
 use testkit::{Stage, stage_binary};
 
 const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
-/// All that have settings: the stages, and everything in one process.
-const ALL: [&str; 5] = ["producer", "ingester", "transformer", "sink", "up"];
 
-/// Runs a stage, or `rigline up`.
 fn run(stage: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
-    let mut command = if stage == "up" {
-        let mut rigline = Command::new(stage_binary("rigline"));
-        rigline.arg(stage);
-        rigline
-    } else {
-        Command::new(stage_binary(stage))
-    };
+    let mut command = Command::new(stage_binary(stage));
     command.env_clear().args(args).envs(env.iter().copied());
     command.output().unwrap()
 }
@@ -131,48 +121,6 @@ fn help_names_every_setting_with_its_variable() {
             );
         }
     }
-}
-
-#[test]
-fn the_readme_names_just_the_settings_that_exist() {
-    let readme = include_str!("../../../../README.md");
-    let (_, settings) = readme.split_once("\n## Settings\n").unwrap();
-    let in_readme: BTreeSet<(String, String)> = settings
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .filter_map(|line| {
-            let mut cells = line.split('|').map(str::trim).skip(1);
-            let (names, stages) = (cells.next()?, cells.nth(1)?);
-            let stages = if stages == "all" {
-                ALL.join(", ")
-            } else {
-                stages.to_owned()
-            };
-            Some((names.to_owned(), stages))
-        })
-        .flat_map(|(names, stages)| {
-            let names: Vec<_> = names
-                .split_whitespace()
-                .map(|name| name.replace('`', ""))
-                .collect();
-            let pairs = stages.split(", ").map(str::to_owned).collect::<Vec<_>>();
-            pairs.into_iter().flat_map(move |stage| {
-                names
-                    .clone()
-                    .into_iter()
-                    .map(move |name| (stage.clone(), name))
-            })
-        })
-        .collect();
-    let mut in_help = BTreeSet::new();
-    for stage in ALL {
-        let help = text(&run(stage, &["--help"], &[]).stdout);
-        for part in help.split("[env: ").skip(1) {
-            let name: String = part.chars().take_while(|c| !"=]".contains(*c)).collect();
-            in_help.insert((stage.to_owned(), name));
-        }
-    }
-    assert_eq!(in_readme, in_help);
 }
 
 #[test]

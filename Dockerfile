@@ -1,0 +1,94 @@
+# All of Rigline's images, one target each: producer, ingester, transformer, sink, rigline.
+# docs/adr/0007 says why they share one file. For other machines:
+#   docker buildx build --platform linux/amd64,linux/arm64 --target sink .
+
+FROM rust:1.95.0-slim-trixie AS tools
+WORKDIR /rigline
+# Static programs need no base image. (Not with musl: its memory allocator is slow with many threads.)
+ENV RUSTFLAGS="-C target-feature=+crt-static"
+
+# Only what decides about dependencies: manifests, and programs that do nothing.
+FROM tools AS manifests
+COPY . .
+RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock \
+        ! -path '*/src/lib.rs' ! -path '*/src/main.rs' ! -path '*/src/bin/*.rs' \
+        ! -path '*/examples/*.rs' -delete \
+    && find . -name '*.rs' | while read -r file; do echo 'fn main() {}' >"$file"; done \
+    && find . -type d -empty -delete
+
+# Dependencies are built again only when a manifest changes, the rest with every source.
+FROM tools AS build
+COPY --from=manifests /rigline .
+ARG CARGO_BUILD="cargo build --locked --profile container --bins \
+    -p producer -p ingester -p transformer -p sink -p rigline"
+RUN $CARGO_BUILD --target "$(uname -m)-unknown-linux-gnu"
+COPY . .
+# Sources are older than the programs that do nothing, so that cargo would keep those.
+RUN find . -name '*.rs' -exec touch {} + \
+    && $CARGO_BUILD --target "$(uname -m)-unknown-linux-gnu" \
+    && mkdir -p /built/bin /built/empty \
+    && for name in producer ingester transformer sink rigline; do \
+        cp "target/$(uname -m)-unknown-linux-gnu/container/$name" /built/bin/ || exit 1; \
+    done
+
+FROM scratch AS image
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.vendor="Rigline" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.created="${CREATED}" \
+    org.opencontainers.image.source="${SOURCE}"
+USER 65532:65532
+# Volumes that are mounted here begin with this owner, so that nothing has to run as root.
+COPY --from=build --chown=65532:65532 /built/empty /run/rigline
+COPY LICENSE /
+
+FROM image AS producer
+LABEL org.opencontainers.image.title="rigline-producer" \
+    org.opencontainers.image.description="Rigline's simulated fleet of rigs, publishing over MQTT"
+COPY --from=build /built/bin/producer /
+ENV ADMIN_ADDR=0.0.0.0:9100
+RUN ["/producer", "--help"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["/producer", "healthcheck", "--ready"]
+ENTRYPOINT ["/producer"]
+
+FROM image AS ingester
+LABEL org.opencontainers.image.title="rigline-ingester" \
+    org.opencontainers.image.description="Rigline's stage from MQTT to the list of raw readings"
+COPY --from=build /built/bin/ingester /
+ENV ADMIN_ADDR=0.0.0.0:9101
+RUN ["/ingester", "--help"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["/ingester", "healthcheck", "--ready"]
+ENTRYPOINT ["/ingester"]
+
+FROM image AS transformer
+LABEL org.opencontainers.image.title="rigline-transformer" \
+    org.opencontainers.image.description="Rigline's stage from raw readings to rows"
+COPY --from=build /built/bin/transformer /
+ENV ADMIN_ADDR=0.0.0.0:9102
+RUN ["/transformer", "--help"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["/transformer", "healthcheck", "--ready"]
+ENTRYPOINT ["/transformer"]
+
+FROM image AS sink
+LABEL org.opencontainers.image.title="rigline-sink" \
+    org.opencontainers.image.description="Rigline's stage from rows to InfluxDB 2"
+COPY --from=build /built/bin/sink /
+ENV ADMIN_ADDR=0.0.0.0:9103
+RUN ["/sink", "--help"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["/sink", "healthcheck", "--ready"]
+ENTRYPOINT ["/sink"]
+
+FROM image AS rigline
+LABEL org.opencontainers.image.title="rigline" \
+    org.opencontainers.image.description="Rigline's operator's program: set-up, inspection, and everything in one process"
+COPY --from=build /built/bin/rigline /
+COPY --from=build --chown=65532:65532 /built/empty /secrets/admin
+COPY --from=build --chown=65532:65532 /built/empty /secrets/sink
+COPY --from=build --chown=65532:65532 /built/empty /secrets/notebook
+RUN ["/rigline", "--help"]
+ENTRYPOINT ["/rigline"]

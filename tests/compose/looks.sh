@@ -1,0 +1,286 @@
+# Sourced by run.sh: one function a look, in the order in which they are called; each goes on with what
+# the one before left running.
+
+services="influxdb ingester mosquitto notebook producer redis sink transformer"
+stages="ingester producer sink transformer"
+
+# Waits until a command succeeds: until SECONDS COMMAND...
+until_true() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.5
+    done
+}
+
+container() { docker compose ps --all --quiet "$1" | head -n 1; }
+
+# The stand-in for InfluxDB answers this itself: how many values of a sensor it has stored.
+stored() {
+    docker compose exec -T influxdb curl -sS --max-time 10 \
+        'http://127.0.0.1:8428/api/v1/query?query=sum(count_over_time(rig_measurements_pressure\[1d\]))' |
+        sed -nE 's/.*"value":\[[0-9.]+,"([0-9]+)"\].*/\1/p'
+}
+
+has_more_than() { local now; now=$(stored); [ "${now:-0}" -gt "$1" ]; }
+
+redis() { docker compose exec -T redis redis-cli "$@"; }
+
+ledger() { docker compose run --rm --no-TTY rigline ledger; }
+
+token_of() { docker compose exec -T notebook cat /run/rigline/jupyter-token; }
+
+# The status that Jupyter answers a request for what only a user may see with.
+jupyter() {
+    curl -sS -o /dev/null -w '%{http_code}' --max-time 10 "http://127.0.0.1:${PORT_JUPYTER:-8888}/api/contents?token=$1"
+}
+
+all_healthy() {
+    local name state
+    for name in $services; do
+        state=$(docker inspect --format '{{.State.Health.Status}}' "$(container "$name")")
+        [ "$state" = healthy ] || { echo "$name is $state"; return 1; }
+    done
+}
+
+the_first_start_is_healthy_by_itself() {
+    [ ! -e .env ] || fail "there is an .env: this is to be a start without one"
+    docker compose build --quiet >"$work/build.log" 2>&1 || { tail -n 60 "$work/build.log"; fail "the build"; }
+    pass "built"
+    docker compose up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || { tail -n 40 "$work/up.log"; fail "up --wait"; }
+    all_healthy || fail "not all are healthy"
+    pass "all $(wc -w <<<"$services") services are healthy without an .env"
+    # Errors at a start that is in order teach people to overlook errors.
+    ! docker compose logs --no-color $stages | grep -E '"level":"(WARN|ERROR)"' || fail "a stage complains"
+    pass "no stage complained while it started"
+    docker compose logs --no-log-prefix init >"$work/init.log"
+    for part in "http://localhost:${PORT_INFLUX:-8086}" "http://localhost:${PORT_JUPYTER:-8888}" admin "docker compose run --rm rigline passwords"; do
+        grep -qF "$part" "$work/init.log" || { cat "$work/init.log"; fail "init doesn't say $part"; }
+    done
+    pass "init says where to look and how to read the passwords"
+    docker compose run --rm --no-TTY rigline passwords >"$work/passwords"
+    local secret
+    for secret in $(token_of); do
+        grep -qF "$secret" "$work/passwords" || fail "passwords doesn't show Jupyter's token"
+        ! docker compose logs --no-color | grep -qF "$secret" || fail "a log shows Jupyter's token"
+    done
+    pass "the passwords are shown when asked for, and in no log"
+}
+
+the_images_are_small_and_have_no_shell() {
+    local name size image
+    for name in $stages init; do
+        image=rigline-$name
+        size=$(docker image inspect --format '{{.Size}}' "$image")
+        [ "$size" -le 15000000 ] || fail "$image has $size bytes"
+        if docker run --rm --entrypoint /bin/sh "$image" -c true >/dev/null 2>&1; then
+            fail "$image has a shell"
+        fi
+        [ "$(docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.licenses"}}' "$image")" = MIT ] ||
+            fail "$image has no labels"
+        pass "$image: $size bytes, no shell, labels"
+    done
+}
+
+the_commands_of_readme_do_what_it_says() {
+    commands "### In containers" "### Stop and remove" >"$work/readme.sh"
+    [ "$(wc -l <"$work/readme.sh")" -gt 12 ] || fail "README has no commands"
+    bash -e "$work/readme.sh" </dev/null >"$work/said" 2>"$work/readme.log" || {
+        tail -n 20 "$work/said" "$work/readme.log"
+        fail "the commands"
+    }
+    for part in "Passwords and tokens" "operator token" balanced; do
+        grep -qF "$part" "$work/said" || { cat "$work/said"; fail "nothing says $part"; }
+    done
+    # The numbers of the walk are the last two before the last ledger.
+    local numbers
+    numbers=$(grep -xE '[0-9]+' "$work/said" | tail -n 2 | paste -sd' ')
+    [[ "$numbers" =~ ^[3-9][0-9]\ [0-9]{1,2}$ && "${numbers#* }" -lt 30 ]] || fail "the walk counts $numbers"
+    pass "README's commands, with $numbers rows in the list"
+    docker compose up --detach --wait >/dev/null 2>&1 || fail "up again"
+}
+
+our_containers_may_do_nothing_else() {
+    local name id found memory=0
+    for name in $stages notebook init; do
+        id=$(container "$name")
+        found=$(docker inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.Config.User}}' "$id")
+        [ "$found" = "true [ALL] [no-new-privileges:true] 65532:65532" ] || fail "$name: $found"
+    done
+    pass "ours are read-only, without capabilities, no user root"
+    for name in $services init; do
+        id=$(container "$name")
+        found=$(docker inspect --format '{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{index .HostConfig.LogConfig.Config "max-size"}}' "$id")
+        [[ "$found" =~ ^[1-9][0-9]*\ [1-9][0-9]*\ 5m$ ]] || fail "$name has no limits: $found"
+        memory=$((memory + ${found%% *}))
+    done
+    [ "$memory" -le $((2 << 30)) ] || fail "memory limits sum to $memory bytes"
+    pass "limits of memory sum to $((memory >> 20)) MiB, all have limits of processes and logs"
+    docker compose ps --format '{{.Ports}}' | grep -oE '[0-9.]+:[0-9]+->' | sort -u >"$work/ports"
+    ! grep -v '^127\.0\.0\.1:' "$work/ports" || fail "a port is open to others"
+    [ "$(wc -l <"$work/ports")" -eq 4 ] || fail "other ports: $(cat "$work/ports")"
+    pass "four ports, on 127.0.0.1 only"
+}
+
+each_service_sees_its_own_secrets_only() {
+    local found
+    found=$(docker inspect --format '{{range .Mounts}}{{.Name}} {{end}}' "$(container sink)")
+    [ "$found" = "rigline_sink-secrets " ] || fail "the sink mounts $found"
+    found=$(docker compose exec -T notebook sh -c 'ls /run/rigline; ls /secrets 2>&1; true' | paste -sd' ')
+    [[ "$found" == "influx-token jupyter-token "*"No such file"* ]] || fail "the notebook sees $found"
+    ! docker compose exec -T notebook sh -c 'touch /run/rigline/x 2>/dev/null' || fail "the notebook can write its secrets"
+    for name in $stages notebook; do
+        found=$(docker inspect --format '{{.Config.Env}}' "$(container "$name")")
+        [[ "$found" != *INFLUX_PASSWORD* && "$found" != *INFLUX_TOKEN=* ]] || fail "$name has a secret in its environment"
+    done
+    pass "each sees its own, read-only, and none in the environment"
+}
+
+rows_arrive_and_the_ledger_is_balanced() {
+    until_true 60 has_more_than 100 || fail "$(stored) rows stored"
+    pass "rows arrive: $(stored) of pressure"
+    ledger >"$work/ledger" || { cat "$work/ledger"; fail "the ledger"; }
+    pass "ledger balanced"
+    [ "$(jupyter "$(token_of)")" = 200 ] || fail "Jupyter refuses its token"
+    [ "$(jupyter nonsense)" = 403 ] || fail "Jupyter takes any token"
+    pass "Jupyter wants its token"
+    docker compose exec -T notebook python -c '
+import os, urllib.error, urllib.request
+url = os.environ["INFLUX_URL"] + "/api/v2/write?org=my-org&bucket=rigs"
+token = open(os.environ["INFLUX_TOKEN_FILE"]).read().strip()
+request = urllib.request.Request(url, data=b"x v=1", headers={"Authorization": "Token " + token})
+try:
+    urllib.request.urlopen(request)
+except urllib.error.HTTPError as error:
+    raise SystemExit(error.code != 403)
+raise SystemExit("the notebook may write")' || fail "the token of the notebook"
+    pass "the token of the notebook can't write"
+}
+
+a_list_holds_what_a_killed_sink_leaves() {
+    docker compose kill sink >/dev/null 2>&1
+    sleep 6
+    local waiting
+    waiting=$(redis llen normalized_events)
+    [ "$waiting" -ge 20 ] || fail "$waiting rows wait for the sink"
+    pass "$waiting rows wait"
+    ledger >"$work/ledger" || { cat "$work/ledger"; fail "the ledger while the sink is away"; }
+    local before
+    before=$(stored)
+    docker compose up --detach --wait sink >/dev/null 2>&1
+    until_true 20 has_more_than $((before + waiting - 1)) || fail "$(stored) rows after $before and $waiting"
+    ledger >"$work/ledger" || { cat "$work/ledger"; fail "the ledger"; }
+    pass "stored when it is back, ledger balanced"
+}
+
+a_standby_takes_over() {
+    docker compose up --detach --wait --no-recreate --scale transformer=2 >/dev/null 2>&1 || fail "--scale transformer=2"
+    local first before
+    first=$(docker ps --quiet --filter name=rigline-transformer-1)
+    docker kill "$first" >/dev/null
+    before=$(redis hget rigline:rigs:ledger rows_out)
+    moved() { [ "$(redis hget rigline:rigs:ledger rows_out)" -gt "$((before + 20))" ]; }
+    until_true 20 moved || fail "no row after the first transformer was killed"
+    [ "$(docker ps --quiet --filter name=rigline-transformer | wc -l)" = 1 ] || fail "the killed one runs"
+    pass "rows go on with the second transformer alone"
+    docker compose up --detach --wait --scale transformer=1 >/dev/null 2>&1
+    all_healthy || fail "not all are healthy"
+    ledger >"$work/ledger" || { cat "$work/ledger"; fail "the ledger"; }
+    pass "back to one, ledger balanced"
+}
+
+a_device_outside_gets_its_row() {
+    sh scripts/test-servers.sh "$PWD/target/test-servers"
+    local root=$PWD/target/test-servers/root sensor
+    for sensor in temp_inlet temp_outlet pressure flow_rate voltage current; do
+        LD_LIBRARY_PATH=$(find "$root" -type d -path '*/lib/*-linux-gnu' 2>/dev/null | paste -sd:) \
+            PATH="$PATH:$root/usr/bin" mosquitto_pub -p "${PORT_MQTT:-1883}" -q 1 -t "rigs/OUTSIDE/measurements/$sensor" \
+            -m "{\"timestamp\": \"$(date -u +%FT%T)Z\", \"value\": 1.5}"
+    done
+    seen() {
+        docker compose exec -T influxdb curl -sS \
+            'http://127.0.0.1:8428/api/v1/series?match\[\]=rig_measurements_pressure' | grep -q '"rig_id":"OUTSIDE"'
+    }
+    until_true 20 seen || fail "no row of the device"
+    pass "published on 127.0.0.1:1883, stored"
+}
+
+everything_stops_in_order() {
+    stored >"$work/stored"
+    local started=$SECONDS name code
+    docker compose stop >/dev/null 2>&1
+    [ $((SECONDS - started)) -lt 60 ] || fail "stopping took $((SECONDS - started)) s"
+    for name in $stages redis influxdb mosquitto; do
+        code=$(docker inspect --format '{{.State.ExitCode}}' "$(container "$name")")
+        [ "$code" = 0 ] || fail "$name ended with $code"
+    done
+    pass "all end with 0 in $((SECONDS - started)) s"
+}
+
+a_torn_file_of_redis_is_mended() {
+    # The beginning of a transaction, as a power cut may leave it.
+    docker run --rm --volumes-from "$(container redis)" --entrypoint sh "$(pin redis)" -c \
+        'printf "*1\r\n\$5\r\nMULTI\r\n*3\r\n\$4\r\nLPOP\r\n" >>"$(ls /data/appendonlydir/*.incr.aof | tail -n 1)"'
+    docker compose start redis >/dev/null 2>&1
+    until_true 20 redis ping >/dev/null || fail "Redis doesn't start"
+    docker compose logs --no-log-prefix redis | grep -q "Successfully truncated AOF" || fail "nothing was mended"
+    ! docker compose logs --no-log-prefix redis | grep -q "short read" || fail "Redis met the torn end"
+    pass "mended before Redis read it"
+}
+
+data_and_passwords_survive_down_and_up() {
+    local token accepted before
+    before=$(cat "$work/stored")
+    accepted=$(redis hget rigline:rigs:ledger accepted)
+    docker compose down >/dev/null 2>&1
+    docker compose up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || { tail -n 40 "$work/up.log"; fail "the second up"; }
+    token=$(token_of)
+    grep -qF "$token" "$work/passwords" || fail "another token of Jupyter"
+    docker compose run --rm --no-TTY rigline passwords | cmp - "$work/passwords" || fail "other passwords"
+    pass "the passwords are the same"
+    until_true 30 has_more_than "$((before + 50))" || fail "$(stored) rows after $before"
+    [ "$(redis hget rigline:rigs:ledger accepted)" -gt "$accepted" ] || fail "Redis forgot"
+    ledger >"$work/ledger" || { cat "$work/ledger"; fail "the ledger"; }
+    pass "$(stored) rows after $before, ledger balanced"
+}
+
+a_broken_off_set_up_goes_on() {
+    docker compose down --volumes >/dev/null 2>&1
+    docker compose up --detach --wait influxdb >/dev/null 2>&1
+    local tries
+    for tries in 1 2 3; do
+        docker compose up --detach --no-deps init >/dev/null 2>&1
+        sleep "0.0$tries"
+        # It may have ended already.
+        docker compose kill init >/dev/null 2>&1 || true
+    done
+    docker compose up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || { tail -n 40 "$work/up.log"; fail "up after a broken-off init"; }
+    until_true 60 has_more_than 20 || fail "no rows"
+    ! docker compose run --rm --no-TTY rigline passwords | cmp -s - "$work/passwords" || fail "down -v kept the passwords"
+    pass "down -v, init killed three times, up: rows, and other passwords"
+}
+
+given_secrets_are_used_as_they_are() {
+    docker compose down --volumes >/dev/null 2>&1
+    export INFLUX_TOKEN=the-token-of-an-operator INFLUX_PASSWORD=correct-horse JUPYTER_TOKEN='' REDIS_PASSWORD='pass word'
+    docker compose up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || { tail -n 40 "$work/up.log"; fail "up with an environment"; }
+    docker compose run --rm --no-TTY rigline passwords >"$work/passwords"
+    grep -qF the-token-of-an-operator "$work/passwords" && grep -qF correct-horse "$work/passwords" || fail "passwords"
+    [ "$(jupyter '')" = 200 ] || fail "Jupyter wants a token"
+    [ "$(redis ping 2>&1)" != PONG ] || fail "Redis wants no password"
+    until_true 60 has_more_than 20 || fail "no rows"
+    ledger >"$work/ledger" || { cat "$work/ledger"; fail "the ledger"; }
+    pass "token, password, no token for Jupyter, Redis with a password"
+    unset INFLUX_TOKEN INFLUX_PASSWORD JUPYTER_TOKEN REDIS_PASSWORD
+}
+
+down_leaves_nothing() {
+    commands "### Stop and remove" "### In one process" >"$work/readme.sh"
+    [ "$(wc -l <"$work/readme.sh")" = 3 ] || fail "README has other commands"
+    bash -e "$work/readme.sh" </dev/null >/dev/null 2>&1 || fail "the commands"
+    local left
+    left=$(docker ps --all --quiet; docker volume ls --quiet; docker network ls --quiet --filter name=rigline)
+    [ -z "$left" ] || fail "left: $left"
+    pass "README's commands leave nothing behind"
+}

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Runs docker-compose.yml as its user would, on an engine of its own with stand-ins for the images that
+# can't be had here (README.md beside this file), and looks at all that it promises. Needs root, Debian, and
+# the ports 1883, 6379, 8086 and 8888, or others by PORT_MQTT, PORT_REDIS, PORT_INFLUX and PORT_JUPYTER.
+# KEEP=1 leaves everything running at the end and says how to use it.
+set -Eeuo pipefail
+trap 'echo "   FAILED at ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
+cd "$(dirname "$0")/../.."
+
+work=$PWD/target/compose
+mkdir -p "$work/context"
+passed=0
+
+. scripts/commands.sh
+. tests/compose/engine.sh
+. tests/compose/looks.sh
+
+say() { echo "-- $(date +%T) $*"; }
+
+pass() {
+    passed=$((passed + 1))
+    echo "   ok: $*"
+}
+
+fail() {
+    echo "   FAILED: $*" >&2
+    exit 1
+}
+
+finish() {
+    local code=$?
+    trap - EXIT
+    if [ "$code" -ne 0 ]; then
+        docker compose ps --all || true
+        docker compose logs --no-color --tail 40 || true
+    fi
+    if [ -n "${KEEP:-}" ]; then
+        echo "it runs on: export DOCKER_HOST=$DOCKER_HOST DOCKER_CONFIG=$DOCKER_CONFIG; end it by kill $engine"
+        exit "$code"
+    fi
+    docker compose --profile tools down --volumes --timeout 20 >/dev/null 2>&1 || true
+    engine_stop
+    echo "test result: $([ "$code" -eq 0 ] && echo "ok. $passed passed; 0" || echo "FAILED. $passed passed; 1") failed"
+    exit "$code"
+}
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "this starts an engine of Docker's, and needs root" >&2
+    exit 77
+fi
+for port in "${PORT_MQTT:-1883}" "${PORT_REDIS:-6379}" "${PORT_INFLUX:-8086}" "${PORT_JUPYTER:-8888}"; do
+    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        echo "port $port is taken: stop what listens there" >&2
+        exit 1
+    fi
+done
+
+say "engine and stand-ins"
+engine_install
+engine_start
+trap finish EXIT
+stand_ins
+
+for look in \
+    the_first_start_is_healthy_by_itself \
+    the_images_are_small_and_have_no_shell \
+    the_commands_of_readme_do_what_it_says \
+    our_containers_may_do_nothing_else \
+    each_service_sees_its_own_secrets_only \
+    rows_arrive_and_the_ledger_is_balanced \
+    a_list_holds_what_a_killed_sink_leaves \
+    a_standby_takes_over \
+    a_device_outside_gets_its_row \
+    everything_stops_in_order \
+    a_torn_file_of_redis_is_mended \
+    data_and_passwords_survive_down_and_up \
+    a_broken_off_set_up_goes_on \
+    given_secrets_are_used_as_they_are \
+    down_leaves_nothing; do
+    say "${look//_/ }"
+    "$look"
+done

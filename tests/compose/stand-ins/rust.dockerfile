@@ -1,0 +1,6 @@
+# Stands in for rust: the machine's own tool chain on Debian 13, and the C compiler that image has.
+FROM stand-in-debian:13
+RUN apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends gcc libc6-dev
+COPY tool-chain /usr/local/rust
+ENV PATH=/usr/local/rust/bin:$PATH
