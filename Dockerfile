@@ -53,7 +53,6 @@ LABEL org.opencontainers.image.title="rigline-producer" \
 COPY --from=build /built/bin/producer /
 ENV ADMIN_ADDR=0.0.0.0:9100
 RUN ["/producer", "--help"]
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["/producer", "healthcheck", "--ready"]
 ENTRYPOINT ["/producer"]
 
 FROM image AS ingester
@@ -62,7 +61,6 @@ LABEL org.opencontainers.image.title="rigline-ingester" \
 COPY --from=build /built/bin/ingester /
 ENV ADMIN_ADDR=0.0.0.0:9101
 RUN ["/ingester", "--help"]
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["/ingester", "healthcheck", "--ready"]
 ENTRYPOINT ["/ingester"]
 
 FROM image AS transformer
@@ -71,7 +69,6 @@ LABEL org.opencontainers.image.title="rigline-transformer" \
 COPY --from=build /built/bin/transformer /
 ENV ADMIN_ADDR=0.0.0.0:9102
 RUN ["/transformer", "--help"]
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["/transformer", "healthcheck", "--ready"]
 ENTRYPOINT ["/transformer"]
 
 FROM image AS sink
@@ -80,7 +77,6 @@ LABEL org.opencontainers.image.title="rigline-sink" \
 COPY --from=build /built/bin/sink /
 ENV ADMIN_ADDR=0.0.0.0:9103
 RUN ["/sink", "--help"]
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["/sink", "healthcheck", "--ready"]
 ENTRYPOINT ["/sink"]
 
 FROM image AS rigline

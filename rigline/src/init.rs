@@ -10,6 +10,7 @@ mod random;
 mod secrets;
 mod settings;
 mod steps;
+mod task;
 mod tokens;
 
 use std::ffi::OsString;

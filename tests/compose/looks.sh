@@ -46,11 +46,13 @@ all_healthy() {
 
 the_first_start_is_healthy_by_itself() {
     [ ! -e .env ] || fail "there is an .env: this is to be a start without one"
+    local started=$SECONDS
     docker compose build --quiet >"$work/build.log" 2>&1 || { tail -n 60 "$work/build.log"; fail "the build"; }
-    pass "built"
+    pass "built in $((SECONDS - started)) s"
+    started=$SECONDS
     docker compose up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || { tail -n 40 "$work/up.log"; fail "up --wait"; }
     all_healthy || fail "not all are healthy"
-    pass "all $(wc -w <<<"$services") services are healthy without an .env"
+    pass "all $(wc -w <<<"$services") services are healthy without an .env, $((SECONDS - started)) s after up"
     # Errors at a start that is in order teach people to overlook errors.
     ! docker compose logs --no-color $stages | grep -E '"level":"(WARN|ERROR)"' || fail "a stage complains"
     pass "no stage complained while it started"
@@ -142,6 +144,7 @@ rows_arrive_and_the_ledger_is_balanced() {
     pass "rows arrive: $(stored) of pressure"
     ledger >"$work/ledger" || { cat "$work/ledger"; fail "the ledger"; }
     pass "ledger balanced"
+    docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' | sed -n 's/^rigline-/      memory of /p'
     [ "$(jupyter "$(token_of)")" = 200 ] || fail "Jupyter refuses its token"
     [ "$(jupyter nonsense)" = 403 ] || fail "Jupyter takes any token"
     pass "Jupyter wants its token"

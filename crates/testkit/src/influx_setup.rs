@@ -17,6 +17,7 @@ use crate::influx::reply::{Act, Reply};
 use crate::influx::{act, lock};
 use crate::net::{free_port, localhost};
 
+mod answers;
 mod api;
 mod forward;
 mod rows;

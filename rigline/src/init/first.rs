@@ -7,7 +7,7 @@ use common::secret::Secret;
 use store::{FirstSetup, SetupError};
 
 use super::secrets::Kept;
-use super::steps::{KEPT_FOR, LOOK_EVERY, Steps};
+use super::task::{KEPT_FOR, LOOK_EVERY, Task};
 use super::{USER, random, say};
 
 /// How long a token that isn't accepted is tried again: the request that makes it, of an earlier start
@@ -16,7 +16,7 @@ const MAY_BE_MADE: Duration = Duration::from_secs(5);
 /// The status of a set-up that comes too late.
 const CONFLICT: u16 = 422;
 
-impl Steps<'_> {
+impl Task<'_> {
     /// Sets the server up if nobody has; the operator token.
     pub(super) async fn set_up(&self) -> anyhow::Result<Secret> {
         if self.influx.is_untouched().await? {

@@ -1,51 +1,32 @@
 //! The steps, in their order.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use common::secret::Secret;
 use store::{Id, InfluxSetup, Operator, SetupError};
 
 use super::patience::persist;
 use super::secrets::{Kept, Secrets};
+use super::task::{KEPT_FOR, LOOK_EVERY, Target, Task};
 use super::tokens::{NOTEBOOK, SINK};
 use super::{InitArgs, USER, random, say};
 
-/// How long a bucket that is made here keeps rows.
-pub(super) const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
-/// How often it is looked whether something has happened.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The name of the dashboard of the bucket that is there unless told otherwise.
 const DASHBOARD: &str = "Rigs";
 const DEFAULT_BUCKET: &str = "rigs";
-/// What the steps go by.
-#[derive(Debug)]
-pub(super) struct Steps<'a> {
-    pub(super) args: &'a InitArgs,
-    pub(super) secrets: Secrets,
-    pub(super) influx: InfluxSetup,
-}
-
-/// Organisation and bucket.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) org: Id,
-    pub(super) bucket: Id,
-}
 
 /// Does all of them.
 pub(super) async fn run(args: &InitArgs) -> anyhow::Result<()> {
-    let steps = Steps {
+    let task = Task {
         args,
         secrets: Secrets::at(&args.place.secrets),
         influx: InfluxSetup::new(&args.influx)?,
     };
-    let _lock = steps.own_secrets().await?;
-    persist("to be ready", async || Ok(steps.influx.health().await?)).await?;
-    say(format!("InfluxDB at {} is ready", steps.influx.url()));
-    let token = persist("to be set up", async || steps.set_up().await).await?;
-    let operator = steps.influx.operator(&token);
-    let done = steps.with_operator(&operator).await;
+    let _lock = task.own_secrets().await?;
+    persist("to be ready", async || Ok(task.influx.health().await?)).await?;
+    say(format!("InfluxDB at {} is ready", task.influx.url()));
+    let token = persist("to be set up", async || task.set_up().await).await?;
+    let operator = task.influx.operator(&token);
+    let done = task.with_operator(&operator).await;
     done.map_err(|error| match error.downcast_ref() {
         Some(SetupError::Unauthorized { .. }) => error.context(
             "the token in use isn't an operator token: put one that may do everything into \
@@ -53,11 +34,11 @@ pub(super) async fn run(args: &InitArgs) -> anyhow::Result<()> {
         ),
         _ => error,
     })?;
-    steps.say_where();
+    task.say_where();
     Ok(())
 }
 
-impl Steps<'_> {
+impl Task<'_> {
     async fn own_secrets(&self) -> anyhow::Result<std::fs::File> {
         self.secrets.make()?;
         let mut has_said = false;

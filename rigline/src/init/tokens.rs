@@ -5,7 +5,7 @@ use common::secret::Secret;
 use store::{Access, Operator, SetupError};
 
 use super::secrets::Kept;
-use super::steps::{Steps, Target};
+use super::task::{Target, Task};
 use super::{random, say};
 
 /// Who gets a token.
@@ -28,7 +28,7 @@ pub(super) const NOTEBOOK: Grant = Grant {
     kept: Kept::NotebookToken,
 };
 
-impl Steps<'_> {
+impl Task<'_> {
     /// Makes sure of a token. The server tells a token only when it is made, so one that isn't on disk
     /// is lost: it is revoked before the next is made. Only tokens of this installation for the same
     /// one are, and only while the one on disk is of no use: nobody has another.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::answers::{Answered, body, conflict, not_found, text, unauthorized};
 use super::rows::{admit, query, write};
 use super::state::{Bucket, Organisation, Permission, State, Token, User};
 use super::{is_success, json as answer_json, templates};
@@ -10,9 +11,6 @@ use crate::influx::reply::Reply;
 
 /// What `GET /health` says, which has blanks where other answers have none.
 const HEALTH: &str = r#"{"name":"influxdb", "message":"ready for queries and writes", "status":"pass", "checks":[], "version": "v2.9.1", "commit": "d4fa1941fd"}"#;
-
-/// Either way it is what is answered.
-pub(super) type Answered = Result<Reply, Reply>;
 
 pub(super) fn answer(state: &mut State, request: &Request) -> Reply {
     route(state, request).unwrap_or_else(|refusal| refusal)
@@ -312,25 +310,4 @@ fn token_json(token: &Token, value: &str) -> Value {
         "inactive"
     };
     json!({ "id": token.id, "token": value, "status": status, "description": token.description, "orgID": token.org })
-}
-
-pub(super) fn body(request: &Request) -> Result<Value, Reply> {
-    let unreadable = |_| Reply::error(400, "invalid", "invalid json structure");
-    serde_json::from_slice(&request.body).map_err(unreadable)
-}
-
-pub(super) fn text(value: &Value, name: &str) -> String {
-    value[name].as_str().unwrap_or_default().to_owned()
-}
-
-pub(super) fn not_found(message: &str) -> Reply {
-    Reply::error(404, "not found", message)
-}
-
-fn conflict(message: &str) -> Reply {
-    Reply::error(422, "conflict", message)
-}
-
-pub(super) fn unauthorized(message: &str) -> Reply {
-    Reply::error(401, "unauthorized", message)
 }

@@ -1,6 +1,6 @@
 //! Who is let in to write and to read.
 
-use super::api::{Answered, body, not_found, text, unauthorized};
+use super::answers::{Answered, body, not_found, text, unauthorized};
 use super::state::{Bucket, State, Token};
 use crate::influx::http::Request;
 use crate::influx::reply::Reply;

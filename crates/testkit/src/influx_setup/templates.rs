@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::api::{not_found, text};
+use super::answers::{not_found, text};
 use super::json as answer_json;
 use super::state::{Dashboard, State};
 use crate::influx::reply::Reply;
