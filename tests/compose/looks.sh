@@ -209,6 +209,22 @@ a_device_outside_gets_its_row() {
     pass "published on 127.0.0.1:1883, stored"
 }
 
+the_broker_can_want_passwords() {
+    docker compose exec -T --user mosquitto mosquitto mosquitto_passwd -c -b /mosquitto/data/users fleet 'a pass"word'
+    sed -e 's/^allow_anonymous true/allow_anonymous false/' -e 's/^#password_file/password_file/' \
+        mosquitto/config/mosquitto.conf >"$work/mosquitto.conf"
+    printf 'services: { mosquitto: { volumes: ["%s:/mosquitto/config/mosquitto.conf:ro"] } }\n' "$work/mosquitto.conf" >"$work/override.yml"
+    export MQTT_USERNAME=fleet MQTT_PASSWORD='a pass"word' COMPOSE_FILE=docker-compose.yml:$work/override.yml
+    docker compose up --detach --wait >/dev/null 2>&1 || fail "with passwords"
+    local before
+    before=$(stored)
+    ! docker compose exec -T mosquitto mosquitto_pub -t x -m y >/dev/null 2>&1 || fail "the broker takes anybody"
+    until_true 30 has_more_than "$((before + 20))" || fail "no rows with passwords"
+    unset MQTT_USERNAME MQTT_PASSWORD COMPOSE_FILE
+    docker compose up --detach --wait >/dev/null 2>&1 || fail "without passwords again"
+    pass "the broker refuses who has no password, the fleet has one"
+}
+
 everything_stops_in_order() {
     stored >"$work/stored"
     local started=$SECONDS name code
@@ -264,9 +280,18 @@ a_broken_off_set_up_goes_on() {
     pass "down -v, init killed three times, up: rows, and other passwords"
 }
 
+the_example_says_what_holds_without_it() {
+    sed -E 's/^#([A-Z_]+=)/\1/' .env.example >"$work/example.env"
+    docker compose --env-file "$work/example.env" up --detach --wait --wait-timeout 240 >"$work/up.log" 2>&1 ||
+        { tail -n 40 "$work/up.log"; fail "up with all of .env.example"; }
+    all_healthy || fail "not all are healthy with .env.example"
+    [ "$(jupyter '')" = 403 ] || fail "Jupyter wants no token"
+    pass ".env.example, with every line switched on, changes nothing"
+}
+
 given_secrets_are_used_as_they_are() {
     docker compose down --volumes >/dev/null 2>&1
-    export INFLUX_TOKEN=the-token-of-an-operator INFLUX_PASSWORD=correct-horse JUPYTER_TOKEN='' REDIS_PASSWORD='pass word'
+    export INFLUX_TOKEN=the-token-of-an-operator INFLUX_PASSWORD=correct-horse JUPYTER_TOKEN='' REDIS_PASSWORD='pa "ss\nw$ord'"'#"
     docker compose up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || { tail -n 40 "$work/up.log"; fail "up with an environment"; }
     docker compose run --rm --no-TTY rigline passwords >"$work/passwords"
     grep -qF the-token-of-an-operator "$work/passwords" && grep -qF correct-horse "$work/passwords" || fail "passwords"

@@ -71,10 +71,12 @@ for look in \
     a_list_holds_what_a_killed_sink_leaves \
     a_standby_takes_over \
     a_device_outside_gets_its_row \
+    the_broker_can_want_passwords \
     everything_stops_in_order \
     a_torn_file_of_redis_is_mended \
     data_and_passwords_survive_down_and_up \
     a_broken_off_set_up_goes_on \
+    the_example_says_what_holds_without_it \
     given_secrets_are_used_as_they_are \
     down_leaves_nothing; do
     say "${look//_/ }"

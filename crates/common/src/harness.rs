@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -249,7 +250,18 @@ fn command<S: Settings>(stage: &Stage) -> Command {
         .about(stage.about)
         .mut_arg("admin_addr", |arg| arg.default_value(stage.admin_addr))
         .mut_arg("log_filter", |arg| arg.default_value(stage.log_filter))
+        .mut_args(unless_empty)
         .after_help(AFTER_HELP)
+}
+
+/// An empty variable counts as one that isn't set: in a file of variables that is what `NAME=` is for.
+fn unless_empty(arg: Arg) -> Arg {
+    let value = arg.get_env().and_then(std::env::var_os);
+    if value.is_some_and(|value| value.is_empty()) {
+        arg.env(Resettable::Reset)
+    } else {
+        arg
+    }
 }
 
 /// The checked settings, and whether the admin address is the default; or the exit code.

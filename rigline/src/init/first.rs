@@ -101,8 +101,9 @@ impl Task<'_> {
                  into INFLUX_TOKEN in .env. {start_over}"
             ),
             (None, None) => bail!(
-                "InfluxDB at {url} was set up by somebody else: put its operator token into \
-                 INFLUX_TOKEN in .env. {start_over}"
+                "InfluxDB at {url} was set up by somebody else, or the volume with its token \
+                 (admin-secrets) was removed: put its operator token into INFLUX_TOKEN in .env; \
+                 influxd recovery auth create-operator makes one. {start_over}"
             ),
         }
     }

@@ -36,11 +36,11 @@ const NOT_IN_COMPOSE: [(&str, &str); 8] = [
 const OF_COMPOSE: [(&str, &str); 6] = [
     (
         "BIND_ADDRESS",
-        "Address that all ports are published on; 0.0.0.0 opens them to the network, and Redis has no password unless REDIS_PASSWORD is set",
+        "Address that all ports are published on. 0.0.0.0 opens them to the network: then Redis wants REDIS_PASSWORD to be set, Mosquitto its own passwords, and Jupyter its token",
     ),
     (
         "MQTT_BIND_ADDRESS",
-        "The same for Mosquitto alone, for devices elsewhere; see mosquitto/config/mosquitto.conf for passwords",
+        "The same for Mosquitto alone, for devices elsewhere; README says how it gets passwords",
     ),
     ("PORT_MQTT", "Port that Mosquitto is published on"),
     ("PORT_REDIS", "Port that Redis is published on"),
@@ -207,6 +207,7 @@ fn the_example_has_every_variable_of_compose() {
         "# Settings of docker compose. Copy this file to .env, and take the # away before what you change:\n\
          # without it, and without an .env, each has the value shown; none is shown where there is none.\n\
          # Durations are 250ms, 5s, 10m, 1h, 29d or a number of seconds; sizes 64KiB, 256MiB or bytes.\n\
+         # An empty value is as none; but for JUPYTER_TOKEN, with which Jupyter then wants no token.\n\
          # Written by `make settings` from what the programs say of themselves.\n\n\
          ## Addresses\n",
     );
@@ -252,5 +253,7 @@ fn entry(name: &str, what: &str, default: Option<&str>) -> String {
         }
         line = format!("{line} {word}");
     }
-    text + &format!("{line}\n#{name}={}\n", default.unwrap_or_default())
+    // Empty, this one means something: it shouldn't be switched on in passing.
+    let mark = if name == "JUPYTER_TOKEN" { "# " } else { "#" };
+    text + &format!("{line}\n{mark}{name}={}\n", default.unwrap_or_default())
 }

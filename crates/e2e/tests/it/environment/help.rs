@@ -82,10 +82,13 @@ fn parse(block: &[&str], heading: &str) -> Option<Setting> {
     if !choices.is_empty() {
         text = format!("{text}: {}", choices.join(", "));
     }
+    // A flag without a value: the variable has one all the same.
+    let is_switch = !flag.contains('<');
+    let default = default.map(|(default, _)| default.to_owned());
     Some(Setting {
         name: variable.trim_end_matches('=').to_owned(),
         text,
-        default: default.map(|(default, _)| default.to_owned()),
+        default: default.or_else(|| is_switch.then(|| "false".to_owned())),
         heading: heading.to_owned(),
     })
 }
