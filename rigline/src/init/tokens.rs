@@ -44,8 +44,9 @@ impl Task<'_> {
             Access::Write => "write to",
             Access::Read => "read from",
         };
-        if let Some(token) = self.secrets.read_full(kept)?
-            && self.works(access, &token).await?
+        let earlier = self.secrets.read_full(kept)?;
+        if let Some(token) = &earlier
+            && self.works(access, token).await?
         {
             say(format!("the {name}'s token may {may} {bucket}"));
             return Ok(());
@@ -66,6 +67,10 @@ impl Task<'_> {
         say(format!(
             "the {name} has a new token that may {may} {bucket}"
         ));
+        // It reads its token once, at its start; the notebook does each time.
+        if earlier.is_some() && matches!(access, Access::Write) {
+            say("if the sink runs, it has the old one still: docker compose restart sink");
+        }
         Ok(())
     }
 

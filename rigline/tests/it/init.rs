@@ -137,7 +137,11 @@ fn a_revoked_or_inactive_token_is_replaced_and_the_other_one_stays() {
                     token.unwrap().is_active = false;
                 }
             });
-            assert!(site.init(&[]).status.success());
+            let again = site.init(&[]);
+            assert!(again.status.success());
+            // A sink that runs doesn't read its token again.
+            let said = String::from_utf8_lossy(&again.stdout).contains("restart sink");
+            assert_eq!(said, lost.starts_with("sink"));
             assert_ne!(site.read(&lost), old);
             assert_eq!(site.read(&kept), other);
             site.assert_good();
