@@ -1,19 +1,47 @@
-//! A blocking HTTP GET, small enough to need no client.
+//! A blocking HTTP request, small enough to need no client.
 
 use std::io::{Error, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::net::localhost;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The content's type, if it was said.
+    pub(crate) kind: Option<String>,
+    pub(crate) body: String,
+}
+
 /// Status and body of `GET path` at 127.0.0.1.
 pub fn http_get(port: u16, path: &str) -> Result<(u16, String), Error> {
-    let mut stream = TcpStream::connect_timeout(&localhost(port), TIMEOUT)?;
+    let answer = exchange(localhost(port), "GET", path, &[], b"")?;
+    Ok((answer.status, answer.body))
+}
+
+/// One request over a connection of its own.
+pub(crate) fn exchange(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Answer, Error> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     // 1.0: the answer is neither chunked nor kept alive, so its end is the connection's.
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
+    let mut head = format!("{method} {target} HTTP/1.0\r\nHost: {address}\r\n");
+    for (name, value) in headers {
+        head = format!("{head}{name}: {value}\r\n");
+    }
+    head = format!("{head}Content-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let broken = || Error::other(format!("not an HTTP answer: {answer:?}"));
@@ -21,7 +49,16 @@ pub fn http_get(port: u16, path: &str) -> Result<(u16, String), Error> {
     let status = head
         .split(' ')
         .nth(1)
-        .and_then(|s| s.parse().ok())
+        .and_then(|status| status.parse().ok())
         .ok_or_else(broken)?;
-    Ok((status, body.to_owned()))
+    let kind = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        let is_kind = name.eq_ignore_ascii_case("content-type");
+        is_kind.then(|| value.to_owned())
+    });
+    Ok(Answer {
+        status,
+        kind,
+        body: body.to_owned(),
+    })
 }

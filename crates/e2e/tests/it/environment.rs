@@ -207,7 +207,8 @@ fn the_example_has_every_variable_of_compose() {
         "# Settings of docker compose. Copy this file to .env, and take the # away before what you change:\n\
          # without it, and without an .env, each has the value shown; none is shown where there is none.\n\
          # Durations are 250ms, 5s, 10m, 1h, 29d or a number of seconds; sizes 64KiB, 256MiB or bytes.\n\
-         # An empty value is as none; but for JUPYTER_TOKEN, with which Jupyter then wants no token.\n\
+         # An empty value is as none to the stages; init says which it can't do without. An empty\n\
+         # JUPYTER_TOKEN means that Jupyter wants no token.\n\
          # Written by `make settings` from what the programs say of themselves.\n\n\
          ## Addresses\n",
     );

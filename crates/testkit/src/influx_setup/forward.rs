@@ -1,15 +1,14 @@
 //! Handing rows on to a VictoriaMetrics.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::io;
+use std::net::ToSocketAddrs;
 
 use super::rows::{admit, may_write};
 use super::state::State;
+use crate::http::{Answer, exchange};
 use crate::influx::http::Request;
 use crate::influx::reply::Reply;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// What of a request is handed on beside its body.
 const HEADERS: [&str; 2] = ["content-encoding", "content-type"];
 
@@ -52,7 +51,10 @@ impl Forward {
     }
 
     fn ill(&self) -> Option<Reply> {
-        if matches!(self.ask("GET", "/health", &[], b""), Ok((200, ..))) {
+        if self
+            .ask("GET", "/health", &[], b"")
+            .is_ok_and(|answer| answer.status == 200)
+        {
             return None;
         }
         let body =
@@ -71,9 +73,9 @@ impl Forward {
             .filter_map(|name| Some((*name, request.header(name)?)))
             .collect();
         match self.ask(&request.method, &target, &headers, &request.body) {
-            Ok((status, kind, body)) => {
-                let reply = Reply::status(status, body).own();
-                match kind {
+            Ok(answer) => {
+                let reply = Reply::status(answer.status, answer.body).own();
+                match answer.kind {
                     Some(kind) => reply.header("Content-Type", &kind),
                     None => reply,
                 }
@@ -82,41 +84,15 @@ impl Forward {
         }
     }
 
-    /// Status, content type and body.
     fn ask(
         &self,
         method: &str,
         target: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> io::Result<(u16, Option<String>, String)> {
+    ) -> io::Result<Answer> {
         let nowhere = || io::Error::other(format!("{} has no address", self.address));
         let address = self.address.to_socket_addrs()?.next().ok_or_else(nowhere)?;
-        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
-        // 1.0: the answer is neither chunked nor kept alive, so its end is the connection's.
-        let mut head = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n", self.address);
-        for (name, value) in headers {
-            head = format!("{head}{name}: {value}\r\n");
-        }
-        head = format!("{head}Content-Length: {}\r\n\r\n", body.len());
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let answer = String::from_utf8_lossy(&answer);
-        let broken = || io::Error::other("not an HTTP answer");
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(broken)?;
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        let kind = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("content-type")
-                .then(|| value.to_owned())
-        });
-        Ok((status.ok_or_else(broken)?, kind, body.to_owned()))
+        exchange(address, method, target, headers, body)
     }
 }

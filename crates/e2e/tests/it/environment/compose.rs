@@ -98,13 +98,11 @@ impl Compose {
     /// The default that the file itself gives a variable.
     pub fn default_of(&self, name: &str) -> Option<String> {
         let (_, rest) = self.text.split_once(&format!("${{{name}:-"))?;
-        // A default may be another variable's.
-        let rest = rest
+        let (default, _) = rest.split_once('}')?;
+        // It may be another variable with a default of its own.
+        let innermost = default
             .rsplit_once(":-")
-            .filter(|_| rest.starts_with("${"))
-            .map_or(rest, |_| {
-                rest.split_once(":-").map_or(rest, |(_, inner)| inner)
-            });
-        rest.split_once('}').map(|(default, _)| default.to_owned())
+            .map_or(default, |(_, inner)| inner);
+        Some(innermost.to_owned())
     }
 }
