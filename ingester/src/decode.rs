@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use common::dead_letter::{Fault, Reason};
-use common::reading::Reading;
-use common::time::{TimeError, Timestamp};
-use common::topic::{self, TopicError};
-use common::wire::starts_object;
+use model::dead_letter::{Reason, Rejection};
+use model::element::starts_object;
+use model::reading::Reading;
+use model::time::{TimeError, Timestamp};
+use model::topic::{self, TopicError};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -34,7 +34,7 @@ pub fn decode<'a>(
     payload: &'a [u8],
     arrived: Timestamp,
     limits: &ReadingLimits,
-) -> Result<Reading<'a>, Fault> {
+) -> Result<Reading<'a>, Rejection> {
     decode_again(topic, payload, arrived, arrived, limits)
 }
 
@@ -46,14 +46,14 @@ pub fn decode_again<'a>(
     arrived: Timestamp,
     now: Timestamp,
     limits: &ReadingLimits,
-) -> Result<Reading<'a>, Fault> {
+) -> Result<Reading<'a>, Rejection> {
     if payload.len() > limits.max_payload {
         let detail = format!("the payload has more than {} bytes", limits.max_payload);
-        return Err(Fault::new(Reason::TooLarge, detail));
+        return Err(Rejection::new(Reason::TooLarge, detail));
     }
     let (rig_id, sensor) = topic::parse(topic).map_err(|error| match error {
-        TopicError::Shape => Fault::new(Reason::BadTopic, error),
-        TopicError::Rig(_) | TopicError::Sensor(_) => Fault::new(Reason::BadName, error),
+        TopicError::Shape => Rejection::new(Reason::BadTopic, error),
+        TopicError::Rig(_) | TopicError::Sensor(_) => Rejection::new(Reason::BadName, error),
     })?;
     let payload = parse(payload)?;
     let value = value(payload.value)?;
@@ -61,8 +61,7 @@ pub fn decode_again<'a>(
         Some(raw) if raw.get() != "null" => timestamp(raw.get())?,
         _ => arrived,
     };
-    limits.times.check(timestamp, now)?;
-    let (rig_id, sensor) = (Cow::Borrowed(rig_id), Cow::Borrowed(sensor));
+    limits.times.limits().check(timestamp, now)?;
     Ok(Reading {
         rig_id,
         sensor,
@@ -72,15 +71,15 @@ pub fn decode_again<'a>(
     })
 }
 
-fn parse(payload: &[u8]) -> Result<Payload<'_>, Fault> {
-    let not_json = |error: &dyn Display| Fault::new(Reason::NotJson, error);
+fn parse(payload: &[u8]) -> Result<Payload<'_>, Rejection> {
+    let not_json = |error: &dyn Display| Rejection::new(Reason::NotJson, error);
     let text = std::str::from_utf8(payload).map_err(|error| not_json(&error))?;
     if starts_object(payload) {
         return serde_json::from_str(text).map_err(|error| not_json(&error));
     }
     // A derived reader would take an array, too; and the two faults have different remedies.
     match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(_) => Err(Fault::new(
+        Ok(_) => Err(Rejection::new(
             Reason::NotObject,
             "the payload is JSON, but no object",
         )),
@@ -89,11 +88,11 @@ fn parse(payload: &[u8]) -> Result<Payload<'_>, Fault> {
 }
 
 /// A number, or a text that holds one; finite.
-fn value(raw: Option<&RawValue>) -> Result<f64, Fault> {
+fn value(raw: Option<&RawValue>) -> Result<f64, Rejection> {
     let raw = raw.map_or("null", RawValue::get);
-    let bad = |what: &str| Fault::new(Reason::BadValue, format!("{what}: {}", clipped(raw)));
+    let bad = |what: &str| Rejection::new(Reason::BadValue, format!("{what}: {}", clipped(raw)));
     let number: f64 = match raw.as_bytes().first() {
-        Some(b'n') => return Err(Fault::new(Reason::MissingValue, "there is no value")),
+        Some(b'n') => return Err(Rejection::new(Reason::MissingValue, "there is no value")),
         Some(b'"') => {
             let text: Cow<'_, str> =
                 serde_json::from_str(raw).map_err(|_| bad("the value can't be read"))?;
@@ -112,7 +111,7 @@ fn value(raw: Option<&RawValue>) -> Result<f64, Fault> {
     Ok(number + 0.0)
 }
 
-fn timestamp(raw: &str) -> Result<Timestamp, Fault> {
+fn timestamp(raw: &str) -> Result<Timestamp, Rejection> {
     let read = match raw.as_bytes().first() {
         Some(b'"') => {
             let text: Result<Cow<'_, str>, _> = serde_json::from_str(raw);
@@ -131,7 +130,7 @@ fn timestamp(raw: &str) -> Result<Timestamp, Fault> {
             TimeError::BeforeRange => Reason::Past,
             TimeError::AfterRange => Reason::Future,
         };
-        Fault::new(reason, format!("timestamp {} is {error}", clipped(raw)))
+        Rejection::new(reason, format!("timestamp {} is {error}", clipped(raw)))
     })
 }
 

@@ -2,25 +2,26 @@
 
 use std::time::Duration;
 
-use common::dead_letter::{self, Fault, Reason};
-use common::faults::{self, Point, Rule};
+use common::faults::{self, Point};
 use common::guard::guarded;
 use common::harness::{Process, show_list};
 use common::health::Dependency;
 use common::metric;
-use common::time::Timestamp;
-use common::wire;
 use metrics::{counter, histogram};
+use model::Stage;
+use model::dead_letter::{self, Reason, Rejection};
+use model::element;
+use model::time::Timestamp;
 use queue::error::Cause;
 use queue::keeper::{Keeper, Tenure};
-use queue::list::Consumer;
 use queue::{Append, Appended, Queue, QueueError};
+use tokio::time::timeout;
 use transport::{Delivery, Source};
 
 use crate::decode::decode;
 use crate::settings::{ReadingLimits, Work};
 
-const STAGE: &str = Consumer::Ingester.name();
+const STAGE: Stage = Stage::Ingester;
 /// An append ends with the element that reaches this many bytes: a larger one could take longer than
 /// an answer is waited for, and be sent again.
 const LARGEST_APPEND: usize = 8 << 20;
@@ -43,10 +44,10 @@ pub async fn run<Q: Queue, S: Source>(
     start_session: impl Fn(Dependency) -> S,
     process: Process,
 ) -> anyhow::Result<()> {
-    let keeper = Keeper::new(queue.clone(), Consumer::Ingester, &settings.queue, &process);
+    let keeper = Keeper::new(queue.clone(), Stage::Ingester, &settings.queue, &process);
     let ingester = Ingester {
         source_up: process.health.dependency("mqtt"),
-        room: process.health.dependency("raw_list"),
+        list_has_space: process.health.dependency("raw_list"),
         clock_agrees: process.health.dependency("clock"),
         settings,
         queue,
@@ -67,11 +68,20 @@ pub async fn run<Q: Queue, S: Source>(
 
 /// Messages that were received and aren't appended yet.
 #[derive(Default)]
-struct InHand {
+struct Received {
     deliveries: Vec<Delivery>,
-    /// What becomes of the first of them, with how many those are. Made once, so that a second try
-    /// after a lost answer appends the very same elements.
-    append: Option<(Append, usize)>,
+    /// The first of them, encoded. Encoded once, so that a second try after a lost answer appends
+    /// the very same elements.
+    encoded: Option<EncodedBatch>,
+}
+
+/// An append, and what it is made of.
+struct EncodedBatch {
+    append: Append,
+    /// How many deliveries it holds.
+    deliveries: usize,
+    /// The reasons of its dead letters.
+    reasons: Vec<Reason>,
 }
 
 struct Ingester<Q> {
@@ -80,7 +90,7 @@ struct Ingester<Q> {
     process: Process,
     keeper: Keeper<Q>,
     source_up: Dependency,
-    room: Dependency,
+    list_has_space: Dependency,
     clock_agrees: Dependency,
 }
 
@@ -89,122 +99,134 @@ impl<Q: Queue> Ingester<Q> {
     /// merely ran out is taken again, and the broker's session stays.
     async fn serve(&self, tenure: Tenure<Q>, session: &mut impl Source) -> Option<Tenure<Q>> {
         // Until an append says otherwise.
-        self.room.up();
+        self.list_has_space.up();
         let mut tenure = Some(tenure);
-        let mut in_hand = InHand::default();
+        let mut received = Received::default();
         while let Some(held) = &tenure {
             self.process.health.tick();
             if self.process.stop.is_cancelled() {
-                self.finish(held, session, &mut in_hand).await;
+                self.finish(held, session, &mut received).await;
                 return tenure;
             }
             if held.lost.is_cancelled() {
                 tenure = self.keeper.acquire_unless_held().await;
             } else if !self.clocks_agree(held) {
                 self.process.pause(SKEW_WAIT).await;
-            } else if in_hand.deliveries.is_empty() {
-                let received = tokio::select! {
-                    received = session.recv_batch(self.settings.queue.limits.batch, &mut in_hand.deliveries) => received,
+            } else if received.deliveries.is_empty() {
+                let received_some = tokio::select! {
+                    received_some = session.recv_batch(self.settings.queue.limits.batch, &mut received.deliveries) => received_some,
                     () = tokio::time::sleep(IDLE_TICK) => continue,
                     () = self.process.stop.cancelled() => continue,
                     () = held.lost.cancelled() => continue,
                 };
-                if let Err(error) = received {
-                    tracing::error!(%error, "starting the session anew");
+                if let Err(error) = received_some {
+                    tracing::error!(%error, "the session ended, starting another one");
                     return tenure;
                 }
-            } else if let Err(wait) = self.append(session, &mut in_hand).await {
+            } else if let Err(wait) = self.append_and_acknowledge(session, &mut received).await {
                 self.process.pause(wait).await;
             }
         }
         None
     }
 
-    /// At a stop: appends and acknowledges what is in hand, if the queue takes it soon.
-    async fn finish(&self, held: &Tenure<Q>, session: &impl Source, in_hand: &mut InHand) {
-        if in_hand.deliveries.is_empty() || held.lost.is_cancelled() || !self.clocks_agree(held) {
+    /// At a stop: appends and acknowledges what was received, if the queue takes it soon.
+    async fn finish(&self, held: &Tenure<Q>, session: &impl Source, received: &mut Received) {
+        if received.deliveries.is_empty() || held.lost.is_cancelled() || !self.clocks_agree(held) {
             return;
         }
-        let appended = tokio::time::timeout(LAST_APPEND, self.append(session, in_hand)).await;
+        let appended = timeout(LAST_APPEND, self.append_and_acknowledge(session, received)).await;
         if !matches!(appended, Ok(Ok(()))) {
-            let count = in_hand.deliveries.len();
-            tracing::info!(count, "left unacknowledged, the broker delivers them again");
+            let count = received.deliveries.len();
+            tracing::info!(count, "left unacknowledged, the broker redelivers them");
         }
     }
 
-    /// Appends what is in hand and then acknowledges it; or says how long to wait before another
-    /// try.
-    async fn append(&self, session: &impl Source, in_hand: &mut InHand) -> Result<(), Duration> {
-        let InHand { deliveries, append } = in_hand;
-        let (append, covered) = append.get_or_insert_with(|| self.encode(deliveries));
+    /// Appends what was received and then acknowledges it; or returns how long to wait before
+    /// another try.
+    async fn append_and_acknowledge(
+        &self,
+        session: &impl Source,
+        received: &mut Received,
+    ) -> Result<(), Duration> {
+        let Received {
+            deliveries,
+            encoded,
+        } = received;
+        let batch = encoded.get_or_insert_with(|| self.encode_batch(deliveries));
         faults::reach(Point::BeforeAppend);
-        match self.queue.append(append).await {
+        match self.queue.append(&batch.append).await {
             Ok(Appended::Done { length, accepted }) => {
                 faults::reach(Point::AfterAppend);
-                self.keeper.appended(append.raw.len(), accepted);
+                self.keeper.appended(batch.append.raw.len(), accepted);
                 self.keeper.queue_up().up();
-                self.room.up();
-                self.show(append, length);
-                session.ack(deliveries.drain(..*covered).map(|delivery| delivery.ticket));
-                in_hand.append = None;
-                Ok(())
-            }
-            Ok(Appended::Full { .. }) if !faults::holds(Rule::WaitWhenFull) => {
-                session.ack(deliveries.drain(..*covered).map(|delivery| delivery.ticket));
-                in_hand.append = None;
+                self.list_has_space.up();
+                self.count(batch, length);
+                let appended = deliveries.drain(..batch.deliveries);
+                session.ack(appended.map(|delivery| delivery.ticket));
+                *encoded = None;
                 Ok(())
             }
             Ok(Appended::Full { length }) => {
                 show_list("raw", length, self.settings.queue.limits.queue_limit);
-                self.room.down(&format_args!(
+                self.list_has_space.down(&format_args!(
                     "{} is full ({length} elements), not acknowledging until the transformer has \
                      drained it",
                     self.settings.queue.raw_queue
                 ));
                 Err(FULL_WAIT)
             }
-            Err(
-                error @ QueueError::Unavailable {
-                    cause: Cause::OutOfMemory,
-                    ..
-                },
-            ) => {
-                self.room.down(&error);
-                Err(ERROR_WAIT)
-            }
             Err(error) => {
-                self.keeper.queue_up().down(&error);
+                let is_full = matches!(
+                    error,
+                    QueueError::Unavailable {
+                        cause: Cause::OutOfMemory,
+                        ..
+                    }
+                );
+                let dependency = if is_full {
+                    &self.list_has_space
+                } else {
+                    self.keeper.queue_up()
+                };
+                dependency.down(&error);
                 Err(ERROR_WAIT)
             }
         }
     }
 
-    /// The append for these deliveries, or for as many of the first as fit into one.
-    fn encode(&self, deliveries: &[Delivery]) -> (Append, usize) {
+    /// Encodes these deliveries, or as many of the first as fit into one append.
+    fn encode_batch(&self, deliveries: &[Delivery]) -> EncodedBatch {
         let arrived = self.process.clock.now();
-        let mut append = Append {
-            raw: Vec::with_capacity(deliveries.len()),
-            dead: Vec::new(),
+        let mut batch = EncodedBatch {
+            append: Append {
+                raw: Vec::with_capacity(deliveries.len()),
+                dead: Vec::new(),
+            },
+            deliveries: 0,
+            reasons: Vec::new(),
         };
         let mut bytes = 0;
-        for (place, delivery) in deliveries.iter().enumerate() {
+        for Delivery { topic, payload, .. } in deliveries {
             if bytes >= LARGEST_APPEND {
-                return (append, place);
+                break;
             }
-            let Delivery { topic, payload, .. } = delivery;
+            batch.deliveries += 1;
             match encode(topic, payload, arrived, &self.settings.limits) {
                 Ok(element) => {
                     bytes += element.len();
-                    append.raw.push(element);
+                    batch.append.raw.push(element);
                 }
-                Err(fault) => {
-                    let letter = dead_letter::encode(STAGE, &fault, topic, payload, arrived);
-                    bytes += letter.len();
-                    append.dead.push(letter);
+                Err(rejection) => {
+                    tracing::debug!(reason = %rejection.reason, rejection.detail, topic, "dead letter");
+                    let letter = dead_letter::encode(STAGE, &rejection, topic, payload, arrived);
+                    bytes += letter.element.len();
+                    batch.append.dead.push(letter.element);
+                    batch.reasons.push(letter.reason);
                 }
             }
         }
-        (append, deliveries.len())
+        batch
     }
 
     /// Whether the clock is close enough to the queue's to judge readings by it.
@@ -223,12 +245,14 @@ impl<Q: Queue> Ingester<Q> {
         false
     }
 
-    fn show(&self, append: &Append, length: usize) {
-        let count = |items: &[Vec<u8>]| u64::try_from(items.len()).unwrap_or(0);
-        counter!(metric::READINGS, "stage" => STAGE).increment(count(&append.raw));
+    fn count(&self, batch: &EncodedBatch, length: usize) {
+        let readings = batch.append.raw.len() as u64;
+        counter!(metric::READINGS, "stage" => STAGE.name()).increment(readings);
+        for reason in &batch.reasons {
+            metric::count_dead_letter(*reason);
+        }
         #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
-        histogram!(metric::BATCH_SIZE, "stage" => STAGE)
-            .record((append.raw.len() + append.dead.len()) as f64);
+        histogram!(metric::BATCH_SIZE, "stage" => STAGE.name()).record(batch.deliveries as f64);
         show_list("raw", length, self.settings.queue.limits.queue_limit);
     }
 }
@@ -239,12 +263,12 @@ fn encode(
     payload: &[u8],
     arrived: Timestamp,
     limits: &ReadingLimits,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Vec<u8>, Rejection> {
     let encoded = guarded(|| {
         let reading = decode(topic, payload, arrived, limits)?;
         let mut element = Vec::with_capacity(192);
-        wire::encode_reading(&reading, &mut element);
+        element::encode_reading(&reading, &mut element);
         Ok(element)
     });
-    encoded.unwrap_or_else(|poison| Err(Fault::new(Reason::Poison, poison)))
+    encoded.unwrap_or_else(|poison| Err(Rejection::new(Reason::Poison, poison)))
 }

@@ -1,8 +1,7 @@
 //! The ingester's settings.
 
 use clap::Args;
-use common::limits::TimeLimits;
-use common::settings::{self, BadSetting, Settings};
+use common::settings::{self, BadSetting, Settings, TimeLimitSettings};
 use queue::settings::{QueueSettings, RedisSettings};
 use transport::{MqttSettings, SubscribeSettings};
 
@@ -40,7 +39,7 @@ pub struct Work {
 pub struct ReadingLimits {
     /// How far from its arrival a reading may be.
     #[command(flatten)]
-    pub times: TimeLimits,
+    pub times: TimeLimitSettings,
     /// A larger payload is a dead letter
     #[arg(long, env = "MAX_PAYLOAD", default_value = "64KiB", value_parser = settings::bytes)]
     pub max_payload: usize,

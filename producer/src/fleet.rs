@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use common::harness::{self, Stage};
+use common::harness::{self, Program};
 
 use crate::progress::Show;
 use crate::run::run_with;
 
-const STAGE: Stage = Stage {
+const PROGRAM: Program = Program {
     name: "producer",
     about: "Publishes the readings of a simulated fleet of rigs, or of a file, over MQTT",
     admin_addr: "127.0.0.1:9100",
@@ -17,7 +17,7 @@ const STAGE: Stage = Stage {
 
 /// Runs the stage with these arguments, the program's name first, until it is told to stop.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    harness::main(&STAGE, args, |settings, process| {
+    harness::main(&PROGRAM, args, |settings, process| {
         run_with(settings, process, Show::for_process())
     })
 }

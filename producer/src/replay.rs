@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use common::time::Timestamp;
+use model::time::Timestamp;
 use tokio::time::{Instant, sleep};
 use transport::PublishError;
 

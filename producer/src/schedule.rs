@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::clock::Clock;
-use common::time::Timestamp;
-use common::{topic, wire};
+use model::time::Timestamp;
+use model::{element, topic};
 use tokio::time::sleep;
 
 use crate::fleet::{Fate, Fleet, SENSORS};
@@ -105,7 +105,7 @@ impl Schedule {
             for _ in 0..fate.copies {
                 let mut payload = Vec::with_capacity(head.len() + 16);
                 payload.extend_from_slice(&head);
-                wire::write_number(self.fleet.value(rig, sensor, round), &mut payload);
+                element::write_number(self.fleet.value(rig, sensor, round), &mut payload);
                 if !fate.garbled {
                     payload.push(b'}');
                 }
@@ -167,7 +167,7 @@ fn payload_head(timestamp: Timestamp) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use common::time::Timestamp;
+    use model::time::Timestamp;
 
     use super::payload_head;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use common::name::check_rig;
 use common::settings::{BadSetting, Settings, count, duration, positive_duration};
+use model::Name;
 use transport::MqttSettings;
 
 use crate::fleet::{Faults, Fleet, SENSORS};
@@ -271,7 +271,8 @@ pub fn rigs(text: &str) -> Result<Rigs, String> {
     }
     let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
     let different = names.iter().collect::<BTreeSet<_>>().len() == names.len();
-    let fits = different && names.len() <= MAX_RIGS && names.iter().all(|n| check_rig(n).is_ok());
+    let valid = names.iter().all(|name| Name::new(name).is_ok());
+    let fits = different && names.len() <= MAX_RIGS && valid;
     fits.then_some(Rigs(names)).ok_or_else(refused)
 }
 

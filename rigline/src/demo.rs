@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use common::harness::{self, Process, Stage};
+use common::harness::{self, Process, Program};
 use common::settings::{BadSetting, Settings, path, positive_duration};
 use producer::{FleetSettings, ProducerSettings, Rigs};
 use queue::Queue;
@@ -27,7 +27,7 @@ use crate::console::Console;
 use crate::inspect::ledger::trouble;
 use crate::up::{DataDir, Plant, PlantSettings, lines_to_copy};
 
-const STAGE: Stage = Stage {
+const PROGRAM: Program = Program {
     name: "demo",
     about: "Runs everything in this process with a simulated fleet, and shows what happens",
     admin_addr: "127.0.0.1:9104",
@@ -42,7 +42,7 @@ const REST: Duration = Duration::from_secs(12);
 /// Runs until it is told to stop, or for the time that was asked for. `args` start with the program's
 /// name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    harness::main(&STAGE, args, run)
+    harness::main(&PROGRAM, args, run)
 }
 
 /// What the demonstration can be told.

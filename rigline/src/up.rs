@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
-use common::harness::{self, Process, Stage};
+use common::harness::{self, Process, Program};
 
 use crate::console::Console;
 
@@ -17,7 +17,7 @@ pub use self::data_dir::{DataDir, HoldError, QUEUE_FILE, STORE_FILE};
 pub use self::plant::Plant;
 pub use self::settings::{DEFAULT_DIR, PlantSettings, UpSettings};
 
-const STAGE: Stage = Stage {
+const PROGRAM: Program = Program {
     name: "up",
     about: "Runs everything in this process: devices publish to it over MQTT, rows are in its data \
             directory",
@@ -27,7 +27,7 @@ const STAGE: Stage = Stage {
 
 /// Runs until it is told to stop. `args` start with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    harness::main(&STAGE, args, run)
+    harness::main(&PROGRAM, args, run)
 }
 
 async fn run(settings: UpSettings, process: Process) -> anyhow::Result<()> {

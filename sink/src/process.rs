@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use common::harness::{self, Process, Stage};
+use common::harness::{self, Process, Program};
 use queue::redis::RedisQueue;
 use store::InfluxStore;
 
 use crate::settings::SinkSettings;
 
-const STAGE: Stage = Stage {
+const PROGRAM: Program = Program {
     name: "sink",
     about: "Writes the rows of the normalized list to InfluxDB",
     admin_addr: "127.0.0.1:9103",
@@ -19,7 +19,7 @@ const STAGE: Stage = Stage {
 
 /// Runs the stage with these arguments, the program's name first, until it is told to stop.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    harness::main(&STAGE, args, run)
+    harness::main(&PROGRAM, args, run)
 }
 
 async fn run(settings: SinkSettings, process: Process) -> anyhow::Result<()> {

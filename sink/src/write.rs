@@ -4,11 +4,10 @@
 //! until each refused row stands alone. Everything that has been written by then is written in the
 //! batch's order, because of two values for one cell the later one has to win.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Duration;
 
-use common::row::Row;
+use model::row::Row;
 use store::{Store, WriteError};
 
 #[cfg(test)]
@@ -114,7 +113,7 @@ impl<S: Store> Writer<S> {
             }
             Err(Stop::Streak(detail)) => {
                 self.streak = streak;
-                self.held = streak_start.map(|index| owned(&rows[index]));
+                self.held = streak_start.map(|index| rows[index].clone().into_owned());
                 Err(Unwritten::Hold { detail })
             }
             Err(Stop::Store(why)) => {
@@ -235,16 +234,5 @@ fn unwritten(error: WriteError) -> Unwritten {
         WriteError::Denied { detail }
         | WriteError::TooLarge { detail }
         | WriteError::Rejected { detail } => Unwritten::Hold { detail },
-    }
-}
-
-fn owned(row: &Row<'_>) -> Row<'static> {
-    let own = |text: &str| Cow::Owned(text.to_owned());
-    let tags = row.tags.iter();
-    let fields = row.fields.iter();
-    Row {
-        tags: tags.map(|(name, value)| (own(name), own(value))).collect(),
-        timestamp: row.timestamp,
-        fields: fields.map(|(name, value)| (own(name), *value)).collect(),
     }
 }

@@ -1,15 +1,15 @@
 //! Reading an element of the raw list.
 
-use common::dead_letter::{Fault, Reason};
-use common::limits::TimeLimits;
-use common::reading::Reading;
-use common::wire;
+use model::dead_letter::{Reason, Rejection};
+use model::element::decode_reading;
+use model::limits::TimeLimits;
+use model::reading::Reading;
 
 /// The reading in an element. Foreign elements are judged by their own `ingest_time`, never by a
 /// clock, so that the same list always gives the same rows.
-pub fn decode<'a>(element: &'a [u8], times: &TimeLimits) -> Result<Reading<'a>, Fault> {
+pub fn decode<'a>(element: &'a [u8], times: &TimeLimits) -> Result<Reading<'a>, Rejection> {
     let reading =
-        wire::decode_reading(element).map_err(|error| Fault::new(Reason::BadElement, error))?;
+        decode_reading(element).map_err(|error| Rejection::new(Reason::BadElement, error))?;
     times.check(reading.timestamp, reading.ingest_time)?;
     Ok(reading)
 }
@@ -18,8 +18,8 @@ pub fn decode<'a>(element: &'a [u8], times: &TimeLimits) -> Result<Reading<'a>, 
 mod tests {
     use std::time::Duration;
 
-    use common::dead_letter::Reason;
-    use common::limits::TimeLimits;
+    use model::dead_letter::Reason;
+    use model::limits::TimeLimits;
 
     use super::decode;
 
@@ -32,7 +32,7 @@ mod tests {
             max_age: Duration::from_hours(24),
         };
         let read = decode(element.as_bytes(), &times);
-        read.err().map(|fault| fault.reason)
+        read.err().map(|rejection| rejection.reason)
     }
 
     #[test]

@@ -1,35 +1,36 @@
-//! From readings to rows: the rules of which reading a row takes and when it is emitted.
+//! From readings to rows: which reading a row takes, and when the row is emitted.
 //!
-//! Pure logic: no I/O and no clock of its own. Time comes in as the time since the lease was taken,
-//! state as the entries that earlier commits left. What it decides goes out as [`Outcome`]s.
+//! Pure logic, without I/O and without a clock. Time is an argument: the time since the lease was
+//! taken. State is loaded from the entries that earlier commits wrote, and every step ends with the
+//! [`Changes`] that the next commit writes.
 
+mod rig;
 mod rows;
 mod sensors;
 mod state;
 
 #[cfg(test)]
-mod model;
+mod reference;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::faults::{Rule, holds};
-use common::reading::Reading;
-use common::time::Timestamp;
+use model::{Name, Reading, Timestamp};
 use queue::State;
 
-use self::rows::{Cell, Emitted, Kept, OpenRow, Seat, print};
+use self::rig::Rig;
+use self::rows::{Cell, EmittedCell, OpenRow, OpenRows, RowEntry, RowState};
 use self::sensors::Sensors;
 use crate::settings::RowSettings;
 
-/// What one step decided, to be committed as one.
+/// What one step decided, to be committed at once.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Outcome {
+pub struct Changes {
     /// Elements for the normalized list.
     pub rows: Vec<Vec<u8>>,
     /// State to write.
@@ -37,20 +38,20 @@ pub struct Outcome {
     /// State to delete.
     pub deletes: Vec<Vec<u8>>,
     /// What was counted.
-    pub tally: Tally,
+    pub counts: Counts,
 }
 
 /// Counts of one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Counts {
     /// Readings of a cell taken before, equal in time and value.
-    pub repeated: i64,
+    pub repeated: u64,
     /// Readings of a cell taken before, different in time or value.
-    pub superseded: i64,
+    pub superseded: u64,
     /// Readings behind their rig's window.
-    pub late: i64,
+    pub late: u64,
     /// Readings in rows that were emitted.
-    pub in_rows: i64,
+    pub in_rows: u64,
     /// Change in the number of readings that wait in open rows.
     pub open_readings: i64,
     /// Rows emitted with all expected sensors.
@@ -63,9 +64,15 @@ pub struct Tally {
     pub second: u64,
 }
 
+/// The pivot's own tables contradict each other. This is a defect: nothing of the step may be
+/// committed, and what is in memory can't be used any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the transformer's memory is inconsistent: {0}")]
+pub struct Inconsistent(&'static str);
+
 /// Why an open row is emitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum Trigger {
     Complete,
     Partial,
     Forced,
@@ -74,64 +81,40 @@ enum Why {
 /// Open rows and the memory of emitted cells, for all rigs.
 #[derive(Debug)]
 pub struct Pivot {
-    align: Duration,
-    flush_interval: Duration,
-    late_window: Duration,
-    rig_idle: Duration,
-    max_open_rows: usize,
+    settings: RowSettings,
     sensors: Sensors,
     rigs: HashMap<Arc<str>, Rig>,
-    /// Open rows by the order in which they were opened.
-    open: BTreeMap<u64, (Arc<str>, Timestamp)>,
-    next_order: u64,
-    /// When to look at a row or a rig again. An entry may be early: what it names then decides.
-    row_timers: BinaryHeap<Reverse<(Duration, u64)>>,
+    open: OpenRows,
+    /// When to check whether a rig is idle. The rig's last arrival decides, so an entry may be early.
     rig_timers: BinaryHeap<Reverse<(Duration, Arc<str>)>>,
     /// Rows whose state has to be written, each once.
     dirty: Vec<(Arc<str>, Timestamp)>,
-    outcome: Outcome,
-}
-
-#[derive(Debug)]
-struct Rig {
-    newest: Timestamp,
-    last_arrival: Duration,
-    rows: BTreeMap<Timestamp, Seat>,
+    changes: Changes,
 }
 
 impl Pivot {
-    /// Goes on from the state that earlier commits left. Entries that can't be read are dropped,
-    /// and said.
-    #[must_use]
-    pub fn load(settings: &RowSettings, entries: State) -> Self {
-        let mut outcome = Outcome::default();
-        let loaded = state::decode(entries, &mut outcome.deletes);
-        let sensors = Sensors::load(&settings.expected_sensors, loaded.sensors, &loaded.rows);
-        outcome
-            .deletes
-            .extend(sensors.unused().iter().map(|id| state::sensor_key(*id)));
+    /// Restores the state that earlier commits wrote. Entries that can't be read are logged and
+    /// deleted. Timers start from zero.
+    pub fn load(settings: &RowSettings, entries: State) -> Result<Self, Inconsistent> {
+        let mut changes = Changes::default();
+        let loaded = state::decode(entries, &mut changes.deletes);
+        let (sensors, unused) =
+            Sensors::load(&settings.expected_sensors, loaded.sensors, &loaded.rows)?;
+        let unused = unused.into_iter().map(state::sensor_key);
+        changes.deletes.extend(unused);
         let mut pivot = Self {
-            align: settings.align,
-            flush_interval: settings.flush_interval,
-            late_window: settings.late_window,
-            rig_idle: settings.rig_idle,
-            max_open_rows: settings.max_open_rows,
+            settings: settings.clone(),
             sensors,
             rigs: HashMap::new(),
-            open: BTreeMap::new(),
-            next_order: 0,
-            row_timers: BinaryHeap::new(),
+            open: OpenRows::default(),
             rig_timers: BinaryHeap::new(),
             dirty: Vec::new(),
-            outcome,
+            changes,
         };
-        for (rig_id, tick, kept) in loaded.rows {
-            if matches!(kept, state::Row::Emitted(_)) && !holds(Rule::RememberEmitted) {
-                continue;
-            }
-            pivot.restore(&rig_id, tick, kept);
+        for row in loaded.rows {
+            pivot.restore(row)?;
         }
-        pivot
+        Ok(pivot)
     }
 
     /// Rows that wait for more readings.
@@ -141,282 +124,247 @@ impl Pivot {
     }
 
     /// Takes one reading that arrived `now`.
-    pub fn take(&mut self, reading: &Reading<'_>, now: Duration) {
-        let tick = reading.timestamp.tick(self.align);
-        let sensor = self.sensors.id(&reading.sensor, &mut self.outcome.puts);
+    pub fn take(&mut self, reading: &Reading<'_>, now: Duration) -> Result<(), Inconsistent> {
+        let tick = reading.timestamp.tick(self.settings.align);
         let cell = Cell {
-            sensor,
+            sensor: self
+                .sensors
+                .get_or_insert(&reading.sensor, &mut self.changes.puts)?,
             time: reading.timestamp,
             value: reading.value,
         };
-        let rig_id = self.meet(&reading.rig_id, tick, now);
-        let Some(rig) = self.rigs.get_mut(&rig_id) else {
-            return;
-        };
+        let rig_id = self.get_or_insert_rig(&reading.rig_id, tick, now);
+        let rig = rig_mut(&mut self.rigs, &rig_id)?;
         rig.last_arrival = now;
-        if tick < rig.newest.minus(self.late_window) {
-            self.outcome.tally.late += 1;
-            self.emit(&rig_id, tick, &[cell]);
-            return;
+        if tick < rig.newest.minus(self.settings.late_window) {
+            self.changes.counts.late += 1;
+            return self.emit(&rig_id, tick, &[cell]);
         }
         if tick > rig.newest {
             rig.newest = tick;
-            let oldest = tick.minus(self.late_window);
-            forget_before(&rig_id, rig, oldest, &mut self.outcome.deletes);
+            rig.forget_behind_window(self.settings.late_window, &mut self.changes.deletes);
         }
-        self.seat(&rig_id, tick, cell, now);
+        self.insert_cell(&rig_id, tick, cell, now)
     }
 
-    /// Emits rows that have waited long enough and forgets rigs that have gone silent. Call it
-    /// only after a peek that reached the list's end, so that a backlog never cuts a row in half.
-    /// Emits at most about `max_rows`; false if there are more.
-    pub fn expire(&mut self, now: Duration, max_rows: usize) -> bool {
-        while let Some(Reverse((due, order))) = self.row_timers.peek().copied() {
+    /// Emits rows that have waited long enough and forgets idle rigs. Call it only after a peek that
+    /// reached the list's end, so that a backlog never cuts a row in half. Emits at most about
+    /// `max_rows`; returns false if there are more.
+    pub fn expire(&mut self, now: Duration, max_rows: usize) -> Result<bool, Inconsistent> {
+        while let Some((due, order)) = self.open.next_timer() {
             if due > now {
                 break;
             }
-            if self.outcome.rows.len() >= max_rows {
-                return false;
+            if self.changes.rows.len() >= max_rows {
+                return Ok(false);
             }
-            self.row_timers.pop();
-            let Some(last_arrival) = self.open_row(order).map(|row| row.last_arrival) else {
+            self.open.pop_timer();
+            // The timer of a row that was emitted meanwhile stays behind.
+            let Some(last_arrival) = self.open.get(order).map(|row| row.last_arrival) else {
                 continue;
             };
-            let due = last_arrival + self.flush_interval;
+            let due = last_arrival + self.settings.flush_interval;
             if due > now {
-                self.row_timers.push(Reverse((due, order)));
+                self.open.set_timer(due, order);
             } else {
-                self.close(order, Why::Partial);
+                self.close(order, Trigger::Partial)?;
             }
         }
-        self.forget_silent_rigs(now);
-        true
+        self.forget_idle_rigs(now);
+        Ok(true)
     }
 
-    /// What was decided since the last time, to be committed.
-    pub fn finish(&mut self) -> Outcome {
+    /// What was decided since the last call, to be committed.
+    pub fn finish(&mut self) -> Result<Changes, Inconsistent> {
         for (rig_id, tick) in std::mem::take(&mut self.dirty) {
-            let seat = self
-                .rigs
-                .get_mut(&rig_id)
-                .and_then(|rig| rig.rows.get_mut(&tick));
-            if let Some(seat) = seat {
-                seat.dirty = false;
-                seat.stored = true;
-                let key = state::row_key(&rig_id, tick);
-                self.outcome.puts.push((key, state::encode(&seat.kept)));
-            }
-        }
-        std::mem::take(&mut self.outcome)
-    }
-
-    /// The rig of that name; one that wasn't known starts with this tick.
-    fn meet(&mut self, name: &str, newest: Timestamp, now: Duration) -> Arc<str> {
-        if let Some((known, _)) = self.rigs.get_key_value(name) {
-            return Arc::clone(known);
-        }
-        let rig_id: Arc<str> = Arc::from(name);
-        let rig = Rig {
-            newest,
-            last_arrival: now,
-            rows: BTreeMap::new(),
-        };
-        self.rigs.insert(Arc::clone(&rig_id), rig);
-        self.rig_timers
-            .push(Reverse((now + self.rig_idle, Arc::clone(&rig_id))));
-        rig_id
-    }
-
-    /// Puts a cell in its row, if it is the first of its cell.
-    fn seat(&mut self, rig_id: &Arc<str>, tick: Timestamp, cell: Cell, now: Duration) {
-        let Some(rig) = self.rigs.get_mut(rig_id) else {
-            return;
-        };
-        let tally = &mut self.outcome.tally;
-        let seat = match rig.rows.entry(tick) {
-            Entry::Occupied(seat) => seat.into_mut(),
-            Entry::Vacant(seat) => {
-                let order = self.next_order;
-                self.next_order += 1;
-                self.open.insert(order, (Arc::clone(rig_id), tick));
-                self.row_timers
-                    .push(Reverse((now + self.flush_interval, order)));
-                let missing = self.sensors.expected();
-                seat.insert(Seat::new(Kept::Open(OpenRow::new(order, missing, now))))
-            }
-        };
-        let taken_before = match &seat.kept {
-            Kept::Open(row) => row.cell(cell.sensor).map(|first| first == &cell),
-            Kept::Emitted(cells) => {
-                let first = cells.iter().find(|emitted| emitted.sensor == cell.sensor);
-                first.map(|emitted| emitted.print == print(&cell))
-            }
-        };
-        match taken_before {
-            Some(true) => tally.repeated += 1,
-            Some(false) => tally.superseded += 1,
-            None => {}
-        }
-        if taken_before.is_some() {
-            return;
-        }
-        if !seat.dirty {
-            seat.dirty = true;
-            self.dirty.push((Arc::clone(rig_id), tick));
-        }
-        match &mut seat.kept {
-            Kept::Open(row) => {
-                tally.open_readings += 1;
-                row.push(cell, self.sensors.is_expected(cell.sensor));
-                row.last_arrival = now;
-                let (order, complete) = (row.order, row.missing == 0);
-                if complete {
-                    self.close(order, Why::Complete);
-                } else {
-                    self.force();
-                }
-            }
-            Kept::Emitted(cells) => {
-                cells.push(Emitted {
-                    sensor: cell.sensor,
-                    print: print(&cell),
-                });
-                tally.second += 1;
-                self.emit(rig_id, tick, &[cell]);
-            }
-        }
-    }
-
-    fn force(&mut self) {
-        while self.open.len() > self.max_open_rows {
-            let Some(oldest) = self.open.keys().next().copied() else {
-                return;
-            };
-            self.close(oldest, Why::Forced);
-        }
-    }
-
-    fn open_row(&self, order: u64) -> Option<&OpenRow> {
-        let (rig_id, tick) = self.open.get(&order)?;
-        match &self.rigs.get(rig_id)?.rows.get(tick)?.kept {
-            Kept::Open(row) => Some(row),
-            Kept::Emitted(_) => None,
-        }
-    }
-
-    /// Emits an open row and keeps the prints of its cells, if they are still in the window.
-    fn close(&mut self, order: u64, why: Why) {
-        let Some((rig_id, tick)) = self.open.remove(&order) else {
-            return;
-        };
-        let Some(rig) = self.rigs.get_mut(&rig_id) else {
-            return;
-        };
-        let Some(seat) = rig.rows.get_mut(&tick) else {
-            return;
-        };
-        let Kept::Open(row) = &seat.kept else { return };
-        let mut cells = row.cells.clone();
-        let prints = cells.iter().map(|c| Emitted {
-            sensor: c.sensor,
-            print: print(c),
-        });
-        seat.kept = Kept::Emitted(prints.collect());
-        if !seat.dirty {
-            seat.dirty = true;
-            self.dirty.push((Arc::clone(&rig_id), tick));
-        }
-        // Its rig may have moved on while the row was open.
-        forget_before(
-            &rig_id,
-            rig,
-            rig.newest.minus(self.late_window),
-            &mut self.outcome.deletes,
-        );
-        let tally = &mut self.outcome.tally;
-        match why {
-            Why::Complete => tally.complete += 1,
-            Why::Partial => tally.partial += 1,
-            Why::Forced => tally.forced += 1,
-        }
-        tally.open_readings -= i64::try_from(cells.len()).unwrap_or(i64::MAX);
-        cells.sort_unstable_by_key(|cell| cell.sensor);
-        self.emit(&rig_id, tick, &cells);
-    }
-
-    fn emit(&mut self, rig_id: &str, tick: Timestamp, cells: &[Cell]) {
-        self.outcome.tally.in_rows += i64::try_from(cells.len()).unwrap_or(i64::MAX);
-        self.outcome
-            .rows
-            .push(self.sensors.encode_row(rig_id, tick, cells));
-    }
-
-    fn forget_silent_rigs(&mut self, now: Duration) {
-        while let Some(Reverse((due, _))) = self.rig_timers.peek() {
-            if *due > now {
-                return;
-            }
-            let Some(Reverse((_, rig_id))) = self.rig_timers.pop() else {
-                return;
-            };
+            // A row may have been forgotten since it was marked.
             let Some(rig) = self.rigs.get_mut(&rig_id) else {
                 continue;
             };
-            let due = rig.last_arrival + self.rig_idle;
-            let waits = rig
-                .rows
-                .values()
-                .any(|seat| matches!(seat.kept, Kept::Open(_)));
-            if due > now || waits {
-                let again = due.max(now + self.flush_interval);
+            let Some(entry) = rig.rows.get_mut(&tick) else {
+                continue;
+            };
+            let value = match &entry.state {
+                RowState::Open(order) => {
+                    let row = self.open.get(*order).ok_or(Inconsistent::NO_OPEN_ROW)?;
+                    state::encode_open(&row.cells)
+                }
+                RowState::Emitted(cells) => state::encode_emitted(cells),
+            };
+            entry.dirty = false;
+            entry.stored = true;
+            self.changes
+                .puts
+                .push((state::row_key(&rig.name, tick), value));
+        }
+        Ok(std::mem::take(&mut self.changes))
+    }
+
+    /// The key of the rig with this name; a new rig's window starts with `newest`.
+    fn get_or_insert_rig(&mut self, name: &Name<'_>, newest: Timestamp, now: Duration) -> Arc<str> {
+        if let Some((rig_id, _)) = self.rigs.get_key_value(name.as_str()) {
+            return Arc::clone(rig_id);
+        }
+        let rig_id: Arc<str> = Arc::from(name.as_str());
+        let rig = Rig::new(name.clone().into_owned(), newest, now);
+        self.rigs.insert(Arc::clone(&rig_id), rig);
+        let due = now + self.settings.rig_idle;
+        self.rig_timers.push(Reverse((due, Arc::clone(&rig_id))));
+        rig_id
+    }
+
+    /// Inserts a cell into its row, unless the row has that cell.
+    fn insert_cell(
+        &mut self,
+        rig_id: &Arc<str>,
+        tick: Timestamp,
+        cell: Cell,
+        now: Duration,
+    ) -> Result<(), Inconsistent> {
+        let rig = rig_mut(&mut self.rigs, rig_id)?;
+        let counts = &mut self.changes.counts;
+        let entry = match rig.rows.entry(tick) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let row = OpenRow::new(rig_id, tick, self.sensors.expected(), now);
+                let order = self.open.insert(row, now + self.settings.flush_interval);
+                entry.insert(RowEntry::new(RowState::Open(order)))
+            }
+        };
+        let first = match &entry.state {
+            RowState::Open(order) => {
+                let row = self.open.get(*order).ok_or(Inconsistent::NO_OPEN_ROW)?;
+                row.cell(cell.sensor).map(|first| *first == cell)
+            }
+            RowState::Emitted(cells) => {
+                let first = cells.iter().find(|emitted| emitted.sensor == cell.sensor);
+                first.map(|emitted| *emitted == EmittedCell::of(&cell))
+            }
+        };
+        if let Some(is_equal) = first {
+            counts.repeated += u64::from(is_equal);
+            counts.superseded += u64::from(!is_equal);
+            return Ok(());
+        }
+        entry.mark_dirty(rig_id, tick, &mut self.dirty);
+        match &mut entry.state {
+            RowState::Open(order) => {
+                let order = *order;
+                let row = self.open.get_mut(order).ok_or(Inconsistent::NO_OPEN_ROW)?;
+                row.push(cell, self.sensors.is_expected(cell.sensor));
+                row.last_arrival = now;
+                counts.open_readings += 1;
+                if row.missing == 0 {
+                    self.close(order, Trigger::Complete)
+                } else {
+                    self.enforce_open_row_limit()
+                }
+            }
+            RowState::Emitted(cells) => {
+                cells.push(EmittedCell::of(&cell));
+                counts.second += 1;
+                self.emit(rig_id, tick, &[cell])
+            }
+        }
+    }
+
+    fn enforce_open_row_limit(&mut self) -> Result<(), Inconsistent> {
+        while self.open.len() > self.settings.max_open_rows
+            && let Some(oldest) = self.open.oldest()
+        {
+            self.close(oldest, Trigger::Forced)?;
+        }
+        Ok(())
+    }
+
+    /// Emits an open row and keeps the fingerprints of its cells, if its tick is still in the window.
+    fn close(&mut self, order: u64, trigger: Trigger) -> Result<(), Inconsistent> {
+        let OpenRow {
+            rig_id,
+            tick,
+            mut cells,
+            ..
+        } = self.open.remove(order).ok_or(Inconsistent::NO_OPEN_ROW)?;
+        let rig = rig_mut(&mut self.rigs, &rig_id)?;
+        let entry = rig.rows.get_mut(&tick).ok_or(Inconsistent::NO_ENTRY)?;
+        entry.state = RowState::Emitted(cells.iter().map(EmittedCell::of).collect());
+        entry.mark_dirty(&rig_id, tick, &mut self.dirty);
+        // The rig's newest tick may have moved on while the row was open.
+        rig.forget_behind_window(self.settings.late_window, &mut self.changes.deletes);
+        let counts = &mut self.changes.counts;
+        match trigger {
+            Trigger::Complete => counts.complete += 1,
+            Trigger::Partial => counts.partial += 1,
+            Trigger::Forced => counts.forced += 1,
+        }
+        counts.open_readings -= queue::ledger::delta(cells.len());
+        cells.sort_unstable_by_key(|cell| cell.sensor);
+        self.emit(&rig_id, tick, &cells)
+    }
+
+    fn emit(&mut self, rig_id: &str, tick: Timestamp, cells: &[Cell]) -> Result<(), Inconsistent> {
+        let rig = rig_mut(&mut self.rigs, rig_id)?;
+        let row = self.sensors.encode_row(&rig.name, tick, cells)?;
+        self.changes.counts.in_rows += cells.len() as u64;
+        self.changes.rows.push(row);
+        Ok(())
+    }
+
+    fn forget_idle_rigs(&mut self, now: Duration) {
+        let is_due = |Reverse((due, _)): &Reverse<(Duration, Arc<str>)>| *due <= now;
+        while self.rig_timers.peek().is_some_and(is_due)
+            && let Some(Reverse((_, rig_id))) = self.rig_timers.pop()
+        {
+            // A rig has one timer, and both go together.
+            let Some(rig) = self.rigs.get_mut(&rig_id) else {
+                continue;
+            };
+            let due = rig.last_arrival + self.settings.rig_idle;
+            if due > now || rig.has_open_rows() {
+                let again = due.max(now + self.settings.flush_interval);
                 self.rig_timers.push(Reverse((again, rig_id)));
                 continue;
             }
-            for (tick, seat) in std::mem::take(&mut rig.rows) {
-                if seat.stored {
-                    self.outcome.deletes.push(state::row_key(&rig_id, tick));
-                }
-            }
+            rig.forget_all(&mut self.changes.deletes);
             self.rigs.remove(&rig_id);
         }
     }
 
-    /// Puts back a row that an earlier commit wrote; timers start anew.
-    fn restore(&mut self, name: &str, tick: Timestamp, kept: state::Row) {
-        let rig_id = self.meet(name, tick, Duration::ZERO);
-        let kept = match kept {
-            state::Row::Emitted(cells) => Kept::Emitted(cells),
-            state::Row::Open(cells) => {
-                let order = self.next_order;
-                self.next_order += 1;
-                self.open.insert(order, (Arc::clone(&rig_id), tick));
-                self.row_timers.push(Reverse((self.flush_interval, order)));
-                let mut row = OpenRow::new(order, self.sensors.expected(), Duration::ZERO);
+    /// Restores a row that an earlier commit wrote.
+    fn restore(&mut self, row: state::StoredRow) -> Result<(), Inconsistent> {
+        let state::StoredRow { rig, tick, cells } = row;
+        let rig_id = self.get_or_insert_rig(&rig, tick, Duration::ZERO);
+        let state = match cells {
+            state::StoredCells::Emitted(cells) => RowState::Emitted(cells),
+            state::StoredCells::Open(cells) => {
+                let expected = self.sensors.expected();
+                let mut row = OpenRow::new(&rig_id, tick, expected, Duration::ZERO);
                 for cell in cells {
                     row.push(cell, self.sensors.is_expected(cell.sensor));
                 }
-                Kept::Open(row)
+                RowState::Open(self.open.insert(row, self.settings.flush_interval))
             }
         };
-        if let Some(rig) = self.rigs.get_mut(&rig_id) {
-            rig.newest = rig.newest.max(tick);
-            rig.rows.insert(
-                tick,
-                Seat {
-                    stored: true,
-                    ..Seat::new(kept)
-                },
-            );
-        }
+        let rig = rig_mut(&mut self.rigs, &rig_id)?;
+        rig.newest = rig.newest.max(tick);
+        let mut entry = RowEntry::new(state);
+        entry.stored = true;
+        rig.rows.insert(tick, entry);
+        Ok(())
     }
 }
 
-/// Forgets emitted rows with ticks before `oldest`; open ones wait for their timer.
-fn forget_before(rig_id: &str, rig: &mut Rig, oldest: Timestamp, deletes: &mut Vec<Vec<u8>>) {
-    let emitted = |_: &Timestamp, seat: &mut Seat| matches!(seat.kept, Kept::Emitted(_));
-    for (tick, seat) in rig.rows.extract_if(..oldest, emitted) {
-        if seat.stored {
-            deletes.push(state::row_key(rig_id, tick));
-        }
-    }
+impl Inconsistent {
+    const NO_RIG: Self = Self("a rig that has rows is not in the table of rigs");
+    const NO_ENTRY: Self = Self("an open row is not among its rig's rows");
+    const NO_OPEN_ROW: Self = Self("a row that is marked open is not in the table of open rows");
+    const NO_SENSOR: Self = Self("a sensor's number has no name");
+    const TOO_MANY_SENSORS: Self = Self("there are more than four billion sensors");
+}
+
+fn rig_mut<'a>(
+    rigs: &'a mut HashMap<Arc<str>, Rig>,
+    rig_id: &str,
+) -> Result<&'a mut Rig, Inconsistent> {
+    rigs.get_mut(rig_id).ok_or(Inconsistent::NO_RIG)
 }

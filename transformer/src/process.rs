@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use common::harness::{self, Process, Stage};
+use common::harness::{self, Process, Program};
 use queue::redis::RedisQueue;
 
 use crate::settings::TransformerSettings;
 
-const STAGE: Stage = Stage {
+const PROGRAM: Program = Program {
     name: "transformer",
     about: "Turns the readings of the raw list into rows for the normalized list",
     admin_addr: "127.0.0.1:9102",
@@ -18,7 +18,7 @@ const STAGE: Stage = Stage {
 
 /// Runs the stage with these arguments, the program's name first, until it is told to stop.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    harness::main(&STAGE, args, run)
+    harness::main(&PROGRAM, args, run)
 }
 
 async fn run(settings: TransformerSettings, process: Process) -> anyhow::Result<()> {

@@ -1,205 +1,140 @@
-//! The main loop: lease, peek, pivot, commit.
+//! The stage: readings of the raw list become rows of the normalized list.
 
 use std::time::Duration;
 
-use common::dead_letter;
-use common::dead_letter::{Fault, Reason};
-use common::faults::{self, Rule};
 use common::guard::guarded;
 use common::harness::Process;
 use common::health::Dependency;
 use common::metric;
-use metrics::{counter, gauge, histogram};
-use queue::keeper::{Keeper, Tenure};
+use metrics::{counter, gauge};
+use model::Stage;
+use model::dead_letter::{self, EncodedDeadLetter, Reason, Rejection};
+use queue::consume::{Batch, Changes, Decision, Processor, consume};
 use queue::ledger::Counter;
-use queue::list::Consumer;
-use queue::settle::Settled;
-use queue::{Commit, Peek, Queue, QueueError};
-use tokio::time::Instant;
+use queue::{Queue, State};
 
 use crate::element;
-use crate::pivot::{Outcome, Pivot, Tally};
+use crate::pivot::{Counts, Inconsistent, Pivot};
 use crate::settings::Work;
 
-const STAGE: &str = Consumer::Transformer.name();
-/// How long an idle consumer waits before it looks again.
-const IDLE_POLL: Duration = Duration::from_millis(10);
+const STAGE: Stage = Stage::Transformer;
 /// How long to wait while the normalized list is full.
 const FULL_POLL: Duration = Duration::from_millis(100);
-/// How long to wait after a peek that failed.
-const ERROR_WAIT: Duration = Duration::from_millis(200);
 
-/// Runs until the process is told to stop. Errors of the queue are waited out.
+/// Runs until the process is told to stop. Errors of the queue are retried.
 pub async fn run<Q: Queue>(settings: Work, queue: Q, process: Process) -> anyhow::Result<()> {
-    let keeper = Keeper::new(queue, Consumer::Transformer, &settings.queue, &process);
-    let stage = Transformer {
-        room: process.health.dependency("normalized_list"),
-        settings,
-        process,
-        keeper,
+    let transformer = Transformer {
+        output_has_space: process.health.dependency("normalized_list"),
+        pivot: Pivot::load(&settings.rows, State::new())?,
+        process: process.clone(),
+        settings: settings.clone(),
     };
-    while let Some(tenure) = stage.keeper.acquire().await {
-        stage.serve(&tenure).await;
-        tenure.give_back().await;
-    }
-    Ok(())
+    let ended = consume(
+        queue,
+        Stage::Transformer,
+        &settings.queue,
+        &process,
+        transformer,
+    );
+    Ok(ended.await?)
 }
 
-struct Transformer<Q> {
+struct Transformer {
     settings: Work,
     process: Process,
-    keeper: Keeper<Q>,
-    room: Dependency,
+    pivot: Pivot,
+    output_has_space: Dependency,
 }
 
-impl<Q: Queue> Transformer<Q> {
-    /// Works under one lease until it is lost or the process stops.
-    async fn serve(&self, tenure: &Tenure<Q>) {
-        let mut pivot = match tenure.state().await {
-            Ok(entries) => Pivot::load(&self.settings.rows, entries),
-            Err(error) => {
-                self.keeper.queue_up().down(&error);
-                tokio::time::sleep(ERROR_WAIT).await;
-                return;
-            }
-        };
-        tracing::info!(
-            open_rows = pivot.open_rows(),
-            "took the lease and read the state"
-        );
-        let started = Instant::now();
-        while !self.process.stop.is_cancelled() && !tenure.lost.is_cancelled() {
-            self.process.health.tick();
-            match self.step(tenure, &mut pivot, started).await {
-                Step::More => {}
-                Step::Wait(wait) => tenure.pause(wait, &self.process).await,
-                Step::Lost => return,
-            }
-        }
+/// What is counted in the metrics once a batch is committed.
+struct Summary {
+    readings: usize,
+    counts: Counts,
+}
+
+impl Processor for Transformer {
+    type Summary = Summary;
+    type Error = Inconsistent;
+
+    fn load(&mut self, state: State) -> Result<(), Inconsistent> {
+        self.pivot = Pivot::load(&self.settings.rows, state)?;
+        let open_rows = self.pivot.open_rows();
+        tracing::info!(open_rows, "took the lease and loaded the state");
+        Ok(())
     }
 
-    async fn step(&self, tenure: &Tenure<Q>, pivot: &mut Pivot, started: Instant) -> Step {
-        let batch = self.settings.queue.limits.batch;
-        let peeked = match tenure.peek(batch).await {
-            Ok(peeked) => peeked,
-            Err(error) if error.is_lost() => return lost(&error),
-            Err(error) => {
-                self.keeper.queue_up().down(&error);
-                return Step::Wait(ERROR_WAIT);
-            }
-        };
-        let (full, limit) = (peeked.output_length, self.settings.queue.limits.queue_limit);
-        if full >= limit {
-            self.room.down(&format_args!(
-                "{} is full ({full} elements), waiting until the sink has drained it",
+    async fn process(&mut self, batch: &Batch) -> Result<Decision<Summary>, Inconsistent> {
+        let (length, limits) = (batch.peek.output_length, self.settings.queue.limits);
+        if length >= limits.queue_limit {
+            self.output_has_space.down(&format_args!(
+                "{} is full ({length} elements), waiting until the sink has drained it",
                 self.settings.queue.normalized_queue
             ));
-            return Step::Wait(FULL_POLL);
+            return Ok(Decision::Wait(FULL_POLL));
         }
-        self.room.up();
-        let now = started.elapsed();
-        let reached_end = peeked.items.len() < batch || !faults::holds(Rule::FlushAtListEnd);
-        let dead = self.take(pivot, &peeked, now);
-        let all_expired = !reached_end || pivot.expire(now, batch);
-        let outcome = pivot.finish();
-        let tally = outcome.tally;
-        let commit = commit(&peeked, outcome, dead);
-        if commit.is_empty() {
-            return Step::Wait(IDLE_POLL);
-        }
-        match tenure.commit(&commit).await {
-            Settled::Applied => {
-                show(&commit, &tally, pivot.open_rows());
-                if reached_end && all_expired {
-                    Step::Wait(IDLE_POLL)
-                } else {
-                    Step::More
-                }
-            }
-            Settled::Lost(error) => lost(&error),
-        }
+        self.output_has_space.up();
+        let dead = self.take(batch)?;
+        let unfinished = batch.reached_end && !self.pivot.expire(batch.now, limits.batch)?;
+        let changes = self.pivot.finish()?;
+        let counts = changes.counts;
+        let summary = Summary {
+            readings: batch.peek.items.len() - dead.len(),
+            counts,
+        };
+        let changes = Changes {
+            outputs: changes.rows,
+            dead,
+            puts: changes.puts,
+            deletes: changes.deletes,
+            counts: vec![
+                (Counter::Repeated, counts.repeated.cast_signed()),
+                (Counter::Superseded, counts.superseded.cast_signed()),
+                (Counter::Late, counts.late.cast_signed()),
+                (Counter::InRows, counts.in_rows.cast_signed()),
+                (Counter::OpenReadings, counts.open_readings),
+            ],
+            unfinished,
+        };
+        Ok(Decision::Commit(changes, summary))
     }
 
-    /// Takes all peeked elements; returns the dead letters of those that are no readings.
-    fn take(&self, pivot: &mut Pivot, peeked: &Peek, now: Duration) -> Vec<Vec<u8>> {
+    fn committed(&mut self, summary: Summary) {
+        let Summary { readings, counts } = summary;
+        counter!(metric::READINGS, "stage" => STAGE.name()).increment(readings as u64);
+        counter!(metric::REPEATED).increment(counts.repeated);
+        counter!(metric::SUPERSEDED).increment(counts.superseded);
+        counter!(metric::LATE).increment(counts.late);
+        for (kind, rows) in [
+            ("complete", counts.complete),
+            ("partial", counts.partial),
+            ("forced", counts.forced),
+            ("second", counts.second),
+            ("late", counts.late),
+        ] {
+            counter!(metric::ROWS, "kind" => kind).increment(rows);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
+        gauge!(metric::OPEN_ROWS).set(self.pivot.open_rows() as f64);
+    }
+}
+
+impl Transformer {
+    /// Takes all elements; returns the dead letters of those that aren't readings.
+    fn take(&mut self, batch: &Batch) -> Result<Vec<EncodedDeadLetter>, Inconsistent> {
+        let limits = self.settings.times.limits();
         let mut dead = Vec::new();
-        for item in &peeked.items {
-            let decoded = guarded(|| element::decode(item, &self.settings.times))
-                .unwrap_or_else(|poison| Err(Fault::new(Reason::Poison, poison)));
+        for item in &batch.peek.items {
+            let decoded = guarded(|| element::decode(item, &limits))
+                .unwrap_or_else(|panic| Err(Rejection::new(Reason::Poison, panic)));
             match decoded {
-                Ok(reading) => pivot.take(&reading, now),
-                Err(fault) => {
+                Ok(reading) => self.pivot.take(&reading, batch.now)?,
+                Err(rejection) => {
                     let (list, time) = (&self.settings.queue.raw_queue, self.process.clock.now());
-                    dead.push(dead_letter::encode(STAGE, &fault, list, item, time));
+                    tracing::debug!(reason = %rejection.reason, rejection.detail, "dead letter");
+                    dead.push(dead_letter::encode(STAGE, &rejection, list, item, time));
                 }
             }
         }
-        dead
-    }
-}
-
-enum Step {
-    /// There is more to do at once.
-    More,
-    Wait(Duration),
-    /// The lease is gone, and with it all that is in memory.
-    Lost,
-}
-
-fn lost(error: &QueueError) -> Step {
-    tracing::warn!(%error, "lost the list; forgetting what is in memory, taking the lease anew");
-    Step::Lost
-}
-
-fn commit(peeked: &Peek, outcome: Outcome, dead: Vec<Vec<u8>>) -> Commit {
-    let Outcome {
-        rows,
-        puts,
-        deletes,
-        tally,
-    } = outcome;
-    let counts = vec![
-        (Counter::Repeated, tally.repeated),
-        (Counter::Superseded, tally.superseded),
-        (Counter::Late, tally.late),
-        (Counter::InRows, tally.in_rows),
-        (Counter::OpenReadings, tally.open_readings),
-    ];
-    let (number, take) = (peeked.number, peeked.items.len());
-    Commit {
-        number,
-        take,
-        last_taken: peeked.items.last().cloned(),
-        outputs: rows,
-        dead,
-        puts,
-        deletes,
-        counts,
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "gauges and histograms are doubles"
-)]
-fn show(commit: &Commit, tally: &Tally, open_rows: usize) {
-    let count = |number: i64| u64::try_from(number).unwrap_or(0);
-    let taken = commit.take - commit.dead.len();
-    counter!(metric::READINGS, "stage" => STAGE).increment(u64::try_from(taken).unwrap_or(0));
-    counter!(metric::REPEATED).increment(count(tally.repeated));
-    counter!(metric::SUPERSEDED).increment(count(tally.superseded));
-    counter!(metric::LATE).increment(count(tally.late));
-    for (kind, rows) in [
-        ("complete", tally.complete),
-        ("partial", tally.partial),
-        ("forced", tally.forced),
-        ("second", tally.second),
-        ("late", count(tally.late)),
-    ] {
-        counter!(metric::ROWS, "kind" => kind).increment(rows);
-    }
-    gauge!(metric::OPEN_ROWS).set(open_rows as f64);
-    if commit.take > 0 {
-        histogram!(metric::BATCH_SIZE, "stage" => STAGE).record(commit.take as f64);
+        Ok(dead)
     }
 }

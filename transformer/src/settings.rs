@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use common::limits::TimeLimits;
-use common::name::check_sensor;
-use common::settings::{self, BadSetting, Settings};
+use common::settings::{self, BadSetting, Settings, TimeLimitSettings};
+use model::SensorName;
 use queue::settings::{QueueSettings, RedisSettings};
 
 /// Everything that the transformer can be told.
@@ -27,7 +26,7 @@ pub struct Work {
     pub rows: RowSettings,
     /// How far from its arrival a reading may be.
     #[command(flatten)]
-    pub times: TimeLimits,
+    pub times: TimeLimitSettings,
     /// Names and limits of the lists.
     #[command(flatten)]
     pub queue: QueueSettings,
@@ -55,12 +54,20 @@ pub struct RowSettings {
         env = "EXPECTED_SENSORS",
         default_value = "temp_inlet,temp_outlet,pressure,flow_rate,voltage,current",
         value_delimiter = ',',
-        value_name = "NAMES"
+        value_name = "NAMES",
+        value_parser = sensor
     )]
-    pub expected_sensors: Vec<String>,
+    pub expected_sensors: Vec<SensorName<'static>>,
     /// Most rows that wait; above it the oldest is given up
     #[arg(long, env = "MAX_OPEN_ROWS", default_value = "100000", value_parser = settings::count)]
     pub max_open_rows: usize,
+}
+
+const SENSORS_FORMS: &str = "names of sensors with commas between them, none of them twice";
+
+fn sensor(name: &str) -> Result<SensorName<'static>, String> {
+    SensorName::new(name.trim().to_owned())
+        .map_err(|error| format!("{SENSORS_FORMS}; this name {error}"))
 }
 
 impl Settings for TransformerSettings {
@@ -73,15 +80,9 @@ impl Settings for TransformerSettings {
 
 impl Settings for RowSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
-        for sensor in &mut self.expected_sensors {
-            *sensor = sensor.trim().to_owned();
-        }
-        let given = self.expected_sensors.join(",");
-        let accepted = "names of sensors with commas between them, none of them twice";
         for (place, sensor) in self.expected_sensors.iter().enumerate() {
-            let fresh = !self.expected_sensors[..place].contains(sensor);
-            let good = check_sensor(sensor).is_ok() && fresh;
-            BadSetting::unless(good, "EXPECTED_SENSORS", &given, accepted)?;
+            let is_new = !self.expected_sensors[..place].contains(sensor);
+            BadSetting::unless(is_new, "EXPECTED_SENSORS", sensor, SENSORS_FORMS)?;
         }
         BadSetting::unless(
             self.rig_idle >= self.flush_interval,

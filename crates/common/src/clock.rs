@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::time::Timestamp;
+use model::Timestamp;
 
 /// A wall clock. Everything that needs the time of day is handed one, so that tests can run a
 /// stage whose clock is wrong without touching the machine's.

@@ -28,9 +28,9 @@ const AFTER_HELP: &str =
 /// A stage that hasn't stopped by itself this long after the first signal is left behind.
 const GRACE: Duration = Duration::from_millis(9_500);
 
-/// What the harness needs to know of a stage.
+/// What the harness needs to know of a program.
 #[derive(Debug, Clone, Copy)]
-pub struct Stage {
+pub struct Program {
     /// The binary's name.
     pub name: &'static str,
     /// One line for `--help`.
@@ -123,7 +123,7 @@ enum SideCommand {
 /// the admin listener, runs `run` until it returns (0, or 1 with its error), hands it the first
 /// SIGTERM or SIGINT as a stop, and ends at once at the second.
 pub fn main<S, F>(
-    stage: &Stage,
+    program: &Program,
     args: impl IntoIterator<Item = OsString>,
     run: impl FnOnce(S, Process) -> F,
 ) -> ExitCode
@@ -131,7 +131,7 @@ where
     S: Settings,
     F: Future<Output = anyhow::Result<()>>,
 {
-    let (cli, admin_is_default) = match parse::<S>(stage, args) {
+    let (cli, admin_is_default) = match parse::<S>(program, args) {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
@@ -156,7 +156,7 @@ where
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(supervise(stage, cli, admin_is_default, run));
+    let ended = runtime.block_on(supervise(program, cli, admin_is_default, run));
     // Blocking threads and idle connections must not hold up the exit.
     runtime.shutdown_background();
     match ended {
@@ -169,7 +169,7 @@ where
 }
 
 async fn supervise<S, F>(
-    stage: &Stage,
+    program: &Program,
     cli: Cli<S>,
     admin_is_default: bool,
     run: impl FnOnce(S, Process) -> F,
@@ -180,12 +180,12 @@ where
 {
     let metrics = telemetry::start_metrics()?;
     let process = Process {
-        health: Health::of(stage.name),
+        health: Health::of(program.name),
         ..Process::default()
     };
     let listener = admin::bind(cli.process.admin_addr, admin_is_default).await?;
     let admin_addr = listener.local_addr()?;
-    tracing::info!(stage = stage.name, version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
+    tracing::info!(stage = program.name, version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
     let served = CancellationToken::new();
     let admin = tokio::spawn(admin::serve(
         listener,
@@ -199,7 +199,7 @@ where
     served.cancel();
     admin.abort();
     if ended.is_ok() {
-        tracing::info!(stage = stage.name, "stopped");
+        tracing::info!(stage = program.name, "stopped");
     }
     ended
 }
@@ -244,12 +244,12 @@ impl Signals {
     }
 }
 
-fn command<S: Settings>(stage: &Stage) -> Command {
+fn command<S: Settings>(program: &Program) -> Command {
     Cli::<S>::command()
-        .name(stage.name)
-        .about(stage.about)
-        .mut_arg("admin_addr", |arg| arg.default_value(stage.admin_addr))
-        .mut_arg("log_filter", |arg| arg.default_value(stage.log_filter))
+        .name(program.name)
+        .about(program.about)
+        .mut_arg("admin_addr", |arg| arg.default_value(program.admin_addr))
+        .mut_arg("log_filter", |arg| arg.default_value(program.log_filter))
         .mut_args(unless_empty)
         .after_help(AFTER_HELP)
 }
@@ -266,10 +266,10 @@ fn unless_empty(arg: Arg) -> Arg {
 
 /// The checked settings, and whether the admin address is the default; or the exit code.
 fn parse<S: Settings>(
-    stage: &Stage,
+    program: &Program,
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<(Cli<S>, bool), ExitCode> {
-    let command = command::<S>(stage);
+    let command = command::<S>(program);
     let parsed = command
         .clone()
         .try_get_matches_from(args)

@@ -1,6 +1,7 @@
 //! The names of everything that is counted, in one place; Prometheus style, with units.
 
-use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
+use model::dead_letter::Reason;
 
 /// Readings that a stage took in.
 pub const READINGS: &str = "rigline_readings_total";
@@ -86,4 +87,9 @@ pub fn describe() {
         "connections of devices that were refused or ended, by reason"
     );
     describe_counter!(PRODUCED, "readings handed to the broker, by state");
+}
+
+/// Counts a dead letter; call it once the letter is in its list.
+pub fn count_dead_letter(reason: Reason) {
+    counter!(DEAD_LETTERS, "reason" => reason.as_str()).increment(1);
 }

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+mod readings;
 #[cfg(test)]
 mod tests;
+
+pub use self::readings::TimeLimitSettings;
 
 /// A setting that can't be used: which, what was given, what is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

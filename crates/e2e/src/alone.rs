@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::clock::Clock;
-use common::name::RIG_ID;
+use model::name::RIG_ID;
 use queue::ledger::Ledger;
 use queue::sqlite::SqliteQueue;
 use queue::{Look, Queue};

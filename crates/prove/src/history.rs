@@ -5,8 +5,8 @@ pub mod sqlite;
 
 use std::collections::HashMap;
 
-use common::name::RIG_ID;
-use common::wire;
+use model::element;
+use model::name::RIG_ID;
 
 use crate::message::{Cell, Epoch};
 
@@ -58,7 +58,7 @@ impl History {
     }
 
     fn append(&mut self, item: &[u8], epoch: Epoch) {
-        let reading = wire::decode_reading(item).ok();
+        let reading = element::decode_reading(item).ok();
         let found = reading.and_then(|reading| {
             let cell = epoch.cell(&reading.rig_id, reading.timestamp, &reading.sensor)?;
             Some((cell, reading.value))
@@ -71,7 +71,7 @@ impl History {
 
     fn emit(&mut self, item: &[u8], epoch: Epoch) {
         self.rows += 1;
-        let Ok(row) = wire::decode_row(item) else {
+        let Ok(row) = element::decode_row(item) else {
             return self.wonder(item);
         };
         let rig = row.tags.iter().find(|(name, _)| name == RIG_ID);
@@ -94,10 +94,10 @@ impl History {
 
 /// Whether an element is about a cell.
 fn mentions(item: &[u8], cell: Cell, epoch: Epoch) -> bool {
-    if let Ok(reading) = wire::decode_reading(item) {
+    if let Ok(reading) = element::decode_reading(item) {
         return epoch.cell(&reading.rig_id, reading.timestamp, &reading.sensor) == Some(cell);
     }
-    let Ok(row) = wire::decode_row(item) else {
+    let Ok(row) = element::decode_row(item) else {
         return false;
     };
     let rig_id = row.tags.first().map_or("", |(_, value)| value.as_ref());

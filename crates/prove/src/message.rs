@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 
 /// Sensors of a complete row.
 pub const SENSORS: [&str; 6] = [
@@ -90,7 +90,7 @@ impl Message {
     #[must_use]
     pub fn topic(&self) -> String {
         let sensor = SENSORS[usize::from(self.cell.sensor)];
-        common::topic::format(&rig_id(self.cell.rig), sensor)
+        model::topic::format(&rig_id(self.cell.rig), sensor)
     }
 
     /// Its payload.

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 
 use crate::ledger::{Counter, Ledger};
-use crate::list::Consumer;
+use model::Stage;
 
 /// The right to consume, for a time, with the token that proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// Who holds it.
-    pub consumer: Consumer,
+    pub consumer: Stage,
     /// The fencing token: never given twice.
     pub token: String,
     /// How long it lasts from each renewal or commit.
@@ -94,11 +94,11 @@ impl Commit {
 
     /// All additions to the ledger: what was taken, appended and buried counts itself.
     #[must_use]
-    pub fn ledger(&self, consumer: Consumer) -> Vec<(Counter, i64)> {
+    pub fn ledger(&self, consumer: Stage) -> Vec<(Counter, i64)> {
         let (taken, dead) = match consumer {
-            Consumer::Ingester => (None, Counter::DeadIngester),
-            Consumer::Transformer => (Some(Counter::RawTaken), Counter::DeadTransformer),
-            Consumer::Sink => (Some(Counter::RowsTaken), Counter::DeadSink),
+            Stage::Ingester => (None, Counter::DeadIngester),
+            Stage::Transformer => (Some(Counter::RawTaken), Counter::DeadTransformer),
+            Stage::Sink => (Some(Counter::RowsTaken), Counter::DeadSink),
         };
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let own = [

@@ -10,8 +10,8 @@ use common::faults::{self, Point};
 use common::harness::{Process, show_list};
 use common::health::{Dependency, QUEUE};
 use common::metric;
-use common::time::Timestamp;
 use metrics::gauge;
+use model::time::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 use crate::changes::{Commit, Lease, Look, Peek, State};
 use crate::error::QueueError;
 use crate::ledger::Counter;
-use crate::list::Consumer;
 use crate::queue::Queue;
 use crate::resets::Resets;
 use crate::settings::QueueSettings;
 use crate::settle::{Settled, settle};
+use model::Stage;
 
 /// How often a standby asks for the lease.
 const STANDBY_POLL: Duration = Duration::from_millis(200);
@@ -39,7 +39,7 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Keeper<Q> {
     queue: Q,
-    consumer: Consumer,
+    consumer: Stage,
     limit: Duration,
     list_limit: usize,
     process: Process,
@@ -81,7 +81,7 @@ impl Seen {
 impl<Q: Queue> Keeper<Q> {
     /// Reports on `queue` and `lease` to the process's health.
     #[must_use]
-    pub fn new(queue: Q, consumer: Consumer, settings: &QueueSettings, process: &Process) -> Self {
+    pub fn new(queue: Q, consumer: Stage, settings: &QueueSettings, process: &Process) -> Self {
         Self {
             queue,
             consumer,

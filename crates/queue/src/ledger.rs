@@ -172,6 +172,13 @@ impl Ledger {
     }
 }
 
+/// A number of elements as an addition to a counter.
+#[must_use]
+pub const fn delta(count: usize) -> i64 {
+    // No collection holds more than `isize::MAX` elements.
+    count.cast_signed() as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Counter, Ledger};

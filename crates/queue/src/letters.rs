@@ -9,7 +9,7 @@ use crate::list::List;
 pub struct Letter {
     /// Where it was found: helps to find it again.
     pub place: i64,
-    /// The element of the list, see `common::dead_letter`.
+    /// The element of the list, see `model::dead_letter`.
     pub element: Vec<u8>,
 }
 

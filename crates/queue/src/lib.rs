@@ -13,6 +13,7 @@ pub mod changes;
 pub mod letters;
 mod queue;
 
+pub mod consume;
 pub mod keeper;
 pub mod resets;
 pub mod settle;

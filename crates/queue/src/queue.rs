@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
 use crate::error::QueueError;
-use crate::list::Consumer;
+use model::Stage;
 
 /// All lists, state, dead letters, leases and the ledger of one partition.
 ///
@@ -19,7 +19,7 @@ pub trait Queue: Clone + Send + Sync + 'static {
     /// returns the lease that was given.
     fn lease(
         &self,
-        consumer: Consumer,
+        consumer: Stage,
         nonce: &str,
         limit: Duration,
     ) -> impl Future<Output = Result<Option<Lease>, QueueError>> + Send;
@@ -54,7 +54,7 @@ pub trait Queue: Clone + Send + Sync + 'static {
     /// How far the consumer's commits have come, whoever made them.
     fn progress(
         &self,
-        consumer: Consumer,
+        consumer: Stage,
     ) -> impl Future<Output = Result<Progress, QueueError>> + Send;
 
     /// Counters, lengths, instance and time, all of one moment.

@@ -19,9 +19,10 @@ use self::scripts::{Script, Scripts};
 use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
 use crate::error::{Cause, QueueError};
 use crate::ledger::Ledger;
-use crate::list::{Consumer, List};
+use crate::list::{List, source_of};
 use crate::queue::Queue;
 use crate::settings::{QueueSettings, RedisSettings};
+use model::Stage;
 
 /// The one partition that this version has.
 const PARTITIONS: &str = "1";
@@ -74,7 +75,7 @@ impl Keys {
         format!("{}{name}", self.prefix)
     }
 
-    fn of(&self, kind: &str, consumer: Consumer) -> String {
+    fn of(&self, kind: &str, consumer: Stage) -> String {
         format!("{}{kind}:{}", self.prefix, consumer.name())
     }
 }
@@ -126,7 +127,7 @@ impl RedisQueue {
         call.arg(7)
             .arg(keys.of("lease", consumer))
             .arg(keys.of("consumer", consumer))
-            .arg(keys.list(consumer.source()))
+            .arg(keys.list(source_of(consumer)))
             .arg(&keys.normalized)
             .arg(&keys.dead)
             .arg(keys.of("state", consumer))
@@ -197,7 +198,7 @@ impl Queue for RedisQueue {
 
     async fn lease(
         &self,
-        consumer: Consumer,
+        consumer: Stage,
         nonce: &str,
         limit: Duration,
     ) -> Result<Option<Lease>, QueueError> {
@@ -284,7 +285,7 @@ impl Queue for RedisQueue {
 
     async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {
         let keys = &self.inner.keys;
-        let source = keys.list(lease.consumer.source());
+        let source = keys.list(source_of(lease.consumer));
         let last = isize::try_from(max).unwrap_or(isize::MAX) - 1;
         // Not a transaction, which a Redis at its memory limit refuses. The number comes first: a
         // commit in between makes it too low, and a commit on what was seen then is refused.
@@ -301,8 +302,8 @@ impl Queue for RedisQueue {
             items: reply::items(items)?,
             length: reply::count(&length)?,
             output_length: match lease.consumer {
-                Consumer::Transformer => reply::count(&output)?,
-                Consumer::Ingester | Consumer::Sink => 0,
+                Stage::Transformer => reply::count(&output)?,
+                Stage::Ingester | Stage::Sink => 0,
             },
         })
     }
@@ -320,7 +321,7 @@ impl Queue for RedisQueue {
         reply::done(reply.await?, commit.number)
     }
 
-    async fn progress(&self, consumer: Consumer) -> Result<Progress, QueueError> {
+    async fn progress(&self, consumer: Stage) -> Result<Progress, QueueError> {
         let mut get = redis::cmd("HMGET");
         get.arg(self.inner.keys.of("consumer", consumer))
             .arg("number")

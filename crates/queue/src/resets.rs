@@ -126,7 +126,7 @@ fn vanished(last: Option<&Look>, look: &Look) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use common::time::Timestamp;
+    use model::time::Timestamp;
 
     use super::Resets;
     use crate::changes::Look;

@@ -15,9 +15,9 @@ use common::clock::Clock;
 use self::database::Database;
 use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
 use crate::error::QueueError;
-use crate::list::Consumer;
 use crate::queue::Queue;
 use crate::settings::QueueSettings;
+use model::Stage;
 
 /// Lists, state, leases and ledger in one file; clones share its writer thread.
 #[derive(Debug, Clone)]
@@ -103,7 +103,7 @@ impl Queue for SqliteQueue {
 
     async fn lease(
         &self,
-        consumer: Consumer,
+        consumer: Stage,
         nonce: &str,
         limit: Duration,
     ) -> Result<Option<Lease>, QueueError> {
@@ -169,7 +169,7 @@ impl Queue for SqliteQueue {
             .await
     }
 
-    async fn progress(&self, consumer: Consumer) -> Result<Progress, QueueError> {
+    async fn progress(&self, consumer: Stage) -> Result<Progress, QueueError> {
         self.database
             .read(move |tx| steps::progress(tx, consumer))
             .await

@@ -5,8 +5,7 @@
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
-use common::row::Row;
-use common::time::Timestamp;
+use model::{Name, Row, SensorName, Timestamp};
 use store::history::Selection;
 use store::{History, SqliteSettings, SqliteStore, Store};
 use tempfile::TempDir;
@@ -81,10 +80,10 @@ async fn main() {
 }
 
 fn row(rig: &str, second: usize) -> Row<'_> {
-    let mut row = Row::of_rig(rig, tick(second));
+    let mut row = Row::of_rig(Name::new(rig).unwrap(), tick(second));
     for name in SENSORS {
         let value = f64::from(fastrand::u32(..100_000)) / 1_000.0;
-        row.fields.push((name.into(), value));
+        row.fields.push((SensorName::new(name).unwrap(), value));
     }
     row
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use common::row::Row;
-use common::time::Timestamp;
+use model::row::Row;
+use model::time::Timestamp;
 
 mod tally;
 

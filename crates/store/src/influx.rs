@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use common::row::Row;
 use common::settings::BadSetting;
 use influxdb2::api::write::TimestampPrecision;
 use influxdb2::{Client, ClientBuilder};
+use model::row::Row;
 
 use crate::line;
 use crate::{Store, WriteError};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use common::row::Row;
+use model::row::Row;
 
 pub mod history;
 mod influx;

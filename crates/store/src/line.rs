@@ -4,7 +4,7 @@
 //! `measurement,tag=value field=1.0,field=2.0 nanoseconds`. All numbers are floats, because a
 //! field keeps the type that it was first written with.
 
-use common::row::Row;
+use model::row::Row;
 
 #[cfg(test)]
 mod tests;
@@ -43,31 +43,43 @@ pub(crate) fn encode(rows: &[Row<'_>]) -> Result<Vec<u8>, (usize, LineError)> {
 
 /// Appends the line of a row; after an error `out` ends with a part of it.
 fn encode_row(row: &Row<'_>, out: &mut Vec<u8>) -> Result<(), LineError> {
+    let tags = row.tags.iter().map(|(name, value)| (&**name, &**value));
+    let fields = row.fields.iter().map(|(name, value)| (&**name, *value));
+    encode_line(tags, fields, row.timestamp.nanos(), out)
+}
+
+/// As [`encode_row`], for any names: the escapes don't rely on what [`model::Name`] allows.
+fn encode_line<'a>(
+    tags: impl Iterator<Item = (&'a str, &'a str)>,
+    fields: impl Iterator<Item = (&'a str, f64)>,
+    nanos: i64,
+    out: &mut Vec<u8>,
+) -> Result<(), LineError> {
     out.extend_from_slice(MEASUREMENT);
-    for (name, value) in &row.tags {
+    for (name, value) in tags {
         out.push(b',');
         push_name(name, out)?;
         out.push(b'=');
         push_name(value, out)?;
     }
     let mut before = b' ';
-    for (name, value) in &row.fields {
+    for (name, value) in fields {
         out.push(before);
         push_name(name, out)?;
         out.push(b'=');
         if !value.is_finite() {
-            return Err(LineError::NotFinite(name.to_string(), *value));
+            return Err(LineError::NotFinite(name.to_owned(), value));
         }
         let mut digits = zmij::Buffer::new();
-        out.extend_from_slice(digits.format_finite(*value).as_bytes());
+        out.extend_from_slice(digits.format_finite(value).as_bytes());
         before = b',';
     }
-    if row.fields.is_empty() {
+    if before == b' ' {
         return Err(LineError::NoField);
     }
     out.push(b' ');
     let mut digits = itoa::Buffer::new();
-    out.extend_from_slice(digits.format(row.timestamp.nanos()).as_bytes());
+    out.extend_from_slice(digits.format(nanos).as_bytes());
     out.push(b'\n');
     Ok(())
 }

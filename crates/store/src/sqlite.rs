@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::clock::Clock;
-use common::row::Row;
+use model::row::Row;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 

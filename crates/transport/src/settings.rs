@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use common::secret::Secret;
 use common::settings::{BadSetting, Settings, not_empty, path};
-use common::topic::{DEFAULT_FILTER, filter_fits};
+use model::topic::{DEFAULT_FILTER, filter_fits};
 
 /// The longest text that MQTT can carry, in bytes.
 const MAX_TEXT: usize = 65_535;

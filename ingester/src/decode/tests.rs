@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use common::dead_letter::Reason;
-use common::limits::TimeLimits;
-use common::time::Timestamp;
+use common::settings::TimeLimitSettings;
+use model::dead_letter::Reason;
+use model::time::Timestamp;
 use proptest::prelude::*;
 
 use super::decode;
@@ -12,7 +12,7 @@ use crate::settings::ReadingLimits;
 
 const TOPIC: &str = "rigs/RIG-1/measurements/pressure";
 const LIMITS: ReadingLimits = ReadingLimits {
-    times: TimeLimits {
+    times: TimeLimitSettings {
         max_future: Duration::from_mins(1),
         max_age: Duration::from_hours(29 * 24),
     },

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use common::clock::Clock;
 use common::health::Dependency;
-use common::limits::TimeLimits;
-use common::time::Timestamp;
-use common::topic::{self, DEFAULT_FILTER};
-use common::wire;
+use common::settings::TimeLimitSettings;
 use ingester::settings::{ReadingLimits, Work};
+use model::Stage;
+use model::element;
+use model::time::Timestamp;
+use model::topic::{self, DEFAULT_FILTER};
 use queue::Queue;
 use queue::ledger::{Counter, Ledger};
-use queue::list::{Consumer, List};
+use queue::list::List;
 use queue::settings::QueueSettings;
 use queue::testing::{Running, TempQueue, assert_exact};
 use testkit::Mosquitto;
@@ -47,7 +48,7 @@ pub fn start_on(
 ) -> Running {
     let work = Work {
         limits: ReadingLimits {
-            times: TimeLimits {
+            times: TimeLimitSettings {
                 max_future: Duration::from_mins(1),
                 max_age: Duration::from_hours(29 * 24),
             },
@@ -123,7 +124,7 @@ pub fn publish_with(broker: &Mosquitto, options: &[&str], payload: &str) {
 /// The values of readings, in the list's order.
 pub fn values(elements: &[Vec<u8>]) -> Vec<i32> {
     let value = |element: &Vec<u8>| {
-        let reading = wire::decode_reading(element).unwrap();
+        let reading = element::decode_reading(element).unwrap();
         assert_eq!(topic::format(&reading.rig_id, &reading.sensor), TOPIC);
         #[expect(clippy::cast_possible_truncation, reason = "they were made of such")]
         let value = reading.value as i32;
@@ -157,7 +158,7 @@ pub async fn take_until(queue: &TempQueue, last: i32) -> Vec<i32> {
     while !taken.contains(&last) {
         assert!(taken.len() < 10_000, "the same again and again: {taken:?}");
         queue.wait_for(|ledger| ledger.raw > 0).await;
-        taken.extend(values(&queue.drain(Consumer::Transformer).await));
+        taken.extend(values(&queue.drain(Stage::Transformer).await));
     }
     taken
 }

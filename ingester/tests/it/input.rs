@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::clock::Clock;
-use common::wire;
+use model::element;
 use queue::ledger::Counter;
 use queue::list::List;
 use queue::testing::assert_exact;
@@ -29,13 +29,13 @@ async fn a_reading_comes_into_the_list_with_its_time_and_its_arrival() {
         .await;
     accepted(&queue, 2).await;
     let items = queue.items(List::Raw);
-    let first = wire::decode_reading(&items[0]).unwrap();
+    let first = element::decode_reading(&items[0]).unwrap();
     let after = now();
     assert_eq!((&*first.rig_id, &*first.sensor), ("RIG-42", "temp_inlet"));
     assert_eq!(first.timestamp, taken);
     assert_eq!(first.value.to_bits(), 78_f64.to_bits());
     assert!((before..=after).contains(&first.ingest_time), "{first:?}");
-    let second = wire::decode_reading(&items[1]).unwrap();
+    let second = element::decode_reading(&items[1]).unwrap();
     assert_eq!(second.timestamp, second.ingest_time, "it had none");
     assert_eq!(
         (&*second.sensor, second.value.to_bits()),
@@ -137,7 +137,7 @@ async fn retained_readings_and_those_of_qos_0_are_taken() {
         .items(List::Raw)
         .iter()
         .map(|item| {
-            let reading = wire::decode_reading(item).unwrap();
+            let reading = element::decode_reading(item).unwrap();
             (reading.timestamp, reading.value.to_bits())
         })
         .collect();

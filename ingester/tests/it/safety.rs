@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use common::clock::Clock;
-use queue::list::{Consumer, List};
+use model::Stage;
+use queue::list::List;
 use queue::testing::{Fate, Lossy, TempQueue, assert_exact, limited, wait_until};
 use testkit::Mosquitto;
 
@@ -83,7 +84,7 @@ async fn what_found_no_room_comes_again_after_a_restart() {
     Device::start(&broker).send(0..300).await;
     stage.until("raw_list", "down").await;
     stage.stop().await;
-    let mut taken = values(&queue.drain(Consumer::Transformer).await);
+    let mut taken = values(&queue.drain(Stage::Transformer).await);
     assert!(taken.len() < 70, "{}", taken.len());
     let mut stage = start(&queue, &broker);
     // And once more, killed instead of stopped.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::clock::Clock;
-use queue::list::Consumer;
+use model::Stage;
 use queue::testing::{Fate, Lossy, assert_exact, wait_until};
 use queue::{Lease, Queue};
 use testkit::Mosquitto;
@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_mins(10);
 
 /// Another one takes the lease, to whom it has run out.
 async fn take_away(handle: &impl Queue) -> Lease {
-    let lease = handle.lease(Consumer::Ingester, "another", LONG).await;
+    let lease = handle.lease(Stage::Ingester, "another", LONG).await;
     lease.unwrap().unwrap()
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 use proptest::prelude::*;
 
 use super::{DRIFT_ROUNDS, Fate, Faults, Fleet, SENSORS};

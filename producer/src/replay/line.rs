@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use common::time::Timestamp;
-use common::wire::starts_object;
+use model::element::starts_object;
+use model::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

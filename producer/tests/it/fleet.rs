@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 use producer::fleet::{Faults, Fleet, SENSORS};
 use testkit::Mosquitto;
 

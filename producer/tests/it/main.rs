@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use common::time::Timestamp;
-use common::topic;
+use model::time::Timestamp;
+use model::topic;
 use serde_json::Value;
 use testkit::{Mosquitto, Stage};
 
@@ -66,7 +66,7 @@ fn reading(topic: &str, payload: &[u8]) -> (String, String, Timestamp, f64) {
     assert!(text.ends_with('Z') && text.len() == 24, "{text}");
     let value = json["value"].as_f64().unwrap();
     let timestamp = Timestamp::parse(text).unwrap();
-    (rig.to_owned(), sensor.to_owned(), timestamp, value)
+    (rig.to_string(), sensor.to_string(), timestamp, value)
 }
 
 /// Those of every message.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
-use common::row::Row;
+use model::row::Row;
 use store::{Store, WriteError};
 
 /// What is shown is of this time.

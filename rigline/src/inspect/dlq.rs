@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
-use common::dead_letter::Letter as Content;
+use clap::{Args, Subcommand};
 use common::settings::count;
+use model::Stage;
+use model::dead_letter::{DeadLetter, Reason};
 use queue::Letter;
 
 use self::replay::ReplayArgs;
@@ -42,7 +43,7 @@ enum Action {
 #[derive(Debug, Args)]
 struct ListArgs {
     #[command(flatten)]
-    which: Which,
+    filter: Filter,
     /// No more than this many, the newest
     #[arg(long, default_value = "50", value_parser = count)]
     limit: usize,
@@ -61,39 +62,26 @@ struct ShowArgs {
 #[derive(Debug, Args)]
 struct ExportArgs {
     #[command(flatten)]
-    which: Which,
+    filter: Filter,
     #[command(flatten)]
     lists: Where,
 }
 
-/// Which of the letters are meant.
+/// Which letters to take.
 #[derive(Debug, Clone, Args)]
-struct Which {
-    /// Those of this reason only: `bad_value`, `future`, `store_rejected`, ...
+struct Filter {
+    /// Only letters with this reason: `bad_value`, `future`, `store_rejected`, ...
     #[arg(long)]
-    reason: Option<String>,
-    /// Those of this stage only
-    #[arg(long, value_enum)]
+    reason: Option<Reason>,
+    /// Only letters of this stage: ingester, transformer or sink
+    #[arg(long)]
     stage: Option<Stage>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Stage {
-    Ingester,
-    Transformer,
-    Sink,
-}
-
-impl Which {
-    fn is_meant(&self, letter: &Content) -> bool {
-        let stage = self.stage.map(|stage| match stage {
-            Stage::Ingester => "ingester",
-            Stage::Transformer => "transformer",
-            Stage::Sink => "sink",
-        });
-        let reason = self.reason.as_deref();
-        reason.is_none_or(|reason| reason == letter.reason.as_str())
-            && stage.is_none_or(|stage| stage == letter.stage)
+impl Filter {
+    fn matches(&self, letter: &DeadLetter) -> bool {
+        self.reason.is_none_or(|reason| reason == letter.reason)
+            && self.stage.is_none_or(|stage| stage == letter.stage)
     }
 }
 
@@ -110,14 +98,14 @@ pub async fn run(args: DlqArgs) -> anyhow::Result<ExitCode> {
 /// Hands all letters over, the oldest first; ones that aren't ours have no content.
 async fn each(
     lists: &Lists,
-    mut take: impl FnMut(Letter, Option<Content>) -> anyhow::Result<()>,
+    mut take: impl FnMut(Letter, Option<DeadLetter>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut skip = 0;
     loop {
         let letters = lists.letters(skip, PAGE).await?;
         let found = letters.len();
         for letter in letters {
-            let content = Content::read(&letter.element).ok();
+            let content = DeadLetter::decode(&letter.element).ok();
             take(letter, content)?;
         }
         if found < PAGE {
@@ -133,7 +121,7 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     let mut all = 0_usize;
     each(&lists, |_, content| {
         all += 1;
-        if let Some(content) = content.filter(|content| args.which.is_meant(content)) {
+        if let Some(content) = content.filter(|content| args.filter.matches(content)) {
             newest.push_back(content);
             if newest.len() > args.limit {
                 newest.pop_front();
@@ -153,9 +141,9 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
             ""
         };
         let cells = [
-            &letter.id,
+            letter.id.as_str(),
             &letter.time,
-            &letter.stage,
+            letter.stage.name(),
             letter.reason.as_str(),
             replayed,
             &letter.topic,
@@ -185,7 +173,7 @@ async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
     for (name, value) in [
         ("id", letter.id.as_str()),
         ("time", &letter.time),
-        ("stage", &letter.stage),
+        ("stage", letter.stage.name()),
         ("reason", letter.reason.as_str()),
         ("detail", &letter.detail),
         ("topic", &letter.topic),
@@ -202,9 +190,9 @@ async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
 async fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let lists = args.lists.open(Purpose::Look)?;
     let mut out = stdout();
-    let everything = args.which.reason.is_none() && args.which.stage.is_none();
+    let everything = args.filter.reason.is_none() && args.filter.stage.is_none();
     each(&lists, |letter, content| {
-        if everything || content.is_some_and(|content| args.which.is_meant(&content)) {
+        if everything || content.is_some_and(|content| args.filter.matches(&content)) {
             out.write_all(&letter.element)?;
             out.write_all(b"\n")?;
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use common::clock::Clock;
-use common::row::Row;
 use common::settings::{self, count};
-use common::time::Timestamp;
-use common::wire;
+use model::element;
+use model::row::Row;
+use model::time::Timestamp;
 use store::SqliteHistory;
 use store::history::{History, Selection};
 
@@ -157,12 +157,12 @@ impl<W: Write> Printer<'_, W> {
         self.printed += 1;
         if self.format == Format::Ndjson {
             let mut json = Vec::with_capacity(256);
-            wire::encode_row(row, &mut json);
+            element::encode_row(row, &mut json);
             json.push(b'\n');
             return self.out.write_all(&json);
         }
         let value = |name: &String| {
-            let found = row.fields.iter().find(|(field, _)| field == name);
+            let found = row.fields.iter().find(|(field, _)| **field == *name);
             found.map_or_else(String::new, |(_, value)| number(*value))
         };
         let head = [rig.to_owned(), row.timestamp.to_string()];
@@ -183,6 +183,6 @@ impl<W: Write> Printer<'_, W> {
 /// The shortest text that reads back as the same number.
 fn number(value: f64) -> String {
     let mut text = Vec::new();
-    wire::write_number(value, &mut text);
+    element::write_number(value, &mut text);
     String::from_utf8_lossy(&text).into_owned()
 }

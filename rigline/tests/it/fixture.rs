@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use common::clock::Clock;
-use common::time::Timestamp;
+use model::time::Timestamp;
 use tempfile::TempDir;
 use testkit::{Launch, Stage, free_port, mqtt_client, wait_until};
 

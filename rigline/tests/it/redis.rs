@@ -3,7 +3,8 @@
 use std::process::{Command, Output};
 
 use common::clock::Clock;
-use common::dead_letter::{Fault, Reason, encode};
+use model::Stage;
+use model::dead_letter::{Reason, Rejection, encode};
 use queue::redis::RedisQueue;
 use queue::settings::RedisSettings;
 use queue::{Append, Queue};
@@ -30,13 +31,13 @@ async fn ledger_and_dead_letters_of_redis() {
         redis_password_file: None,
     };
     let queue = RedisQueue::new(&queue::testing::settings(), &settings).unwrap();
-    let fault = Fault::new(Reason::Poison, "it was mended since");
+    let rejection = Rejection::new(Reason::Poison, "it was mended since");
     let now = Clock::system().now();
     let topic = "rigs/R/measurements/pressure";
-    let letter = encode("ingester", &fault, topic, b"{\"value\":2.5}", now);
+    let letter = encode(Stage::Ingester, &rejection, topic, b"{\"value\":2.5}", now);
     let append = Append {
         raw: Vec::new(),
-        dead: vec![letter],
+        dead: vec![letter.element],
     };
     queue.append(&append).await.unwrap();
 

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::row::Row;
 use common::secret::Secret;
-use common::time::Timestamp;
-use common::wire;
+use model::{Name, Row, SensorName, Timestamp, element};
 use queue::Queue;
 use queue::ledger::{Counter, Ledger};
 use queue::list::List;
@@ -57,10 +55,13 @@ fn nanos(second: i64) -> i64 {
 /// A row of a rig.
 pub fn row(rig: &str, second: i64) -> Vec<u8> {
     let mut element = Vec::new();
-    let mut row = Row::of_rig(rig, Timestamp::from_nanos(nanos(second)));
+    let mut row = Row::of_rig(
+        Name::new(rig).unwrap(),
+        Timestamp::from_nanos(nanos(second)),
+    );
     row.fields
-        .extend(fields(second).map(|(name, value)| (name.into(), value)));
-    wire::encode_row(&row, &mut element);
+        .extend(fields(second).map(|(name, value)| (SensorName::new(name).unwrap(), value)));
+    element::encode_row(&row, &mut element);
     element
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::row::Row;
+use model::row::Row;
 use queue::testing::{Fate, Lossy};
 use store::{Store, WriteError};
 use testkit::influx::{Influx, Reply, Stores};

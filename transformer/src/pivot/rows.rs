@@ -1,8 +1,11 @@
-//! Rows in memory: open ones with their cells, emitted ones with the prints of theirs.
+//! Rows in memory: open ones with their cells, emitted ones with the fingerprints of theirs.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::Timestamp;
 
 /// A sensor's number; the state keeps the name that belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,16 +21,25 @@ pub(super) struct Cell {
 
 /// What is remembered of a cell that was emitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Emitted {
+pub(super) struct EmittedCell {
     pub(super) sensor: SensorId,
-    pub(super) print: u32,
+    pub(super) fingerprint: u32,
+}
+
+impl EmittedCell {
+    pub(super) fn of(cell: &Cell) -> Self {
+        Self {
+            sensor: cell.sensor,
+            fingerprint: fingerprint(cell),
+        }
+    }
 }
 
 /// A row that waits for more readings.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct OpenRow {
-    /// Its place in the order of opening.
-    pub(super) order: u64,
+    pub(super) rig_id: Arc<str>,
+    pub(super) tick: Timestamp,
     pub(super) cells: Vec<Cell>,
     /// How many expected sensors it waits for.
     pub(super) missing: usize,
@@ -35,40 +47,14 @@ pub(super) struct OpenRow {
     pub(super) last_arrival: Duration,
 }
 
-/// A row in either state.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kept {
-    Open(OpenRow),
-    Emitted(Vec<Emitted>),
-}
-
-/// A row and what the stored state knows of it.
-#[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) kept: Kept,
-    /// Changed since it was last written.
-    pub(super) dirty: bool,
-    /// Written at least once, so that forgetting it has to be written, too.
-    pub(super) stored: bool,
-}
-
-impl Seat {
-    pub(super) const fn new(kept: Kept) -> Self {
-        Self {
-            kept,
-            dirty: false,
-            stored: false,
-        }
-    }
-}
-
 impl OpenRow {
-    pub(super) fn new(order: u64, missing: usize, last_arrival: Duration) -> Self {
+    pub(super) fn new(rig_id: &Arc<str>, tick: Timestamp, missing: usize, now: Duration) -> Self {
         Self {
-            order,
+            rig_id: Arc::clone(rig_id),
+            tick,
             cells: Vec::with_capacity(missing),
             missing,
-            last_arrival,
+            last_arrival: now,
         }
     }
 
@@ -82,11 +68,106 @@ impl OpenRow {
     }
 }
 
-/// A print of a cell's time and value, by which a redelivery is known again after the row was
+/// All open rows, in the order in which they were opened, with their timers.
+#[derive(Debug, Default)]
+pub(super) struct OpenRows {
+    rows: BTreeMap<u64, OpenRow>,
+    next_order: u64,
+    /// When to check whether a row has waited long enough. The row's last arrival decides, so an
+    /// entry may be early.
+    timers: BinaryHeap<Reverse<(Duration, u64)>>,
+}
+
+impl OpenRows {
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Adds a row that is due then; returns its place in the order of opening.
+    pub(super) fn insert(&mut self, row: OpenRow, due: Duration) -> u64 {
+        let order = self.next_order;
+        self.next_order += 1;
+        self.rows.insert(order, row);
+        self.set_timer(due, order);
+        order
+    }
+
+    pub(super) fn get(&self, order: u64) -> Option<&OpenRow> {
+        self.rows.get(&order)
+    }
+
+    pub(super) fn get_mut(&mut self, order: u64) -> Option<&mut OpenRow> {
+        self.rows.get_mut(&order)
+    }
+
+    pub(super) fn remove(&mut self, order: u64) -> Option<OpenRow> {
+        self.rows.remove(&order)
+    }
+
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.rows.keys().next().copied()
+    }
+
+    pub(super) fn next_timer(&self) -> Option<(Duration, u64)> {
+        self.timers.peek().map(|Reverse(timer)| *timer)
+    }
+
+    pub(super) fn pop_timer(&mut self) {
+        self.timers.pop();
+    }
+
+    pub(super) fn set_timer(&mut self, due: Duration, order: u64) {
+        self.timers.push(Reverse((due, order)));
+    }
+}
+
+/// A row of a rig, open or emitted.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum RowState {
+    /// Its place in [`OpenRows`].
+    Open(u64),
+    /// The cells that were emitted.
+    Emitted(Vec<EmittedCell>),
+}
+
+/// A row of a rig, and what the stored state knows of it.
+#[derive(Debug)]
+pub(super) struct RowEntry {
+    pub(super) state: RowState,
+    /// Changed since it was last written.
+    pub(super) dirty: bool,
+    /// Written at least once, so that forgetting it has to be written, too.
+    pub(super) stored: bool,
+}
+
+impl RowEntry {
+    pub(super) const fn new(state: RowState) -> Self {
+        Self {
+            state,
+            dirty: false,
+            stored: false,
+        }
+    }
+
+    /// Notes in `dirty`, once, that the row has to be written.
+    pub(super) fn mark_dirty(
+        &mut self,
+        rig_id: &Arc<str>,
+        tick: Timestamp,
+        dirty: &mut Vec<(Arc<str>, Timestamp)>,
+    ) {
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push((Arc::clone(rig_id), tick));
+        }
+    }
+}
+
+/// A fingerprint of a cell's time and value, by which a redelivery is recognised after the row was
 /// emitted. It is part of the stored state and must not change. Two different readings have the
-/// same print once in four thousand million times; then one is counted as repeated instead of
-/// superseded, and nothing else is wrong.
-pub(super) fn print(cell: &Cell) -> u32 {
+/// same fingerprint with a probability of one in four billion; such a reading is counted as repeated
+/// instead of superseded, and nothing else is wrong.
+fn fingerprint(cell: &Cell) -> u32 {
     let mixed = mix(mix(cell.time.nanos().cast_unsigned()) ^ cell.value.to_bits());
     (mixed >> 32) as u32
 }

@@ -1,20 +1,22 @@
 //! The pivot's state as entries of the queue: a sensor's name, or a row.
 //!
-//! One entry a row rather than one a rig: a commit then writes only the rows that it changed (see
-//! docs/adr/0002-state-per-row.md).
+//! One entry per row rather than one per rig: a commit then writes only the rows that it changed
+//! (see docs/adr/0002-state-per-row.md).
 //!
 //! | entry | key | value |
 //! | --- | --- | --- |
 //! | sensor | `s`, number (4 bytes) | name |
 //! | open row | `r`, tick (8 bytes), rig | `o`, then per cell: sensor, time (8), value (8) |
-//! | emitted row | `r`, tick (8 bytes), rig | `e`, then per cell: sensor, print (4) |
+//! | emitted row | `r`, tick (8 bytes), rig | `e`, then per cell: sensor, fingerprint (4) |
 //!
 //! Numbers are big-endian, times nanoseconds since 1970. A sensor is its number in one byte, or 255
 //! and the number in four.
 
-use common::time::Timestamp;
+use std::collections::HashSet;
 
-use super::rows::{Cell, Emitted, Kept, SensorId};
+use model::{Name, SensorName, Timestamp};
+
+use super::rows::{Cell, EmittedCell, SensorId};
 
 const SENSOR: u8 = b's';
 const ROW: u8 = b'r';
@@ -24,16 +26,24 @@ const WIDE: u8 = 255;
 
 /// A row as the state has it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Row {
-    Open(Vec<Cell>),
-    Emitted(Vec<Emitted>),
+pub(super) struct StoredRow {
+    pub(super) rig: Name<'static>,
+    pub(super) tick: Timestamp,
+    pub(super) cells: StoredCells,
 }
 
-impl Row {
+/// The cells of a row as the state has them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum StoredCells {
+    Open(Vec<Cell>),
+    Emitted(Vec<EmittedCell>),
+}
+
+impl StoredRow {
     pub(super) fn sensors(&self) -> Vec<SensorId> {
-        match self {
-            Self::Open(cells) => cells.iter().map(|cell| cell.sensor).collect(),
-            Self::Emitted(cells) => cells.iter().map(|cell| cell.sensor).collect(),
+        match &self.cells {
+            StoredCells::Open(cells) => cells.iter().map(|cell| cell.sensor).collect(),
+            StoredCells::Emitted(cells) => cells.iter().map(|cell| cell.sensor).collect(),
         }
     }
 }
@@ -41,8 +51,8 @@ impl Row {
 /// Everything that the state holds, rows by tick and rig.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
-    pub(super) sensors: Vec<(SensorId, String)>,
-    pub(super) rows: Vec<(String, Timestamp, Row)>,
+    pub(super) sensors: Vec<(SensorId, SensorName<'static>)>,
+    pub(super) rows: Vec<StoredRow>,
 }
 
 pub(super) fn sensor_key(id: SensorId) -> Vec<u8> {
@@ -51,67 +61,80 @@ pub(super) fn sensor_key(id: SensorId) -> Vec<u8> {
     key
 }
 
-pub(super) fn row_key(rig_id: &str, tick: Timestamp) -> Vec<u8> {
-    let mut key = Vec::with_capacity(9 + rig_id.len());
+pub(super) fn row_key(rig: &Name<'_>, tick: Timestamp) -> Vec<u8> {
+    let mut key = Vec::with_capacity(9 + rig.len());
     key.push(ROW);
     key.extend_from_slice(&tick.nanos().to_be_bytes());
-    key.extend_from_slice(rig_id.as_bytes());
+    key.extend_from_slice(rig.as_bytes());
     key
 }
 
-pub(super) fn encode(kept: &Kept) -> Vec<u8> {
-    match kept {
-        Kept::Open(row) => {
-            let mut value = Vec::with_capacity(1 + 17 * row.cells.len());
-            value.push(OPEN);
-            for cell in &row.cells {
-                put_sensor(cell.sensor, &mut value);
-                value.extend_from_slice(&cell.time.nanos().to_be_bytes());
-                value.extend_from_slice(&cell.value.to_bits().to_be_bytes());
-            }
-            value
-        }
-        Kept::Emitted(cells) => {
-            let mut value = Vec::with_capacity(1 + 5 * cells.len());
-            value.push(EMITTED);
-            for cell in cells {
-                put_sensor(cell.sensor, &mut value);
-                value.extend_from_slice(&cell.print.to_be_bytes());
-            }
-            value
-        }
+pub(super) fn encode_open(cells: &[Cell]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(1 + 17 * cells.len());
+    value.push(OPEN);
+    for cell in cells {
+        put_sensor(cell.sensor, &mut value);
+        value.extend_from_slice(&cell.time.nanos().to_be_bytes());
+        value.extend_from_slice(&cell.value.to_bits().to_be_bytes());
     }
+    value
 }
 
-/// Reads all entries; the keys of those that make no sense go to `unreadable`.
+pub(super) fn encode_emitted(cells: &[EmittedCell]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(1 + 5 * cells.len());
+    value.push(EMITTED);
+    for cell in cells {
+        put_sensor(cell.sensor, &mut value);
+        value.extend_from_slice(&cell.fingerprint.to_be_bytes());
+    }
+    value
+}
+
+/// Decodes all entries. Entries that can't be decoded, and rows with a sensor whose name is
+/// missing, are logged, and their keys go to `unreadable`.
 pub(super) fn decode(entries: queue::State, unreadable: &mut Vec<Vec<u8>>) -> Loaded {
     let mut loaded = Loaded::default();
+    let mut refuse = |key: Vec<u8>| {
+        tracing::error!(key = %key.escape_ascii(), "cannot read an entry of the state, deleting it");
+        unreadable.push(key);
+    };
+    let mut rows = Vec::new();
     for (key, value) in entries {
         let read = match key.first() {
             Some(&SENSOR) => read_sensor(&key, &value).map(|sensor| loaded.sensors.push(sensor)),
-            Some(&ROW) => read_row(&key, &value).map(|row| loaded.rows.push(row)),
+            Some(&ROW) => read_row(&key, &value).map(|row| rows.push(row)),
             _ => None,
         };
         if read.is_none() {
-            tracing::error!(key = %key.escape_ascii(), "an entry of the state makes no sense");
-            unreadable.push(key);
+            refuse(key);
         }
     }
-    loaded.rows.sort_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
+    let named: HashSet<SensorId> = loaded.sensors.iter().map(|(id, _)| *id).collect();
+    for row in rows {
+        if row.sensors().iter().all(|id| named.contains(id)) {
+            loaded.rows.push(row);
+        } else {
+            refuse(row_key(&row.rig, row.tick));
+        }
+    }
+    loaded
+        .rows
+        .sort_by(|a, b| (a.tick, &a.rig).cmp(&(b.tick, &b.rig)));
     loaded
 }
 
-fn read_sensor(key: &[u8], value: &[u8]) -> Option<(SensorId, String)> {
+fn read_sensor(key: &[u8], value: &[u8]) -> Option<(SensorId, SensorName<'static>)> {
     let id = u32::from_be_bytes(key.get(1..)?.try_into().ok()?);
-    Some((SensorId(id), String::from_utf8(value.to_vec()).ok()?))
+    let name = String::from_utf8(value.to_vec()).ok()?;
+    Some((SensorId(id), SensorName::new(name).ok()?))
 }
 
-fn read_row(key: &[u8], value: &[u8]) -> Option<(String, Timestamp, Row)> {
-    let (tick, rig_id) = key.get(1..)?.split_first_chunk::<8>()?;
+fn read_row(key: &[u8], value: &[u8]) -> Option<StoredRow> {
+    let (tick, rig) = key.get(1..)?.split_first_chunk::<8>()?;
     let tick = Timestamp::from_nanos(i64::from_be_bytes(*tick));
-    let rig_id = String::from_utf8(rig_id.to_vec()).ok()?;
+    let rig = Name::new(String::from_utf8(rig.to_vec()).ok()?).ok()?;
     let (kind, mut rest) = value.split_first()?;
-    let row = match *kind {
+    let cells = match *kind {
         OPEN => {
             let mut cells = Vec::new();
             while !rest.is_empty() {
@@ -124,20 +147,23 @@ fn read_row(key: &[u8], value: &[u8]) -> Option<(String, Timestamp, Row)> {
                     value,
                 });
             }
-            Row::Open(cells)
+            StoredCells::Open(cells)
         }
         EMITTED => {
             let mut cells = Vec::new();
             while !rest.is_empty() {
                 let sensor = take_sensor(&mut rest)?;
-                let print = u32::from_be_bytes(take_bytes(&mut rest)?);
-                cells.push(Emitted { sensor, print });
+                let fingerprint = u32::from_be_bytes(take_bytes(&mut rest)?);
+                cells.push(EmittedCell {
+                    sensor,
+                    fingerprint,
+                });
             }
-            Row::Emitted(cells)
+            StoredCells::Emitted(cells)
         }
         _ => return None,
     };
-    Some((rig_id, tick, row))
+    Some(StoredRow { rig, tick, cells })
 }
 
 fn put_sensor(id: SensorId, value: &mut Vec<u8>) {

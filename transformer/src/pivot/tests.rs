@@ -1,16 +1,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::reading::Reading;
-use common::time::Timestamp;
-use common::wire;
+use model::element;
+use model::{Name, Reading, SensorName, Timestamp};
 use proptest::prelude::*;
 
-use super::model::{Emission, Model, Taken};
-use super::{Outcome, Pivot, Tally};
+use super::reference::{Emission, ReferencePivot, Taken};
+use super::{Changes, Counts, Pivot};
 use crate::settings::RowSettings;
 
 const BASE_MS: i64 = 1_762_093_293_000;
+
+fn sensors<const N: usize>(names: [&'static str; N]) -> Vec<SensorName<'static>> {
+    names.map(|name| SensorName::new(name).unwrap()).to_vec()
+}
 
 fn settings() -> RowSettings {
     RowSettings {
@@ -18,7 +21,7 @@ fn settings() -> RowSettings {
         flush_interval: Duration::from_secs(2),
         late_window: Duration::from_secs(5),
         rig_idle: Duration::from_secs(20),
-        expected_sensors: vec!["a".into(), "b".into()],
+        expected_sensors: sensors(["a", "b"]),
         max_open_rows: 4,
     }
 }
@@ -36,18 +39,18 @@ fn reading(sensor: &str, ms: i64, value: f64) -> Taken {
 
 fn take(pivot: &mut Pivot, taken: &Taken, now: Duration) {
     let reading = Reading {
-        rig_id: taken.rig.as_str().into(),
-        sensor: taken.sensor.as_str().into(),
+        rig_id: Name::new(taken.rig.as_str()).unwrap(),
+        sensor: SensorName::new(taken.sensor.as_str()).unwrap(),
         timestamp: taken.time,
         value: taken.value,
         ingest_time: taken.time,
     };
-    pivot.take(&reading, now);
+    pivot.take(&reading, now).unwrap();
 }
 
-fn emissions(outcome: &Outcome) -> Vec<Emission> {
+fn emissions(changes: &Changes) -> Vec<Emission> {
     let read = |element: &Vec<u8>| {
-        let row = wire::decode_row(element).unwrap();
+        let row = element::decode_row(element).unwrap();
         let mut fields: Vec<_> = row
             .fields
             .iter()
@@ -56,11 +59,11 @@ fn emissions(outcome: &Outcome) -> Vec<Emission> {
         fields.sort_by(|a, b| a.0.cmp(&b.0));
         (row.tags[0].1.to_string(), row.timestamp, fields)
     };
-    outcome.rows.iter().map(read).collect()
+    changes.rows.iter().map(read).collect()
 }
 
 /// What rows say, in short: seconds after the base, then the fields.
-fn shown(outcome: &Outcome) -> Vec<String> {
+fn shown(changes: &Changes) -> Vec<String> {
     let show = |(_, tick, fields): &Emission| {
         let fields: Vec<_> = fields
             .iter()
@@ -68,42 +71,42 @@ fn shown(outcome: &Outcome) -> Vec<String> {
             .collect();
         format!("{} {}", tick.seconds() - BASE_MS / 1000, fields.join(" "))
     };
-    emissions(outcome).iter().map(show).collect()
+    emissions(changes).iter().map(show).collect()
 }
 
 /// A step of a table: readings taken, then time passed; and the rows that this must give.
-fn check(steps: &[(&[Taken], u64, &[&str])]) -> Tally {
-    let mut pivot = Pivot::load(&settings(), Vec::new());
+fn check(steps: &[(&[Taken], u64, &[&str])]) -> Counts {
+    let mut pivot = Pivot::load(&settings(), Vec::new()).unwrap();
     let mut now = Duration::ZERO;
-    let mut sum = Tally::default();
+    let mut sum = Counts::default();
     for (place, (readings, pass_ms, rows)) in steps.iter().enumerate() {
         for reading in *readings {
             take(&mut pivot, reading, now);
         }
         now += Duration::from_millis(*pass_ms);
-        assert!(pivot.expire(now, 1_000));
-        let outcome = pivot.finish();
-        assert_eq!(shown(&outcome), *rows, "step {place}");
-        add(&mut sum, &outcome.tally);
+        assert!(pivot.expire(now, 1_000).unwrap());
+        let changes = pivot.finish().unwrap();
+        assert_eq!(shown(&changes), *rows, "step {place}");
+        add(&mut sum, &changes.counts);
     }
     sum
 }
 
-fn add(sum: &mut Tally, tally: &Tally) {
-    sum.repeated += tally.repeated;
-    sum.superseded += tally.superseded;
-    sum.late += tally.late;
-    sum.in_rows += tally.in_rows;
-    sum.open_readings += tally.open_readings;
-    sum.complete += tally.complete;
-    sum.partial += tally.partial;
-    sum.forced += tally.forced;
-    sum.second += tally.second;
+fn add(sum: &mut Counts, counts: &Counts) {
+    sum.repeated += counts.repeated;
+    sum.superseded += counts.superseded;
+    sum.late += counts.late;
+    sum.in_rows += counts.in_rows;
+    sum.open_readings += counts.open_readings;
+    sum.complete += counts.complete;
+    sum.partial += counts.partial;
+    sum.forced += counts.forced;
+    sum.second += counts.second;
 }
 
 #[test]
 fn a_complete_row_is_emitted_at_once_and_others_when_they_have_waited() {
-    let tally = check(&[
+    let counts = check(&[
         (&[reading("a", 0, 1.0)], 100, &[]),
         (&[reading("b", 999, 2.0)], 0, &["0 a=1 b=2"]),
         (&[reading("b", 1_000, 3.0)], 1_999, &[]),
@@ -111,14 +114,14 @@ fn a_complete_row_is_emitted_at_once_and_others_when_they_have_waited() {
         (&[], 1, &["1 b=3 c=4"]),
     ]);
     assert_eq!(
-        (tally.complete, tally.partial, tally.open_readings),
+        (counts.complete, counts.partial, counts.open_readings),
         (1, 1, 0)
     );
 }
 
 #[test]
 fn the_first_reading_of_a_cell_wins_before_and_after_the_row_is_emitted() {
-    let tally = check(&[
+    let counts = check(&[
         (
             &[
                 reading("a", 0, 1.0),
@@ -139,23 +142,26 @@ fn the_first_reading_of_a_cell_wins_before_and_after_the_row_is_emitted() {
             &[],
         ),
     ]);
-    assert_eq!((tally.repeated, tally.superseded, tally.in_rows), (2, 3, 2));
+    assert_eq!(
+        (counts.repeated, counts.superseded, counts.in_rows),
+        (2, 3, 2)
+    );
 }
 
 #[test]
 fn a_field_that_comes_after_its_row_makes_a_second_small_row() {
-    let tally = check(&[
+    let counts = check(&[
         (&[reading("a", 0, 1.0)], 2_000, &["0 a=1"]),
         (&[reading("b", 0, 2.0)], 0, &["0 b=2"]),
         (&[reading("b", 0, 2.0), reading("a", 0, 1.0)], 0, &[]),
         (&[reading("c", 0, 3.0)], 0, &["0 c=3"]),
     ]);
-    assert_eq!((tally.second, tally.repeated, tally.in_rows), (2, 2, 3));
+    assert_eq!((counts.second, counts.repeated, counts.in_rows), (2, 2, 3));
 }
 
 #[test]
 fn behind_the_window_every_reading_is_a_row_of_its_own() {
-    let tally = check(&[
+    let counts = check(&[
         (&[reading("a", 6_000, 1.0)], 0, &[]),
         (&[reading("a", 1_000, 2.0)], 0, &[]),
         (
@@ -165,7 +171,7 @@ fn behind_the_window_every_reading_is_a_row_of_its_own() {
         ),
         (&[], 2_000, &["6 a=1", "1 a=2"]),
     ]);
-    assert_eq!((tally.late, tally.repeated, tally.in_rows), (2, 0, 4));
+    assert_eq!((counts.late, counts.repeated, counts.in_rows), (2, 0, 4));
 }
 
 #[test]
@@ -173,32 +179,36 @@ fn with_too_many_open_rows_the_oldest_goes_first() {
     let readings: Vec<_> = [3, 1, 2, 4, 5]
         .map(|s| reading("a", s * 1_000, 1.0))
         .to_vec();
-    let tally = check(&[(&readings, 0, &["3 a=1"])]);
-    assert_eq!((tally.forced, tally.open_readings), (1, 4));
+    let counts = check(&[(&readings, 0, &["3 a=1"])]);
+    assert_eq!((counts.forced, counts.open_readings), (1, 4));
 }
 
 #[test]
-fn a_silent_rig_is_forgotten_and_its_state_deleted() {
-    let mut pivot = Pivot::load(&settings(), Vec::new());
+fn an_idle_rig_is_forgotten_and_its_state_deleted() {
+    let mut pivot = Pivot::load(&settings(), Vec::new()).unwrap();
     take(&mut pivot, &reading("a", 0, 1.0), Duration::ZERO);
-    assert!(pivot.expire(Duration::from_secs(2), 10));
-    let before = pivot.finish();
+    assert!(pivot.expire(Duration::from_secs(2), 10).unwrap());
+    let before = pivot.finish().unwrap();
     assert_eq!(before.puts.len(), 2, "a sensor's name and a row");
-    assert!(pivot.expire(Duration::from_secs(30), 10));
-    assert_eq!(pivot.finish().deletes.len(), 1);
+    assert!(pivot.expire(Duration::from_secs(30), 10).unwrap());
+    assert_eq!(pivot.finish().unwrap().deletes.len(), 1);
     take(
         &mut pivot,
         &reading("a", -60_000, 1.0),
         Duration::from_secs(31),
     );
-    assert_eq!(pivot.finish().tally.late, 0, "its window starts anew");
+    assert_eq!(
+        pivot.finish().unwrap().counts.late,
+        0,
+        "its window starts anew"
+    );
 }
 
 #[test]
-fn at_most_so_many_rows_are_flushed_at_once() {
+fn expire_emits_at_most_max_rows() {
     let mut settings = settings();
     settings.max_open_rows = 100;
-    let mut pivot = Pivot::load(&settings, Vec::new());
+    let mut pivot = Pivot::load(&settings, Vec::new()).unwrap();
     for second in 0..5 {
         take(
             &mut pivot,
@@ -207,29 +217,29 @@ fn at_most_so_many_rows_are_flushed_at_once() {
         );
     }
     let late = Duration::from_secs(9);
-    assert!(!pivot.expire(late, 2));
-    assert_eq!(pivot.finish().rows.len(), 2);
-    assert!(!pivot.expire(late, 2));
-    assert_eq!(pivot.finish().rows.len(), 2);
-    assert!(pivot.expire(late, 2));
-    assert_eq!(pivot.finish().rows.len(), 1);
+    assert!(!pivot.expire(late, 2).unwrap());
+    assert_eq!(pivot.finish().unwrap().rows.len(), 2);
+    assert!(!pivot.expire(late, 2).unwrap());
+    assert_eq!(pivot.finish().unwrap().rows.len(), 2);
+    assert!(pivot.expire(late, 2).unwrap());
+    assert_eq!(pivot.finish().unwrap().rows.len(), 1);
 }
 
 #[test]
 fn other_expected_sensors_after_a_restart_find_their_cells() {
-    let mut pivot = Pivot::load(&settings(), Vec::new());
+    let mut pivot = Pivot::load(&settings(), Vec::new()).unwrap();
     take(&mut pivot, &reading("b", 0, 1.0), Duration::ZERO);
     take(&mut pivot, &reading("z", 0, 2.0), Duration::ZERO);
-    let entries = pivot.finish().puts;
+    let entries = pivot.finish().unwrap().puts;
     let mut other = settings();
-    other.expected_sensors = vec!["x".into(), "z".into(), "b".into()];
-    let mut pivot = Pivot::load(&other, entries);
+    other.expected_sensors = sensors(["x", "z", "b"]);
+    let mut pivot = Pivot::load(&other, entries).unwrap();
     take(&mut pivot, &reading("x", 0, 3.0), Duration::ZERO);
-    assert_eq!(shown(&pivot.finish()), ["0 b=1 x=3 z=2"]);
+    assert_eq!(shown(&pivot.finish().unwrap()), ["0 b=1 x=3 z=2"]);
 }
 
 #[test]
-fn entries_that_make_no_sense_are_deleted() {
+fn unreadable_state_entries_are_deleted() {
     let entry = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
     let mut pivot = Pivot::load(
         &settings(),
@@ -240,9 +250,12 @@ fn entries_that_make_no_sense_are_deleted() {
             entry(b"r12345678R", b"?"),
             entry(b"r12345678R", b"o\x00\x01"),
             entry(b"s\x00\x00\x00\x09", b"unused"),
+            entry(b"s\x00\x00\x00\x08", b"no name"),
+            entry(b"r12345678R", b"e\x07\0\0\0\0"),
         ],
-    );
-    assert_eq!(pivot.finish().deletes.len(), 6);
+    )
+    .unwrap();
+    assert_eq!(pivot.finish().unwrap().deletes.len(), 8);
 }
 
 /// What complete rows cost in state, which the README's figures rest on.
@@ -257,8 +270,8 @@ fn the_state_of_a_complete_row_is_small() {
         "voltage",
         "current",
     ];
-    settings.expected_sensors = names.map(str::to_owned).to_vec();
-    let mut pivot = Pivot::load(&settings, Vec::new());
+    settings.expected_sensors = sensors(names);
+    let mut pivot = Pivot::load(&settings, Vec::new()).unwrap();
     let rig = |pivot: &mut Pivot, second: i64| {
         for name in names {
             let taken = Taken {
@@ -269,15 +282,15 @@ fn the_state_of_a_complete_row_is_small() {
         }
     };
     rig(&mut pivot, 0);
-    pivot.finish();
+    pivot.finish().unwrap();
     rig(&mut pivot, 1);
-    let outcome = pivot.finish();
-    let bytes: usize = outcome
+    let changes = pivot.finish().unwrap();
+    let bytes: usize = changes
         .puts
         .iter()
         .map(|(key, value)| key.len() + value.len())
         .sum();
-    assert_eq!((outcome.puts.len(), bytes), (1, 46));
+    assert_eq!((changes.puts.len(), bytes), (1, 46));
 }
 
 #[derive(Debug, Clone)]
@@ -313,13 +326,13 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The real pivot and the model, driven side by side as the run loop would.
+/// The pivot and the reference, driven side by side as the run loop would.
 struct Pair {
     pivot: Pivot,
-    model: Model,
+    reference: ReferencePivot,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The model as of the last commit, and what has been taken since.
-    committed: Model,
+    /// The reference as of the last commit, and what has been taken since.
+    committed: ReferencePivot,
     since: Vec<Taken>,
     now: Duration,
     store: BTreeMap<(String, Timestamp, String), f64>,
@@ -329,9 +342,9 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         Self {
-            pivot: Pivot::load(&settings(), Vec::new()),
-            model: Model::new(settings()),
-            committed: Model::new(settings()),
+            pivot: Pivot::load(&settings(), Vec::new()).unwrap(),
+            reference: ReferencePivot::new(settings()),
+            committed: ReferencePivot::new(settings()),
             state: BTreeMap::new(),
             since: Vec::new(),
             now: Duration::ZERO,
@@ -342,13 +355,13 @@ impl Pair {
 
     fn take(&mut self, taken: &Taken) {
         take(&mut self.pivot, taken, self.now);
-        self.model.take(taken, self.now);
+        self.reference.take(taken, self.now);
     }
 
     fn commit(&mut self) {
-        let outcome = self.pivot.finish();
-        let mut emitted = emissions(&outcome);
-        let mut expected = std::mem::take(&mut self.model.emitted);
+        let changes = self.pivot.finish().unwrap();
+        let mut emitted = emissions(&changes);
+        let mut expected = std::mem::take(&mut self.reference.emitted);
         for (rig, tick, fields) in &expected {
             for (field, value) in fields {
                 self.store
@@ -360,27 +373,27 @@ impl Pair {
         emitted.sort_by(by_value);
         expected.sort_by(by_value);
         assert_eq!(emitted, expected);
-        assert_eq!(outcome.tally, std::mem::take(&mut self.model.tally));
-        self.open_readings += outcome.tally.open_readings;
+        assert_eq!(changes.counts, std::mem::take(&mut self.reference.counts));
+        self.open_readings += changes.counts.open_readings;
         assert!(self.open_readings >= 0);
-        for key in &outcome.deletes {
+        for key in &changes.deletes {
             assert!(
-                !outcome.puts.iter().any(|(put, _)| put == key),
+                !changes.puts.iter().any(|(put, _)| put == key),
                 "put and deleted"
             );
             self.state.remove(key);
         }
-        self.state.extend(outcome.puts);
+        self.state.extend(changes.puts);
         self.since.clear();
-        self.committed = self.model.clone();
+        self.committed = self.reference.clone();
     }
 
     fn restart(&mut self) {
         self.now = Duration::ZERO;
-        self.pivot = Pivot::load(&settings(), self.state.clone().into_iter().collect());
-        self.model = self.committed.clone();
-        self.model.restart();
-        self.committed = self.model.clone();
+        self.pivot = Pivot::load(&settings(), self.state.clone().into_iter().collect()).unwrap();
+        self.reference = self.committed.clone();
+        self.reference.restart();
+        self.committed = self.reference.clone();
     }
 
     fn apply(&mut self, op: &Op) {
@@ -391,8 +404,8 @@ impl Pair {
             }
             Op::Pass(ms) => self.now += Duration::from_millis(*ms),
             Op::Expire => {
-                assert!(self.pivot.expire(self.now, 1_000));
-                self.model.expire(self.now);
+                assert!(self.pivot.expire(self.now, 1_000).unwrap());
+                self.reference.expire(self.now);
             }
             Op::Commit => self.commit(),
             Op::Restart => {
@@ -415,7 +428,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn the_pivot_does_what_the_model_does(ops in proptest::collection::vec(any_op(), 1..120)) {
+    fn the_pivot_agrees_with_the_reference(ops in proptest::collection::vec(any_op(), 1..120)) {
         let mut pair = Pair::new();
         for op in &ops {
             // Rigs go silent after 20 s; that has a test of its own.
@@ -432,7 +445,7 @@ proptest! {
 
     /// Within the window, neither batches nor restarts nor timers change what a store ends with.
     #[test]
-    fn what_a_store_ends_with_depends_on_the_readings_alone(
+    fn the_stored_values_depend_only_on_the_readings(
         ops in proptest::collection::vec(any_op(), 1..120),
     ) {
         let in_window = |op: &&Op| match op {
@@ -459,14 +472,14 @@ proptest! {
 }
 
 #[test]
-fn the_model_forgets_silent_rigs_too() {
-    let mut model = Model::new(settings());
-    model.take(&reading("a", 0, 1.0), Duration::ZERO);
-    model.expire(Duration::from_secs(2));
-    model.forget_silent_rigs(Duration::from_secs(19));
-    model.take(&reading("a", -9_000, 1.0), Duration::from_secs(19));
-    assert_eq!(model.tally.late, 1);
-    model.forget_silent_rigs(Duration::from_secs(39));
-    model.take(&reading("a", -9_000, 1.0), Duration::from_secs(39));
-    assert_eq!(model.tally.late, 1);
+fn the_reference_forgets_idle_rigs() {
+    let mut reference = ReferencePivot::new(settings());
+    reference.take(&reading("a", 0, 1.0), Duration::ZERO);
+    reference.expire(Duration::from_secs(2));
+    reference.forget_idle_rigs(Duration::from_secs(19));
+    reference.take(&reading("a", -9_000, 1.0), Duration::from_secs(19));
+    assert_eq!(reference.counts.late, 1);
+    reference.forget_idle_rigs(Duration::from_secs(39));
+    reference.take(&reading("a", -9_000, 1.0), Duration::from_secs(39));
+    assert_eq!(reference.counts.late, 1);
 }

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::clock::Clock;
-use common::limits::TimeLimits;
-use common::reading::Reading;
-use common::time::Timestamp;
-use common::wire;
+use common::settings::TimeLimitSettings;
+use model::{Name, Reading, SensorName, Timestamp, element};
 use queue::Queue;
 use queue::ledger::Ledger;
 use queue::list::List;
@@ -34,10 +32,10 @@ pub fn settings(queue: &TempQueue, flush_interval: Duration) -> Work {
             flush_interval,
             late_window: Duration::from_mins(1),
             rig_idle: NEVER,
-            expected_sensors: SENSORS.map(str::to_owned).to_vec(),
+            expected_sensors: SENSORS.map(|name| SensorName::new(name).unwrap()).to_vec(),
             max_open_rows: 100_000,
         },
-        times: TimeLimits {
+        times: TimeLimitSettings {
             max_future: Duration::from_mins(1),
             max_age: Duration::from_hours(24),
         },
@@ -79,13 +77,13 @@ pub fn reading_of(
 ) -> Vec<u8> {
     let mut element = Vec::new();
     let reading = Reading {
-        rig_id: rig.into(),
-        sensor: sensor.into(),
+        rig_id: Name::new(rig).unwrap(),
+        sensor: SensorName::new(sensor).unwrap(),
         timestamp,
         value,
         ingest_time,
     };
-    wire::encode_reading(&reading, &mut element);
+    element::encode_reading(&reading, &mut element);
     element
 }
 
@@ -109,7 +107,7 @@ pub fn rows_in(queue: &TempQueue) -> Vec<Row> {
 /// The rows of elements.
 pub fn decode(elements: &[Vec<u8>]) -> Vec<Row> {
     let decode = |element: &Vec<u8>| {
-        let row = wire::decode_row(element).unwrap();
+        let row = element::decode_row(element).unwrap();
         let fields = row.fields.iter();
         let fields = fields.map(|(name, value)| (name.to_string(), *value));
         (row.tags[0].1.to_string(), row.timestamp, fields.collect())

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use common::clock::Clock;
+use model::Stage;
 use queue::ledger::Counter;
-use queue::list::{Consumer, List};
+use queue::list::List;
 use queue::settings::QueueSettings;
 use queue::testing::{TempQueue, assert_exact, assert_holds, limited};
 use serde_json::Value;
@@ -30,7 +31,7 @@ async fn a_full_normalized_list_stops_the_taking_until_it_is_drained() {
     let mut rows = Vec::new();
     while rows.len() < 20 {
         queue.wait_for(|ledger| ledger.normalized > 0).await;
-        rows.extend(decode(&queue.drain(Consumer::Sink).await));
+        rows.extend(decode(&queue.drain(Stage::Sink).await));
     }
     stage.stop().await;
     let fields = SENSORS.map(|sensor| (sensor, 1.0));

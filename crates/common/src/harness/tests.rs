@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::{Stage, bad_setting, command, parse};
+use super::{Program, bad_setting, command, parse};
 use crate::secret::Secret;
 use crate::settings::{self, BadSetting, Settings};
 
@@ -27,7 +27,7 @@ impl Settings for Sample {
     }
 }
 
-const STAGE: Stage = Stage {
+const PROGRAM: Program = Program {
     name: "sample",
     about: "A sample",
     admin_addr: "127.0.0.1:9100",
@@ -43,12 +43,12 @@ fn args(given: &[&str]) -> Vec<OsString> {
 
 #[test]
 fn settings_are_flags_with_defaults() {
-    let (cli, admin_is_default) = parse::<Sample>(&STAGE, args(&["--token", "abc"])).unwrap();
+    let (cli, admin_is_default) = parse::<Sample>(&PROGRAM, args(&["--token", "abc"])).unwrap();
     assert_eq!(cli.stage.flush, Duration::from_secs(5));
     assert!(admin_is_default);
     assert!(!format!("{cli:?}").contains("abc"), "a secret was printed");
     let (cli, admin_is_default) = parse::<Sample>(
-        &STAGE,
+        &PROGRAM,
         args(&["--flush", "250ms", "--admin-addr", "0.0.0.0:1"]),
     )
     .unwrap();
@@ -58,7 +58,7 @@ fn settings_are_flags_with_defaults() {
 
 #[test]
 fn a_bad_setting_names_variable_value_and_what_is_accepted() {
-    let command = command::<Sample>(&STAGE);
+    let command = command::<Sample>(&PROGRAM);
     let error = command
         .clone()
         .try_get_matches_from(args(&["--flush", "soon"]))
@@ -67,15 +67,15 @@ fn a_bad_setting_names_variable_value_and_what_is_accepted() {
     for part in ["SAMPLE_FLUSH (--flush)", "soon", "250ms"] {
         assert!(said.contains(part), "{said}");
     }
-    assert!(parse::<Sample>(&STAGE, args(&["--flush", "soon"])).is_err());
+    assert!(parse::<Sample>(&PROGRAM, args(&["--flush", "soon"])).is_err());
     assert!(
-        parse::<Sample>(&STAGE, args(&["--flush", "2h"])).is_err(),
+        parse::<Sample>(&PROGRAM, args(&["--flush", "2h"])).is_err(),
         "check() was not called"
     );
 }
 
 #[test]
 fn a_healthcheck_needs_no_other_settings() {
-    let (cli, _) = parse::<Sample>(&STAGE, args(&["--flush", "2h", "healthcheck"])).unwrap();
+    let (cli, _) = parse::<Sample>(&PROGRAM, args(&["--flush", "2h", "healthcheck"])).unwrap();
     assert!(cli.command.is_some());
 }

@@ -55,7 +55,7 @@ async fn main() {
     drop(producer);
     println!("some of what the store has:");
     for ((rig, ms, sensor), values) in chain.rows().iter().rev().take(12) {
-        let time = common::time::Timestamp::from_millis(*ms);
+        let time = model::time::Timestamp::from_millis(*ms);
         println!("  {rig} {time} {sensor} = {}", values[0]);
     }
     drop(stages);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::clock::Clock;
-use common::time::Timestamp;
 use e2e::rows::Rows;
+use model::time::Timestamp;
 use queue::ledger::{Counter, Ledger};
 
 /// How long something that has to happen may take.

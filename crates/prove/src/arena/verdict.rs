@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use common::time::Timestamp;
+use model::time::Timestamp;
 use queue::ledger::{Counter, Ledger};
 
 use super::Arena;

@@ -1,6 +1,6 @@
 //! Reading Redis's replies.
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 use redis::Value;
 
 use crate::changes::State;

@@ -7,7 +7,8 @@ use super::{RedisQueue, reply};
 use crate::changes::{Commit, Lease};
 use crate::error::QueueError;
 use crate::ledger::Counter;
-use crate::list::Consumer;
+use crate::list::source_of;
+use model::Stage;
 
 const TOKEN: &str = "if redis.call('GET', lease) ~= ARGV[1] then return { 'fenced' } end";
 const NUMBER: &str = "if number ~= ARGV[2] then return { 'conflict', tonumber(number) } end";
@@ -38,11 +39,11 @@ impl RedisQueue {
         commit: &Commit,
     ) -> Result<Commit, QueueError> {
         let mut trim = redis::cmd("LTRIM");
-        trim.arg(self.inner.keys.list(lease.consumer.source()))
+        trim.arg(self.inner.keys.list(source_of(lease.consumer)))
             .arg(commit.take)
             .arg(-1);
         self.inner.connection.read(&trim).await?;
-        let taken = if lease.consumer == Consumer::Sink {
+        let taken = if lease.consumer == Stage::Sink {
             Counter::RowsTaken
         } else {
             Counter::RawTaken
@@ -58,7 +59,7 @@ impl RedisQueue {
     }
 
     /// Ends a lease that has run out by this machine's clock.
-    pub(super) async fn end_by_own_clock(&self, consumer: Consumer) -> Result<(), QueueError> {
+    pub(super) async fn end_by_own_clock(&self, consumer: Stage) -> Result<(), QueueError> {
         let key = self.inner.keys.of("lease", consumer);
         let mut ends = redis::cmd("PEXPIRETIME");
         ends.arg(&key);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Limits;
@@ -10,7 +10,8 @@ use super::error::classify;
 use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
 use crate::error::QueueError;
 use crate::ledger::{Counter, Ledger};
-use crate::list::{Consumer, List};
+use crate::list::{List, source_of};
+use model::Stage;
 
 pub(super) type Step<T> = Result<T, QueueError>;
 
@@ -51,7 +52,7 @@ pub(super) fn append(tx: &Connection, append: &Append, limits: Limits) -> Step<A
 
 pub(super) fn lease(
     tx: &Connection,
-    consumer: Consumer,
+    consumer: Stage,
     nonce: &str,
     limit: Duration,
     instance: &str,
@@ -123,7 +124,7 @@ pub(super) fn release(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<()
 }
 
 /// Ends the lease of whoever has it.
-pub(super) fn end_lease(tx: &Connection, consumer: Consumer) -> Step<()> {
+pub(super) fn end_lease(tx: &Connection, consumer: Stage) -> Step<()> {
     tx.execute(
         "UPDATE consumer SET token = '' WHERE name = ?1",
         [consumer.name()],
@@ -155,15 +156,15 @@ pub(super) fn state(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<Stat
     rows.named()?.collect::<rusqlite::Result<_>>().named()
 }
 
-pub(super) fn peek(tx: &Connection, consumer: Consumer, max: usize) -> Step<Peek> {
-    let source = consumer.source();
+pub(super) fn peek(tx: &Connection, consumer: Stage, max: usize) -> Step<Peek> {
+    let source = source_of(consumer);
     let sql = format!("SELECT item FROM {} ORDER BY id LIMIT ?1", table(source));
     let mut select = tx.prepare_cached(&sql).named()?;
     let max = i64::try_from(max).unwrap_or(i64::MAX);
     let items = select.query_map([max], |row| row.get(0)).named()?;
     let output = match consumer {
-        Consumer::Transformer => length(tx, List::Normalized)?,
-        Consumer::Ingester | Consumer::Sink => 0,
+        Stage::Transformer => length(tx, List::Normalized)?,
+        Stage::Ingester | Stage::Sink => 0,
     };
     Ok(Peek {
         number: progress(tx, consumer)?.number,
@@ -189,7 +190,7 @@ pub(super) fn commit(
             found,
         });
     }
-    check_head(tx, lease.consumer.source(), commit)?;
+    check_head(tx, source_of(lease.consumer), commit)?;
     push(tx, List::Normalized, &commit.outputs)?;
     bury(tx, &commit.dead, limits)?;
     let mut put = tx
@@ -207,7 +208,7 @@ pub(super) fn commit(
     for (counter, delta) in commit.ledger(lease.consumer) {
         add(tx, counter.name(), delta)?;
     }
-    let source = table(lease.consumer.source());
+    let source = table(source_of(lease.consumer));
     let take = i64::try_from(commit.take).unwrap_or(i64::MAX);
     let trim = format!("DELETE FROM {source} WHERE id < (SELECT min(id) FROM {source}) + ?1");
     tx.prepare_cached(&trim).named()?.execute([take]).named()?;
@@ -241,7 +242,7 @@ fn check_head(tx: &Connection, source: List, commit: &Commit) -> Step<()> {
     }
 }
 
-pub(super) fn progress(tx: &Connection, consumer: Consumer) -> Step<Progress> {
+pub(super) fn progress(tx: &Connection, consumer: Stage) -> Step<Progress> {
     let mut select = tx
         .prepare_cached("SELECT number, by FROM consumer WHERE name = ?1")
         .named()?;

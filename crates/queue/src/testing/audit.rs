@@ -152,10 +152,11 @@ mod tests {
     use tempfile::TempDir;
 
     use super::{Audited, audit, audited, damage};
-    use crate::list::{Consumer, List};
+    use crate::list::List;
     use crate::sqlite::SqliteQueue;
     use crate::testing::settings;
     use crate::{Append, Commit, Queue};
+    use model::Stage;
 
     #[tokio::test]
     async fn all_that_happens_is_recorded_and_the_queue_still_opens() {
@@ -171,7 +172,7 @@ mod tests {
         };
         queue.append(&append).await.unwrap();
         let limit = Duration::from_mins(1);
-        let lease = queue.lease(Consumer::Transformer, "me", limit).await;
+        let lease = queue.lease(Stage::Transformer, "me", limit).await;
         let lease = lease.unwrap().unwrap();
         let commit = Commit {
             take: 2,

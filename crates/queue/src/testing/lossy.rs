@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::list::Consumer;
 use crate::{Append, Appended, Commit, Lease, Look, Peek, Progress, Queue, QueueError, State};
+use model::Stage;
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl<Q: Queue> Queue for Lossy<Q> {
 
     async fn lease(
         &self,
-        consumer: Consumer,
+        consumer: Stage,
         nonce: &str,
         limit: Duration,
     ) -> Result<Option<Lease>, QueueError> {
@@ -163,7 +163,7 @@ impl<Q: Queue> Queue for Lossy<Q> {
     async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {
         self.inner.peek(lease, max).await
     }
-    async fn progress(&self, consumer: Consumer) -> Result<Progress, QueueError> {
+    async fn progress(&self, consumer: Stage) -> Result<Progress, QueueError> {
         self.inner.progress(consumer).await
     }
     async fn look(&self) -> Result<Look, QueueError> {

@@ -6,14 +6,15 @@ mod store;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 use tokio::time::Instant;
 
 use self::store::{Limits, Store};
 use super::simulation::BrokenRule;
-use crate::list::{Consumer, List};
+use crate::list::List;
 use crate::settings::QueueSettings;
 use crate::{Append, Appended, Commit, Lease, Look, Peek, Progress, Queue, QueueError, State};
+use model::Stage;
 
 /// Lists, state, leases and ledger in memory; clones share them.
 ///
@@ -145,13 +146,13 @@ impl MemoryQueue {
 
     /// The consumer's state, whoever asks.
     #[must_use]
-    pub fn state_of(&self, consumer: Consumer) -> State {
+    pub fn state_of(&self, consumer: Stage) -> State {
         self.store().state(consumer)
     }
 
     /// The token that holds the consumer's lease now.
     #[must_use]
-    pub fn holder(&self, consumer: Consumer) -> Option<String> {
+    pub fn holder(&self, consumer: Stage) -> Option<String> {
         self.store().holder(consumer, self.now())
     }
 
@@ -166,12 +167,7 @@ impl MemoryQueue {
         self.store().append(append, self.limits)
     }
 
-    pub(super) fn lease_now(
-        &self,
-        consumer: Consumer,
-        nonce: &str,
-        limit: Duration,
-    ) -> Option<Lease> {
+    pub(super) fn lease_now(&self, consumer: Stage, nonce: &str, limit: Duration) -> Option<Lease> {
         self.store().lease(consumer, nonce, limit, self.now())
     }
 
@@ -193,7 +189,7 @@ impl MemoryQueue {
         }
     }
 
-    pub(super) fn peek_now(&self, consumer: Consumer, max: usize) -> Peek {
+    pub(super) fn peek_now(&self, consumer: Stage, max: usize) -> Peek {
         self.store().peek(consumer, max)
     }
 
@@ -214,7 +210,7 @@ impl MemoryQueue {
         Ok(())
     }
 
-    pub(super) fn progress_now(&self, consumer: Consumer) -> Progress {
+    pub(super) fn progress_now(&self, consumer: Stage) -> Progress {
         self.store().progress(consumer)
     }
 
@@ -235,7 +231,7 @@ impl Queue for MemoryQueue {
 
     async fn lease(
         &self,
-        consumer: Consumer,
+        consumer: Stage,
         nonce: &str,
         limit: Duration,
     ) -> Result<Option<Lease>, QueueError> {
@@ -262,7 +258,7 @@ impl Queue for MemoryQueue {
         self.commit_now(lease, commit)
     }
 
-    async fn progress(&self, consumer: Consumer) -> Result<Progress, QueueError> {
+    async fn progress(&self, consumer: Stage) -> Result<Progress, QueueError> {
         Ok(self.progress_now(consumer))
     }
 

@@ -10,10 +10,11 @@ use tokio::time::{Instant, sleep};
 
 use super::{PATIENCE, POLL, nonce};
 use crate::ledger::{Counter, Ledger};
-use crate::list::{Consumer, List};
+use crate::list::List;
 use crate::settings::QueueSettings;
 use crate::sqlite::SqliteQueue;
 use crate::{Append, Appended, Commit, Lease, Queue};
+use model::Stage;
 
 /// How long another program may hold the file's lock.
 const BUSY_LIMIT: Duration = Duration::from_secs(30);
@@ -112,7 +113,7 @@ impl TempQueue {
 
     /// Appends rows, as the transformer does, which mustn't be running.
     pub async fn append_rows(&self, outputs: Vec<Vec<u8>>) {
-        let lease = self.lease(Consumer::Transformer).await;
+        let lease = self.lease(Stage::Transformer).await;
         let change = Commit {
             outputs,
             ..Commit::default()
@@ -122,11 +123,11 @@ impl TempQueue {
 
     /// Takes all that is in a consumer's list, as the consumer does, which mustn't be running, and
     /// counts it as done with.
-    pub async fn drain(&self, consumer: Consumer) -> Vec<Vec<u8>> {
+    pub async fn drain(&self, consumer: Stage) -> Vec<Vec<u8>> {
         let done = match consumer {
-            Consumer::Ingester => panic!("it consumes no list"),
-            Consumer::Transformer => Counter::InRows,
-            Consumer::Sink => Counter::RowsStored,
+            Stage::Ingester => panic!("it consumes no list"),
+            Stage::Transformer => Counter::InRows,
+            Stage::Sink => Counter::RowsStored,
         };
         let lease = self.lease(consumer).await;
         let items = self.own.peek(&lease, usize::MAX).await.unwrap().items;
@@ -139,7 +140,7 @@ impl TempQueue {
         items
     }
 
-    async fn lease(&self, consumer: Consumer) -> Lease {
+    async fn lease(&self, consumer: Stage) -> Lease {
         let (nonce, limit) = (nonce(), self.settings.lease);
         let lease = self.own.lease(consumer, &nonce, limit).await.unwrap();
         lease.expect("the lease is free")

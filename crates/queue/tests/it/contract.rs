@@ -5,8 +5,9 @@ use std::time::Duration;
 use common::clock::Clock;
 use common::harness::Process;
 use common::health::Dependency;
+use model::Stage;
 use queue::ledger::Counter;
-use queue::list::{Consumer, List};
+use queue::list::List;
 use queue::resets::Resets;
 use queue::settle::{Settled, settle};
 use queue::testing::{Fate, Lossy};
@@ -94,7 +95,7 @@ async fn appended_elements_come_out_in_order<F: Fixture>() {
     let queue = fixture.queue();
     append(&queue, items(0..3)).await;
     append(&queue, items(3..5)).await;
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     let first = queue.peek(&lease, 2).await.unwrap();
     assert_eq!(
         (first.items, first.length, first.number),
@@ -123,7 +124,7 @@ async fn a_commit_moves_everything_at_once<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
     append(&queue, items(0..4)).await;
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     let change = Commit {
         number: 0,
         take: 3,
@@ -147,7 +148,7 @@ async fn a_commit_moves_everything_at_once<F: Fixture>() {
         (peeked.number, peeked.items, peeked.output_length),
         (2, items(3..4), 2)
     );
-    let progress = queue.progress(Consumer::Transformer).await.unwrap();
+    let progress = queue.progress(Stage::Transformer).await.unwrap();
     assert_eq!((progress.number, progress.by), (2, lease.token));
     let ledger = queue.look().await.unwrap().ledger;
     for (counter, value) in [
@@ -161,7 +162,7 @@ async fn a_commit_moves_everything_at_once<F: Fixture>() {
     }
     assert_eq!((ledger.raw, ledger.normalized, ledger.dead), (1, 2, 1));
 
-    let sink = take(&queue, Consumer::Sink).await;
+    let sink = take(&queue, Stage::Sink).await;
     assert_eq!(peek(&queue, &sink).await.items, items(100..102));
     let change = Commit {
         take: 2,
@@ -183,7 +184,7 @@ async fn a_commit_moves_everything_at_once<F: Fixture>() {
 async fn state_is_put_deleted_and_read_whole<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     let put = |key: &str, value: &str| (key.as_bytes().to_vec(), value.as_bytes().to_vec());
     let puts = vec![put("a", "1"), put("b", "2"), put("c", "")];
     commit(
@@ -205,7 +206,7 @@ async fn state_is_put_deleted_and_read_whole<F: Fixture>() {
     let mut state = fixture.queue().state(&lease).await.unwrap();
     state.sort();
     assert_eq!(state, [put("a", "3"), put("c", "")]);
-    let sink = take(&queue, Consumer::Sink).await;
+    let sink = take(&queue, Stage::Sink).await;
     assert!(
         queue.state(&sink).await.unwrap().is_empty(),
         "each consumer has its own"
@@ -217,23 +218,23 @@ async fn a_lease_has_one_holder<F: Fixture>() {
     let (queue, other) = (fixture.queue(), fixture.queue());
     let mine = nonce();
     let lease = queue
-        .lease(Consumer::Sink, &mine, LEASE)
+        .lease(Stage::Sink, &mine, LEASE)
         .await
         .unwrap()
         .unwrap();
-    let again = queue.lease(Consumer::Sink, &mine, LEASE).await.unwrap();
+    let again = queue.lease(Stage::Sink, &mine, LEASE).await.unwrap();
     assert_eq!(
         again.as_ref(),
         Some(&lease),
         "after a lost answer the same lease is given"
     );
-    assert_eq!(other.lease(Consumer::Sink, &nonce(), LEASE).await, Ok(None));
-    take(&other, Consumer::Transformer).await;
+    assert_eq!(other.lease(Stage::Sink, &nonce(), LEASE).await, Ok(None));
+    take(&other, Stage::Transformer).await;
     for _ in 0..4 {
         tokio::time::sleep(LEASE / 2).await;
         queue.renew(&lease).await.unwrap();
         assert_eq!(
-            other.lease(Consumer::Sink, &nonce(), LEASE).await,
+            other.lease(Stage::Sink, &nonce(), LEASE).await,
             Ok(None),
             "renewed"
         );
@@ -250,7 +251,7 @@ async fn a_lease_has_one_holder<F: Fixture>() {
         )
         .await;
         assert_eq!(
-            other.lease(Consumer::Sink, &nonce(), LEASE).await,
+            other.lease(Stage::Sink, &nonce(), LEASE).await,
             Ok(None),
             "committed"
         );
@@ -260,9 +261,9 @@ async fn a_lease_has_one_holder<F: Fixture>() {
 async fn a_standby_takes_over_after_release_and_after_expiry<F: Fixture>() {
     let fixture = F::start();
     let (queue, standby) = (fixture.queue(), fixture.queue());
-    let first = take(&queue, Consumer::Sink).await;
+    let first = take(&queue, Stage::Sink).await;
     queue.release(&first).await.unwrap();
-    let second = take(&standby, Consumer::Sink).await;
+    let second = take(&standby, Stage::Sink).await;
     assert_eq!(
         queue.release(&first).await,
         Err(QueueError::Fenced),
@@ -270,7 +271,7 @@ async fn a_standby_takes_over_after_release_and_after_expiry<F: Fixture>() {
     );
     standby.renew(&second).await.unwrap();
     tokio::time::sleep(LEASE + Duration::from_millis(100)).await;
-    let third = take(&queue, Consumer::Sink).await;
+    let third = take(&queue, Stage::Sink).await;
     assert_eq!(standby.renew(&second).await, Err(QueueError::Fenced));
     assert!(first.token != second.token && second.token != third.token);
 }
@@ -279,7 +280,7 @@ async fn a_stale_token_is_refused<F: Fixture>() {
     let fixture = F::start();
     let (frozen, other) = (fixture.queue(), fixture.queue());
     append(&frozen, items(0..2)).await;
-    let old = take(&frozen, Consumer::Transformer).await;
+    let old = take(&frozen, Stage::Transformer).await;
     let peeked = peek(&frozen, &old).await;
     let change = Commit {
         number: peeked.number,
@@ -295,7 +296,7 @@ async fn a_stale_token_is_refused<F: Fixture>() {
         Err(QueueError::Fenced),
         "it ran out"
     );
-    let new = take(&other, Consumer::Transformer).await;
+    let new = take(&other, Stage::Transformer).await;
     assert_eq!(
         frozen.commit(&old, &change).await,
         Err(QueueError::Fenced),
@@ -311,7 +312,7 @@ async fn a_wrong_number_is_refused<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
     append(&queue, items(0..2)).await;
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     commit(
         &queue,
         &lease,
@@ -347,7 +348,7 @@ async fn a_lost_answer_is_settled_whatever_became_of_the_commit<F: Fixture>() {
         let fixture = F::start();
         let queue = Lossy::new(fixture.queue(), fates);
         append(&queue, items(0..4)).await;
-        let lease = take(&queue, Consumer::Transformer).await;
+        let lease = take(&queue, Stage::Transformer).await;
         let change = Commit {
             take: 2,
             outputs: items(10..11),
@@ -372,7 +373,7 @@ async fn a_commit_that_was_overtaken_is_lost<F: Fixture>() {
     let fixture = F::start();
     let (queue, other) = (fixture.queue(), fixture.queue());
     append(&queue, items(0..4)).await;
-    let old = take(&queue, Consumer::Transformer).await;
+    let old = take(&queue, Stage::Transformer).await;
     let change = Commit {
         take: 1,
         ..Commit::default()
@@ -386,7 +387,7 @@ async fn a_commit_that_was_overtaken_is_lost<F: Fixture>() {
         "one more, by this token"
     );
 
-    let new = take(&other, Consumer::Transformer).await;
+    let new = take(&other, Stage::Transformer).await;
     commit(
         &other,
         &new,
@@ -427,7 +428,7 @@ async fn keys_of_a_wrong_type_change_nothing<F: Fixture>() {
             dead: items(90..91),
         };
         queue.append(&dead).await.unwrap();
-        let lease = take(&queue, Consumer::Transformer).await;
+        let lease = take(&queue, Stage::Transformer).await;
         let before = (
             peek(&queue, &lease).await,
             queue.look().await.unwrap().ledger,
@@ -483,7 +484,7 @@ async fn a_full_list_takes_nothing_and_drains<F: Fixture>() {
         "one call may overshoot, the next is refused"
     );
     assert_eq!(queue.look().await.unwrap().ledger.dead, 0, "all or nothing");
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     // The limit is no condition of a commit: what was taken may always be handed on.
     let outputs = items(0..9);
     commit(
@@ -521,7 +522,7 @@ async fn dead_letters_are_trimmed_oldest_first_and_counted<F: Fixture>() {
         (4, 2),
         "by count"
     );
-    let lease = take(&queue, Consumer::Sink).await;
+    let lease = take(&queue, Stage::Sink).await;
     let dead = vec![vec![b'x'; 25]];
     commit(
         &queue,
@@ -564,7 +565,7 @@ async fn two_appenders_while_trimming_lose_nothing<F: Fixture>() {
         })
         .collect();
     let queue = fixture.queue();
-    let mut lease = take(&queue, Consumer::Transformer).await;
+    let mut lease = take(&queue, Stage::Transformer).await;
     let mut seen = Vec::new();
     while seen.len() < 2 * EACH {
         let peeked = queue.peek(&lease, 7).await.unwrap();
@@ -582,7 +583,7 @@ async fn two_appenders_while_trimming_lose_nothing<F: Fixture>() {
         {
             Ok(()) => seen.extend(peeked.items),
             // A slow machine may lose the lease in between; then nothing was taken.
-            Err(QueueError::Fenced) => lease = take(&queue, Consumer::Transformer).await,
+            Err(QueueError::Fenced) => lease = take(&queue, Stage::Transformer).await,
             Err(error) => panic!("{error}"),
         }
     }
@@ -614,7 +615,7 @@ async fn a_crash_between_any_two_steps_loses_and_doubles_nothing<F: Fixture>() {
         let queue = fixture.queue();
         let steps = round % 5;
         round += 1;
-        let lease = take(&queue, Consumer::Transformer).await;
+        let lease = take(&queue, Stage::Transformer).await;
         if steps >= 1 {
             let peeked = queue.peek(&lease, 3).await.unwrap();
             if peeked.items.is_empty() {
@@ -648,7 +649,7 @@ async fn a_crash_between_any_two_steps_loses_and_doubles_nothing<F: Fixture>() {
     }
     tokio::time::sleep(LEASE).await;
     let queue = fixture.queue();
-    let sink = take(&queue, Consumer::Sink).await;
+    let sink = take(&queue, Stage::Sink).await;
     assert_eq!(
         peek(&queue, &sink).await.items,
         items(0..20),
@@ -667,7 +668,7 @@ async fn large_commits_and_any_bytes_pass<F: Fixture>() {
     append(&queue, odd.clone()).await;
     let long = Duration::from_secs(10);
     let lease = queue
-        .lease(Consumer::Transformer, &nonce(), long)
+        .lease(Stage::Transformer, &nonce(), long)
         .await
         .unwrap()
         .unwrap();
@@ -699,7 +700,7 @@ async fn large_commits_and_any_bytes_pass<F: Fixture>() {
     .await;
     assert!(queue.state(&lease).await.unwrap().is_empty());
     let sink = queue
-        .lease(Consumer::Sink, &nonce(), long)
+        .lease(Stage::Sink, &nonce(), long)
         .await
         .unwrap()
         .unwrap();
@@ -717,7 +718,7 @@ async fn strangers_show_in_the_ledger<F: Fixture>() {
     fixture.push_foreign(List::Normalized, "world");
     let ledger = queue.look().await.unwrap().ledger;
     assert_eq!((ledger.raw_foreign(), ledger.rows_foreign()), (1, 1));
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     let expected = vec![item(0), b"hello".to_vec()];
     assert_eq!(peek(&queue, &lease).await.items, expected);
     commit(
@@ -741,7 +742,7 @@ async fn a_head_that_a_stranger_changed_is_not_trimmed<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
     append(&queue, items(0..3)).await;
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     let peeked = queue.peek(&lease, 2).await.unwrap();
     fixture.push_to_head(List::Raw, "stranger");
     let change = Commit {
@@ -774,7 +775,7 @@ async fn a_head_that_a_stranger_changed_is_not_trimmed<F: Fixture>() {
 async fn a_flushed_queue_is_noticed<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
-    let old = take(&queue, Consumer::Ingester).await;
+    let old = take(&queue, Stage::Ingester).await;
     append(&queue, items(0..5)).await;
     let mut resets = Resets::default();
     let before = queue.look().await.unwrap();
@@ -783,7 +784,7 @@ async fn a_flushed_queue_is_noticed<F: Fixture>() {
     assert!(!resets.check(&before, 0));
     fixture.flush();
     assert_eq!(queue.renew(&old).await, Err(QueueError::Fenced));
-    let new = take(&queue, Consumer::Ingester).await;
+    let new = take(&queue, Stage::Ingester).await;
     assert_ne!(
         new.token, old.token,
         "tokens of an earlier life don't come back"

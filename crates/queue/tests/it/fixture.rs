@@ -197,7 +197,7 @@ pub(crate) fn nonce() -> String {
 }
 
 /// Takes a lease that must be free.
-pub(crate) async fn take<Q: Queue>(queue: &Q, consumer: queue::list::Consumer) -> Lease {
+pub(crate) async fn take<Q: Queue>(queue: &Q, consumer: model::Stage) -> Lease {
     let lease = queue.lease(consumer, &nonce(), LEASE).await.unwrap();
     lease.expect("the lease is free")
 }

@@ -1,7 +1,8 @@
 //! What queues with dead letters promise about them.
 
+use model::Stage;
 use queue::ledger::Counter;
-use queue::list::{Consumer, List};
+use queue::list::List;
 use queue::{Append, Appended, DeadLetters, Letter, Queue, Replay, Replayed};
 
 use crate::contract::{append, assert_balanced};
@@ -53,9 +54,9 @@ where
         "in their places"
     );
 
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     assert_eq!(peek(&queue, &lease).await.items, [item(102)]);
-    let lease = take(&queue, Consumer::Sink).await;
+    let lease = take(&queue, Stage::Sink).await;
     assert_eq!(peek(&queue, &lease).await.items, [item(101)]);
     let ledger = queue.look().await.unwrap().ledger;
     let replayed = [Counter::RawReplayed, Counter::RowsReplayed].map(|c| ledger.get(c));

@@ -7,8 +7,8 @@ use std::time::Duration;
 use common::harness::Process;
 use common::health::Dependency;
 use common::secret::Secret;
+use model::Stage;
 use queue::error::Cause;
-use queue::list::Consumer;
 use queue::redis::RedisQueue;
 use queue::settle::{Settled, settle};
 use queue::{Append, Appended, Commit, Queue, QueueError};
@@ -41,8 +41,8 @@ async fn keys_and_lists_can_be_looked_at_by_their_names() {
         dead: items(2..3),
     };
     queue.append(&readings).await.unwrap();
-    take(&queue, Consumer::Transformer).await;
-    take(&lab, Consumer::Transformer).await;
+    take(&queue, Stage::Transformer).await;
+    take(&lab, Stage::Transformer).await;
     lab.append(&Append {
         raw: items(0..7),
         dead: Vec::new(),
@@ -74,13 +74,13 @@ async fn keys_and_lists_can_be_looked_at_by_their_names() {
 #[tokio::test]
 async fn a_list_is_of_one_pipeline() {
     let fixture = OnRedis::start();
-    take(&fixture.queue(), Consumer::Sink).await;
+    take(&fixture.queue(), Stage::Sink).await;
     let mut other = settings();
     other.pipeline = "lab".into();
     other.raw_queue = "lab_raw".into();
     let refused = fixture
         .open(&other)
-        .lease(Consumer::Transformer, &nonce(), LEASE)
+        .lease(Stage::Transformer, &nonce(), LEASE)
         .await;
     let Err(QueueError::Incompatible(said)) = refused else {
         panic!("{refused:?}");
@@ -100,7 +100,7 @@ async fn counters_that_are_no_numbers_change_nothing() {
         dead: items(2..3),
     };
     queue.append(&readings).await.unwrap();
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     let _ = fixture
         .0
         .cli(&["HSET", "rigline:rigs:ledger", "in_rows", "abc"]);
@@ -138,7 +138,7 @@ async fn a_large_state_is_read_whole() {
     let queue = fixture.queue();
     let long = Duration::from_mins(1);
     let lease = queue
-        .lease(Consumer::Transformer, &nonce(), long)
+        .lease(Stage::Transformer, &nonce(), long)
         .await
         .unwrap()
         .unwrap();
@@ -173,7 +173,7 @@ async fn a_large_state_is_read_whole() {
 async fn scripts_that_redis_forgot_are_loaded_again() {
     let fixture = OnRedis::start();
     let queue = fixture.queue();
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     for number in 0..5 {
         let _ = fixture.0.cli(&["SCRIPT", "FLUSH"]);
         queue
@@ -205,7 +205,7 @@ async fn at_its_memory_limit_redis_takes_nothing_new_and_still_drains() {
     queue.append(&heavy).await.unwrap();
     let _ = fixture.0.cli(&["CONFIG", "SET", "maxmemory", "1mb"]);
     assert_eq!(cause(&queue.append(&heavy).await), Some(Cause::OutOfMemory));
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     queue.renew(&lease).await.unwrap();
     assert_eq!(queue.peek(&lease, 50).await.unwrap().items.len(), 20);
     assert_eq!(queue.look().await.unwrap().ledger.raw, 20);
@@ -257,17 +257,17 @@ async fn a_password_is_needed_and_used() {
     let redis = Redis::start();
     let _ = redis.cli(&["CONFIG", "SET", "requirepass", "open sesame"]);
     let refused = queue_at(redis.port())
-        .lease(Consumer::Sink, &nonce(), LEASE)
+        .lease(Stage::Sink, &nonce(), LEASE)
         .await;
     assert!(matches!(refused, Err(QueueError::Denied(_))), "{refused:?}");
     let mut login = redis_settings(redis.port());
     login.redis_password = Some(Secret::new("wrong"));
     let wrong = RedisQueue::new(&settings(), &login).unwrap();
-    let refused = wrong.lease(Consumer::Sink, &nonce(), LEASE).await;
+    let refused = wrong.lease(Stage::Sink, &nonce(), LEASE).await;
     assert!(matches!(refused, Err(QueueError::Denied(_))), "{refused:?}");
     login.redis_password = Some(Secret::new("open sesame"));
     let right = RedisQueue::new(&settings(), &login).unwrap();
-    take(&right, Consumer::Sink).await;
+    take(&right, Stage::Sink).await;
 }
 
 #[tokio::test]
@@ -301,7 +301,7 @@ async fn a_queue_of_another_make_is_refused() {
     let _ = fixture
         .0
         .cli(&["HSET", "rigline:rigs:meta", "partitions", "4"]);
-    let refused = fixture.queue().lease(Consumer::Sink, &nonce(), LEASE).await;
+    let refused = fixture.queue().lease(Stage::Sink, &nonce(), LEASE).await;
     assert!(
         matches!(refused, Err(QueueError::Incompatible(_))),
         "{refused:?}"
@@ -333,7 +333,7 @@ async fn answers_cut_on_the_wire_are_settled() {
             .unwrap();
         let long = Duration::from_mins(1);
         let lease = queue
-            .lease(Consumer::Transformer, &nonce(), long)
+            .lease(Stage::Transformer, &nonce(), long)
             .await
             .unwrap()
             .unwrap();
@@ -352,7 +352,7 @@ async fn answers_cut_on_the_wire_are_settled() {
             assert_eq!(settled, Settled::Applied, "{flow:?} round {number}");
         }
         assert_eq!(cuts.load(Ordering::SeqCst), ROUNDS, "{flow:?}");
-        let sink = take(&queue, Consumer::Sink).await;
+        let sink = take(&queue, Stage::Sink).await;
         assert_eq!(
             peek(&queue, &sink).await.items,
             items(0..ROUNDS),

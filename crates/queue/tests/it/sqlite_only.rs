@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::clock::Clock;
+use model::Stage;
 use queue::error::Cause;
 use queue::ledger::Counter;
-use queue::list::Consumer;
 use queue::settings::QueueSettings;
 use queue::sqlite::SqliteQueue;
 use queue::{Append, Appended, Commit, DeadLetters, Queue, QueueError};
@@ -58,7 +58,7 @@ async fn a_file_of_the_first_form_is_brought_up_to_date() {
         "{read_only:?}"
     );
     let queue = open(&path).unwrap();
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     assert_eq!(peek(&queue, &lease).await.items, [item(7)]);
     drop(queue);
     open(&path).unwrap();
@@ -130,7 +130,7 @@ async fn looking_changes_nothing_and_sees_what_a_process_writes() {
 async fn many_callers_at_once_are_all_answered_and_none_is_mixed_up() {
     let (_dir, path) = file();
     let queue = open(&path).unwrap();
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     let appends = (0..200).map(|number| {
         let queue = queue.clone();
         tokio::spawn(async move { append(&queue, vec![item(number)]).await })
@@ -174,16 +174,16 @@ async fn many_callers_at_once_are_all_answered_and_none_is_mixed_up() {
 async fn who_has_the_file_alone_waits_for_no_lease_and_renews_without_a_write() {
     let (_dir, path) = file();
     let killed = open(&path).unwrap();
-    let old = take(&killed, Consumer::Sink).await;
+    let old = take(&killed, Stage::Sink).await;
     assert_eq!(
         open(&path)
             .unwrap()
-            .lease(Consumer::Sink, &nonce(), LEASE)
+            .lease(Stage::Sink, &nonce(), LEASE)
             .await,
         Ok(None)
     );
     let queue = SqliteQueue::open_alone(&path, &settings(), Clock::system()).unwrap();
-    let lease = take(&queue, Consumer::Sink).await;
+    let lease = take(&queue, Stage::Sink).await;
     assert_ne!(lease.token, old.token);
     assert_eq!(killed.renew(&old).await, Err(QueueError::Fenced));
 
@@ -207,7 +207,7 @@ async fn who_has_the_file_alone_waits_for_no_lease_and_renews_without_a_write() 
     };
     queue.commit(&lease, &commit).await.unwrap();
     // A tenure that ended without giving its lease back, as on a full disk, holds up nobody.
-    let next = take(&queue, Consumer::Sink).await;
+    let next = take(&queue, Stage::Sink).await;
     assert_eq!(queue.renew(&lease).await, Err(QueueError::Fenced));
     assert_eq!(queue.state(&lease).await, Err(QueueError::Fenced));
     queue.release(&next).await.unwrap();
@@ -225,7 +225,7 @@ fn size(path: &Path) -> u64 {
 async fn what_was_taken_makes_room_for_what_comes() {
     let (_dir, path) = file();
     let queue = open(&path).unwrap();
-    let lease = take(&queue, Consumer::Transformer).await;
+    let lease = take(&queue, Stage::Transformer).await;
     let mut sizes = Vec::new();
     for round in 0_u64..60 {
         append(&queue, vec![vec![b'x'; 200]; 5_000]).await.unwrap();

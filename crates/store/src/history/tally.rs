@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 
 use super::{Bucket, MAX_BUCKETS, ReadError};
 

@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::row::Row;
 use common::secret::Secret;
-use common::time::Timestamp;
+use model::{Name, Row, SensorName, Timestamp};
 use testkit::influx::{BUCKET, Influx, ORG, READ_TOKEN, Refusal, Reply, Stores, TOKEN};
 
 use super::{InfluxSettings, InfluxStore};
@@ -30,8 +29,9 @@ fn store(server: &Influx) -> InfluxStore {
 }
 
 fn row(rig: &str, value: f64) -> Row<'_> {
-    let mut row = Row::of_rig(rig, Timestamp::from_nanos(TICK));
-    row.fields.push(("temp_inlet".into(), value));
+    let mut row = Row::of_rig(Name::new(rig).unwrap(), Timestamp::from_nanos(TICK));
+    row.fields
+        .push((SensorName::new("temp_inlet").unwrap(), value));
     row
 }
 
@@ -78,7 +78,7 @@ async fn what_is_written_is_stored() {
         );
     }
     let mut second = row("RIG-1", 1.5);
-    second.fields[0].0 = "pressure".into();
+    second.fields[0].0 = SensorName::new("pressure").unwrap();
     store.write(&[second]).await.unwrap();
     assert_eq!(
         server.row("RIG-1", TICK).len(),
@@ -241,7 +241,7 @@ async fn a_refused_row_is_rejected() {
     server.refuse_nothing();
     server.insert("rig_measurements,rig_id=X pressure=1i 1");
     let mut conflicting = row("R", 1.0);
-    conflicting.fields[0].0 = "pressure".into();
+    conflicting.fields[0].0 = SensorName::new("pressure").unwrap();
     let words = detail(&store.write(&[conflicting]).await);
     assert!(words.contains("already exists as type"), "{words}");
 }

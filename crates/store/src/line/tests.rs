@@ -1,33 +1,49 @@
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use common::row::Row;
-use common::time::Timestamp;
+use model::{Name, Row, SensorName, Timestamp};
 use proptest::prelude::*;
 use testkit::influx::{Value, parse_line};
 
-use super::{LineError, encode};
+use super::{LineError, encode, encode_line};
 
-fn row<'a>(tags: &[(&'a str, &'a str)], fields: &[(&'a str, f64)], nanos: i64) -> Row<'a> {
-    Row {
-        tags: tags
-            .iter()
-            .map(|(name, value)| (Cow::Borrowed(*name), Cow::Borrowed(*value)))
-            .collect(),
-        timestamp: Timestamp::from_nanos(nanos),
-        fields: fields
-            .iter()
-            .map(|(name, value)| (Cow::Borrowed(*name), *value))
-            .collect(),
-    }
+/// The line of these tags and fields, whose names may be any strings.
+fn line<'a>(
+    tags: &[(&'a str, &'a str)],
+    fields: &[(&'a str, f64)],
+    nanos: i64,
+) -> Result<String, LineError> {
+    let mut out = Vec::new();
+    let (tags, fields) = (tags.iter().copied(), fields.iter().copied());
+    encode_line(tags, fields, nanos, &mut out)?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+fn row(rig: &str, fields: &[(&'static str, f64)]) -> Row<'static> {
+    let mut row = Row::of_rig(Name::new(rig.to_owned()).unwrap(), Timestamp::from_nanos(7));
+    let fields = fields.iter();
+    row.fields
+        .extend(fields.map(|(name, value)| (SensorName::new(*name).unwrap(), *value)));
+    row
 }
 
 #[test]
-fn a_row_is_a_line() {
+fn rows_are_lines_and_the_first_bad_row_is_named() {
+    let (good, bad) = (row("R", &[("a", 1.0), ("b", 2.5)]), row("R", &[]));
+    let lines = encode(&[good.clone(), good.clone()]).unwrap();
+    let expected = "rig_measurements,rig_id=R a=1.0,b=2.5 7\n";
+    assert_eq!(String::from_utf8(lines).unwrap(), expected.repeat(2));
+    assert_eq!(
+        encode(&[good.clone(), bad, good]),
+        Err((1, LineError::NoField))
+    );
+}
+
+#[test]
+fn names_are_escaped_and_numbers_keep_every_digit() {
     let tick = 1_762_093_293_000_000_000;
-    for (row, line) in [
+    for (encoded, expected) in [
         (
-            row(
+            line(
                 &[("rig_id", "RIG-42")],
                 &[("temp_inlet", 78.2), ("flow_rate", 14.0)],
                 tick,
@@ -35,29 +51,27 @@ fn a_row_is_a_line() {
             "rig_measurements,rig_id=RIG-42 temp_inlet=78.2,flow_rate=14.0 1762093293000000000\n",
         ),
         (
-            row(&[], &[("a", -0.5), ("b", 1e300), ("c", 5e-324)], -1),
+            line(&[], &[("a", -0.5), ("b", 1e300), ("c", 5e-324)], -1),
             "rig_measurements a=-0.5,b=1e+300,c=5e-324 -1\n",
         ),
         (
-            row(&[("k e=y,", "v a=l,")], &[("f i=e,ld", 0.1 + 0.2)], 0),
+            line(&[("k e=y,", "v a=l,")], &[("f i=e,ld", 0.1 + 0.2)], 0),
             r"rig_measurements,k\ e\=y\,=v\ a\=l\, f\ i\=e\,ld=0.30000000000000004 0
 ",
         ),
         (
-            row(&[("rig_id", "\u{e9}\"#'")], &[("\"q\"", 1.0)], 0),
+            line(&[("rig_id", "\u{e9}\"#'")], &[("\"q\"", 1.0)], 0),
             "rig_measurements,rig_id=\u{e9}\"#' \"q\"=1.0 0\n",
         ),
     ] {
-        let lines = String::from_utf8(encode(std::slice::from_ref(&row)).unwrap()).unwrap();
-        assert_eq!(lines, line);
+        assert_eq!(encoded.unwrap(), expected);
     }
 }
 
 #[test]
 fn a_whole_number_is_stored_as_a_float() {
     for value in [78.0, 0.0, -3.0, 1e15, 1e16, 1e23, f64::MAX, f64::MIN] {
-        let lines = encode(&[row(&[], &[("f", value)], 0)]).unwrap();
-        let line = String::from_utf8(lines).unwrap();
+        let line = line(&[], &[("f", value)], 0).unwrap();
         let point = parse_line(line.trim_end(), 1).unwrap();
         assert_eq!(point.fields, [("f".into(), Value::Float(value))], "{line}");
     }
@@ -65,34 +79,33 @@ fn a_whole_number_is_stored_as_a_float() {
 
 #[test]
 fn what_line_protocol_cannot_carry_is_refused() {
-    let good = row(&[("rig_id", "R")], &[("f", 1.0)], 0);
-    let cannot = |text: &str| LineError::Unwritable(text.to_owned());
-    for (bad, error) in [
-        (row(&[("rig_id", "R")], &[], 0), LineError::NoField),
-        (row(&[("", "R")], &[("f", 1.0)], 0), LineError::Empty),
-        (row(&[("rig_id", "")], &[("f", 1.0)], 0), LineError::Empty),
-        (row(&[("rig_id", "R")], &[("", 1.0)], 0), LineError::Empty),
+    let cannot = |name: &str| LineError::Unwritable(name.to_owned());
+    for (encoded, error) in [
+        (line(&[("rig_id", "R")], &[], 0), LineError::NoField),
+        (line(&[("", "R")], &[("f", 1.0)], 0), LineError::Empty),
+        (line(&[("rig_id", "")], &[("f", 1.0)], 0), LineError::Empty),
+        (line(&[("rig_id", "R")], &[("", 1.0)], 0), LineError::Empty),
         (
-            row(&[("rig_id", "a t=1 1\nevil,rig=b")], &[("f", 1.0)], 0),
+            line(&[("rig_id", "a t=1 1\nevil,rig=b")], &[("f", 1.0)], 0),
             cannot("a t=1 1\nevil,rig=b"),
         ),
-        (row(&[("rig_id", "R\\")], &[("f", 1.0)], 0), cannot("R\\")),
-        (row(&[("rig_id", "R\r")], &[("f", 1.0)], 0), cannot("R\r")),
-        (row(&[("r\u{0}", "R")], &[("f", 1.0)], 0), cannot("r\u{0}")),
-        (row(&[("rig_id", "R")], &[("\tf", 1.0)], 0), cannot("\tf")),
+        (line(&[("rig_id", "R\\")], &[("f", 1.0)], 0), cannot("R\\")),
+        (line(&[("rig_id", "R\r")], &[("f", 1.0)], 0), cannot("R\r")),
+        (line(&[("r\u{0}", "R")], &[("f", 1.0)], 0), cannot("r\u{0}")),
+        (line(&[("rig_id", "R")], &[("\tf", 1.0)], 0), cannot("\tf")),
         (
-            row(&[], &[("f", 1.0), ("g", f64::INFINITY)], 0),
+            line(&[], &[("f", 1.0), ("g", f64::INFINITY)], 0),
             LineError::NotFinite("g".into(), f64::INFINITY),
         ),
         (
-            row(&[], &[("g", f64::NEG_INFINITY)], 0),
+            line(&[], &[("g", f64::NEG_INFINITY)], 0),
             LineError::NotFinite("g".into(), f64::NEG_INFINITY),
         ),
     ] {
-        assert_eq!(encode(&[good.clone(), bad, good.clone()]), Err((1, error)));
+        assert_eq!(encoded, Err(error));
     }
-    let nan = encode(&[row(&[], &[("f", f64::NAN)], 0)]).unwrap_err();
-    assert!(nan.1.to_string().contains("\"f\" is NaN"), "{nan:?}");
+    let nan = line(&[], &[("f", f64::NAN)], 0).unwrap_err();
+    assert!(nan.to_string().contains("\"f\" is NaN"), "{nan:?}");
 }
 
 /// Names with everything in them that means something to the protocol.
@@ -132,12 +145,9 @@ proptest! {
         nanos in -(i64::MAX - 1)..i64::MAX,
     ) {
         prop_assume!(!reserved(&tags));
-        let owned = Row {
-            tags: tags.iter().map(|(n, v)| (n.as_str().into(), v.as_str().into())).collect(),
-            timestamp: Timestamp::from_nanos(nanos),
-            fields: fields.iter().map(|(n, v)| (n.as_str().into(), *v)).collect(),
-        };
-        let Ok(lines) = encode(std::slice::from_ref(&owned)) else {
+        let tag_strs: Vec<_> = tags.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let field_strs: Vec<_> = fields.iter().map(|(n, v)| (n.as_str(), *v)).collect();
+        let Ok(lines) = line(&tag_strs, &field_strs, nanos) else {
             let names = tags.iter().flat_map(|(n, v)| [n, v]).chain(fields.iter().map(|(n, _)| n));
             let unwritable = |n: &String| n.is_empty() || n.contains('\\') || n.contains(|c: char| c.is_ascii_control());
             prop_assert!(
@@ -148,7 +158,6 @@ proptest! {
             );
             return Ok(());
         };
-        let lines = String::from_utf8(lines).unwrap();
         let line = lines.strip_suffix('\n').unwrap();
         prop_assert!(!line.contains('\n') && !line.contains('\r'), "{line:?} is several lines");
         let point = parse_line(line, 1).map_err(|why| TestCaseError::fail(format!("{line:?}: {why}")))?;

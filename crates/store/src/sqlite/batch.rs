@@ -2,11 +2,8 @@
 
 use std::collections::HashMap;
 
-use common::name::{NameError, RIG_ID, check_rig, check_sensor};
-use common::row::Row;
-
-/// How much of a name that can't be one is shown, in characters.
-const SHOWN: usize = 80;
+use model::name::RIG_ID;
+use model::row::Row;
 
 /// Rows that can be stored.
 #[derive(Debug, Default)]
@@ -47,12 +44,6 @@ pub(super) enum BatchError {
     /// The key is the rig and the tick, and nothing else.
     #[error("it has a tag {0:?}: rows are kept by rig_id and time only")]
     OtherTag(String),
-    /// No name of a rig.
-    #[error("its rig_id {0:?} {1}")]
-    Rig(String, NameError),
-    /// No name of a sensor.
-    #[error("its sensor {0:?} {1}")]
-    Sensor(String, NameError),
     /// Nothing to store.
     #[error("there is no field in it")]
     NoField,
@@ -85,7 +76,7 @@ impl<'a> Encoder<'a> {
         let first = self.batch.values.len();
         for (name, value) in &row.fields {
             if !value.is_finite() {
-                return Err(BatchError::NotFinite(shown(name), *value));
+                return Err(BatchError::NotFinite(name.to_string(), *value));
             }
             self.batch.values.push(*value);
         }
@@ -102,22 +93,21 @@ impl<'a> Encoder<'a> {
         let mut rig = None;
         for (tag, value) in &row.tags {
             if tag != RIG_ID || rig.is_some() {
-                return Err(BatchError::OtherTag(shown(tag)));
+                return Err(BatchError::OtherTag(tag.to_string()));
             }
-            rig = Some(value.as_ref());
+            rig = Some(value.as_str());
         }
         let name: &str = rig.ok_or(BatchError::NoRig)?;
         if let Some(known) = self.rigs.get(name) {
             return Ok(*known);
         }
-        check_rig(name).map_err(|error| BatchError::Rig(shown(name), error))?;
         self.rigs.insert(name, self.batch.rigs.len());
         self.batch.rigs.push(name.to_owned());
         Ok(self.batch.rigs.len() - 1)
     }
 
     fn shape(&mut self, index: usize, row: &'a Row<'_>) -> Result<usize, BatchError> {
-        let names = row.fields.iter().map(|(name, _)| name.as_ref());
+        let names = row.fields.iter().map(|(name, _)| name.as_str());
         if let (Some(before), Some(shape)) = (self.batch.rows.last(), self.last_shape())
             && names.clone().eq(shape.fields.iter().map(String::as_str))
         {
@@ -126,9 +116,6 @@ impl<'a> Encoder<'a> {
         let names: Vec<&str> = names.collect();
         if let Some(known) = self.shapes.get(&names) {
             return Ok(*known);
-        }
-        for name in &names {
-            check_sensor(name).map_err(|error| BatchError::Sensor(shown(name), error))?;
         }
         if names.is_empty() {
             return Err(BatchError::NoField);
@@ -145,8 +132,4 @@ impl<'a> Encoder<'a> {
         let row = self.batch.rows.last()?;
         self.batch.shapes.get(row.shape)
     }
-}
-
-fn shown(name: &str) -> String {
-    name.chars().take(SHOWN).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -119,7 +119,7 @@ impl History for SqliteHistory {
                 detail: "a page has to have at least 1 row".into(),
             });
         }
-        let pages = Pages::new(of.rig, limit.min(MAX_PAGE));
+        let pages = Pages::new(limit.min(MAX_PAGE));
         Ok(self.scan(of, pages).await?.page)
     }
 

@@ -1,10 +1,7 @@
 //! Going through a rig's rows in steps, so that other questions get in between, and one that
 //! nobody waits for ends.
 
-use std::borrow::Cow;
-
-use common::row::Row;
-use common::time::Timestamp;
+use model::{Name, NameError, Row, SensorName, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -16,8 +13,8 @@ const STEP: i64 = 20_000;
 
 /// What becomes of the rows.
 pub(super) trait Collect: Send + 'static {
-    /// First: the names of the sensors that values are of, in order of name.
-    fn begin(&mut self, sensors: Vec<String>);
+    /// First: the rig and the sensors that values are of, in order of name.
+    fn begin(&mut self, rig: Name<'static>, sensors: Vec<SensorName<'static>>);
     /// Each row, in order of tick; whether to go on.
     fn row(&mut self, tick: i64, values: &[Option<f64>]) -> Result<bool, ReadError>;
 }
@@ -47,6 +44,14 @@ pub(super) enum Broken {
 impl From<rusqlite::Error> for Broken {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
+    }
+}
+
+impl From<NameError> for Broken {
+    fn from(error: NameError) -> Self {
+        Self::Read(ReadError::Denied {
+            detail: format!("the store holds a name that Rigline doesn't write: it {error}"),
+        })
     }
 }
 
@@ -93,7 +98,7 @@ impl<C: Collect> Scan<C> {
     }
 
     /// Nothing if there is nothing to read.
-    fn begin(&mut self, connection: &Connection) -> rusqlite::Result<Option<Source>> {
+    fn begin(&mut self, connection: &Connection) -> Result<Option<Source>, Broken> {
         let Some(rig) = rig_id(connection, &self.rig)? else {
             return Ok(None);
         };
@@ -114,8 +119,9 @@ impl<C: Collect> Scan<C> {
             ),
             columns: sensors.len(),
         };
-        let names = sensors.into_iter().map(|(_, name)| name).collect();
-        self.collect.begin(names);
+        let names = sensors.into_iter().map(|(_, name)| SensorName::new(name));
+        let names = names.collect::<Result<_, _>>()?;
+        self.collect.begin(Name::new(self.rig.clone())?, names);
         Ok(Some(source))
     }
 }
@@ -142,17 +148,17 @@ pub(super) fn sensors_of(
 
 /// Collects a page of rows.
 pub(super) struct Pages {
-    rig: String,
-    sensors: Vec<String>,
+    rig: Option<Name<'static>>,
+    sensors: Vec<SensorName<'static>>,
     limit: usize,
     values: usize,
     pub(super) page: Page,
 }
 
 impl Pages {
-    pub(super) fn new(rig: &str, limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
-            rig: rig.to_owned(),
+            rig: None,
             sensors: Vec::new(),
             limit,
             values: 0,
@@ -165,14 +171,15 @@ impl Pages {
 }
 
 impl Collect for Pages {
-    fn begin(&mut self, sensors: Vec<String>) {
+    fn begin(&mut self, rig: Name<'static>, sensors: Vec<SensorName<'static>>) {
+        self.rig = Some(rig);
         self.sensors = sensors;
     }
 
     fn row(&mut self, tick: i64, values: &[Option<f64>]) -> Result<bool, ReadError> {
         let tick = Timestamp::from_nanos(tick);
         let fields: Vec<_> = std::iter::zip(&self.sensors, values)
-            .filter_map(|(name, value)| Some((Cow::Owned(name.clone()), (*value)?)))
+            .filter_map(|(name, value)| Some((name.clone(), (*value)?)))
             .collect();
         if fields.is_empty() {
             return Ok(true);
@@ -182,9 +189,12 @@ impl Collect for Pages {
             return Ok(false);
         }
         self.values += fields.len();
-        let mut row = Row::of_rig(self.rig.clone(), tick);
-        row.fields = fields;
-        self.page.rows.push(row);
+        let tags = self.rig.iter().map(|rig| (Name::RIG_ID, rig.clone()));
+        self.page.rows.push(Row {
+            tags: tags.collect(),
+            timestamp: tick,
+            fields,
+        });
         Ok(true)
     }
 }
@@ -220,10 +230,10 @@ impl Buckets {
 }
 
 impl Collect for Buckets {
-    fn begin(&mut self, sensors: Vec<String>) {
+    fn begin(&mut self, _: Name<'static>, sensors: Vec<SensorName<'static>>) {
         self.open = vec![None; sensors.len()];
-        let series = |sensor| Series {
-            sensor,
+        let series = |sensor: SensorName<'static>| Series {
+            sensor: sensor.to_string(),
             buckets: Vec::new(),
         };
         self.series = sensors.into_iter().map(series).collect();

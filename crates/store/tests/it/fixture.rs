@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::clock::Clock;
-use common::row::Row;
-use common::time::Timestamp;
+use model::{Name, Row, SensorName, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 use store::history::Selection;
 use store::{History, SqliteHistory, SqliteSettings, SqliteStore, Store};
@@ -117,10 +116,10 @@ pub(crate) fn seconds(seconds: i64) -> Timestamp {
 
 /// A row at a second since 1970.
 pub(crate) fn row(rig: &str, second: i64, fields: &[(&'static str, f64)]) -> Row<'static> {
-    let mut row = Row::of_rig(rig.to_owned(), seconds(second));
+    let mut row = Row::of_rig(Name::new(rig.to_owned()).unwrap(), seconds(second));
     row.fields = fields
         .iter()
-        .map(|(name, value)| ((*name).into(), *value))
+        .map(|(name, value)| (SensorName::new(*name).unwrap(), *value))
         .collect();
     row
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::row::Row;
-use common::time::Timestamp;
+use model::{Name, Row, SensorName, Timestamp};
 use proptest::prelude::*;
 use store::history::{Latest, RigSpan, Selection, Series};
 use store::{History, Store};
@@ -30,10 +29,10 @@ fn rows() -> impl Strategy<Value = Vec<Row<'static>>> {
     ];
     let fields = prop::collection::btree_map(prop::sample::select(&SENSORS[..]), value, 1..5);
     let row = (prop::sample::select(&RIGS[..]), tick, fields).prop_map(|(rig, tick, fields)| {
-        let mut row = Row::of_rig(rig, Timestamp::from_nanos(tick));
+        let mut row = Row::of_rig(Name::new(rig).unwrap(), Timestamp::from_nanos(tick));
         row.fields = fields
             .into_iter()
-            .map(|(name, value)| (name.into(), value))
+            .map(|(name, value)| (SensorName::new(name).unwrap(), value))
             .collect();
         row
     });
@@ -42,11 +41,11 @@ fn rows() -> impl Strategy<Value = Vec<Row<'static>>> {
 
 fn merge(model: &mut Model, rows: &[Row<'_>]) {
     for row in rows {
-        let rig = RIGS.iter().find(|rig| row.tags[0].1 == **rig).unwrap();
+        let rig = RIGS.iter().find(|rig| *row.tags[0].1 == ***rig).unwrap();
         let ticks = model.entry(rig).or_default();
         let cells = ticks.entry(row.timestamp.nanos()).or_default();
         for (name, value) in &row.fields {
-            let sensor = SENSORS.iter().find(|sensor| name == **sensor).unwrap();
+            let sensor = SENSORS.iter().find(|sensor| **name == ***sensor).unwrap();
             cells.insert(sensor, *value);
         }
     }

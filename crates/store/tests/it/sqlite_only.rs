@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
-use common::row::Row;
 use common::settings::Settings;
-use common::time::Timestamp;
+use model::{Name, Row, SensorName, Timestamp};
 use store::{History, SqliteHistory, SqliteSettings, Store, WriteError};
 
 use crate::fixture::{Fixture, OnSqlite, row, rows_of, seconds, tool};
@@ -64,10 +63,12 @@ async fn anybody_can_query_the_view_of_the_rows() {
 async fn a_sensor_too_many_is_refused_and_the_others_are_not() {
     let fixture = OnSqlite::start();
     let wide = |sensors: std::ops::Range<u32>| {
-        let mut row = Row::of_rig("R", seconds(1));
+        let mut row = Row::of_rig(Name::new("R").unwrap(), seconds(1));
         for sensor in sensors {
-            row.fields
-                .push((format!("s{sensor}").into(), sensor.into()));
+            row.fields.push((
+                SensorName::new(format!("s{sensor}")).unwrap(),
+                sensor.into(),
+            ));
         }
         row
     };
@@ -120,10 +121,11 @@ async fn rows_of_many_shapes_are_stored() {
     // More sets of sensors than are remembered.
     let rows: Vec<Row<'_>> = (1_u16..3_000)
         .map(|set| {
-            let mut row = Row::of_rig("R", seconds(i64::from(set) * 1_000));
+            let mut row = Row::of_rig(Name::new("R").unwrap(), seconds(i64::from(set) * 1_000));
             for (place, name) in names.iter().enumerate() {
                 if set & (1 << place) != 0 {
-                    row.fields.push((name.into(), set.into()));
+                    row.fields
+                        .push((SensorName::new(name).unwrap(), set.into()));
                 }
             }
             row

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::health::Health;
 use common::secret::Secret;
-use common::topic::DEFAULT_FILTER;
+use model::topic::DEFAULT_FILTER;
 use testkit::{Mosquitto, tool};
 use transport::{MqttSettings, PublishError, Publisher, Source, Subscriber};
 

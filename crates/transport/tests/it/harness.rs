@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::health::{Dependency, Health};
-use common::topic::DEFAULT_FILTER;
+use model::topic::DEFAULT_FILTER;
 use testkit::Mosquitto;
 use tokio::time::timeout;
 use transport::{Delivery, MqttSettings, Publisher, Source, Subscriber};
@@ -118,7 +118,7 @@ impl Sender {
     pub async fn send_sized(&self, id: u64, size: usize) {
         let mut payload = id.to_le_bytes().to_vec();
         payload.resize(size, b' ');
-        let topic = common::topic::format("RIG-1", "pressure");
+        let topic = model::topic::format("RIG-1", "pressure");
         self.publisher.publish(id, topic, payload).await.unwrap();
     }
 

@@ -1,4 +1,4 @@
-use common::time::Timestamp;
+use model::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 

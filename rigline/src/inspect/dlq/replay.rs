@@ -5,16 +5,15 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::clock::Clock;
-use common::dead_letter::Letter as Content;
-use common::time::Timestamp;
-use common::wire;
 use ingester::decode::decode_again;
 use ingester::settings::ReadingLimits;
+use model::dead_letter::{DeadLetter, Rejection};
+use model::{Stage, Timestamp, element};
 use queue::list::List;
 use queue::{Letter, Replay, Replayed};
-use transformer::element;
+use transformer::element::decode;
 
-use super::{Which, each};
+use super::{Filter, each};
 use crate::inspect::lists::{Lists, Purpose, Where};
 use crate::inspect::output::stdout;
 
@@ -29,7 +28,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, group = "wanted", conflicts_with = "ids")]
     all: bool,
     #[command(flatten)]
-    which: Which,
+    filter: Filter,
     /// What a reading may be now.
     #[command(flatten)]
     limits: ReadingLimits,
@@ -38,9 +37,9 @@ pub(super) struct ReplayArgs {
 }
 
 impl ReplayArgs {
-    fn is_wanted(&self, letter: &Content) -> bool {
+    fn is_wanted(&self, letter: &DeadLetter) -> bool {
         if self.all {
-            self.which.is_meant(letter) && letter.replayed.is_none()
+            self.filter.matches(letter) && letter.replayed.is_none()
         } else {
             self.ids.contains(&letter.id)
         }
@@ -85,7 +84,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 async fn replay(
     lists: &Lists,
     letter: Letter,
-    content: &Content,
+    content: &DeadLetter,
     limits: &ReadingLimits,
 ) -> anyhow::Result<Result<(), String>> {
     if content.replayed.is_some() {
@@ -107,36 +106,38 @@ async fn replay(
 /// What has to be done for this letter, or why it is no use.
 fn once_more(
     letter: Letter,
-    content: &Content,
+    content: &DeadLetter,
     limits: &ReadingLimits,
     now: Timestamp,
 ) -> Result<Replay, String> {
     let input = content.input().map_err(|error| error.to_string())?;
     let arrived = content.arrived().map_err(|error| error.to_string())?;
-    let refused = |fault: common::dead_letter::Fault| {
-        format!("is refused again: {} ({})", fault.detail, fault.reason)
+    let refused = |rejection: Rejection| {
+        format!(
+            "is refused again: {} ({})",
+            rejection.detail, rejection.reason
+        )
     };
     let mut element = Vec::with_capacity(192);
-    let list = match content.stage.as_str() {
-        "ingester" => {
+    let list = match content.stage {
+        Stage::Ingester => {
             let reading = decode_again(&content.topic, &input, arrived, now, limits);
-            wire::encode_reading(&reading.map_err(refused)?, &mut element);
+            element::encode_reading(&reading.map_err(refused)?, &mut element);
             List::Raw
         }
-        "transformer" => {
-            let reading = element::decode(&input, &limits.times).map_err(refused)?;
-            wire::encode_reading(&reading, &mut element);
+        Stage::Transformer => {
+            let reading = decode(&input, &limits.times.limits()).map_err(refused)?;
+            element::encode_reading(&reading, &mut element);
             List::Raw
         }
-        "sink" => {
-            let row = wire::decode_row(&input).map_err(|error| error.to_string())?;
-            wire::encode_row(&row, &mut element);
+        Stage::Sink => {
+            let row = element::decode_row(&input).map_err(|error| error.to_string())?;
+            element::encode_row(&row, &mut element);
             List::Normalized
         }
-        other => return Err(format!("comes from {other:?}, which is no stage")),
     };
     Ok(Replay {
-        marked: Content::marked(&letter.element, now),
+        marked: DeadLetter::marked(&letter.element, now),
         letter,
         list,
         element,
@@ -147,10 +148,11 @@ fn once_more(
 mod tests {
     use std::time::Duration;
 
-    use common::dead_letter::{Fault, Letter as Content, Reason, encode};
-    use common::limits::TimeLimits;
-    use common::time::Timestamp;
+    use common::settings::TimeLimitSettings;
     use ingester::settings::ReadingLimits;
+    use model::Stage;
+    use model::dead_letter::{DeadLetter, Reason, Rejection, encode};
+    use model::time::Timestamp;
     use queue::Letter;
     use queue::list::List;
 
@@ -163,11 +165,12 @@ mod tests {
     }
 
     /// List and element for a letter of this stage that was made at second 0, replayed at 100.
-    fn replayed(stage: &str, reason: Reason, input: &[u8]) -> Result<(List, String), String> {
-        let element = encode(stage, &Fault::new(reason, "why"), TOPIC, input, at(0));
-        let content = Content::read(&element).unwrap();
+    fn replayed(stage: Stage, reason: Reason, input: &[u8]) -> Result<(List, String), String> {
+        let rejection = Rejection::new(reason, "why");
+        let element = encode(stage, &rejection, TOPIC, input, at(0)).element;
+        let content = DeadLetter::decode(&element).unwrap();
         let limits = ReadingLimits {
-            times: TimeLimits {
+            times: TimeLimitSettings {
                 max_future: Duration::from_mins(1),
                 max_age: Duration::from_hours(1),
             },
@@ -182,7 +185,7 @@ mod tests {
     #[test]
     fn a_reading_that_was_ahead_of_its_time_is_taken_once_its_time_has_come() {
         let early = format!(r#"{{"timestamp":"{}","value":7}}"#, at(150));
-        let (list, element) = replayed("ingester", Reason::Future, early.as_bytes()).unwrap();
+        let (list, element) = replayed(Stage::Ingester, Reason::Future, early.as_bytes()).unwrap();
         assert_eq!(list, List::Raw);
         assert!(
             element.contains(&format!(r#""timestamp":"{}""#, at(150))),
@@ -193,13 +196,13 @@ mod tests {
             "{element}"
         );
         let earlier = format!(r#"{{"timestamp":"{}","value":7}}"#, at(200));
-        let refused = replayed("ingester", Reason::Future, earlier.as_bytes()).unwrap_err();
+        let refused = replayed(Stage::Ingester, Reason::Future, earlier.as_bytes()).unwrap_err();
         assert!(refused.contains("future"), "{refused}");
     }
 
     #[test]
     fn without_a_timestamp_it_is_of_when_it_arrived() {
-        let (_, element) = replayed("ingester", Reason::Poison, br#"{"value":7}"#).unwrap();
+        let (_, element) = replayed(Stage::Ingester, Reason::Poison, br#"{"value":7}"#).unwrap();
         assert!(
             element.contains(&format!(r#""timestamp":"{}""#, at(0))),
             "{element}"
@@ -209,11 +212,11 @@ mod tests {
     #[test]
     fn rows_go_to_the_rows() {
         let row = format!(r#"{{"rig_id":"R","timestamp":"{}","pressure":2.5}}"#, at(0));
-        let (list, element) = replayed("sink", Reason::StoreRejected, row.as_bytes()).unwrap();
+        let (list, element) = replayed(Stage::Sink, Reason::StoreRejected, row.as_bytes()).unwrap();
         assert_eq!((list, element), (List::Normalized, row));
-        assert!(replayed("sink", Reason::BadElement, b"{}").is_err());
-        assert!(replayed("transformer", Reason::BadElement, b"hello").is_err());
-        let clipped = replayed("ingester", Reason::TooLarge, &[b' '; 3_000]).unwrap_err();
+        assert!(replayed(Stage::Sink, Reason::BadElement, b"{}").is_err());
+        assert!(replayed(Stage::Transformer, Reason::BadElement, b"hello").is_err());
+        let clipped = replayed(Stage::Ingester, Reason::TooLarge, &[b' '; 3_000]).unwrap_err();
         assert!(clipped.contains("first KiB"), "{clipped}");
     }
 }

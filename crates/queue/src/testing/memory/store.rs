@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 
 use crate::ledger::{Counter, Ledger};
-use crate::list::{Consumer, List};
+use crate::list::{List, source_of};
 use crate::settings::QueueSettings;
 use crate::testing::simulation::BrokenRule;
 use crate::{Append, Appended, Commit, Lease, Look, Peek, Progress, QueueError, State};
+use model::Stage;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -75,7 +76,7 @@ impl Store {
 
     pub(super) fn lease(
         &mut self,
-        consumer: Consumer,
+        consumer: Stage,
         nonce: &str,
         limit: Duration,
         now: Timestamp,
@@ -114,27 +115,27 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn holder(&self, consumer: Consumer, now: Timestamp) -> Option<String> {
+    pub(super) fn holder(&self, consumer: Stage, now: Timestamp) -> Option<String> {
         let holder = self.desks[place(consumer)].holder(now);
         holder.map(ToOwned::to_owned)
     }
 
-    pub(super) fn state(&self, consumer: Consumer) -> State {
+    pub(super) fn state(&self, consumer: Stage) -> State {
         let entries = self.desks[place(consumer)].state.iter();
         entries
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
     }
 
-    pub(super) fn peek(&self, consumer: Consumer, max: usize) -> Peek {
-        let source = consumer.source();
+    pub(super) fn peek(&self, consumer: Stage, max: usize) -> Peek {
+        let source = source_of(consumer);
         Peek {
             number: self.desks[place(consumer)].number,
             items: self.items(source, max),
             length: self.length(source),
             output_length: match consumer {
-                Consumer::Transformer => self.length(List::Normalized),
-                Consumer::Ingester | Consumer::Sink => 0,
+                Stage::Transformer => self.length(List::Normalized),
+                Stage::Ingester | Stage::Sink => 0,
             },
         }
     }
@@ -164,7 +165,7 @@ impl Store {
             });
         }
         if let (Some(last), Some(before)) = (&commit.last_taken, commit.take.checked_sub(1))
-            && self.list(lease.consumer.source()).get(before) != Some(last)
+            && self.list(source_of(lease.consumer)).get(before) != Some(last)
         {
             return Err(QueueError::Shifted);
         }
@@ -189,8 +190,8 @@ impl Store {
         }
     }
 
-    pub(super) fn trim(&mut self, consumer: Consumer, commit: &Commit) {
-        let source = self.list(consumer.source());
+    pub(super) fn trim(&mut self, consumer: Stage, commit: &Commit) {
+        let source = self.list(source_of(consumer));
         source.drain(..commit.take.min(source.len()));
     }
 
@@ -203,7 +204,7 @@ impl Store {
         }
     }
 
-    pub(super) fn progress(&self, consumer: Consumer) -> Progress {
+    pub(super) fn progress(&self, consumer: Stage) -> Progress {
         let desk = &self.desks[place(consumer)];
         Progress {
             number: desk.number,
@@ -264,12 +265,12 @@ impl Store {
         &mut self.lists[list as usize]
     }
 
-    fn desk(&mut self, consumer: Consumer) -> &mut Desk {
+    fn desk(&mut self, consumer: Stage) -> &mut Desk {
         &mut self.desks[place(consumer)]
     }
 }
 
-const fn place(consumer: Consumer) -> usize {
+const fn place(consumer: Stage) -> usize {
     consumer as usize
 }
 

@@ -11,9 +11,9 @@ use super::BrokenRule;
 use super::schedule::Kind;
 use super::world::{Call, World};
 use crate::error::Cause;
-use crate::list::Consumer;
 use crate::testing::MemoryQueue;
 use crate::{Append, Appended, Commit, Lease, Look, Peek, Progress, Queue, QueueError, State};
+use model::Stage;
 
 /// The handle of one life of one replica.
 #[derive(Clone)]
@@ -158,7 +158,7 @@ impl Queue for Wire {
 
     async fn lease(
         &self,
-        consumer: Consumer,
+        consumer: Stage,
         nonce: &str,
         limit: Duration,
     ) -> Result<Option<Lease>, QueueError> {
@@ -211,7 +211,7 @@ impl Queue for Wire {
         Ok(())
     }
 
-    async fn progress(&self, consumer: Consumer) -> Result<Progress, QueueError> {
+    async fn progress(&self, consumer: Stage) -> Result<Progress, QueueError> {
         self.call(Call::Progress, move |server| {
             Ok(server.progress_now(consumer))
         })

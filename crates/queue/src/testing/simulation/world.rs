@@ -5,19 +5,20 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::schedule::{Fate, Schedule, Size};
 use super::toy::POISON;
 use super::{BrokenRule, LEASE, Summary, words};
-use crate::list::{Consumer, List};
+use crate::list::List;
 use crate::testing::{Memory, MemoryQueue, settings};
 use crate::{Append, Progress, QueueError};
+use model::Stage;
 
 /// The stage whose replicas are simulated.
-pub(super) const STAGE: Consumer = Consumer::Transformer;
+pub(super) const STAGE: Stage = Stage::Transformer;
 /// Replicas of it.
 pub(super) const REPLICAS: usize = 2;
 /// A run that takes more calls than this gets nowhere.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::time::Timestamp;
 
 use super::{Grid, Tally};
 use crate::ReadError;

@@ -2,8 +2,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
-use common::row::Row;
-use common::time::Timestamp;
+use model::{Name, Row, SensorName, Timestamp};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -35,8 +34,8 @@ impl File {
         let rows: Vec<_> = ticks
             .into_iter()
             .map(|tick| {
-                let mut row = Row::of_rig(rig, Timestamp::from_nanos(tick));
-                row.fields.push((sensor.into(), 0.5));
+                let mut row = Row::of_rig(Name::new(rig).unwrap(), Timestamp::from_nanos(tick));
+                row.fields.push((SensorName::new(sensor).unwrap(), 0.5));
                 row
             })
             .collect();

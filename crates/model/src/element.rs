@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::name::{RIG_ID, TIMESTAMP, check_rig, check_sensor};
+use crate::name::{Name, RIG_ID, SensorName, TIMESTAMP};
 use crate::reading::Reading;
 use crate::row::Row;
 use crate::time::Timestamp;
@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 #[cfg(test)]
 mod tests;
 
-/// A list element that isn't one of ours, with what is wrong with it.
+/// Why a list element can't be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ElementError(String);
@@ -57,19 +57,20 @@ pub fn encode_reading(reading: &Reading<'_>, out: &mut Vec<u8>) {
 pub fn decode_reading(element: &[u8]) -> Result<Reading<'_>, ElementError> {
     // A derived reader would take an array of the members' values, too.
     if !starts_object(element) {
-        return Err(ElementError::new("isn't a JSON object"));
+        return Err(ElementError::new("the element isn't a JSON object"));
     }
     let raw: RawElement<'_> = serde_json::from_slice(element).map_err(ElementError::new)?;
-    check_rig(&raw.rig_id).map_err(|error| ElementError(format!("rig_id {error}")))?;
-    check_sensor(&raw.sensor).map_err(|error| ElementError(format!("sensor {error}")))?;
+    let rig_id = Name::new(raw.rig_id).map_err(|error| ElementError(format!("rig_id {error}")))?;
+    let sensor =
+        SensorName::new(raw.sensor).map_err(|error| ElementError(format!("sensor {error}")))?;
     let time = |name: &str, text: &str| {
         Timestamp::parse(text).map_err(|error| ElementError(format!("{name}: {error}")))
     };
     Ok(Reading {
         timestamp: time(TIMESTAMP, &raw.timestamp)?,
         ingest_time: time("ingest_time", &raw.ingest_time)?,
-        rig_id: raw.rig_id,
-        sensor: raw.sensor,
+        rig_id,
+        sensor,
         value: raw.value + 0.0,
     })
 }
@@ -102,7 +103,7 @@ pub fn decode_row(element: &[u8]) -> Result<Row<'_>, ElementError> {
     Ok(row)
 }
 
-/// Appends the shortest text that reads back as the same finite number.
+/// Appends the shortest number that reads back as the same finite number.
 pub fn write_number(value: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
 }
@@ -132,22 +133,23 @@ impl<'de> Visitor<'de> for RowVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut rig_id, mut timestamp) = (None, None);
-        let mut fields: Vec<(Cow<'de, str>, f64)> = Vec::with_capacity(6);
-        while let Some(Text(name)) = map.next_key()? {
+        let mut fields: Vec<(SensorName<'de>, f64)> = Vec::with_capacity(6);
+        while let Some(JsonString(name)) = map.next_key()? {
             let twice = match &*name {
                 RIG_ID => {
-                    let Text(rig) = map.next_value()?;
-                    check_rig(&rig).map_err(|e| A::Error::custom(format!("rig_id {e}")))?;
+                    let JsonString(rig) = map.next_value()?;
+                    let rig =
+                        Name::new(rig).map_err(|e| A::Error::custom(format!("rig_id {e}")))?;
                     rig_id.replace(rig).is_some()
                 }
                 TIMESTAMP => {
-                    let Text(text) = map.next_value()?;
+                    let JsonString(text) = map.next_value()?;
                     let time = Timestamp::parse(&text)
                         .map_err(|e| A::Error::custom(format!("timestamp: {e}")))?;
                     timestamp.replace(time).is_some()
                 }
                 _ => {
-                    check_sensor(&name)
+                    let name = SensorName::new(name)
                         .map_err(|e| A::Error::custom(format!("a member's name {e}")))?;
                     let value: f64 = map.next_value()?;
                     let twice = fields.iter().any(|(other, _)| *other == name);
@@ -156,13 +158,13 @@ impl<'de> Visitor<'de> for RowVisitor {
                 }
             };
             if twice {
-                return Err(A::Error::custom("a member is there twice"));
+                return Err(A::Error::custom("a member occurs twice"));
             }
         }
         let rig_id = rig_id.ok_or_else(|| A::Error::missing_field(RIG_ID))?;
         let timestamp = timestamp.ok_or_else(|| A::Error::missing_field(TIMESTAMP))?;
         if fields.is_empty() {
-            return Err(A::Error::custom("no number in it"));
+            return Err(A::Error::custom("it has no field"));
         }
         Ok(RowElement(Row {
             fields,
@@ -171,24 +173,24 @@ impl<'de> Visitor<'de> for RowVisitor {
     }
 }
 
-/// A text that borrows from the input where it has no escapes.
-struct Text<'a>(Cow<'a, str>);
+/// A string that borrows from the input where it has no escapes.
+struct JsonString<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Text<'de> {
+impl<'de> Deserialize<'de> for JsonString<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
+        struct StringVisitor;
+        impl<'de> Visitor<'de> for StringVisitor {
+            type Value = JsonString<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
+                f.write_str("a string")
             }
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
+                Ok(JsonString(Cow::Borrowed(text)))
             }
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
+                Ok(JsonString(Cow::Owned(text.to_owned())))
             }
         }
-        deserializer.deserialize_str(TextVisitor)
+        deserializer.deserialize_str(StringVisitor)
     }
 }

@@ -2,27 +2,21 @@
 
 use std::time::Duration;
 
-use clap::Args;
-
-use crate::dead_letter::{Fault, Reason};
-use crate::settings;
+use crate::dead_letter::{Reason, Rejection};
 use crate::time::Timestamp;
 
 /// How far from its arrival a reading may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
-#[command(next_help_heading = "Readings")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLimits {
-    /// A reading further than this ahead of its arrival is a dead letter
-    #[arg(long, env = "MAX_FUTURE", default_value = "60s", value_parser = settings::positive_duration)]
+    /// How far ahead of its arrival.
     pub max_future: Duration,
-    /// A reading older than this at its arrival is a dead letter; keep it below the store's retention
-    #[arg(long, env = "MAX_AGE", default_value = "29d", value_parser = settings::positive_duration)]
+    /// How old at its arrival.
     pub max_age: Duration,
 }
 
 impl TimeLimits {
-    /// Whether a reading of that time that `arrived` then can be taken, or what is wrong with it.
-    pub fn check(&self, timestamp: Timestamp, arrived: Timestamp) -> Result<(), Fault> {
+    /// Checks the time of a reading against the time when it `arrived`.
+    pub fn check(&self, timestamp: Timestamp, arrived: Timestamp) -> Result<(), Rejection> {
         let Self {
             max_future,
             max_age,
@@ -30,12 +24,12 @@ impl TimeLimits {
         if timestamp > arrived.plus(max_future) {
             let detail =
                 format!("{timestamp} is more than {max_future:?} ahead of its arrival {arrived}");
-            return Err(Fault::new(Reason::Future, detail));
+            return Err(Rejection::new(Reason::Future, detail));
         }
         if timestamp < arrived.minus(max_age) {
             let detail =
                 format!("{timestamp} was more than {max_age:?} old at its arrival {arrived}");
-            return Err(Fault::new(Reason::Past, detail));
+            return Err(Rejection::new(Reason::Past, detail));
         }
         Ok(())
     }
@@ -56,7 +50,11 @@ mod tests {
             max_age: Duration::from_hours(1),
         };
         let arrived = Timestamp::from_millis(1_762_093_293_512);
-        let reason = |taken| limits.check(taken, arrived).map_err(|fault| fault.reason);
+        let reason = |taken| {
+            limits
+                .check(taken, arrived)
+                .map_err(|rejection| rejection.reason)
+        };
         let ns = Duration::from_nanos(1);
         let (newest, oldest) = (
             arrived.plus(limits.max_future),

@@ -1,26 +1,26 @@
 //! The MQTT topic template `rigs/{rig_id}/measurements/{sensor}`.
 
-use crate::name::{NameError, check_rig, check_sensor};
+use crate::name::{Name, NameError, SensorName};
 
 /// The filter that covers the template and everything a device may get wrong behind it.
 pub const DEFAULT_FILTER: &str = "rigs/+/measurements/#";
 
-/// Why a topic names no sensor of a rig.
+/// Why a topic doesn't identify a sensor of a rig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
     /// The levels aren't those of the template.
     #[error("the topic isn't rigs/{{rig_id}}/measurements/{{sensor}}")]
     Shape,
-    /// The level that names the rig is no name.
+    /// The level of the rig is not a valid name.
     #[error("the rig's name {0}")]
     Rig(NameError),
-    /// The level that names the sensor is no name.
+    /// The level of the sensor is not a valid name.
     #[error("the sensor's name {0}")]
     Sensor(NameError),
 }
 
-/// The rig and the sensor that a topic names.
-pub fn parse(topic: &str) -> Result<(&str, &str), TopicError> {
+/// The rig and the sensor that a topic identifies.
+pub fn parse(topic: &str) -> Result<(Name<'_>, SensorName<'_>), TopicError> {
     let mut levels = topic.split('/');
     let (Some("rigs"), Some(rig), Some("measurements"), Some(sensor), None) = (
         levels.next(),
@@ -31,9 +31,10 @@ pub fn parse(topic: &str) -> Result<(&str, &str), TopicError> {
     ) else {
         return Err(TopicError::Shape);
     };
-    check_rig(rig).map_err(TopicError::Rig)?;
-    check_sensor(sensor).map_err(TopicError::Sensor)?;
-    Ok((rig, sensor))
+    Ok((
+        Name::new(rig).map_err(TopicError::Rig)?,
+        SensorName::new(sensor).map_err(TopicError::Sensor)?,
+    ))
 }
 
 /// The topic of one sensor of one rig.
@@ -51,8 +52,8 @@ pub fn filter_fits(filter: &str) -> bool {
         let fits = match (*level, place) {
             ("#", 0..=4) => return last,
             ("+", 0..=3) | ("rigs", 0) | ("measurements", 2) => true,
-            (name, 1) => check_rig(name).is_ok(),
-            (name, 3) => check_sensor(name).is_ok(),
+            (name, 1) => Name::new(name).is_ok(),
+            (name, 3) => SensorName::new(name).is_ok(),
             _ => false,
         };
         if !fits {
@@ -64,15 +65,20 @@ pub fn filter_fits(filter: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{NameError, TopicError, filter_fits, format, parse};
+    use super::{Name, NameError, SensorName, TopicError, filter_fits, format, parse};
+
+    fn names(rig: &'static str, sensor: &'static str) -> (Name<'static>, SensorName<'static>) {
+        (Name::new(rig).unwrap(), SensorName::new(sensor).unwrap())
+    }
 
     #[test]
     fn a_topic_names_a_rig_and_a_sensor() {
         assert_eq!(
             parse("rigs/RIG-42/measurements/temp_inlet"),
-            Ok(("RIG-42", "temp_inlet"))
+            Ok(names("RIG-42", "temp_inlet"))
         );
-        assert_eq!(parse(&format("a.b", "x-1")), Ok(("a.b", "x-1")));
+        let (rig, sensor) = names("a.b", "x-1");
+        assert_eq!(parse(&format(&rig, &sensor)), Ok((rig, sensor)));
         for bad in [
             "",
             "/",

@@ -1,16 +1,15 @@
 //! A reading: one value of one sensor of one rig at one instant, the "vertical" form.
 
-use std::borrow::Cow;
-
+use crate::name::{Name, SensorName};
 use crate::time::Timestamp;
 
 /// One value of one sensor of one rig at one instant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading<'a> {
-    /// The rig's name, checked by [`crate::name::check_rig`].
-    pub rig_id: Cow<'a, str>,
-    /// The sensor's name, checked by [`crate::name::check_sensor`].
-    pub sensor: Cow<'a, str>,
+    /// The rig's name.
+    pub rig_id: Name<'a>,
+    /// The sensor's name.
+    pub sensor: SensorName<'a>,
     /// When the device took it.
     pub timestamp: Timestamp,
     /// Finite; in the sensor's own unit.

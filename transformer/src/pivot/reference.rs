@@ -1,13 +1,14 @@
-//! A slow model of the row rules, written from their text: lists, searched from end to end.
+//! A slow reference implementation of the row rules, written from their text: lists, searched from
+//! end to end.
 
 use std::time::Duration;
 
-use common::time::Timestamp;
+use model::{SensorName, Timestamp};
 
-use super::Tally;
+use super::Counts;
 use crate::settings::RowSettings;
 
-/// One reading as the model sees it.
+/// One reading.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Taken {
     pub(super) rig: String,
@@ -37,16 +38,16 @@ struct Rig {
 pub(super) type Emission = (String, Timestamp, Vec<(String, f64)>);
 
 #[derive(Debug, Clone)]
-pub(super) struct Model {
+pub(super) struct ReferencePivot {
     settings: RowSettings,
     rows: Vec<Row>,
     rigs: Vec<Rig>,
     opened: usize,
     pub(super) emitted: Vec<Emission>,
-    pub(super) tally: Tally,
+    pub(super) counts: Counts,
 }
 
-impl Model {
+impl ReferencePivot {
     pub(super) fn new(settings: RowSettings) -> Self {
         Self {
             settings,
@@ -54,7 +55,7 @@ impl Model {
             rigs: Vec::new(),
             opened: 0,
             emitted: Vec::new(),
-            tally: Tally::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -88,7 +89,7 @@ impl Model {
             .unwrap();
         rig.last_arrival = now;
         if tick < rig.newest.minus(self.settings.late_window) {
-            self.tally.late += 1;
+            self.counts.late += 1;
             self.emit(tick, std::slice::from_ref(reading));
             return;
         }
@@ -117,29 +118,29 @@ impl Model {
         let row = &mut self.rows[place.unwrap()];
         if let Some(first) = row.cells.iter().find(|cell| cell.sensor == reading.sensor) {
             if first == reading {
-                self.tally.repeated += 1;
+                self.counts.repeated += 1;
             } else {
-                self.tally.superseded += 1;
+                self.counts.superseded += 1;
             }
             return;
         }
         row.cells.push(reading.clone());
         row.last_arrival = now;
         if !row.open {
-            self.tally.second += 1;
+            self.counts.second += 1;
             self.emit(tick, std::slice::from_ref(reading));
             return;
         }
-        self.tally.open_readings += 1;
-        let has = |name: &String| row.cells.iter().any(|cell| cell.sensor == *name);
+        self.counts.open_readings += 1;
+        let has = |name: &SensorName<'_>| row.cells.iter().any(|cell| *name == *cell.sensor);
         if self.settings.expected_sensors.iter().all(has) {
-            self.tally.complete += 1;
+            self.counts.complete += 1;
             self.close(place.unwrap());
         }
         while self.rows.iter().filter(|row| row.open).count() > self.settings.max_open_rows {
             let open = self.rows.iter().enumerate().filter(|(_, row)| row.open);
             let oldest = open.min_by_key(|(_, row)| row.opened).unwrap().0;
-            self.tally.forced += 1;
+            self.counts.forced += 1;
             self.close(oldest);
         }
     }
@@ -148,15 +149,15 @@ impl Model {
         for place in 0..self.rows.len() {
             let row = &self.rows[place];
             if row.open && row.last_arrival + self.settings.flush_interval <= now {
-                self.tally.partial += 1;
+                self.counts.partial += 1;
                 self.close(place);
             }
         }
     }
 
-    /// Forgets silent rigs; the real one may be late with it by a flush interval, so tests ask for
+    /// Forgets idle rigs; the pivot may be late with it by a flush interval, so tests ask for
     /// it only where both agree.
-    pub(super) fn forget_silent_rigs(&mut self, now: Duration) {
+    pub(super) fn forget_idle_rigs(&mut self, now: Duration) {
         let idle = self.settings.rig_idle;
         let silent = |rig: &Rig, rows: &[Row]| {
             let waits = rows.iter().any(|row| row.rig == rig.name && row.open);
@@ -175,12 +176,12 @@ impl Model {
     fn close(&mut self, place: usize) {
         self.rows[place].open = false;
         let (tick, cells) = (self.rows[place].tick, self.rows[place].cells.clone());
-        self.tally.open_readings -= i64::try_from(cells.len()).unwrap();
+        self.counts.open_readings -= i64::try_from(cells.len()).unwrap();
         self.emit(tick, &cells);
     }
 
     fn emit(&mut self, tick: Timestamp, cells: &[Taken]) {
-        self.tally.in_rows += i64::try_from(cells.len()).unwrap();
+        self.counts.in_rows += cells.len() as u64;
         let mut fields: Vec<_> = cells
             .iter()
             .map(|cell| (cell.sensor.clone(), cell.value))

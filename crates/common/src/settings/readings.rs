@@ -1,0 +1,35 @@
+//! Settings of how far from its arrival a reading may be, which ingester and transformer share.
+
+use std::time::Duration;
+
+use clap::Args;
+use model::limits::TimeLimits;
+
+use super::positive_duration;
+
+/// How far from its arrival a reading may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Readings")]
+pub struct TimeLimitSettings {
+    /// A reading further than this ahead of its arrival is a dead letter
+    #[arg(long, env = "MAX_FUTURE", default_value = "60s", value_parser = positive_duration)]
+    pub max_future: Duration,
+    /// A reading older than this at its arrival is a dead letter; keep it below the store's retention
+    #[arg(long, env = "MAX_AGE", default_value = "29d", value_parser = positive_duration)]
+    pub max_age: Duration,
+}
+
+impl TimeLimitSettings {
+    /// The limits as plain data.
+    #[must_use]
+    pub const fn limits(self) -> TimeLimits {
+        let Self {
+            max_future,
+            max_age,
+        } = self;
+        TimeLimits {
+            max_future,
+            max_age,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Dead letters: inputs that can't be used, kept with reason, origin and original bytes.
+
+mod decode;
+mod encode;
+mod reason;
+
+pub use self::decode::{DeadLetter, DeadLetterError};
+pub use self::encode::{EncodedDeadLetter, encode};
+pub use self::reason::{Reason, Rejection, UnknownReason};

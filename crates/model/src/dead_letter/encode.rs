@@ -1,0 +1,147 @@
+//! Encoding dead letters as list elements.
+
+use std::fmt::Write as _;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{Reason, Rejection};
+use crate::stage::Stage;
+use crate::time::Timestamp;
+
+/// How much of a payload that is too large is kept, in bytes.
+const KEPT_OF_TOO_LARGE: usize = 1024;
+/// How much of a topic and of a detail is kept, in bytes; both may hold what a device sent.
+const KEPT_OF_TEXT: usize = 2048;
+
+/// A dead letter as an element of its list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedDeadLetter {
+    /// Why the input can't be used; for counting.
+    pub reason: Reason,
+    /// The element, JSON.
+    pub element: Vec<u8>,
+}
+
+/// Encodes an input that `stage` rejected. `topic` is the MQTT topic, or the name of the list that
+/// a foreign element was found in. `time` is when the input arrived at the stage.
+#[must_use]
+pub fn encode(
+    stage: Stage,
+    rejection: &Rejection,
+    topic: &str,
+    payload: &[u8],
+    time: Timestamp,
+) -> EncodedDeadLetter {
+    let reason = rejection.reason;
+    let mut detail = clipped(&rejection.detail).to_owned();
+    let mut kept = payload;
+    if reason == Reason::TooLarge {
+        kept = &payload[..payload.len().min(KEPT_OF_TOO_LARGE)];
+        let _ = write!(
+            detail,
+            "; length {}, sha256 {}",
+            payload.len(),
+            hex_digest(payload)
+        );
+    }
+    let (payload, encoding) = match std::str::from_utf8(kept) {
+        Ok(text) => (json_string(text), ""),
+        Err(_) => (
+            json_string(&STANDARD.encode(kept)),
+            r#","encoding":"base64""#,
+        ),
+    };
+    let (detail, topic) = (json_string(&detail), json_string(clipped(topic)));
+    let (nanos, random) = (time.nanos(), fastrand::u32(..));
+    let element = format!(
+        r#"{{"id":"{nanos:x}-{random:08x}","time":"{time}","stage":"{stage}","reason":"{reason}","detail":{detail},"topic":{topic},"payload":{payload}{encoding}}}"#
+    );
+    EncodedDeadLetter {
+        reason,
+        element: element.into_bytes(),
+    }
+}
+
+fn json_string(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn clipped(text: &str) -> &str {
+    &text[..text.floor_char_boundary(KEPT_OF_TEXT)]
+}
+
+fn hex_digest(payload: &[u8]) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(payload) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::{Reason, Rejection, encode};
+    use crate::stage::Stage;
+    use crate::time::Timestamp;
+
+    fn letter(reason: Reason, topic: &str, payload: &[u8]) -> Value {
+        let time = Timestamp::from_millis(1_762_093_293_512);
+        let rejection = Rejection::new(reason, "wh\"y");
+        let letter = encode(Stage::Ingester, &rejection, topic, payload, time);
+        assert_eq!(letter.reason, reason);
+        serde_json::from_slice(&letter.element).unwrap()
+    }
+
+    #[test]
+    fn origin_reason_and_bytes_are_kept() {
+        let letter = letter(Reason::NotJson, "rigs/R/measurements/a\n", b"{\"val");
+        assert_eq!(letter["stage"], "ingester");
+        assert_eq!(letter["reason"], "not_json");
+        assert_eq!(letter["detail"], "wh\"y");
+        assert_eq!(letter["topic"], "rigs/R/measurements/a\n");
+        assert_eq!(letter["payload"], "{\"val");
+        assert_eq!(letter["time"], "2025-11-02T14:21:33.512Z");
+        assert!(letter["id"].as_str().is_some_and(|id| !id.is_empty()));
+        assert!(letter.get("encoding").is_none());
+    }
+
+    #[test]
+    fn members_are_in_the_documented_order() {
+        let time = Timestamp::from_millis(0);
+        let rejection = Rejection::new(Reason::NotJson, "d");
+        let letter = encode(Stage::Sink, &rejection, "t", &[0xff], time);
+        let element = String::from_utf8(letter.element).unwrap();
+        let (id, rest) = element.split_once(r#"","time""#).unwrap();
+        assert!(id.starts_with(r#"{"id":"0-"#), "{element}");
+        assert_eq!(
+            rest,
+            r#":"1970-01-01T00:00:00Z","stage":"sink","reason":"not_json","detail":"d","topic":"t","payload":"/w==","encoding":"base64"}"#
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_kept_as_base64() {
+        let letter = letter(Reason::NotJson, "t", &[0xff, 0x00, 0xfe]);
+        assert_eq!(letter["encoding"], "base64");
+        assert_eq!(letter["payload"], "/wD+");
+    }
+
+    #[test]
+    fn of_a_payload_too_large_the_first_kibibyte_length_and_hash_are_kept() {
+        let letter = letter(Reason::TooLarge, "t", &vec![b'a'; 70_000]);
+        assert_eq!(letter["payload"].as_str().unwrap().len(), 1024);
+        let detail = letter["detail"].as_str().unwrap();
+        assert!(detail.contains("length 70000, sha256 "), "{detail}");
+    }
+
+    #[test]
+    fn a_huge_topic_is_clipped() {
+        let letter = letter(Reason::BadTopic, &"\u{e9}".repeat(30_000), b"");
+        assert_eq!(letter["topic"].as_str().unwrap().len(), 2048);
+    }
+}

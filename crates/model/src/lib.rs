@@ -1,0 +1,21 @@
+//! The data that Rigline moves, as plain types: readings and rows, their names and times, the JSON of
+//! list elements, and dead letters. No I/O, no clock, no settings, no metrics.
+
+pub mod name;
+pub mod time;
+
+pub mod reading;
+pub mod row;
+pub mod stage;
+
+pub mod element;
+pub mod topic;
+
+pub mod dead_letter;
+pub mod limits;
+
+pub use self::name::{Name, NameError, SensorName};
+pub use self::reading::Reading;
+pub use self::row::Row;
+pub use self::stage::Stage;
+pub use self::time::Timestamp;

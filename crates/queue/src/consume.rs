@@ -1,0 +1,243 @@
+//! The loop of every consumer of a list: lease, peek, process, commit, settle, pause.
+
+use std::time::Duration;
+
+use common::harness::Process;
+use common::metric;
+use metrics::histogram;
+use model::Stage;
+use model::dead_letter::EncodedDeadLetter;
+use tokio::time::{Instant, sleep};
+
+use crate::changes::{Commit, Peek, State};
+use crate::error::QueueError;
+use crate::keeper::{Keeper, Tenure};
+use crate::ledger::Counter;
+use crate::queue::Queue;
+use crate::settings::QueueSettings;
+use crate::settle::Settled;
+
+/// How long an idle consumer waits before it peeks again.
+pub const IDLE_POLL: Duration = Duration::from_millis(10);
+/// How long to wait after a call to the queue that failed.
+const ERROR_WAIT: Duration = Duration::from_millis(200);
+/// After a stop, processing that has begun may take this much longer.
+const LAST_CHANCE: Duration = Duration::from_secs(4);
+
+/// What a stage does with the elements of its list.
+pub trait Processor: Send {
+    /// What [`Processor::committed`] needs to know of a batch.
+    type Summary: Send;
+    /// Why the stage can't go on. Nothing of the batch at hand is committed then.
+    type Error: std::error::Error + Send;
+
+    /// Forgets everything in memory and starts over from the state in the queue. Called once for
+    /// each lease, before the first batch.
+    fn load(&mut self, state: State) -> Result<(), Self::Error>;
+
+    /// Decides what becomes of a batch. Effects outside of this process must be idempotent: if the
+    /// commit that follows isn't applied, the next holder of the lease processes the same elements.
+    /// May be dropped at any await: when the lease is lost, or too long after a stop.
+    fn process(
+        &mut self,
+        batch: &Batch,
+    ) -> impl Future<Output = Result<Decision<Self::Summary>, Self::Error>> + Send;
+
+    /// The commit of the batch was applied.
+    fn committed(&mut self, summary: Self::Summary);
+}
+
+/// Elements at the head of a list.
+#[derive(Debug)]
+pub struct Batch {
+    /// The elements, none if the list is empty.
+    pub peek: Peek,
+    /// Whether the peek reached the list's end.
+    pub reached_end: bool,
+    /// The time since the lease was taken.
+    pub now: Duration,
+}
+
+/// What to do about a batch.
+#[derive(Debug)]
+pub enum Decision<S> {
+    /// Take all its elements off the list and make these changes, in one commit.
+    Commit(Changes, S),
+    /// Change nothing, and peek again after this long.
+    Wait(Duration),
+}
+
+/// What a commit writes beside taking a batch off its list.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Elements for the consumer's output list.
+    pub outputs: Vec<Vec<u8>>,
+    /// Dead letters.
+    pub dead: Vec<EncodedDeadLetter>,
+    /// State to write.
+    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Keys of state to delete.
+    pub deletes: Vec<Vec<u8>>,
+    /// Additions to counters beyond those that follow from the rest.
+    pub counts: Vec<(Counter, i64)>,
+    /// There is more to do at once, even if the list is empty.
+    pub unfinished: bool,
+}
+
+/// Consumes a list until the process is told to stop. Errors of the queue are logged and retried;
+/// an error of the processor ends the loop.
+pub async fn consume<Q: Queue, P: Processor>(
+    queue: Q,
+    stage: Stage,
+    settings: &QueueSettings,
+    process: &Process,
+    processor: P,
+) -> Result<(), P::Error> {
+    let keeper = Keeper::new(queue, stage, settings, process);
+    let mut consumer = ListConsumer {
+        stage: stage.name(),
+        batch: settings.limits.batch,
+        keeper,
+        process,
+        processor,
+    };
+    while let Some(tenure) = consumer.keeper.acquire().await {
+        let ended = consumer.serve(&tenure).await;
+        tenure.give_back().await;
+        ended?;
+    }
+    Ok(())
+}
+
+struct ListConsumer<'a, Q, P> {
+    stage: &'static str,
+    batch: usize,
+    keeper: Keeper<Q>,
+    process: &'a Process,
+    processor: P,
+}
+
+enum Step {
+    /// There is more to do at once.
+    Continue,
+    Wait(Duration),
+    /// The lease is lost, and with it all that is in memory.
+    Lost,
+}
+
+impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
+    /// Works under one lease until it is lost or the process stops.
+    async fn serve(&mut self, tenure: &Tenure<Q>) -> Result<(), P::Error> {
+        match tenure.state().await {
+            Ok(state) => self.processor.load(state)?,
+            Err(error) => {
+                self.keeper.queue_up().down(&error);
+                sleep(ERROR_WAIT).await;
+                return Ok(());
+            }
+        }
+        let taken = Instant::now();
+        while !self.process.stop.is_cancelled() && !tenure.lost.is_cancelled() {
+            self.process.health.tick();
+            match self.step(tenure, taken).await? {
+                Step::Continue => {}
+                Step::Wait(wait) => tenure.pause(wait, self.process).await,
+                Step::Lost => break,
+            }
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, tenure: &Tenure<Q>, taken: Instant) -> Result<Step, P::Error> {
+        let peek = match tenure.peek(self.batch).await {
+            Ok(peek) => peek,
+            Err(error) if error.is_lost() => return Ok(self.lost(&error)),
+            Err(error) => {
+                self.keeper.queue_up().down(&error);
+                return Ok(Step::Wait(ERROR_WAIT));
+            }
+        };
+        let batch = Batch {
+            reached_end: peek.items.len() < self.batch,
+            now: taken.elapsed(),
+            peek,
+        };
+        let (changes, summary) = match self.process(tenure, &batch).await {
+            None => return Ok(Step::Lost),
+            Some(decision) => match decision? {
+                Decision::Wait(wait) => return Ok(Step::Wait(wait)),
+                Decision::Commit(changes, summary) => (changes, summary),
+            },
+        };
+        let unfinished = changes.unfinished;
+        let (commit, dead) = commit(&batch.peek, changes);
+        if commit.is_empty() {
+            return Ok(Step::Wait(IDLE_POLL));
+        }
+        match tenure.commit(&commit).await {
+            Settled::Applied => {
+                for letter in &dead {
+                    metric::count_dead_letter(letter.reason);
+                }
+                #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
+                if commit.take > 0 {
+                    histogram!(metric::BATCH_SIZE, "stage" => self.stage)
+                        .record(commit.take as f64);
+                }
+                self.processor.committed(summary);
+                Ok(if batch.reached_end && !unfinished {
+                    Step::Wait(IDLE_POLL)
+                } else {
+                    Step::Continue
+                })
+            }
+            Settled::Lost(error) => Ok(self.lost(&error)),
+        }
+    }
+
+    /// Processes a batch; `None` if the lease was lost meanwhile or, after a stop, it took too long.
+    async fn process(
+        &mut self,
+        tenure: &Tenure<Q>,
+        batch: &Batch,
+    ) -> Option<Result<Decision<P::Summary>, P::Error>> {
+        let last_chance = async {
+            self.process.stop.cancelled().await;
+            sleep(LAST_CHANCE).await;
+        };
+        tokio::select! {
+            biased;
+            decision = self.processor.process(batch) => Some(decision),
+            () = tenure.lost.cancelled() => None,
+            () = last_chance => None,
+            never = self.process.health.tick_for_ever() => match never {},
+        }
+    }
+
+    fn lost(&self, error: &QueueError) -> Step {
+        tracing::warn!(
+            stage = self.stage,
+            %error,
+            "lost the lease or the list's position; reloading state under a new lease"
+        );
+        Step::Lost
+    }
+}
+
+fn commit(peek: &Peek, changes: Changes) -> (Commit, Vec<EncodedDeadLetter>) {
+    let commit = Commit {
+        number: peek.number,
+        take: peek.items.len(),
+        last_taken: peek.items.last().cloned(),
+        outputs: changes.outputs,
+        dead: changes
+            .dead
+            .iter()
+            .map(|letter| letter.element.clone())
+            .collect(),
+        puts: changes.puts,
+        deletes: changes.deletes,
+        counts: changes.counts,
+    };
+    (commit, changes.dead)
+}
