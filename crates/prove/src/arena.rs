@@ -6,22 +6,21 @@ mod verdict;
 mod wires;
 
 use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use common::clock::Clock;
-use common::faults::{Point, Rule};
+use common::faults::Point;
 use e2e::{Alone, Chain, Ground, Role};
 use fastrand::Rng;
 use queue::ledger::{Counter, Ledger};
-use testkit::{Launch, Stage, target_dir, wait_until};
+use testkit::{Launch, Stage, wait_until};
 use tokio::runtime::Runtime;
 
 use self::ground::Base;
 pub use self::wires::Wires;
 
+use crate::build::fault_stage;
 use crate::message::Epoch;
 use crate::traffic::{Batch, Traffic};
 
@@ -47,14 +46,14 @@ pub struct Setup {
     pub redis_env: Vec<(String, String)>,
     /// Lines of the broker's configuration beyond the usual.
     pub mosquitto: Vec<&'static str>,
-    /// A rule that the stages break.
-    pub broken: Option<Rule>,
+    /// Stages that break a rule, instead of this tree's.
+    pub broken: Option<PathBuf>,
 }
 
 impl Setup {
     /// The usual one.
     #[must_use]
-    pub fn new(ground: Ground, seed: u64, broken: Option<Rule>) -> Self {
+    pub fn new(ground: Ground, seed: u64, broken: Option<PathBuf>) -> Self {
         Self {
             ground,
             seed,
@@ -195,13 +194,11 @@ impl Arena {
 
     /// How a stage of this role is started.
     pub fn launch(&self, role: Role, stop: Option<Stop>, extra: &[(&str, String)]) -> Launch {
-        let mut launch = Launch::binary(&stage_under_attack()).env("RIGLINE_STAGE", role.name());
+        let binary = self.setup.broken.clone().unwrap_or_else(fault_stage);
+        let mut launch = Launch::binary(&binary).env("RIGLINE_STAGE", role.name());
         launch = self.base.lead(launch, role, &self.wires);
         for (name, value) in &self.setup.settings {
             launch = launch.env(name, value);
-        }
-        if let Some(rule) = self.setup.broken {
-            launch = launch.env("RIGLINE_BREAK", rule.name());
         }
         if let Some(Stop { point, how, time }) = stop {
             launch = launch.env("RIGLINE_POINT", &format!("{}:{how}:{time}", point.name()));
@@ -306,37 +303,6 @@ impl Arena {
         self.wait_for("progress", limit, |ledger| stored(ledger) >= before + rows)?;
         Ok(())
     }
-}
-
-/// The binary of all stages with points and rules compiled in; built once.
-fn stage_under_attack() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let name = "stage-under-attack";
-            let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-            build.args([
-                "build",
-                "-p",
-                "prove",
-                "--features",
-                "faults",
-                "--bin",
-                name,
-            ]);
-            build.arg("--quiet").current_dir(env!("CARGO_MANIFEST_DIR"));
-            let profile = if cfg!(debug_assertions) {
-                "debug"
-            } else {
-                build.arg("--release");
-                "release"
-            };
-            let run = build.output().expect("cargo");
-            let said = String::from_utf8_lossy(&run.stderr);
-            assert!(run.status.success(), "{said}");
-            target_dir().join(profile).join(name)
-        })
-        .clone()
 }
 
 /// Waits until it is so.

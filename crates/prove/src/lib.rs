@@ -7,9 +7,13 @@
 )]
 
 pub mod arena;
+pub mod breaks;
+pub mod build;
 pub mod history;
 pub mod message;
 pub mod oracle;
+#[cfg(rigline_faults)]
+pub mod point;
 pub mod scenario;
 pub mod scenarios;
 pub mod traffic;

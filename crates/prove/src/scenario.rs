@@ -1,9 +1,9 @@
 //! What an attack is, and the list of all.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use common::faults::Rule;
 use e2e::Ground;
 
 use crate::arena::Setup;
@@ -14,7 +14,7 @@ use crate::scenarios::{broker, disk, kills, load, machine, model, network, queue
 const LONG: usize = 1_000;
 
 /// How hard to attack.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Task {
     /// Which of the two set-ups.
     pub ground: Ground,
@@ -22,8 +22,8 @@ pub struct Task {
     pub seed: u64,
     /// How many kills; other faults follow from it.
     pub n: usize,
-    /// A rule that the stages break.
-    pub broken: Option<Rule>,
+    /// Stages that break a rule, instead of this tree's.
+    pub broken: Option<PathBuf>,
 }
 
 impl Task {
@@ -42,7 +42,7 @@ impl Task {
     /// The usual arena.
     #[must_use]
     pub fn setup(&self) -> Setup {
-        Setup::new(self.ground, self.seed, self.broken)
+        Setup::new(self.ground, self.seed, self.broken.clone())
     }
 }
 
@@ -120,24 +120,4 @@ pub fn on(ground: Ground) -> impl Iterator<Item = Scenario> {
 #[must_use]
 pub fn find(name: &str, ground: Ground) -> Option<Scenario> {
     on(ground).find(|scenario| scenario.name == name)
-}
-
-/// The scenario that has to notice when this rule is broken; nothing for a rule that isn't at work
-/// on this set-up, or that nothing can be shown of there.
-#[must_use]
-pub const fn notices(rule: Rule, ground: Ground) -> Option<&'static str> {
-    match (rule, ground) {
-        (Rule::AcknowledgeAfterAppend | Rule::WriteBeforeCommit | Rule::RememberEmitted, _)
-        | (Rule::TrimWithCommit, Ground::Servers) => Some("kills"),
-        (Rule::WaitWhenFull, _) => Some("overload"),
-        // The files have no such rules to break, and their calls always answer.
-        (_, Ground::Alone) => None,
-        (Rule::AcknowledgeOwnConnection, _) => Some("new-session"),
-        (Rule::CheckToken, _) => Some("stalls"),
-        (Rule::CheckNumber, _) => Some("late-commits"),
-        (Rule::AskBeforeResend, _) => Some("lost-replies"),
-        (Rule::FlushAtListEnd, _) => Some("backlog"),
-        (Rule::SubscribeAgain, _) => Some("broker-emptied"),
-        (Rule::LeaseByQueueClock, _) => Some("standby-clock"),
-    }
 }

@@ -4,13 +4,11 @@ mod connection;
 mod letters;
 mod reply;
 mod scripts;
-mod weakened;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::faults::{Rule, holds};
 use redis::{Cmd, Pipeline};
 
 use self::connection::Connection;
@@ -204,9 +202,6 @@ impl Queue for RedisQueue {
     ) -> Result<Option<Lease>, QueueError> {
         let Inner { keys, scripts, .. } = &*self.inner;
         let instance = format!("{:016x}", fastrand::u64(..));
-        if !holds(Rule::LeaseByQueueClock) {
-            self.end_by_own_clock(consumer).await?;
-        }
         let reply = self.run(&scripts.lease, |call| {
             call.arg(4)
                 .arg(keys.of("lease", consumer))
@@ -309,13 +304,6 @@ impl Queue for RedisQueue {
     }
 
     async fn commit(&self, lease: &Lease, commit: &Commit) -> Result<(), QueueError> {
-        let rest;
-        let commit = if holds(Rule::TrimWithCommit) {
-            commit
-        } else {
-            rest = self.trim_first(lease, commit).await?;
-            &rest
-        };
         let script = &self.inner.scripts.commit;
         let reply = self.run(script, |call| self.commit_call(lease, commit, call));
         reply::done(reply.await?, commit.number)

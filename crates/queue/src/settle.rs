@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use common::backoff::Backoff;
-use common::faults::{Rule, holds};
 use common::harness::Process;
 use common::health::Dependency;
 
@@ -77,9 +76,6 @@ async fn try_for_ever<Q: Queue>(
                     Outcome::Unchanged | Outcome::Overtaken => Settled::Lost(error),
                 };
             }
-            QueueError::Unknown(_) if !holds(Rule::AskBeforeResend) => {
-                return send_blindly(queue, lease, commit, &mut backoff).await;
-            }
             QueueError::Unknown(_) => {
                 in_doubt = true;
                 dependency.down(&error);
@@ -98,30 +94,6 @@ async fn try_for_ever<Q: Queue>(
                 tokio::time::sleep(backoff.next_wait()).await;
             }
         }
-    }
-}
-
-/// What happens when a test breaks the rule: the commit is made to fit, whatever became of it before.
-async fn send_blindly<Q: Queue>(
-    queue: &Q,
-    lease: &Lease,
-    commit: &Commit,
-    backoff: &mut Backoff,
-) -> Settled {
-    loop {
-        if let Ok(now) = queue.progress(lease.consumer).await {
-            let fitting = Commit {
-                number: now.number,
-                last_taken: None,
-                ..commit.clone()
-            };
-            match queue.commit(lease, &fitting).await {
-                Ok(()) => return Settled::Applied,
-                Err(error) if error.is_lost() => return Settled::Lost(error),
-                Err(_) => {}
-            }
-        }
-        tokio::time::sleep(backoff.next_wait()).await;
     }
 }
 

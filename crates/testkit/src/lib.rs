@@ -40,6 +40,6 @@ pub use process::Process;
 pub use proxy::{Flow, Proxy, Verdict};
 pub use redis::Redis;
 pub use stage::{Stage, stage_binary};
-pub use tools::{python_with_paho, target_dir, tool};
+pub use tools::{python_with_paho, target_dir, tool, workspace_dir};
 pub use victoria_metrics::VictoriaMetrics;
 pub use wire::{Weather, Wire};

@@ -22,7 +22,8 @@ pub fn target_dir() -> PathBuf {
 }
 
 /// The directory of the source tree that holds the workspace's `Cargo.toml`.
-pub(crate) fn workspace_dir() -> PathBuf {
+#[must_use]
+pub fn workspace_dir() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.ancestors()
         .nth(2)

@@ -32,7 +32,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use common::faults::{self, Rule};
 use common::health::Dependency;
 use common::settings::BadSetting;
 use tokio::net::TcpListener;
@@ -189,10 +188,6 @@ impl Source for Listening {
             && let Ok(burst) = self.bursts.try_recv()
         {
             self.take(burst, max - (batch.len() - before), batch);
-        }
-        if !faults::holds(Rule::AcknowledgeAfterAppend) {
-            let new = batch.iter().skip(before);
-            self.ack(new.map(|delivery| delivery.ticket.again()));
         }
         Ok(batch.len() - before)
     }

@@ -55,16 +55,6 @@ pub struct Ticket {
     pub(crate) packet_id: u16,
 }
 
-impl Ticket {
-    /// For tests that break the rule of one acknowledgement, at its time.
-    pub(crate) const fn again(&self) -> Self {
-        Self {
-            connection: self.connection,
-            packet_id: self.packet_id,
-        }
-    }
-}
-
 /// The session has ended: only after a panic of its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the MQTT session has ended")]

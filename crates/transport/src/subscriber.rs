@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use common::faults::{self, Point, Rule};
+use common::faults::{self, Point};
 use common::health::Dependency;
 use rumqttc::{Packet, PubAck, Publish, QoS, Subscribe, SubscribeReasonCode};
 use tokio::sync::mpsc;
@@ -92,12 +92,7 @@ impl Source for Subscriber {
     ) -> Result<usize, SessionEnded> {
         match self.deliveries.recv_many(batch, max.max(1)).await {
             0 => Err(SessionEnded),
-            taken => {
-                if !faults::holds(Rule::AcknowledgeAfterAppend) {
-                    self.ack(batch.iter().map(|delivery| delivery.ticket.again()));
-                }
-                Ok(taken)
-            }
+            taken => Ok(taken),
         }
     }
 
@@ -155,7 +150,7 @@ impl Session {
     ) -> Result<Infallible, Fault> {
         self.connection += 1;
         self.held = None;
-        if self.subscribed && (session_present || !faults::holds(Rule::SubscribeAgain)) {
+        if self.subscribed && session_present {
             self.dependency.up();
         } else {
             self.subscribed = false;
@@ -236,10 +231,7 @@ impl Session {
         let mut packets = Vec::new();
         let mut next = first.or_else(|| self.tickets.try_recv().ok());
         while let Some(tickets) = next {
-            let is_present = |ticket: &&Ticket| {
-                ticket.connection == self.connection
-                    || !faults::holds(Rule::AcknowledgeOwnConnection)
-            };
+            let is_present = |ticket: &&Ticket| ticket.connection == self.connection;
             let present = tickets
                 .iter()
                 .filter(|ticket| ticket.packet_id != 0)

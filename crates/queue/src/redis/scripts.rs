@@ -1,7 +1,5 @@
 //! The Lua scripts, each a file in this room.
 
-use super::weakened;
-
 /// All scripts.
 #[derive(Debug)]
 pub(super) struct Scripts {
@@ -26,7 +24,7 @@ impl Scripts {
             renew: Script::new(drain, include_str!("renew.lua")),
             release: Script::new(drain, include_str!("release.lua")),
             look: Script::new(drain, include_str!("look.lua")),
-            commit: Script::new(drain, &weakened::commit_script(include_str!("commit.lua"))),
+            commit: Script::new(drain, include_str!("commit.lua")),
         }
     }
 }
