@@ -41,7 +41,11 @@ pub fn build(tree: &Path, name: &str) -> anyhow::Result<PathBuf> {
     };
     let run = build.output().context("cannot start cargo")?;
     let log = String::from_utf8_lossy(&run.stderr);
-    ensure!(run.status.success(), "cargo build in {tree:?}: {log}");
+    ensure!(
+        run.status.success(),
+        "cargo build in {}: {log}",
+        tree.display()
+    );
     let dir = target_dir().join("fault-stages").join(profile);
     fs::create_dir_all(&dir)?;
     // Renamed into place, since a copy of an earlier build may be running.

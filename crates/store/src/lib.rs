@@ -10,12 +10,13 @@ mod influx;
 mod line;
 mod sqlite;
 
+pub use self::sqlite::{SqliteHistory, SqliteSettings, SqliteStore};
+pub use ::sqlite::OpenError;
 pub use history::{History, ReadError};
 pub use influx::{
     Access, Authorization, BuildError, FirstSetup, Id, InfluxSettings, InfluxSetup, InfluxStore,
     Operator, SetupError,
 };
-pub use sqlite::{OpenError, SqliteHistory, SqliteSettings, SqliteStore};
 
 /// Something that keeps rows.
 ///

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use common::clock::Clock;
 use model::row::Row;
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::{Store, WriteError};
@@ -21,16 +20,15 @@ mod retention;
 mod scan;
 mod schema;
 mod settings;
-mod worker;
 mod write;
 mod writer;
 
-pub use error::OpenError;
 pub use history::SqliteHistory;
 pub use settings::SqliteSettings;
 
-use worker::Worker;
-use writer::{Job, Writer};
+use schema::STORE;
+use sqlite::{OpenError, Stopped, Worker};
+use writer::{Task, Writer};
 
 /// Rows in one file. Clones share its threads, which end when the last handle is dropped; that
 /// waits for what they are at, and leaves the file closed.
@@ -38,14 +36,14 @@ use writer::{Job, Writer};
 pub struct SqliteStore {
     // Dropped first: whoever closes the file last copies the log into it, which a reader can't.
     history: SqliteHistory,
-    writer: Arc<Worker<Job>>,
+    writer: Arc<Worker<Task>>,
 }
 
 impl SqliteStore {
     /// Opens or makes the file; one of an older version is brought up to date. `clock` says which
     /// rows are older than the settings keep them.
     pub fn open(path: &Path, settings: &SqliteSettings, clock: Clock) -> Result<Self, OpenError> {
-        let connection = schema::open(path)?;
+        let connection = STORE.open(path)?;
         let history = SqliteHistory::beside(path)?;
         let sweep = retention::Sweep::new(settings.retention, clock);
         let writer = Writer::new(connection, path, sweep);
@@ -68,15 +66,11 @@ impl SqliteStore {
 
     async fn ask(
         &self,
-        job: impl FnOnce(oneshot::Sender<Result<(), WriteError>>) -> Job,
+        task: impl FnOnce(oneshot::Sender<Result<(), WriteError>>) -> Task,
     ) -> Result<(), WriteError> {
-        let gone = || WriteError::Retry {
-            detail: "the store's thread has ended".into(),
-            after: None,
-        };
         let (answer, answered) = oneshot::channel();
-        self.writer.send(job(answer)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        self.writer.send(task(answer)).await.map_err(stopped)?;
+        answered.await.map_err(|_| stopped(Stopped))?
     }
 }
 
@@ -89,12 +83,12 @@ impl Store for SqliteStore {
         let batch = batch::encode(rows).map_err(|(index, error)| WriteError::Rejected {
             detail: format!("row {} of {}: {error}", index + 1, rows.len()),
         })?;
-        self.ask(|answer| Job::Write { batch, answer }).await
+        self.ask(|answer| Task::Write { batch, answer }).await
     }
 
     /// A small write beside the rows, so that a full disk shows.
     async fn preflight(&self) -> Result<(), WriteError> {
-        self.ask(|answer| Job::Probe { answer }).await
+        self.ask(|answer| Task::Probe { answer }).await
     }
 
     /// Each is refused for what is in it, or for a sensor too many.
@@ -103,10 +97,9 @@ impl Store for SqliteStore {
     }
 }
 
-/// Undoes whatever the connection has begun; SQLite may have done so by itself.
-fn undo(connection: &Connection) {
-    if !connection.is_autocommit() {
-        // It fails only where there is nothing left to undo.
-        let _ = connection.execute_batch("ROLLBACK");
+fn stopped(stopped: Stopped) -> WriteError {
+    WriteError::Retry {
+        detail: stopped.to_string(),
+        after: None,
     }
 }

@@ -1,7 +1,10 @@
 //! The one thread that writes. Calls that wait at the same time share one transaction and one fsync.
 
+use std::sync::mpsc::Receiver;
+
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use sqlite::Job;
+use tokio::sync::oneshot;
 
 use super::error::classify;
 use crate::error::QueueError;
@@ -10,7 +13,7 @@ use crate::error::QueueError;
 const GROUP: usize = 32;
 
 /// A call that waits for the thread.
-pub(super) trait Job: Send {
+pub(super) trait Write: Send {
     /// Does its part of the transaction; after an error that part is undone, and no other.
     fn run(&mut self, connection: &Connection) -> Result<(), QueueError>;
     /// Tells the caller what came out, now that the transaction has ended so.
@@ -36,7 +39,7 @@ impl<T, W> Call<T, W> {
     }
 }
 
-impl<T, W> Job for Call<T, W>
+impl<T, W> Write for Call<T, W>
 where
     T: Send,
     W: FnOnce(&Connection) -> Result<T, QueueError> + Send,
@@ -71,23 +74,23 @@ where
     }
 }
 
-/// Works until all senders are gone.
-pub(super) fn serve(mut connection: Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
-    while let Some(first) = jobs.blocking_recv() {
-        let mut group = vec![first];
+/// Works until no more calls can come.
+pub(super) fn serve(mut connection: Connection, jobs: &Receiver<Job<Box<dyn Write>>>) {
+    while let Ok(first) = jobs.recv() {
+        let mut group = vec![first.job];
         while group.len() < GROUP
             && let Ok(next) = jobs.try_recv()
         {
-            group.push(next);
+            group.push(next.job);
         }
         let end = transact(&mut connection, &mut group);
-        for job in group {
-            job.answer(&end);
+        for call in group {
+            call.answer(&end);
         }
     }
 }
 
-fn transact(connection: &mut Connection, group: &mut [Box<dyn Job>]) -> Result<(), QueueError> {
+fn transact(connection: &mut Connection, group: &mut [Box<dyn Write>]) -> Result<(), QueueError> {
     let refused = |error: rusqlite::Error| classify(&error);
     let mut transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -126,13 +129,13 @@ mod tests {
     use rusqlite::Connection;
     use tokio::sync::oneshot::Receiver;
 
-    use super::{Call, Job, transact};
+    use super::{Call, Write, transact};
     use crate::error::QueueError;
 
     type Answer = Receiver<Result<i64, QueueError>>;
 
     /// A call that inserts a number and then fails, if it is to.
-    fn insert(number: i64, fails: bool) -> (Box<dyn Job>, Answer) {
+    fn insert(number: i64, fails: bool) -> (Box<dyn Write>, Answer) {
         let (call, answered) = Call::new(move |connection: &Connection| {
             connection
                 .execute("INSERT INTO numbers VALUES (?1)", [number])
@@ -146,7 +149,7 @@ mod tests {
         (Box::new(call), answered)
     }
 
-    fn run(calls: Vec<(Box<dyn Job>, Answer)>) -> (Vec<i64>, Vec<Result<i64, QueueError>>) {
+    fn run(calls: Vec<(Box<dyn Write>, Answer)>) -> (Vec<i64>, Vec<Result<i64, QueueError>>) {
         let mut connection = Connection::open_in_memory().unwrap();
         connection
             .execute("CREATE TABLE numbers (number)", [])

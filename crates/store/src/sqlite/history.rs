@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use model::time::Timestamp;
 use rusqlite::Connection;
+use sqlite::{Job, OpenError, Stopped, Worker};
 use tokio::sync::oneshot;
 
-use super::error::{Fault, OpenError};
+use super::error::StatementError;
 use super::memory::HOUR;
 use super::scan::{Broken, Buckets, Collect, Pages, Scan, rig_id, sensors_of};
-use super::schema;
-use super::worker::{Waiting, Worker};
+use super::schema::STORE;
 use crate::ReadError;
 use crate::history::{Grid, History, Latest, MAX_PAGE, Page, RigSpan, Selection, Series};
 
-type Job = Box<dyn FnOnce(&Connection) + Send>;
+type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 /// What is read from a store's file. Clones share its thread, which ends when the last handle is
 /// dropped.
 #[derive(Debug, Clone)]
 pub struct SqliteHistory {
-    reader: Arc<Worker<Job>>,
+    reader: Arc<Worker<Read>>,
     path: Arc<Path>,
 }
 
@@ -35,10 +35,10 @@ impl SqliteHistory {
     }
 
     pub(super) fn beside(path: &Path) -> Result<Self, OpenError> {
-        let connection = schema::open_read_only(path)?;
-        let reader = Worker::start("store.db reads", move |jobs: Receiver<Waiting<Job>>| {
-            while let Ok(Waiting { job, .. }) = jobs.recv() {
-                job(&connection);
+        let connection = STORE.open_read_only(path)?;
+        let reader = Worker::start("store.db reads", move |jobs: Receiver<Job<Read>>| {
+            while let Ok(Job { job: read, .. }) = jobs.recv() {
+                read(&connection);
             }
         });
         let reader = reader.map_err(|error| OpenError::Unusable {
@@ -57,7 +57,7 @@ impl SqliteHistory {
         work: impl FnOnce(&Connection) -> Result<T, Broken> + Send + 'static,
     ) -> Result<T, ReadError> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let read: Read = Box::new(move |connection| {
             if answer.is_closed() {
                 return;
             }
@@ -68,14 +68,14 @@ impl SqliteHistory {
             // A caller that went away doesn't want its answer.
             let _ = answer.send(done);
         });
-        let gone = || ReadError::Unavailable {
-            detail: "the store's thread has ended".into(),
+        let stopped = |stopped: Stopped| ReadError::Unavailable {
+            detail: stopped.to_string(),
         };
-        self.reader.send(job).await.map_err(|_| gone())?;
-        match answered.await.map_err(|_| gone())? {
+        self.reader.send(read).await.map_err(stopped)?;
+        match answered.await.map_err(|_| stopped(Stopped))? {
             Ok(value) => Ok(value),
             Err(Broken::Read(error)) => Err(error),
-            Err(Broken::Sql(error)) => Err(Fault::of(&self.path, &error).into()),
+            Err(Broken::Sql(error)) => Err(StatementError::new(&self.path, &error).into()),
         }
     }
 

@@ -11,9 +11,8 @@ use common::clock::Clock;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{info, warn};
 
-use super::error::Fault;
+use super::error::StatementError;
 use super::memory::{HOUR, Memory};
-use super::undo;
 
 #[cfg(test)]
 mod tests;
@@ -107,10 +106,11 @@ impl Sweep {
                 self.next = Instant::now() + if step.at.is_some() { PACE } else { pass };
             }
             Err(error) => {
-                undo(connection);
+                sqlite::roll_back(connection);
                 memory.forget();
                 if !self.ill {
-                    let (Fault::Later(detail) | Fault::Denied(detail)) = Fault::of(path, &error);
+                    let (StatementError::Retry(detail) | StatementError::Denied(detail)) =
+                        StatementError::new(path, &error);
                     warn!("old rows can't be deleted: {detail}");
                 }
                 self.ill = true;

@@ -4,21 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use rusqlite::Connection;
+use sqlite::{Job, roll_back};
 use tokio::sync::oneshot;
 
 use super::batch::Batch;
-use super::error::{Fault, is_full};
+use super::error::{StatementError, is_full};
 use super::memory::Memory;
 use super::retention::Sweep;
-use super::undo;
-use super::worker::Waiting;
 use super::write::{Refusal, store};
 use crate::WriteError;
 
 /// Rows from which on a transaction takes no further writes in.
 const GROUP_ROWS: usize = 20_000;
-/// Prepared statements that are kept.
-const STATEMENTS: usize = 128;
 /// What a preflight writes, in bytes: about as much as a batch of rows, so that there is room for
 /// one if there is for this.
 const PROBE: i64 = 64 << 10;
@@ -27,7 +24,7 @@ type Answer = oneshot::Sender<Result<(), WriteError>>;
 
 /// What the thread is asked to do.
 #[derive(Debug)]
-pub(super) enum Job {
+pub(super) enum Task {
     /// To store rows.
     Write { batch: Batch, answer: Answer },
     /// To see whether it could.
@@ -51,22 +48,21 @@ struct Group {
 }
 
 impl Group {
-    fn add(&mut self, job: Job) {
-        match job {
+    fn add(&mut self, task: Task) {
+        match task {
             // Nobody waits for it any more; those who went away write again.
-            Job::Write { answer, .. } | Job::Probe { answer } if answer.is_closed() => {}
-            Job::Write { batch, answer } => {
+            Task::Write { answer, .. } | Task::Probe { answer } if answer.is_closed() => {}
+            Task::Write { batch, answer } => {
                 self.rows += batch.rows.len();
                 self.writes.push((batch, answer));
             }
-            Job::Probe { answer } => self.probes.push(answer),
+            Task::Probe { answer } => self.probes.push(answer),
         }
     }
 }
 
 impl Writer {
     pub(super) fn new(connection: Connection, path: &Path, sweep: Sweep) -> Self {
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Self {
             connection,
             path: path.to_owned(),
@@ -76,7 +72,7 @@ impl Writer {
     }
 
     /// Until no more jobs can come.
-    pub(super) fn run(mut self, jobs: &Receiver<Waiting<Job>>) {
+    pub(super) fn run(mut self, jobs: &Receiver<Job<Task>>) {
         loop {
             match jobs.recv_timeout(self.sweep.wait()) {
                 Ok(first) => {
@@ -175,9 +171,9 @@ impl Writer {
         Ok(())
     }
 
-    fn failed(&mut self, error: &rusqlite::Error) -> Fault {
+    fn failed(&mut self, error: &rusqlite::Error) -> StatementError {
         self.roll_back();
-        Fault::of(&self.path, error)
+        StatementError::new(&self.path, error)
     }
 
     /// Where the disk is full: copies the log into the file, which may have room left, so that the
@@ -196,7 +192,7 @@ impl Writer {
     }
 
     fn roll_back(&mut self) {
-        undo(&self.connection);
+        roll_back(&self.connection);
         self.memory.forget();
     }
 }

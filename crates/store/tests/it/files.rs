@@ -138,7 +138,7 @@ async fn damage_is_denied_and_not_tried_for_ever() {
             matches!(answer, Err(WriteError::Denied { .. })),
             "{answer:?}"
         );
-        assert!(answer.unwrap_err().to_string().contains("put a copy back"));
+        assert!(answer.unwrap_err().to_string().contains("restore a backup"));
     }
     let read = store.history().rigs().await;
     assert!(matches!(read, Err(ReadError::Denied { .. })), "{read:?}");

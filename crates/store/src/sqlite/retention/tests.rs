@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use super::{STEP, Sweep, step};
 use crate::sqlite::memory::{HOUR, Memory};
-use crate::sqlite::{batch, schema, write};
+use crate::sqlite::schema::STORE;
+use crate::sqlite::{batch, write};
 
 struct File {
     connection: Connection,
@@ -22,7 +23,7 @@ impl File {
         let dir = TempDir::with_prefix("store-").unwrap();
         let path = dir.path().join("store.db");
         Self {
-            connection: schema::open(&path).unwrap(),
+            connection: STORE.open(&path).unwrap(),
             memory: Memory::default(),
             path,
             _dir: dir,
