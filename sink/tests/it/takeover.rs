@@ -66,7 +66,7 @@ async fn who_loses_the_lease_while_the_store_is_away_leaves_the_rows_to_another(
 
 async fn the_lease_is_lost_in_an_outage(outage: Outage) {
     let queue = TempQueue::new(QueueSettings {
-        lease: Duration::from_millis(600),
+        lease: Duration::from_secs(3),
         ..queue::testing::settings()
     });
     let server = Influx::start();

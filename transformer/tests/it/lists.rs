@@ -23,8 +23,8 @@ async fn a_full_normalized_list_stops_the_taking_until_it_is_drained() {
     queue.append((0..20).flat_map(readings).collect()).await;
     let stage = start(&queue, Duration::from_millis(10));
     queue.wait_for(|ledger| ledger.normalized >= 4).await;
-    // Enough for many more batches, if it took any.
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    // Reported by a step that has seen the full list and taken nothing.
+    stage.until("normalized_list", "down").await;
     let ledger = queue.ledger().await;
     assert_exact(&ledger);
     assert_eq!((ledger.raw, ledger.normalized), (48, 4));

@@ -137,12 +137,12 @@ async fn lost_answers_to_commits_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_finds_the_lease_lost_when_renewing_it_forgets_and_reads_anew() {
-    the_lease_is_lost_in_the_middle(Duration::from_millis(600), Found::ByRenewing).await;
+async fn lease_lost_on_renew_reloads_state() {
+    the_lease_is_lost_in_the_middle(Duration::from_secs(3), Found::ByRenewing).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_finds_the_lease_lost_when_committing_forgets_and_reads_anew() {
+async fn lease_lost_on_commit_reloads_state() {
     the_lease_is_lost_in_the_middle(Duration::from_secs(30), Found::ByCommitting).await;
 }
 

@@ -14,8 +14,8 @@ use queue::testing::{Fate, Lossy};
 use queue::{Append, Appended, Commit, Lease, Queue, QueueError};
 
 use crate::fixture::{
-    Fixture, LEASE, OnMemory, OnRedis, OnSqlite, is_wrong_type, item, items, nonce, peek, settings,
-    take,
+    Fixture, LEASE, OnMemory, OnRedis, OnSqlite, SHORT_LEASE, is_wrong_type, item, items, nonce,
+    peek, settings, take, take_for, take_when_free,
 };
 use crate::letters::letters_are_replayed_once_and_marked;
 
@@ -213,16 +213,24 @@ async fn state_is_put_deleted_and_read_whole<F: Fixture>() {
     );
 }
 
+/// Of a consumer that crashes: the next one waits until it has run out.
+const CRASH_LEASE: Duration = Duration::from_secs(1);
+/// Long enough that a busy machine renews it in time, short enough to see that it would run out.
+const RENEWED_LEASE: Duration = Duration::from_secs(2);
+
 async fn a_lease_has_one_holder<F: Fixture>() {
     let fixture = F::start();
     let (queue, other) = (fixture.queue(), fixture.queue());
     let mine = nonce();
     let lease = queue
-        .lease(Stage::Sink, &mine, LEASE)
+        .lease(Stage::Sink, &mine, RENEWED_LEASE)
         .await
         .unwrap()
         .unwrap();
-    let again = queue.lease(Stage::Sink, &mine, LEASE).await.unwrap();
+    let again = queue
+        .lease(Stage::Sink, &mine, RENEWED_LEASE)
+        .await
+        .unwrap();
     assert_eq!(
         again.as_ref(),
         Some(&lease),
@@ -230,8 +238,8 @@ async fn a_lease_has_one_holder<F: Fixture>() {
     );
     assert_eq!(other.lease(Stage::Sink, &nonce(), LEASE).await, Ok(None));
     take(&other, Stage::Transformer).await;
-    for _ in 0..4 {
-        tokio::time::sleep(LEASE / 2).await;
+    for _ in 0..5 {
+        tokio::time::sleep(RENEWED_LEASE / 4).await;
         queue.renew(&lease).await.unwrap();
         assert_eq!(
             other.lease(Stage::Sink, &nonce(), LEASE).await,
@@ -239,8 +247,8 @@ async fn a_lease_has_one_holder<F: Fixture>() {
             "renewed"
         );
     }
-    for number in 0..4 {
-        tokio::time::sleep(LEASE / 2).await;
+    for number in 0..5 {
+        tokio::time::sleep(RENEWED_LEASE / 4).await;
         commit(
             &queue,
             &lease,
@@ -263,14 +271,14 @@ async fn a_standby_takes_over_after_release_and_after_expiry<F: Fixture>() {
     let (queue, standby) = (fixture.queue(), fixture.queue());
     let first = take(&queue, Stage::Sink).await;
     queue.release(&first).await.unwrap();
-    let second = take(&standby, Stage::Sink).await;
+    let second = take_for(&standby, Stage::Sink, RENEWED_LEASE).await;
     assert_eq!(
         queue.release(&first).await,
         Err(QueueError::Fenced),
         "not its own any more"
     );
     standby.renew(&second).await.unwrap();
-    tokio::time::sleep(LEASE + Duration::from_millis(100)).await;
+    tokio::time::sleep(RENEWED_LEASE + Duration::from_millis(100)).await;
     let third = take(&queue, Stage::Sink).await;
     assert_eq!(standby.renew(&second).await, Err(QueueError::Fenced));
     assert!(first.token != second.token && second.token != third.token);
@@ -280,7 +288,7 @@ async fn a_stale_token_is_refused<F: Fixture>() {
     let fixture = F::start();
     let (frozen, other) = (fixture.queue(), fixture.queue());
     append(&frozen, items(0..2)).await;
-    let old = take(&frozen, Stage::Transformer).await;
+    let old = take_for(&frozen, Stage::Transformer, SHORT_LEASE).await;
     let peeked = peek(&frozen, &old).await;
     let change = Commit {
         number: peeked.number,
@@ -290,7 +298,7 @@ async fn a_stale_token_is_refused<F: Fixture>() {
         counts: vec![(Counter::InRows, 2)],
         ..Commit::default()
     };
-    tokio::time::sleep(LEASE + Duration::from_millis(100)).await;
+    tokio::time::sleep(SHORT_LEASE + Duration::from_millis(100)).await;
     assert_eq!(
         frozen.commit(&old, &change).await,
         Err(QueueError::Fenced),
@@ -615,7 +623,7 @@ async fn a_crash_between_any_two_steps_loses_and_doubles_nothing<F: Fixture>() {
         let queue = fixture.queue();
         let steps = round % 5;
         round += 1;
-        let lease = take(&queue, Stage::Transformer).await;
+        let lease = take_when_free(&queue, Stage::Transformer, CRASH_LEASE).await;
         if steps >= 1 {
             let peeked = queue.peek(&lease, 3).await.unwrap();
             if peeked.items.is_empty() {
@@ -643,11 +651,8 @@ async fn a_crash_between_any_two_steps_loses_and_doubles_nothing<F: Fixture>() {
         }
         if steps == 4 {
             queue.release(&lease).await.unwrap();
-        } else {
-            tokio::time::sleep(LEASE + Duration::from_millis(50)).await;
         }
     }
-    tokio::time::sleep(LEASE).await;
     let queue = fixture.queue();
     let sink = take(&queue, Stage::Sink).await;
     assert_eq!(

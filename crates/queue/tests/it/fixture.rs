@@ -1,8 +1,9 @@
-//! Queues on real backends, and the hands of strangers in them.
+//! Queues on real backends, and what external programs do to them.
 
 use std::time::Duration;
 
 use common::clock::Clock;
+use model::Stage;
 use queue::list::List;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
@@ -11,7 +12,10 @@ use queue::testing::{MemoryQueue, TempQueue};
 use queue::{Lease, Peek, Queue, QueueError};
 use testkit::Redis;
 
-pub(crate) const LEASE: Duration = Duration::from_millis(400);
+/// Longer than any test.
+pub(crate) const LEASE: Duration = Duration::from_mins(1);
+/// A lease that a test waits to run out.
+pub(crate) const SHORT_LEASE: Duration = Duration::from_millis(400);
 
 pub(crate) fn settings() -> QueueSettings {
     QueueSettings {
@@ -196,10 +200,25 @@ pub(crate) fn nonce() -> String {
     format!("{:016x}", fastrand::u64(..))
 }
 
-/// Takes a lease that must be free.
-pub(crate) async fn take<Q: Queue>(queue: &Q, consumer: model::Stage) -> Lease {
-    let lease = queue.lease(consumer, &nonce(), LEASE).await.unwrap();
+/// Takes a lease that must be free, and doesn't run out within a test.
+pub(crate) async fn take<Q: Queue>(queue: &Q, stage: Stage) -> Lease {
+    take_for(queue, stage, LEASE).await
+}
+
+/// Takes a lease that must be free, for this long.
+pub(crate) async fn take_for<Q: Queue>(queue: &Q, stage: Stage, limit: Duration) -> Lease {
+    let lease = queue.lease(stage, &nonce(), limit).await.unwrap();
     lease.expect("the lease is free")
+}
+
+/// Takes a lease for this long, once it is free.
+pub(crate) async fn take_when_free<Q: Queue>(queue: &Q, stage: Stage, limit: Duration) -> Lease {
+    loop {
+        if let Some(lease) = queue.lease(stage, &nonce(), limit).await.unwrap() {
+            return lease;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 pub(crate) async fn peek<Q: Queue>(queue: &Q, lease: &Lease) -> Peek {
