@@ -50,13 +50,13 @@ expect() {
     done
 }
 
-commands "### In one process" "### Your own devices" | shortened | run
+commands README.md "### In one process" "## Connect your own device" | shortened | run
 expect "mosquitto_pub -q 1" "target/release/rigline rows" "readings/s=" "ledger balanced" "is removed"
 rows=$(sed -n 's/.*stored \([0-9]*\) rows.*/\1/p' "$work/said" | tail -n 1)
 [ "$rows" -ge 50 ] || { echo "the demonstration stored $rows rows" >&2; exit 1; }
 
 export RIGLINE_DATA="$work/data"
-commands "### Your own devices" "### Beside your own servers" | run
+commands README.md "## Connect your own device" "## The guarantee in short" | run
 expect "rig_id" "14.8" "MINE" "balanced" "not_json" "1 shown of 1"
 unset RIGLINE_DATA
 
@@ -78,9 +78,9 @@ for port in 1883 6379 8086; do
     done
 done
 
-{ commands "### Beside your own servers" "## What a reading is" | shortened; echo "sleep 7"; } | run
+{ commands docs/operations.md "## Beside your own servers" "## Notebook" | shortened; echo "sleep 7"; } | run
 expect "balanced" "0 shown of 0"
-commands "## Development" "## Licence" | run
+commands README.md "## Development" "## Licence" | run
 
 counter() { redis-cli hget rigline:rigs:ledger "$1"; }
 echo "accepted $(counter accepted), rows stored $(counter rows_stored)"

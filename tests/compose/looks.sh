@@ -86,7 +86,7 @@ the_images_are_small_and_have_no_shell() {
 }
 
 the_commands_of_readme_do_what_it_says() {
-    commands "### In containers" "### Stop and remove" >"$work/readme.sh"
+    commands README.md "### In containers" "### Stop and remove" >"$work/readme.sh"
     [ "$(wc -l <"$work/readme.sh")" -gt 12 ] || fail "README has no commands"
     bash -e "$work/readme.sh" </dev/null >"$work/said" 2>"$work/readme.log" || {
         tail -n 20 "$work/said" "$work/readme.log"
@@ -304,7 +304,7 @@ given_secrets_are_used_as_they_are() {
 }
 
 down_leaves_nothing() {
-    commands "### Stop and remove" "### In one process" >"$work/readme.sh"
+    commands README.md "### Stop and remove" "### In one process" >"$work/readme.sh"
     [ "$(wc -l <"$work/readme.sh")" = 3 ] || fail "README has other commands"
     bash -e "$work/readme.sh" </dev/null >/dev/null 2>&1 || fail "the commands"
     local left

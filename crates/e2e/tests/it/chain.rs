@@ -36,15 +36,15 @@ async fn what_strangers_push_becomes_dead_letters_which_can_be_discarded() {
             "transformer bad_element",
         ]
     );
-    discard_as_the_readme_says(redis, "3");
+    discard_as_documented(redis, "3");
     let ledger = pipeline.ledger().await;
     assert_eq!((ledger.dead, ledger.get(Counter::Discarded)), (0, 3));
     assert_holds(&ledger);
 }
 
-fn discard_as_the_readme_says(redis: &Redis, count: &str) {
-    let readme = include_str!("../../../../README.md");
-    let command = readme.split("redis-cli eval \"").nth(1).unwrap();
+fn discard_as_documented(redis: &Redis, count: &str) {
+    let page = include_str!("../../../../docs/operations.md");
+    let command = page.split("redis-cli eval \"").nth(1).unwrap();
     let (script, keys) = command.lines().next().unwrap().split_once("\" ").unwrap();
     let mut eval = vec!["EVAL", script];
     eval.extend(keys.split(' '));

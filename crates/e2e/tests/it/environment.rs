@@ -1,4 +1,4 @@
-//! The variables: what README, `.env.example` and docker-compose.yml say of them is what the programs say.
+//! The variables: what docs/settings.md, `.env.example` and docker-compose.yml say of them is what the programs say.
 //!
 //! With `RIGLINE_WRITE` set, the files are written anew instead of compared.
 
@@ -14,7 +14,7 @@ mod help;
 
 /// The stages that compose has as services.
 const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
-/// Whose settings README lists.
+/// Whose settings docs/settings.md lists.
 const ALL: [&str; 6] = ["producer", "ingester", "transformer", "sink", "up", "init"];
 
 /// Settings that compose doesn't hand on, with the reason.
@@ -40,7 +40,7 @@ const OF_COMPOSE: [(&str, &str); 6] = [
     ),
     (
         "MQTT_BIND_ADDRESS",
-        "The same for Mosquitto alone, for devices elsewhere; README says how it gets passwords",
+        "The same for Mosquitto alone, for devices on other machines; docs/operations.md says how it gets passwords",
     ),
     ("PORT_MQTT", "Port that Mosquitto is published on"),
     ("PORT_REDIS", "Port that Redis is published on"),
@@ -73,7 +73,7 @@ fn holds(path: &str, wanted: &str) {
 }
 
 #[test]
-fn the_readme_lists_the_settings_of_all_programs() {
+fn the_settings_page_lists_the_settings_of_all_programs() {
     let mut rows: Vec<(Setting, BTreeMap<String, BTreeSet<&str>>)> = Vec::new();
     for program in ALL {
         for setting in help::settings(program) {
@@ -117,11 +117,11 @@ fn the_readme_lists_the_settings_of_all_programs() {
         let (name, shown) = (&setting.name, shown.join("; "));
         writeln!(table, "| `{name}` | {shown} | {what} | {who} |").unwrap();
     }
-    let readme = read("README.md");
-    let (before, rest) = readme.split_once(BEGIN).expect("a place for the table");
+    let page = read("docs/settings.md");
+    let (before, rest) = page.split_once(BEGIN).expect("a place for the table");
     let (_, after) = rest.split_once(END).expect("an end of the table");
     holds(
-        "README.md",
+        "docs/settings.md",
         &format!("{before}{BEGIN}\n{table}\n{END}{after}"),
     );
 }

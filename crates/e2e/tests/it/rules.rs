@@ -200,3 +200,35 @@ fn files_fit_their_crates() {
         assert!(!path.ends_with("mod.rs"), "{}", path.display());
     }
 }
+
+/// The longest line of prose in a Markdown file, in characters. Tables and code are exempt.
+const MAX_COLUMNS: usize = 120;
+
+#[test]
+fn prose_lines_are_short() {
+    let mut pages = vec![root().join("tests/compose/README.md")];
+    for dir in ["", "docs", "docs/adr"] {
+        let entries = fs::read_dir(root().join(dir)).unwrap();
+        pages.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    pages.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    assert!(pages.len() > 15, "{pages:?}");
+    for path in pages {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut is_code = false;
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.trim_start().starts_with("```") {
+                is_code = !is_code;
+            } else if !is_code && !line.starts_with('|') {
+                let length = line.chars().count();
+                let path = path.display();
+                assert!(
+                    length <= MAX_COLUMNS,
+                    "{path}:{number} has {length} characters"
+                );
+            }
+        }
+    }
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.lines().count() <= 200, "README is too long");
+}

@@ -114,9 +114,9 @@ fn every_break_has_a_patch_that_applies_and_a_scenario_that_notices() {
 }
 
 #[test]
-fn the_readme_names_every_attack_and_no_other() {
-    let readme = include_str!("../../../../README.md");
-    let table = readme
+fn the_guarantees_name_every_scenario_and_no_other() {
+    let page = include_str!("../../../../docs/guarantees.md");
+    let table = page
         .lines()
         .skip_while(|line| !line.starts_with("| what goes wrong |"));
     let rows = table.skip(2).take_while(|line| line.starts_with('|'));
