@@ -1,8 +1,7 @@
-//! Devices that publish to an MQTT listener (or a broker) as fast as it acknowledges, at as little
-//! cost as possible: the benchmark holds the listener's rate against it. Says what it measured as one
-//! line of JSON.
+//! A load generator: devices that publish to an MQTT listener (or a broker) as fast as it acknowledges,
+//! with little CPU time of their own. Prints the measured rates and latencies as one line of JSON.
 //!
-//! Arguments: address, number of connections, messages that each has unacknowledged, seconds.
+//! Arguments: address, number of connections, unacknowledged messages of each, seconds.
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::collections::VecDeque;
@@ -30,17 +29,17 @@ const SENSORS: [&str; 6] = [
     "current",
 ];
 const STARTS_AGO: Duration = Duration::from_hours(1);
-/// How long the last acknowledgements may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time for the last acknowledgements to arrive.
+const LAST_ACKS_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 const ACK: usize = 4;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// What one connection, or all of them, has seen: latencies in microseconds, each with the number of
-/// messages it was that of.
+/// The measurements of one connection or of all: latencies in microseconds, each with the number of
+/// messages that had it.
 #[derive(Default)]
-struct Seen {
+struct Measurements {
     latencies: Vec<(u64, u64)>,
 }
 
@@ -100,20 +99,20 @@ struct Device {
     next_ack: u16,
     out: Vec<u8>,
     sent: usize,
-    /// When they were written, and how many of them have no acknowledgement yet.
+    /// When messages were written, and how many of them have no acknowledgement yet.
     outstanding: VecDeque<(Instant, usize)>,
     part: Vec<u8>,
-    seen: Seen,
+    measurements: Measurements,
 }
 
 const fn after(id: u16) -> u16 {
     if id == u16::MAX { 1 } else { id + 1 }
 }
 
-fn text(time: Timestamp) -> Vec<u8> {
-    let mut text = Vec::new();
-    time.write_to(&mut text);
-    text
+fn format_time(time: Timestamp) -> Vec<u8> {
+    let mut formatted = Vec::new();
+    time.write_to(&mut formatted);
+    formatted
 }
 
 impl Device {
@@ -124,7 +123,7 @@ impl Device {
             .now()
             .tick(Duration::from_secs(1))
             .minus(STARTS_AGO);
-        let written_time = text(time);
+        let written_time = format_time(time);
         let shown = String::from_utf8(written_time.clone())?;
         let mut frames = Vec::new();
         for rig in 0..RIGS {
@@ -154,7 +153,7 @@ impl Device {
             sent: 0,
             outstanding: VecDeque::new(),
             part: Vec::new(),
-            seen: Seen::default(),
+            measurements: Measurements::default(),
         };
         device.flush().await?;
         let mut answer = Vec::new();
@@ -208,7 +207,7 @@ impl Device {
             if self.next_frame == self.frames.len() {
                 self.next_frame = 0;
                 self.time = self.time.plus(Duration::from_secs(1));
-                self.written_time = text(self.time);
+                self.written_time = format_time(self.time);
             }
         }
         if count > 0 {
@@ -216,7 +215,7 @@ impl Device {
         }
     }
 
-    /// Takes the acknowledgements that are there; how many.
+    /// Reads the acknowledgements that have arrived, and returns how many.
     fn acknowledged(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
         let count = match self.stream.try_read(buffer) {
             Ok(0) => return Err("the listener closed the connection".into()),
@@ -240,7 +239,7 @@ impl Device {
         while let Some((written, of)) = self.outstanding.front_mut().filter(|_| left > 0) {
             let counted = left.min(*of);
             let micros = u64::try_from(written.elapsed().as_micros())?;
-            self.seen.latencies.push((micros, counted as u64));
+            self.measurements.latencies.push((micros, counted as u64));
             left -= counted;
             *of -= counted;
             if *of == 0 {
@@ -251,7 +250,7 @@ impl Device {
     }
 
     /// Publishes until `end`, then completes the rows, and waits for the last acknowledgements.
-    async fn run(mut self, window: usize, end: Instant) -> Result<Seen, Failure> {
+    async fn run(mut self, window: usize, end: Instant) -> Result<Measurements, Failure> {
         let mut buffer = vec![0; 16 << 10];
         self.publish(window);
         let mut ending = false;
@@ -276,17 +275,17 @@ impl Device {
                 self.publish(acks);
             }
         }
-        Ok(self.seen)
+        Ok(self.measurements)
     }
 }
 
-/// All devices of one thread; what they saw, and how long that took.
+/// Runs all devices of one thread. Returns their measurements, and how long they ran.
 async fn devices(
     address: SocketAddr,
     numbers: Vec<usize>,
     window: usize,
     run_for: Duration,
-) -> Result<(Seen, Duration), Failure> {
+) -> Result<(Measurements, Duration), Failure> {
     let mut connected = Vec::new();
     for number in numbers {
         connected.push(Device::connect(address, number).await?);
@@ -295,9 +294,12 @@ async fn devices(
     let end = started + run_for;
     let mut tasks = JoinSet::new();
     for device in connected {
-        tasks.spawn_local(timeout(run_for + PATIENCE, device.run(window, end)));
+        tasks.spawn_local(timeout(
+            run_for + LAST_ACKS_TIMEOUT,
+            device.run(window, end),
+        ));
     }
-    let mut all = Seen::default();
+    let mut all = Measurements::default();
     while let Some(ended) = tasks.join_next().await {
         all.latencies.extend(ended???.latencies);
     }
@@ -309,7 +311,7 @@ fn thread(
     numbers: Vec<usize>,
     window: usize,
     run_for: Duration,
-) -> Result<(Seen, Duration), Failure> {
+) -> Result<(Measurements, Duration), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -334,13 +336,13 @@ fn main() -> Result<(), Failure> {
         .collect();
     let (mut latencies, mut longest) = (Vec::new(), Duration::ZERO);
     for thread in threads {
-        let (seen, took) = thread.join().map_err(|_| "a thread ended badly")??;
-        latencies.extend(seen.latencies);
+        let (measured, took) = thread.join().map_err(|_| "a thread panicked")??;
+        latencies.extend(measured.latencies);
         longest = longest.max(took);
     }
     latencies.sort_unstable();
     let acks: u64 = latencies.iter().map(|(_, count)| count).sum();
-    #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let milliseconds = |percent: u64| {
         let mut left = acks * percent / 100;
         let found = latencies.iter().find(|(_, count)| {
@@ -351,7 +353,7 @@ fn main() -> Result<(), Failure> {
         found.map_or(0.0, |(micros, _)| *micros as f64 / 1_000.0)
     };
     let took = longest.as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let rate = acks as f64 / took;
     println!(
         r#"{{"acks":{acks},"seconds":{took:.3},"acks_per_second":{rate:.0},"p50_ms":{:.3},"p99_ms":{:.3},"max_ms":{:.3}}}"#,

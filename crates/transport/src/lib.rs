@@ -1,16 +1,18 @@
-//! MQTT, both ways round. With a 3.1.1 broker between: a [`Subscriber`] that acknowledges a message
-//! only when it is told to, and a [`Publisher`] that keeps a message until the broker has
-//! acknowledged it. Without one: a [`Listener`] that devices publish to, and that acknowledges only
-//! when it is told to, as well. Both that receive are a [`Source`].
+//! Sends and receives messages over MQTT.
 //!
-//! Towards a broker the client library is used as a wire only (connecting, encoding, decoding). What
-//! is outstanding, which connection an acknowledgement belongs to, and what has to be sent again is
-//! kept here. The listener has a decoder of its own: what it reads may be hostile.
+//! With a 3.1.1 broker in between: a [`Publisher`] keeps each message until the broker has acknowledged
+//! it, and a [`Subscriber`] acknowledges a message only when it is told to. Without a broker: devices
+//! publish to a [`Listener`], which acknowledges only when it is told to, too. `Subscriber` and
+//! [`Listening`] implement [`Source`].
+//!
+//! The client library `rumqttc` only connects to the broker, encodes and decodes. This crate keeps track
+//! of unacknowledged messages, of the connection that an acknowledgement belongs to, and of what has to
+//! be sent again. The listener has its own decoder, because its input may be hostile.
 
-mod connection;
-mod link;
+mod broker;
 mod listener;
 mod publisher;
+mod reconnect;
 mod settings;
 mod source;
 mod subscriber;

@@ -1,28 +1,22 @@
 //! A listener that devices publish to, in place of a broker.
 //!
-//! Each connection has a task, which reads what is there in one go, takes it apart, and hands all
-//! messages of that read over at once. Their acknowledgements come back the same way: those of a
-//! connection in one piece, which its task writes in one go.
+//! Each connection has a task. It reads what has arrived with one system call, decodes it, and hands
+//! over the messages as one batch. The acknowledgements for a connection come back as a batch, too,
+//! and are written with one system call.
+//!
+//! The path of a message: [`accept`] → [`handshake`] → [`connection`] (reader, [`codec`], batch) →
+//! [`Listening`]; and of its acknowledgement: [`Listening`] → [`registry`] → [`connection`] (writer).
 
-mod budget;
-mod burst;
-mod clocks;
-mod connect;
-mod cursor;
-mod entrance;
-mod fault;
+mod accept;
+mod auth;
+mod codec;
+mod connection;
 mod handshake;
-mod inbound;
-mod outbound;
-mod packet;
-mod passwords;
-mod properties;
-mod rarely;
+mod limits;
+mod reason;
 mod registry;
-mod reply;
-mod session;
+mod report;
 mod settings;
-mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -39,132 +33,153 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::burst::Burst;
+use self::accept::AcceptLoop;
+use self::auth::{AccessPolicy, Authenticator};
+use self::connection::MessageBatch;
+use self::limits::MemoryLimits;
 use self::registry::Registry;
-use self::shared::{Door, Shared};
+use self::report::Reporter;
 use crate::source::{Delivery, SessionEnded, Source, Ticket};
 
-pub use passwords::{PasswordError, hash_password};
+pub use auth::{PasswordError, hash_password};
 pub use settings::ListenSettings;
 
-/// Why nothing listens.
+/// Why the listener can't listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// A setting that can't be used.
+    /// An invalid setting.
     #[error(transparent)]
     Setting(#[from] BadSetting),
-    /// Something else listens there.
+    /// Another process listens at the address.
     #[error(
         "something else listens at {0}: stop it, or set another MQTT_LISTEN (--mqtt-listen \
          127.0.0.1:1884)"
     )]
     InUse(SocketAddr),
-    /// The system doesn't allow it.
+    /// Any other error of the system.
     #[error("can't listen at {address} (MQTT_LISTEN): {error}")]
     Io {
         /// The address that was tried.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
 }
 
-/// An address that devices can connect to; nobody is let in before [`start`](Self::start).
+/// What the connections of a listener share.
+#[derive(Debug)]
+struct Shared {
+    max_packet: usize,
+    limits: MemoryLimits,
+    registry: Registry,
+    /// Unbounded: the limits bound what is in it.
+    batches: mpsc::UnboundedSender<MessageBatch>,
+    authenticator: Authenticator,
+    reporter: Reporter,
+}
+
+/// An address that devices can connect to. No client is accepted before [`start`](Self::start).
 #[derive(Debug)]
 pub struct Listener {
     socket: Arc<TcpListener>,
     address: SocketAddr,
-    door: Door,
+    access_policy: AccessPolicy,
     max_packet: usize,
     max_connections: usize,
-    /// Numbers of connections: a ticket of before a restart must not fit one of after it.
-    connections: Arc<AtomicU64>,
+    /// The number of the last connection. It is kept over calls of [`start`](Self::start): an old
+    /// ticket must not match a new connection.
+    last_connection: Arc<AtomicU64>,
 }
 
 impl Listener {
     /// Opens the socket. Needs a tokio runtime around it.
     pub async fn bind(settings: &ListenSettings) -> Result<Self, BindError> {
-        let door = settings.door()?;
+        let access_policy = settings.access_policy()?;
         let address = settings.mqtt_listen;
-        let refused = |error: io::Error| match error.kind() {
+        let bind_error = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse(address),
             _ => BindError::Io { address, error },
         };
-        let socket = TcpListener::bind(address).await.map_err(refused)?;
-        let address = socket.local_addr().map_err(refused)?;
+        let socket = TcpListener::bind(address).await.map_err(bind_error)?;
+        let address = socket.local_addr().map_err(bind_error)?;
         Ok(Self {
             socket: Arc::new(socket),
             address,
-            door,
+            access_policy,
             max_packet: settings.mqtt_max_packet,
             max_connections: settings.mqtt_max_connections,
-            connections: Arc::default(),
+            last_connection: Arc::default(),
         })
     }
 
-    /// Where it listens: with the port that the system chose, if it was to choose one.
+    /// The address, with the port that the system has chosen if the setting was port 0.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Lets clients in; `dependency` is up while it does. Can be called again once the earlier
+    /// Starts to accept clients; `dependency` is up while it does. Can be called again once the earlier
     /// [`Listening`] was closed.
     #[must_use]
     pub fn start(&self, dependency: Dependency) -> Listening {
-        let (bursts, receiver) = mpsc::unbounded_channel();
+        let (sender, batches) = mpsc::unbounded_channel();
         let registry = Registry::default();
-        let shared = Shared::new(self.max_packet, self.door.clone(), registry.clone(), bursts);
+        let shared = Shared {
+            max_packet: self.max_packet,
+            limits: MemoryLimits::new(self.max_packet),
+            registry: registry.clone(),
+            batches: sender,
+            authenticator: Authenticator::new(self.access_policy.clone()),
+            reporter: Reporter::default(),
+        };
         let stop = CancellationToken::new();
-        let entrance = entrance::Entrance {
+        let accept_loop = AcceptLoop {
             socket: self.socket.clone(),
             shared: Arc::new(shared),
-            connections: self.connections.clone(),
+            last_connection: self.last_connection.clone(),
             max_connections: self.max_connections,
             dependency,
             stop: stop.clone(),
         };
         Listening {
-            bursts: receiver,
-            first: None,
+            batches,
+            remainder: None,
             registry,
-            task: tokio::spawn(entrance.run()),
+            task: tokio::spawn(accept_loop.run()),
             stop: stop.drop_guard(),
         }
     }
 }
 
-/// A listener at work.
+/// A listener that accepts clients and receives their messages.
 ///
-/// Who stops receiving for long stops the reading from the network once about 20,000 messages wait,
-/// or 64 MiB of messages are kept, those that were received and not dropped included. Acknowledgements
-/// go on. Whatever isn't acknowledged when a connection ends is the device's to send again.
+/// If the receiver falls behind, reads from the network pause: once about 20,000 messages wait, or 64
+/// MiB of messages are in memory, with those that were received and aren't dropped yet. Acknowledgements
+/// are still written. When a connection ends, the device has to send again what isn't acknowledged.
 #[derive(Debug)]
 pub struct Listening {
-    bursts: mpsc::UnboundedReceiver<Burst>,
-    /// What is left of the burst that was received in part.
-    first: Option<(VecDeque<Delivery>, tokio::sync::OwnedSemaphorePermit)>,
+    batches: mpsc::UnboundedReceiver<MessageBatch>,
+    /// The rest of a batch of which the caller has received only a part.
+    remainder: Option<(VecDeque<Delivery>, tokio::sync::OwnedSemaphorePermit)>,
     registry: Registry,
     task: JoinHandle<()>,
     stop: DropGuard,
 }
 
 impl Listening {
-    /// Moves up to `max` messages; how many.
-    fn take(&mut self, burst: Burst, max: usize, batch: &mut Vec<Delivery>) -> usize {
-        let Burst {
+    /// Appends up to `max` messages of `received` to `batch`, and keeps the others.
+    fn take(&mut self, received: MessageBatch, max: usize, batch: &mut Vec<Delivery>) {
+        let MessageBatch {
             mut deliveries,
-            slots,
-        } = burst;
+            permit,
+        } = received;
         if deliveries.len() <= max {
-            let taken = deliveries.len();
             batch.append(&mut deliveries);
-            return taken;
+            return;
         }
-        let mut left = VecDeque::from(deliveries);
-        batch.extend(left.drain(..max));
-        self.first = Some((left, slots));
-        max
+        let mut remainder = VecDeque::from(deliveries);
+        batch.extend(remainder.drain(..max));
+        self.remainder = Some((remainder, permit));
     }
 }
 
@@ -175,39 +190,40 @@ impl Source for Listening {
         batch: &mut Vec<Delivery>,
     ) -> Result<usize, SessionEnded> {
         let (max, before) = (max.max(1), batch.len());
-        if let Some((left, _)) = &mut self.first {
-            batch.extend(left.drain(..max.min(left.len())));
-            if left.is_empty() {
-                self.first = None;
+        if let Some((remainder, _)) = &mut self.remainder {
+            batch.extend(remainder.drain(..max.min(remainder.len())));
+            if remainder.is_empty() {
+                self.remainder = None;
             }
         } else {
-            let burst = self.bursts.recv().await.ok_or(SessionEnded)?;
-            self.take(burst, max, batch);
+            let received = self.batches.recv().await.ok_or(SessionEnded)?;
+            self.take(received, max, batch);
         }
         while batch.len() - before < max
-            && let Ok(burst) = self.bursts.try_recv()
+            && let Ok(received) = self.batches.try_recv()
         {
-            self.take(burst, max - (batch.len() - before), batch);
+            self.take(received, max - (batch.len() - before), batch);
         }
         Ok(batch.len() - before)
     }
 
     fn ack(&self, tickets: impl IntoIterator<Item = Ticket>) {
-        let mut run = Vec::new();
+        // Consecutive tickets of a connection are handed to it together.
+        let mut packet_ids = Vec::new();
         let mut connection = 0;
         for ticket in tickets {
             if ticket.packet_id == 0 {
                 continue;
             }
-            if ticket.connection != connection && !run.is_empty() {
+            if ticket.connection != connection && !packet_ids.is_empty() {
                 self.registry
-                    .acknowledge(connection, std::mem::take(&mut run));
+                    .acknowledge(connection, std::mem::take(&mut packet_ids));
             }
             connection = ticket.connection;
-            run.push(ticket.packet_id);
+            packet_ids.push(ticket.packet_id);
         }
-        if !run.is_empty() {
-            self.registry.acknowledge(connection, run);
+        if !packet_ids.is_empty() {
+            self.registry.acknowledge(connection, packet_ids);
         }
     }
 
@@ -215,7 +231,7 @@ impl Source for Listening {
         let Self { task, stop, .. } = self;
         stop.disarm().cancel();
         if let Err(error) = task.await {
-            tracing::error!(%error, "the task of the mqtt listener ended badly");
+            tracing::error!(%error, "the task of the mqtt listener panicked");
         }
     }
 }

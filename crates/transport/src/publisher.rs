@@ -1,4 +1,4 @@
-//! A session that sends, and keeps what it sends until the broker has acknowledged it.
+//! A session with the broker that publishes, and keeps each message until it is acknowledged.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,46 +12,46 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::connection::{Connection, Fault, MAX_PACKET, options};
-use crate::link::Link;
+use crate::broker::{BrokerConnection, BrokerError, MAX_PACKET, options};
+use crate::reconnect::Reconnector;
 use crate::settings::MqttSettings;
 use crate::window::{Message, Window};
 
 /// Messages that wait for an acknowledgement at the same time.
 const IN_FLIGHT: u16 = 1_000;
-/// Messages that wait to be sent; with those in flight this is all that is kept in memory.
+/// Messages that wait to be sent. Together with those in flight they are all that is in memory.
 const WAITING: usize = 19_000;
-/// Room in a packet for everything but topic and payload.
-const OVERHEAD: usize = 16;
+/// The most bytes of a packet besides topic and payload.
+const PACKET_OVERHEAD: usize = 16;
 
 /// Why a message can't be published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// A topic that is empty, too long, or holds `+`, `#` or NUL. A broker would end the connection
-    /// at each try.
+    /// A topic that is empty, too long, or contains `+`, `#` or NUL. The broker would end the connection
+    /// each time it is sent.
     #[error("not a topic that can be published to: {0:?}")]
     Topic(String),
     /// Larger than an MQTT packet can be.
     #[error("a payload of {0} bytes is larger than an MQTT packet")]
     TooLarge(usize),
-    /// The session has ended: only after a panic of its task.
+    /// The session has ended. This happens only if its task has panicked.
     #[error("the MQTT session has ended")]
     Ended,
 }
 
-/// How far a [`Publisher`] has come, in messages; one sent several times counts once.
+/// Counts of a [`Publisher`]'s messages. A message that is sent several times counts once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Taken by [`Publisher::publish`].
+    /// Accepted by [`Publisher::publish`].
     pub sent: u64,
     /// Acknowledged by the broker.
     pub acknowledged: u64,
-    /// The rest: in memory or on their way. The broker may have taken some of them.
+    /// The others: in memory or in flight. The broker may have received some of them.
     pub unacknowledged: u64,
 }
 
 /// A session that publishes at QoS 1. Up to 20,000 messages wait in memory for their
-/// acknowledgements; after a lost connection all of them are sent again, in their order.
+/// acknowledgements. After a reconnect all of them are sent again, in order.
 #[derive(Debug)]
 pub struct Publisher {
     messages: mpsc::Sender<Message>,
@@ -62,9 +62,9 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Starts a session as `client_id`, connecting in the background for as long as it takes.
-    /// `on_acknowledged` is handed the id of each message that the broker has acknowledged; it must
-    /// not block. Needs a tokio runtime around it.
+    /// Starts a session as `client_id`. It connects in the background, and retries without end. Calls
+    /// `on_acknowledged`, which must not block, with the id of each message that the broker has
+    /// acknowledged. Needs a tokio runtime.
     #[must_use]
     pub fn start(
         settings: &MqttSettings,
@@ -75,9 +75,9 @@ impl Publisher {
         let stop = CancellationToken::new();
         let (messages, incoming) = mpsc::channel(WAITING);
         let (reported, acknowledged) = watch::channel(0);
-        // A clean session: the broker has nothing to keep for one that only sends.
+        // A clean session: the broker has nothing to keep for a client that only publishes.
         let options = options(settings, client_id, true);
-        let session = Session {
+        let task = PublisherTask {
             incoming,
             batch: Vec::new(),
             window: Window::new(IN_FLIGHT),
@@ -86,8 +86,8 @@ impl Publisher {
             on_acknowledged,
             dependency: dependency.clone(),
         };
-        let link = Link::new(options, dependency, stop.clone());
-        let task = tokio::spawn(run(session, link, stop.clone()));
+        let reconnector = Reconnector::new(options, dependency, stop.clone());
+        let task = tokio::spawn(run(task, reconnector, stop.clone()));
         let sent = AtomicU64::new(0);
         Self {
             messages,
@@ -98,8 +98,8 @@ impl Publisher {
         }
     }
 
-    /// Takes a message, when there is room for it. Cancel-safe: a future that is dropped has taken
-    /// nothing.
+    /// Accepts a message once fewer than 20,000 wait. Cancel-safe: if the future is dropped, the message
+    /// isn't accepted.
     pub async fn publish(
         &self,
         id: u64,
@@ -110,26 +110,26 @@ impl Publisher {
         if topic.is_empty() || topic.len() > 65_535 || topic.contains(['+', '#', '\0']) {
             return Err(PublishError::Topic(topic));
         }
-        if topic.len() + payload.len() + OVERHEAD > MAX_PACKET {
+        if topic.len() + payload.len() + PACKET_OVERHEAD > MAX_PACKET {
             return Err(PublishError::TooLarge(payload.len()));
         }
-        let room = self
+        let slot = self
             .messages
             .reserve()
             .await
             .map_err(|_| PublishError::Ended)?;
         self.sent.fetch_add(1, Ordering::Relaxed);
-        room.send(Message { id, topic, payload });
+        slot.send(Message { id, topic, payload });
         Ok(())
     }
 
-    /// How far it has come.
+    /// How many messages were sent and acknowledged.
     #[must_use]
     pub fn counts(&self) -> Counts {
         counts(&self.acknowledged, &self.sent)
     }
 
-    /// Waits until everything sent so far is acknowledged; `false` if that takes longer than
+    /// Waits until everything sent so far is acknowledged. Returns `false` if that takes longer than
     /// `limit`.
     pub async fn drain(&self, limit: Duration) -> bool {
         let sent = self.sent.load(Ordering::Relaxed);
@@ -138,7 +138,7 @@ impl Publisher {
         matches!(timeout(limit, drained).await, Ok(Ok(_)))
     }
 
-    /// Disconnects, within about a second. What isn't acknowledged by then is forgotten.
+    /// Disconnects, within about a second. Messages that aren't acknowledged by then are dropped.
     pub async fn close(self) -> Counts {
         let Self {
             acknowledged,
@@ -150,7 +150,7 @@ impl Publisher {
         stop.disarm().cancel();
         let ended = task.await;
         if let Err(error) = ended {
-            tracing::error!(%error, "the task of an mqtt session ended badly");
+            tracing::error!(%error, "the task of an mqtt session panicked");
         }
         counts(&acknowledged, &sent)
     }
@@ -168,27 +168,27 @@ fn counts(acknowledged: &watch::Receiver<u64>, sent: &AtomicU64) -> Counts {
 }
 
 async fn run(
-    mut session: Session<impl FnMut(u64) + Send>,
-    mut link: Link,
+    mut task: PublisherTask<impl FnMut(u64) + Send>,
+    mut reconnector: Reconnector,
     stop: CancellationToken,
 ) {
-    while let Some((mut connection, _)) = link.connect().await {
+    while let Some((mut connection, _)) = reconnector.connect().await {
         let ended = tokio::select! {
             biased;
             () = stop.cancelled() => None,
-            ended = session.serve(&mut connection) => Some(ended),
+            ended = task.serve(&mut connection) => Some(ended),
         };
-        session.report();
+        task.report();
         match ended {
             None => return connection.close([]).await,
             Some(Ok(never)) => match never {},
-            Some(Err(fault)) => link.lost(fault).await,
+            Some(Err(error)) => reconnector.lost(error).await,
         }
     }
 }
 
-/// What the session's task works on.
-struct Session<F> {
+/// The state of the session's task.
+struct PublisherTask<F> {
     incoming: mpsc::Receiver<Message>,
     batch: Vec<Message>,
     window: Window,
@@ -198,10 +198,13 @@ struct Session<F> {
     dependency: Dependency,
 }
 
-impl<F: FnMut(u64)> Session<F> {
-    /// Sends and counts until the connection ends. The future may be dropped at any point: what was
-    /// taken is in the window by then.
-    async fn serve(&mut self, connection: &mut Connection) -> Result<Infallible, Fault> {
+impl<F: FnMut(u64)> PublisherTask<F> {
+    /// Sends messages and counts acknowledgements until the connection ends. Cancel-safe: accepted
+    /// messages are in the window.
+    async fn serve(
+        &mut self,
+        connection: &mut BrokerConnection,
+    ) -> Result<Infallible, BrokerError> {
         self.window.rewind();
         self.dependency.up();
         let mut open = true;
@@ -210,14 +213,14 @@ impl<F: FnMut(u64)> Session<F> {
             if self.window.has_unsent() {
                 connection.send(self.window.unsent()).await?;
             }
-            let room = self.window.room();
+            let free = self.window.free();
             let ping_due = connection.ping_due();
             tokio::select! {
                 packet = connection.read() => {
-                    self.take(&packet?);
-                    connection.rest(|packet| { self.take(&packet); Ok(true) }).await?;
+                    self.handle(&packet?);
+                    connection.read_arrived(|packet| { self.handle(&packet); Ok(true) }).await?;
                 }
-                taken = self.incoming.recv_many(&mut self.batch, room), if open && room > 0 => {
+                taken = self.incoming.recv_many(&mut self.batch, free), if open && free > 0 => {
                     open = taken > 0;
                     self.batch.drain(..).for_each(|message| self.window.push(message));
                 }
@@ -226,7 +229,7 @@ impl<F: FnMut(u64)> Session<F> {
         }
     }
 
-    fn take(&mut self, packet: &Packet) {
+    fn handle(&mut self, packet: &Packet) {
         if let Packet::PubAck(ack) = packet
             && let Some(id) = self.window.acknowledge(ack.pkid)
         {

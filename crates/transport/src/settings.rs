@@ -1,4 +1,4 @@
-//! Where the broker is, and what to subscribe to.
+//! Settings of the connection to a broker, and of the subscription.
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use common::secret::Secret;
 use common::settings::{BadSetting, Settings, not_empty, path};
 use model::topic::{DEFAULT_FILTER, filter_fits};
 
-/// The longest text that MQTT can carry, in bytes.
-const MAX_TEXT: usize = 65_535;
+/// The longest string of MQTT, in bytes.
+const MAX_STRING: usize = 65_535;
 
-/// The broker, and who we are to it.
+/// Address of the broker, and login.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "MQTT")]
 pub struct MqttSettings {
@@ -46,7 +46,7 @@ pub struct MqttSettings {
 }
 
 impl MqttSettings {
-    /// Those of a broker that wants no login.
+    /// The defaults, for a broker without a login.
     #[must_use]
     pub fn at(host: &str, port: u16) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl MqttSettings {
         }
     }
 
-    /// The host as it stands before a colon and a port.
+    /// The host as it is written before a colon and a port.
     pub(crate) fn host(&self) -> String {
         match self.mqtt_host.parse::<Ipv6Addr>() {
             Ok(address) => format!("[{address}]"),
@@ -88,15 +88,15 @@ impl Settings for MqttSettings {
             "",
             "a user for the password that is given",
         )?;
-        for (variable, text) in [
+        for (variable, value) in [
             ("MQTT_USERNAME", &self.mqtt_username),
             ("MQTT_CLIENT_ID", &self.mqtt_client_id),
         ] {
-            let fits = text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
+            let fits = value.len() <= MAX_STRING && !value.chars().any(char::is_control);
             BadSetting::unless(
                 fits,
                 variable,
-                text,
+                value,
                 "at most 65535 bytes of text without control characters",
             )?;
         }
@@ -104,7 +104,7 @@ impl Settings for MqttSettings {
     }
 }
 
-/// What to subscribe to.
+/// The subscription.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "MQTT")]
 pub struct SubscribeSettings {
@@ -141,19 +141,19 @@ mod tests {
 
     #[test]
     fn a_password_needs_a_user_and_is_not_printed() {
-        let said = refused(|s| s.mqtt_password = Some(Secret::new("hunter2")));
+        let error = refused(|s| s.mqtt_password = Some(Secret::new("hunter2")));
         assert!(
-            said.contains("MQTT_USERNAME") && !said.contains("hunter2"),
-            "{said}"
+            error.contains("MQTT_USERNAME") && !error.contains("hunter2"),
+            "{error}"
         );
-        let said = refused(|s| s.mqtt_password_file = Some("/nowhere".into()));
-        assert!(said.contains("MQTT_PASSWORD_FILE"), "{said}");
-        let said = refused(|s| s.mqtt_client_id = "a\nb".into());
-        assert!(said.contains("MQTT_CLIENT_ID"), "{said}");
+        let error = refused(|s| s.mqtt_password_file = Some("/nowhere".into()));
+        assert!(error.contains("MQTT_PASSWORD_FILE"), "{error}");
+        let error = refused(|s| s.mqtt_client_id = "a\nb".into());
+        assert!(error.contains("MQTT_CLIENT_ID"), "{error}");
     }
 
     #[test]
-    fn a_client_id_is_the_callers_unless_set() {
+    fn the_default_client_id_is_used_unless_one_is_set() {
         let mut settings = MqttSettings::at("localhost", 1883);
         assert_eq!(settings.client_id_or(|| "own".into()), "own");
         settings.mqtt_client_id = "set".into();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_stands_before_its_port() {
+    fn an_ipv6_host_is_written_in_brackets() {
         assert_eq!(MqttSettings::at("::1", 1883).host(), "[::1]");
         assert_eq!(
             MqttSettings::at("broker.example", 1883).host(),
@@ -170,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_or_useless_filter_is_refused() {
+    fn a_shared_filter_or_one_that_matches_no_reading_is_refused() {
         for bad in ["$share/g/rigs/+/measurements/#", "plant/#", ""] {
-            let said = SubscribeSettings {
+            let error = SubscribeSettings {
                 mqtt_topic: bad.into(),
             }
             .check()
             .unwrap_err();
-            assert!(said.to_string().contains("MQTT_TOPIC"), "{said}");
+            assert!(error.to_string().contains("MQTT_TOPIC"), "{error}");
         }
         assert_eq!(
             SubscribeSettings {

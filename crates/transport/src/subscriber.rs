@@ -1,4 +1,4 @@
-//! A session that receives, and acknowledges a message only when it is told to.
+//! A session with the broker that receives messages, and acknowledges each only when it is told to.
 
 use std::convert::Infallible;
 
@@ -10,34 +10,34 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::connection::{Connection, Fault, options};
-use crate::link::Link;
+use crate::broker::{BrokerConnection, BrokerError, options};
+use crate::reconnect::Reconnector;
 use crate::settings::MqttSettings;
 use crate::source::{Delivery, SessionEnded, Source, Ticket};
 
-/// Messages that wait to be received by the caller.
+/// Messages that the caller hasn't received yet.
 const CAPACITY: usize = 10_000;
 /// The packet id of the one SUBSCRIBE of a connection.
 const SUBSCRIBE_ID: u16 = 1;
 
-/// A session that the broker keeps while we are away, subscribed to one filter at QoS 1.
+/// A persistent session with the broker, subscribed to one filter at QoS 1.
 ///
-/// Who stops receiving for long stops the reading from the network once 10,000 messages wait
-/// (Mosquitto stops earlier, at `max_inflight_messages`). Acknowledgements and pings go on, so the
-/// connection stays, and the broker holds what is behind. Whatever isn't acknowledged when a
-/// connection ends is delivered again over the next, also while earlier copies still wait here.
+/// If the receiver falls behind, reads from the network pause once 10,000 messages wait (Mosquitto
+/// stops earlier, at `max_inflight_messages`). Acknowledgements and pings are still sent, so the
+/// connection stays open, and the broker keeps the messages behind. When a connection ends, the broker
+/// delivers what isn't acknowledged again, even if earlier copies still wait here.
 #[derive(Debug)]
 pub struct Subscriber {
     deliveries: mpsc::Receiver<Delivery>,
-    /// Not bounded, since what can be in it is: by the deliveries that are outstanding.
+    /// Unbounded: the deliveries that aren't acknowledged bound what is in it.
     acks: mpsc::UnboundedSender<Vec<Ticket>>,
     task: JoinHandle<()>,
     stop: DropGuard,
 }
 
 impl Subscriber {
-    /// Starts a session as `client_id`, connecting in the background for as long as it takes.
-    /// `dependency` is up while it is connected and subscribed. Needs a tokio runtime around it.
+    /// Starts a session as `client_id`. It connects in the background, and retries without end;
+    /// `dependency` is up while it is connected and subscribed. Needs a tokio runtime.
     #[must_use]
     pub fn start(
         settings: &MqttSettings,
@@ -48,7 +48,7 @@ impl Subscriber {
         Self::with_capacity(settings, filter, client_id, dependency, CAPACITY)
     }
 
-    /// As [`Subscriber::start`], for another number of messages that wait to be received.
+    /// As [`Subscriber::start`], with another limit on the messages that wait.
     #[must_use]
     pub fn with_capacity(
         settings: &MqttSettings,
@@ -60,7 +60,7 @@ impl Subscriber {
         let stop = CancellationToken::new();
         let (outgoing, deliveries) = mpsc::channel(capacity);
         let (acks, tickets) = mpsc::unbounded_channel();
-        let session = Session {
+        let task = SubscriberTask {
             filter: filter.to_owned(),
             subscribed: false,
             connection: 0,
@@ -69,12 +69,12 @@ impl Subscriber {
             tickets,
             dependency: dependency.clone(),
         };
-        let link = Link::new(
+        let reconnector = Reconnector::new(
             options(settings, client_id, false),
             dependency,
             stop.clone(),
         );
-        let task = tokio::spawn(run(session, link, stop.clone()));
+        let task = tokio::spawn(run(task, reconnector, stop.clone()));
         Self {
             deliveries,
             acks,
@@ -97,57 +97,57 @@ impl Source for Subscriber {
     }
 
     fn ack(&self, tickets: impl IntoIterator<Item = Ticket>) {
-        // Refused only when the task is gone, and the connection with it.
+        // Fails only when the task has ended, and the connection with it.
         let _ = self.acks.send(tickets.into_iter().collect());
     }
 
-    /// At once while there is no connection. The broker keeps the session.
+    /// Returns at once while there is no connection. The broker keeps the session.
     async fn close(self) {
         let Self { task, stop, .. } = self;
         stop.disarm().cancel();
         if let Err(error) = task.await {
-            tracing::error!(%error, "the task of an mqtt session ended badly");
+            tracing::error!(%error, "the task of an mqtt session panicked");
         }
     }
 }
 
-async fn run(mut session: Session, mut link: Link, stop: CancellationToken) {
-    while let Some((mut connection, session_present)) = link.connect().await {
+async fn run(mut task: SubscriberTask, mut reconnector: Reconnector, stop: CancellationToken) {
+    while let Some((mut connection, session_present)) = reconnector.connect().await {
         let ended = tokio::select! {
             biased;
             () = stop.cancelled() => None,
-            ended = session.serve(&mut connection, session_present) => Some(ended),
+            ended = task.serve(&mut connection, session_present) => Some(ended),
         };
         match ended {
-            None => return connection.close(session.acks(None)).await,
+            None => return connection.close(task.acks(None)).await,
             Some(Ok(never)) => match never {},
-            Some(Err(fault)) => link.lost(fault).await,
+            Some(Err(error)) => reconnector.lost(error).await,
         }
     }
 }
 
-/// What the session's task works on.
-struct Session {
+/// The state of the session's task.
+struct SubscriberTask {
     filter: String,
-    /// The broker has confirmed the subscription to this process, for the session it had then.
+    /// The broker has confirmed the subscription in its present session.
     subscribed: bool,
-    /// The number of the present connection.
+    /// The number of the current connection.
     connection: u64,
     outgoing: mpsc::Sender<Delivery>,
-    /// The message that found `outgoing` full; nothing is read while there is one.
+    /// A message for which `outgoing` had no capacity. Nothing is read while there is one.
     held: Option<Delivery>,
     tickets: mpsc::UnboundedReceiver<Vec<Ticket>>,
     dependency: Dependency,
 }
 
-impl Session {
-    /// Receives and acknowledges until the connection ends. The future may be dropped at any point:
-    /// what is lost with it wasn't acknowledged.
+impl SubscriberTask {
+    /// Receives and acknowledges until the connection ends. Cancel-safe: messages that are lost with
+    /// the future aren't acknowledged.
     async fn serve(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut BrokerConnection,
         session_present: bool,
-    ) -> Result<Infallible, Fault> {
+    ) -> Result<Infallible, BrokerError> {
         self.connection += 1;
         self.held = None;
         if self.subscribed && session_present {
@@ -163,11 +163,11 @@ impl Session {
             let ping_due = connection.ping_due();
             tokio::select! {
                 packet = connection.read(), if reading => {
-                    if self.take(packet?)? {
-                        connection.rest(|packet| self.take(packet)).await?;
+                    if self.handle(packet?)? {
+                        connection.read_arrived(|packet| self.handle(packet)).await?;
                     }
                 }
-                () = room(&self.outgoing), if !reading => {
+                () = has_capacity(&self.outgoing), if !reading => {
                     if let Some(delivery) = self.held.take() {
                         self.offer(delivery);
                     }
@@ -182,8 +182,8 @@ impl Session {
         }
     }
 
-    /// Handles a packet; `false` if no other may be read now.
-    fn take(&mut self, packet: Packet) -> Result<bool, Fault> {
+    /// Handles a packet. Returns `false` if no other may be read now.
+    fn handle(&mut self, packet: Packet) -> Result<bool, BrokerError> {
         match packet {
             Packet::Publish(publish) => {
                 let delivery = self.delivery(publish);
@@ -192,7 +192,7 @@ impl Session {
             Packet::SubAck(granted) => {
                 let qos = granted.return_codes.first();
                 if qos != Some(&SubscribeReasonCode::Success(QoS::AtLeastOnce)) {
-                    return Err(Fault::Subscription(self.filter.clone()));
+                    return Err(BrokerError::Subscription(self.filter.clone()));
                 }
                 self.subscribed = true;
                 self.dependency.up();
@@ -224,18 +224,16 @@ impl Session {
         }
     }
 
-    /// The packets for these tickets and for all others that wait. Only those of the present
-    /// connection count: a packet id of an earlier one may stand for another message by now, which
-    /// the broker would drop unseen.
+    /// The PUBACKs for these tickets and for all others that wait. Tickets of earlier connections are
+    /// left out: their packet ids may belong to other messages by now, which the broker would then
+    /// never deliver.
     fn acks(&mut self, first: Option<Vec<Ticket>>) -> Vec<Packet> {
         let mut packets = Vec::new();
         let mut next = first.or_else(|| self.tickets.try_recv().ok());
         while let Some(tickets) = next {
-            let is_present = |ticket: &&Ticket| ticket.connection == self.connection;
             let present = tickets
                 .iter()
-                .filter(|ticket| ticket.packet_id != 0)
-                .filter(is_present);
+                .filter(|ticket| ticket.packet_id != 0 && ticket.connection == self.connection);
             packets.extend(present.map(|ticket| Packet::PubAck(PubAck::new(ticket.packet_id))));
             next = self.tickets.try_recv().ok();
         }
@@ -243,8 +241,8 @@ impl Session {
     }
 }
 
-/// Waits until there is room; nobody else can take it.
-async fn room(outgoing: &mpsc::Sender<Delivery>) {
+/// Waits until `outgoing` has capacity. Only this task sends on it.
+async fn has_capacity(outgoing: &mpsc::Sender<Delivery>) {
     let _ = outgoing.reserve().await;
 }
 
@@ -254,12 +252,12 @@ mod tests {
     use rumqttc::{Packet, QoS, SubAck, SubscribeReasonCode};
     use tokio::sync::mpsc;
 
-    use super::{SUBSCRIBE_ID, Session};
+    use super::{SUBSCRIBE_ID, SubscriberTask};
 
     #[test]
     fn only_a_subscription_at_qos_1_counts() {
         let granted = |code| {
-            let mut session = Session {
+            let mut task = SubscriberTask {
                 filter: "rigs/#".into(),
                 subscribed: false,
                 connection: 1,
@@ -268,14 +266,14 @@ mod tests {
                 tickets: mpsc::unbounded_channel().1,
                 dependency: Dependency::unreported("mqtt"),
             };
-            let said = session.take(Packet::SubAck(SubAck::new(SUBSCRIBE_ID, vec![code])));
-            (session.subscribed, said.map_err(|fault| fault.to_string()))
+            let handled = task.handle(Packet::SubAck(SubAck::new(SUBSCRIBE_ID, vec![code])));
+            (task.subscribed, handled.map_err(|error| error.to_string()))
         };
         let success = SubscribeReasonCode::Success;
         assert_eq!(granted(success(QoS::AtLeastOnce)), (true, Ok(true)));
         for code in [SubscribeReasonCode::Failure, success(QoS::AtMostOnce)] {
-            let (subscribed, said) = granted(code);
-            assert!(!subscribed && said.is_err_and(|said| said.contains("rigs/#")));
+            let (subscribed, handled) = granted(code);
+            assert!(!subscribed && handled.is_err_and(|error| error.contains("rigs/#")));
         }
     }
 }

@@ -1,14 +1,14 @@
-//! What has been handed to the broker and not been acknowledged.
+//! The messages that are sent and not acknowledged.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use rumqttc::{Packet, Publish, QoS};
 
-/// Packet ids go from 1 to this, and start again.
+/// The highest packet id; the next one is 1.
 const LAST_ID: u16 = u16::MAX;
 
-/// A message on its way out.
+/// A message to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) id: u64,
@@ -22,8 +22,8 @@ struct Slot {
     acknowledged: bool,
 }
 
-/// Messages in the order they are sent in; their packet ids follow each other without gaps, so that
-/// an acknowledgement finds its message by subtraction.
+/// Messages in the order in which they are sent. Their packet ids are consecutive, so that the message
+/// of an acknowledgement is found by subtraction.
 #[derive(Debug)]
 pub(crate) struct Window {
     slots: VecDeque<Slot>,
@@ -33,7 +33,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// One for up to `size` messages.
+    /// A window for up to `size` messages.
     pub(crate) fn new(size: u16) -> Self {
         Self {
             slots: VecDeque::new(),
@@ -43,8 +43,8 @@ impl Window {
         }
     }
 
-    /// How many more messages it takes.
-    pub(crate) fn room(&self) -> usize {
+    /// How many more messages fit.
+    pub(crate) fn free(&self) -> usize {
         self.size.saturating_sub(self.slots.len())
     }
 
@@ -55,14 +55,14 @@ impl Window {
         });
     }
 
-    /// A new connection: nothing has been sent on it yet.
+    /// Starts again on a new connection, on which nothing has been sent yet.
     pub(crate) fn rewind(&mut self) {
         self.slots.retain(|slot| !slot.acknowledged);
         self.first_id = 1;
         self.sent = 0;
     }
 
-    /// Whether there are messages to be sent.
+    /// Whether there are messages that haven't been sent on this connection.
     pub(crate) fn has_unsent(&self) -> bool {
         self.sent < self.slots.len()
     }
@@ -87,7 +87,8 @@ impl Window {
             })
     }
 
-    /// The caller's id of the message that the broker has acknowledged, if there is such a one.
+    /// Marks the message of this packet id as acknowledged, and returns the caller's id; `None` if no
+    /// message waits for this acknowledgement.
     pub(crate) fn acknowledge(&mut self, packet_id: u16) -> Option<u64> {
         let place = usize::from(if packet_id >= self.first_id {
             packet_id - self.first_id
@@ -139,7 +140,7 @@ mod tests {
         }
     }
 
-    /// Packet ids and callers' ids of what is sent now.
+    /// The packet ids and callers' ids of the messages that are sent now.
     fn send(window: &mut Window) -> Vec<(u16, u64)> {
         let sent = window.unsent().map(|packet| match packet {
             Packet::Publish(publish) => (
@@ -152,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn packet_ids_leave_out_zero() {
+    fn packet_ids_skip_zero() {
         assert_eq!(id_at(1, 0), 1);
         assert_eq!(id_at(65_535, 1), 1);
         assert_eq!(id_at(65_000, 600), 65);
     }
 
     #[test]
-    fn only_what_was_sent_can_be_acknowledged_and_only_once() {
+    fn only_sent_messages_are_acknowledged_and_only_once() {
         let mut window = Window::new(3);
         window.push(message(7));
         assert_eq!(window.acknowledge(1), None);
@@ -170,15 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_acknowledged_is_sent_again_in_order() {
+    fn unacknowledged_messages_are_sent_again_in_order() {
         let mut window = Window::new(9);
         (1..=4).for_each(|id| window.push(message(id)));
         send(&mut window);
         assert_eq!(window.acknowledge(2), Some(2));
         assert_eq!(
-            window.room(),
+            window.free(),
             5,
-            "a gap still takes room: ids must not overlap"
+            "an acknowledged message in the middle keeps its slot: ids must not overlap"
         );
         window.rewind();
         assert_eq!(send(&mut window), [(1, 1), (2, 3), (3, 4)]);
@@ -190,7 +191,7 @@ mod tests {
         #[test]
         fn each_message_is_acknowledged_once(steps in proptest::collection::vec(any::<u16>(), 1..400)) {
             let mut window = Window::new(50);
-            // As after 65,500 messages: ids are about to start again.
+            // As after 65,500 messages: packet ids are about to wrap around.
             window.first_id = 65_500;
             let (mut pushed, mut outstanding, mut done) = (0, Vec::new(), BTreeSet::new());
             for step in steps {
@@ -198,7 +199,7 @@ mod tests {
                     window.rewind();
                     outstanding.clear();
                 }
-                for _ in 0..window.room().min(usize::from(step % 7)) {
+                for _ in 0..window.free().min(usize::from(step % 7)) {
                     window.push(message(pushed));
                     pushed += 1;
                 }

@@ -1,132 +1,160 @@
-//! From the first byte to the CONNACK.
+//! From the first byte of a connection to its CONNACK.
 
 use std::io;
 use std::time::Duration;
 
-use getrandom::u64 as random;
+use bytes::BytesMut;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::timeout;
 
-use super::connect::{Connect, Unfit};
-use super::fault::{Fault, Refusal};
-use super::inbound::SMALL;
-use super::packet::{Header, Version};
-use super::reply::{self, Welcome};
-use super::shared::Shared;
+use super::Shared;
+use super::codec::encode::{self, Accepted};
+use super::codec::{Connect, ConnectError, Header, ProtocolError, Version};
+use super::reason::{ConnectRefusal, DisconnectReason};
 
-/// A client that has said nothing after this long isn't one.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// The largest CONNECT: each of its texts can have 64 KiB, and nobody knows yet who sends it.
-const LARGEST: usize = 512 << 10;
-/// Bytes that are read in one go.
-const READ: usize = 1 << 10;
+/// Time for the complete CONNECT to arrive.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest CONNECT. Each of its strings can have 64 KiB, but the client hasn't logged in yet.
+const MAX_CONNECT: usize = 512 << 10;
+/// A CONNECT of up to this size may be incomplete without reserving memory.
+const SMALL_CONNECT: usize = 4 << 10;
+/// Bytes that are read at once, and at most behind the CONNECT.
+const READ_SIZE: usize = 1 << 10;
+/// Longer client ids are refused: each open connection keeps its own in memory.
+const MAX_CLIENT_ID: usize = 1_024;
 
-/// A client that isn't let in, for a reason that it may be told.
+/// A client that isn't accepted, and is told why.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub(crate) struct RefusedClient {
     pub(crate) version: Version,
-    pub(crate) refusal: Refusal,
+    pub(crate) refusal: ConnectRefusal,
     pub(crate) client_id: String,
     pub(crate) maximum_packet: Option<u32>,
 }
 
-/// What comes of a connection's beginning.
+/// Why a client isn't accepted.
 #[derive(Debug)]
-pub(crate) enum Outcome {
-    /// Let in; what came behind the CONNECT.
-    Client(Box<Connect>, Vec<u8>),
-    Refused(Refused),
-    /// It isn't worth an answer.
-    Fault(Fault),
-    /// It went away.
-    Gone,
+pub(crate) enum HandshakeError {
+    /// It gets a CONNACK.
+    Refused(RefusedClient),
+    /// It gets no answer.
+    Disconnect(DisconnectReason),
+    /// The client has closed the connection.
+    Closed,
 }
 
-/// Reads the CONNECT, and decides on it; the client has an id afterwards.
-pub(crate) async fn receive(reader: &OwnedReadHalf, shared: &Shared) -> Outcome {
-    let mut bytes = Vec::new();
-    let header = match timeout(CONNECT_WITHIN, whole_packet(reader, shared, &mut bytes)).await {
-        Err(_) => return Outcome::Fault(Fault::Slow(CONNECT_WITHIN)),
-        Ok(Err(fault)) => return Outcome::Fault(fault),
-        Ok(Ok(None)) => return Outcome::Gone,
-        Ok(Ok(Some(header))) => header,
-    };
-    let rest = bytes.split_off(header.length.min(bytes.len()));
-    let body = bytes.get(header.body_at..).unwrap_or_default();
-    let refused = |version, refusal| {
-        Outcome::Refused(Refused {
+impl From<DisconnectReason> for HandshakeError {
+    fn from(reason: DisconnectReason) -> Self {
+        Self::Disconnect(reason)
+    }
+}
+
+impl From<ProtocolError> for HandshakeError {
+    fn from(error: ProtocolError) -> Self {
+        Self::Disconnect(error.into())
+    }
+}
+
+/// Reads the CONNECT and authenticates the client. Returns the bytes behind the CONNECT, too.
+pub(crate) async fn accept_client(
+    socket: &OwnedReadHalf,
+    shared: &Shared,
+) -> Result<(Connect, BytesMut), HandshakeError> {
+    let mut bytes = BytesMut::new();
+    let header = timeout(CONNECT_TIMEOUT, read_connect(socket, shared, &mut bytes))
+        .await
+        .map_err(|_| DisconnectReason::Slow(CONNECT_TIMEOUT))??;
+    let packet = bytes.split_to(header.length);
+    let body = packet.get(header.body_at..).unwrap_or_default();
+    let connect = Connect::decode(header, body).map_err(|error| match error {
+        ConnectError::Protocol(error) => error.into(),
+        ConnectError::Version(version) => HandshakeError::Refused(RefusedClient {
             version,
-            refusal,
+            refusal: ConnectRefusal::Version,
             client_id: String::new(),
             maximum_packet: None,
-        })
+        }),
+    })?;
+    let accepted = match refusal(&connect) {
+        Some(refusal) => Err(refusal),
+        None => shared.authenticator.authenticate(&connect).await,
     };
-    let connect = match Connect::read(header, body) {
-        Ok(connect) => connect,
-        Err(Unfit::Fault(fault)) => return Outcome::Fault(fault),
-        Err(Unfit::Version(version)) => return refused(version, Refusal::Version),
-    };
-    let refusal = match connect.refusal() {
-        Some(refusal) => Some(refusal),
-        None => shared.log_in(&connect).await.err(),
-    };
-    match refusal {
-        None => Outcome::Client(Box::new(connect), rest),
-        Some(refusal) => Outcome::Refused(Refused {
+    match accepted {
+        Ok(()) => Ok((connect, bytes)),
+        Err(refusal) => Err(HandshakeError::Refused(RefusedClient {
             version: connect.version,
             refusal,
             maximum_packet: connect.properties.maximum_packet,
             client_id: connect.client_id,
-        }),
+        })),
     }
 }
 
-/// Gives a client an id that has none, and writes the CONNACK.
-pub(crate) fn accept(connect: &mut Connect, max_packet: usize, out: &mut Vec<u8>) {
-    let assigned = connect.client_id.is_empty();
-    if assigned {
-        // Without randomness it shares its id with others of its kind, and they take turns.
-        connect.client_id = format!("rigline-{:016x}", random().unwrap_or_default());
+/// Encodes the CONNACK for an accepted client. Assigns a client id if the client has none.
+pub(crate) fn complete(connect: &mut Connect, max_packet: usize, out: &mut BytesMut) {
+    let is_assigned = connect.client_id.is_empty();
+    if is_assigned {
+        // Without random numbers, clients would share an id, and take over each other's connection.
+        let random = getrandom::u64().unwrap_or_default();
+        connect.client_id = format!("rigline-{random:016x}");
     }
-    let welcome = Welcome {
+    let accepted = Accepted {
         max_packet,
-        assigned: assigned.then_some(connect.client_id.as_str()),
+        assigned_id: is_assigned.then_some(connect.client_id.as_str()),
         wants_session: connect.properties.session_expiry > 0,
     };
-    reply::welcome(out, connect.version, welcome);
+    encode::connect_accepted(out, connect.version, accepted);
 }
 
-/// Reads until the first packet is complete; nothing if the stream ends before.
-async fn whole_packet(
-    reader: &OwnedReadHalf,
+/// Why this CONNECT is refused, whoever the client is.
+pub(crate) fn refusal(connect: &Connect) -> Option<ConnectRefusal> {
+    let id = &connect.client_id;
+    let needs_id = connect.version == Version::V4 && !connect.clean;
+    if id.len() > MAX_CLIENT_ID || id.is_empty() && needs_id {
+        Some(ConnectRefusal::ClientId)
+    } else if connect.properties.authentication_method {
+        Some(ConnectRefusal::Method)
+    } else if connect.version == Version::V5 && connect.will_qos == Some(2) {
+        Some(ConnectRefusal::WillQoS)
+    } else {
+        None
+    }
+}
+
+/// Reads until `bytes` begins with a complete packet.
+async fn read_connect(
+    socket: &OwnedReadHalf,
     shared: &Shared,
-    bytes: &mut Vec<u8>,
-) -> Result<Option<Header>, Fault> {
-    let mut part = None;
+    bytes: &mut BytesMut,
+) -> Result<Header, HandshakeError> {
+    let mut reserved = None;
     loop {
-        let header = Header::read(bytes, shared.max_packet.min(LARGEST))?;
-        if let Some(header) = header {
+        if let Some(header) = Header::decode(bytes, shared.max_packet.min(MAX_CONNECT))? {
             if bytes.len() >= header.length {
-                return Ok(Some(header));
+                return Ok(header);
             }
-            if header.length > SMALL && part.is_none() {
-                part = shared.budget.connect(header.length).await;
+            if header.length > SMALL_CONNECT && reserved.is_none() {
+                reserved = shared
+                    .limits
+                    .reserve_partial_connect(header.length)
+                    .await
+                    .ok();
             }
         }
-        // Known from its first byte, before more of it is waited for.
+        // The first byte is enough to know, so don't wait for the rest.
         if bytes.first().is_some_and(|first| first >> 4 != 1) {
-            return Err(Fault::Protocol("a first packet that isn't CONNECT"));
+            return Err(ProtocolError::NotAllowed("a first packet that isn't CONNECT").into());
         }
-        if reader.readable().await.is_err() || !more(reader, bytes) {
-            return Ok(None);
+        if socket.readable().await.is_err() || !read_arrived(socket, bytes) {
+            return Err(HandshakeError::Closed);
         }
     }
 }
 
-/// Reads what is there; `false` at the end of the stream.
-fn more(reader: &OwnedReadHalf, bytes: &mut Vec<u8>) -> bool {
-    let mut chunk = [0; READ];
-    match reader.try_read(&mut chunk) {
+/// Reads what has arrived; `false` at the end of the stream.
+fn read_arrived(socket: &OwnedReadHalf, bytes: &mut BytesMut) -> bool {
+    let mut chunk = [0; READ_SIZE];
+    match socket.try_read(&mut chunk) {
         Ok(0) => false,
         Ok(count) => {
             bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());

@@ -1,67 +1,67 @@
-//! Who is connected.
+//! The accepted connections, by number and by client id.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::fault::Fault;
+use super::reason::DisconnectReason;
 
-/// What the task of a connection is told from outside.
+/// What the task of a connection has to do.
 #[derive(Debug)]
-pub(crate) enum Order {
-    /// Acknowledge these, in this order.
+pub(crate) enum Command {
+    /// Acknowledge these packet ids, in this order.
     Acknowledge(Vec<u16>),
-    /// End.
-    End(Fault),
+    /// End the connection.
+    Disconnect(DisconnectReason),
 }
 
-/// The connections that were let in; clones share them.
+/// The accepted connections; clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Registry(Arc<Mutex<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    connections: HashMap<u64, mpsc::UnboundedSender<Order>>,
+    connections: HashMap<u64, mpsc::UnboundedSender<Command>>,
     /// The connection of each client id.
     clients: HashMap<Arc<str>, u64>,
     closed: bool,
 }
 
-/// One of them; it is taken out when this is dropped.
+/// A connection's entry; dropping it removes the entry.
 #[derive(Debug)]
-pub(crate) struct Registered {
+pub(crate) struct Registration {
     registry: Registry,
     connection: u64,
-    pub(crate) client: Arc<str>,
+    pub(crate) client_id: Arc<str>,
 }
 
 impl Registry {
-    /// Adds a connection. Another one with the same client id is ended.
-    pub(crate) fn add(
+    /// Adds a connection. An earlier connection with the same client id is ended.
+    pub(crate) fn register(
         &self,
         connection: u64,
-        client: &str,
-    ) -> (Registered, mpsc::UnboundedReceiver<Order>) {
-        let client: Arc<str> = client.into();
-        // Not bounded, since what can be in it is: by the messages that are outstanding.
-        let (orders, receiver) = mpsc::unbounded_channel();
+        client_id: &str,
+    ) -> (Registration, mpsc::UnboundedReceiver<Command>) {
+        let client_id: Arc<str> = client_id.into();
+        // Unbounded: the messages that aren't acknowledged bound the commands.
+        let (commands, receiver) = mpsc::unbounded_channel();
         let mut table = self.lock();
-        if let Some(earlier) = table.clients.insert(client.clone(), connection)
+        if let Some(earlier) = table.clients.insert(client_id.clone(), connection)
             && let Some(earlier) = table.connections.get(&earlier)
         {
-            let _ = earlier.send(Order::End(Fault::TakenOver));
+            let _ = earlier.send(Command::Disconnect(DisconnectReason::TakenOver));
         }
         if table.closed {
-            let _ = orders.send(Order::End(Fault::ShuttingDown));
+            let _ = commands.send(Command::Disconnect(DisconnectReason::ShuttingDown));
         }
-        table.connections.insert(connection, orders);
+        table.connections.insert(connection, commands);
         let registry = self.clone();
         (
-            Registered {
+            Registration {
                 registry,
                 connection,
-                client,
+                client_id,
             },
             receiver,
         )
@@ -69,17 +69,17 @@ impl Registry {
 
     /// Hands a connection its acknowledgements, if it is still there.
     pub(crate) fn acknowledge(&self, connection: u64, packet_ids: Vec<u16>) {
-        if let Some(orders) = self.lock().connections.get(&connection) {
-            let _ = orders.send(Order::Acknowledge(packet_ids));
+        if let Some(commands) = self.lock().connections.get(&connection) {
+            let _ = commands.send(Command::Acknowledge(packet_ids));
         }
     }
 
-    /// Ends all connections, and those that are still to come.
+    /// Ends all connections, and those that register later.
     pub(crate) fn close(&self) {
         let mut table = self.lock();
         table.closed = true;
-        for orders in table.connections.values() {
-            let _ = orders.send(Order::End(Fault::ShuttingDown));
+        for commands in table.connections.values() {
+            let _ = commands.send(Command::Disconnect(DisconnectReason::ShuttingDown));
         }
     }
 
@@ -88,33 +88,36 @@ impl Registry {
     }
 }
 
-impl Drop for Registered {
+impl Drop for Registration {
     fn drop(&mut self) {
         let mut table = self.registry.lock();
         table.connections.remove(&self.connection);
-        if table.clients.get(&self.client) == Some(&self.connection) {
-            table.clients.remove(&self.client);
+        if table.clients.get(&self.client_id) == Some(&self.connection) {
+            table.clients.remove(&self.client_id);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Order, Registry};
-    use crate::listener::fault::Fault;
+    use super::{Command, Registry};
+    use crate::listener::reason::DisconnectReason;
 
     #[test]
-    fn who_was_taken_over_leaves_the_new_one_alone() {
+    fn a_connection_that_was_taken_over_leaves_the_entry_of_the_new_one() {
         let registry = Registry::default();
-        let (first, mut orders) = registry.add(1, "a");
-        let (second, mut newer) = registry.add(2, "a");
+        let (first, mut commands) = registry.register(1, "a");
+        let (second, mut newer) = registry.register(2, "a");
         assert!(matches!(
-            orders.try_recv(),
-            Ok(Order::End(Fault::TakenOver))
+            commands.try_recv(),
+            Ok(Command::Disconnect(DisconnectReason::TakenOver))
         ));
         drop(first);
-        let (third, _orders) = registry.add(3, "a");
-        assert!(matches!(newer.try_recv(), Ok(Order::End(Fault::TakenOver))));
+        let (third, _commands) = registry.register(3, "a");
+        assert!(matches!(
+            newer.try_recv(),
+            Ok(Command::Disconnect(DisconnectReason::TakenOver))
+        ));
         drop((second, third));
         let table = registry.lock();
         assert!(table.clients.is_empty() && table.connections.is_empty());

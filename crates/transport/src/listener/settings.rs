@@ -1,4 +1,4 @@
-//! Where to listen, and to whom.
+//! Settings of the listener.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,12 +7,11 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use common::settings::{BadSetting, Settings, bytes, count, path};
 
-use super::passwords::Users;
-use super::shared::Door;
-use crate::connection::MAX_PACKET;
+use super::auth::{AccessPolicy, Users};
+use crate::broker::MAX_PACKET;
 
-/// A CONNECT with a user name and a password has to fit.
-const SMALLEST_LIMIT: usize = 1 << 10;
+/// The least that `MQTT_MAX_PACKET` can be: a CONNECT with a user name and a password has to fit.
+const MIN_MAX_PACKET: usize = 1 << 10;
 
 /// Our own MQTT listener, which devices publish to without a broker between.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,13 +34,13 @@ pub struct ListenSettings {
     pub mqtt_max_packet: usize,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+fn address(given: &str) -> Result<SocketAddr, String> {
     let accepted = |_| "an IP address and a port: 127.0.0.1:1883, 0.0.0.0:1883, [::1]:1883".into();
-    text.trim().parse().map_err(accepted)
+    given.trim().parse().map_err(accepted)
 }
 
 impl ListenSettings {
-    /// Those of a listener at this address that nothing else is said about.
+    /// The defaults, for a listener at this address.
     #[must_use]
     pub const fn at(address: SocketAddr) -> Self {
         Self {
@@ -53,10 +52,10 @@ impl ListenSettings {
         }
     }
 
-    /// Checks everything, and reads the password file.
-    pub(crate) fn door(&self) -> Result<Door, BadSetting> {
+    /// Checks the settings, and reads the password file.
+    pub(crate) fn access_policy(&self) -> Result<AccessPolicy, BadSetting> {
         BadSetting::unless(
-            (SMALLEST_LIMIT..=MAX_PACKET).contains(&self.mqtt_max_packet),
+            (MIN_MAX_PACKET..=MAX_PACKET).contains(&self.mqtt_max_packet),
             "MQTT_MAX_PACKET",
             &self.mqtt_max_packet.to_string(),
             "1KiB to 268435460, the largest packet of MQTT",
@@ -72,7 +71,7 @@ impl ListenSettings {
              password file, or ALLOW_ANONYMOUS=true (--allow-anonymous), which lets anybody \
              publish; 127.0.0.1:1883 needs neither",
         )?;
-        Ok(Door {
+        Ok(AccessPolicy {
             users: file
                 .map(|path| Users::read(path))
                 .transpose()?
@@ -84,7 +83,7 @@ impl ListenSettings {
 
 impl Settings for ListenSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
-        self.door().map(drop)
+        self.access_policy().map(drop)
     }
 }
 
@@ -108,27 +107,27 @@ mod tests {
     }
 
     #[test]
-    fn only_other_machines_need_a_login() {
+    fn a_login_is_required_unless_only_this_machine_can_connect() {
         assert_eq!(check(&[]), Ok(()));
         for local in ["[::1]:1883", "127.0.0.9:1", "[::ffff:127.0.0.1]:1883"] {
             assert_eq!(check(&["--mqtt-listen", local]), Ok(()));
         }
         for open in ["0.0.0.0:1883", "[::]:1883", "192.168.1.9:1883"] {
-            let said = check(&["--mqtt-listen", open]).unwrap_err();
-            for way_out in [
+            let error = check(&["--mqtt-listen", open]).unwrap_err();
+            for remedy in [
                 "MQTT_USERS",
                 "--mqtt-users",
                 "ALLOW_ANONYMOUS",
                 "--allow-anonymous",
             ] {
-                assert!(said.contains(way_out), "{said}");
+                assert!(error.contains(remedy), "{error}");
             }
             assert_eq!(check(&["--mqtt-listen", open, "--allow-anonymous"]), Ok(()));
         }
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused() {
+    fn invalid_settings_are_errors_that_name_the_setting() {
         for (arguments, variable) in [
             (["--mqtt-users", "/nowhere"], "MQTT_USERS"),
             (["--mqtt-max-packet", "100"], "MQTT_MAX_PACKET"),
@@ -136,8 +135,8 @@ mod tests {
             (["--mqtt-max-connections", "0"], "--mqtt-max-connections"),
             (["--mqtt-listen", "localhost"], "--mqtt-listen"),
         ] {
-            let said = check(&arguments).unwrap_err();
-            assert!(said.contains(variable), "{said}");
+            let error = check(&arguments).unwrap_err();
+            assert!(error.contains(variable), "{error}");
         }
     }
 }

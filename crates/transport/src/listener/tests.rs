@@ -1,4 +1,4 @@
-//! The decoder: against the client library's, and against bytes that nobody sane would send.
+//! The decoder, compared with the client library's, and with arbitrary and damaged bytes.
 
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
@@ -7,67 +7,74 @@ use proptest::prelude::*;
 use rumqttc::mqttbytes::{QoS as Q4, v4};
 use rumqttc::v5::mqttbytes::{QoS as Q5, v5};
 
-use super::budget::Budget;
-use super::burst::{Reading, Stop};
-use super::connect::{Connect, Unfit};
-use super::fault::{Fault, Refusal};
-use super::packet::{Header, Version};
-use super::reply::{self, Welcome};
+use super::codec::encode::{self, Accepted};
+use super::codec::{Connect, ConnectError, Header, PacketBuffer, ProtocolError, Version};
+use super::connection::handle_packets;
+use super::handshake::refusal;
+use super::limits::MemoryLimits;
+use super::reason::{ConnectRefusal, ConnectionEnd, DisconnectReason};
 
-const MOST: usize = 1 << 20;
+const MAX_PACKET: usize = 1 << 20;
 
 /// A message: its topic, its payload, its packet id.
 type Message = (String, Vec<u8>, u16);
 
-/// What a decoder made of a stream.
+/// What the decoder has returned for a stream.
 #[derive(Debug, PartialEq, Eq)]
 struct Decoded {
     messages: Vec<Message>,
-    stop: Option<Stop>,
-    answers: Vec<u8>,
+    end: Option<ConnectionEnd>,
+    answers: BytesMut,
     left: usize,
 }
 
 /// Decodes a stream that arrives in pieces of these sizes, over and over.
 fn decode(bytes: &[u8], version: Version, pieces: &[usize]) -> Decoded {
-    let budget = Budget::new(MOST);
-    let reading = Reading {
-        connection: 1,
-        version,
-        max_packet: MOST,
-    };
+    let limits = MemoryLimits::new(MAX_PACKET);
+    let mut buffer = PacketBuffer::new(version, MAX_PACKET, Bytes::new());
     let mut decoded = Decoded {
         messages: Vec::new(),
-        stop: None,
-        answers: Vec::new(),
+        end: None,
+        answers: BytesMut::new(),
         left: 0,
     };
-    let (mut start, mut end) = (0, 0);
+    let mut rest = bytes;
     let mut sizes = pieces.iter().cycle();
-    while end < bytes.len() && decoded.stop.is_none() {
-        end = (end + sizes.next().unwrap()).min(bytes.len());
-        let messages = u32::try_from(end - start).unwrap() / 5 + 1;
-        let room = budget.try_room(end - start, messages.min(20_000)).unwrap();
-        let found = reading.look(&bytes[start..end], room, &mut decoded.answers);
-        start += found.looked.consumed;
-        let wanted = found.looked.wanted;
-        assert!(wanted == 0 || wanted > end - start, "complete and left");
-        decoded.stop = found.stop;
-        for delivery in found.burst.into_iter().flat_map(|burst| burst.deliveries) {
+    while !rest.is_empty() && decoded.end.is_none() {
+        let (piece, later) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+        rest = later;
+        buffer.append(piece);
+        let size = buffer.bytes().len();
+        let count = (size / 5 + 1).min(20_000);
+        let reservation = limits.try_reserve(size, count).unwrap();
+        let handled = handle_packets(1, &mut buffer, &mut decoded.answers);
+        decoded.end = handled.end;
+        let left = buffer.remaining().len();
+        if decoded.end.is_none() {
+            assert_eq!(handled.completed, left < size);
+            let length = buffer.next_length().unwrap();
+            assert!(
+                length.is_none_or(|length| length > left),
+                "complete and left"
+            );
+        }
+        let batch = handled.messages.finish(reservation);
+        for delivery in batch.into_iter().flat_map(|batch| batch.deliveries) {
             let id = delivery.ticket.packet_id;
             assert_eq!(delivery.qos, u8::from(id != 0));
             let payload = delivery.payload.to_vec();
             decoded.messages.push((delivery.topic, payload, id));
         }
+        buffer.compact();
     }
-    decoded.left = end - start;
+    decoded.left = buffer.remaining().len();
     decoded
 }
 
-fn read_connect(bytes: &[u8]) -> Result<Connect, Unfit> {
-    let header = Header::read(bytes, MOST)?.ok_or(Fault::Malformed("cut"))?;
+fn read_connect(bytes: &[u8]) -> Result<Connect, ConnectError> {
+    let header = Header::decode(bytes, MAX_PACKET)?.ok_or(ProtocolError::Malformed("cut"))?;
     let body = bytes.get(header.body_at..header.length);
-    Connect::read(header, body.ok_or(Fault::Malformed("cut"))?)
+    Connect::decode(header, body.ok_or(ProtocolError::Malformed("cut"))?)
 }
 
 fn v4_publish(topic: &str, payload: &[u8], id: u16) -> Vec<u8> {
@@ -147,10 +154,10 @@ fn v5_connect(will: Q5, method: Option<&str>) -> Vec<u8> {
 }
 
 #[test]
-fn the_client_librarys_connects_are_understood() {
+fn connects_of_the_client_library_are_decoded() {
     let read = read_connect(&v4_connect()).unwrap();
-    assert_eq!((read.version, read.will), (Version::V4, Some(2)));
-    assert_eq!(read.refusal(), None, "3.1.1 has no way to say it");
+    assert_eq!((read.version, read.will_qos), (Version::V4, Some(2)));
+    assert_eq!(refusal(&read), None, "3.1.1 has no way to say it");
     assert_eq!((read.keep_alive, read.clean), (10, true));
     assert_eq!(read.password.as_deref(), Some(b"right".as_slice()));
 
@@ -160,17 +167,17 @@ fn the_client_librarys_connects_are_understood() {
     assert_eq!(read.user.as_deref(), Some("ann"));
     assert_eq!(read.properties.session_expiry, 60);
     assert_eq!(read.properties.maximum_packet, Some(1_000));
-    assert_eq!(read.refusal(), None);
+    assert_eq!(refusal(&read), None);
 
-    let refusal = |bytes: &[u8]| read_connect(bytes).unwrap().refusal();
+    let refusal_of = |bytes: &[u8]| refusal(&read_connect(bytes).unwrap());
     let with_will = v5_connect(Q5::ExactlyOnce, None);
-    assert_eq!(refusal(&with_will), Some(Refusal::WillQoS));
+    assert_eq!(refusal_of(&with_will), Some(ConnectRefusal::WillQoS));
     let with_method = v5_connect(Q5::AtMostOnce, Some("SCRAM"));
-    assert_eq!(refusal(&with_method), Some(Refusal::Method));
+    assert_eq!(refusal_of(&with_method), Some(ConnectRefusal::Method));
 }
 
 #[test]
-fn other_versions_get_an_answer_that_they_understand() {
+fn unsupported_versions_are_refused_in_the_closest_supported_version() {
     for (level, name, answer) in [
         (3, "MQIsdp", Version::V4),
         (3, "MQTT", Version::V4),
@@ -183,7 +190,11 @@ fn other_versions_get_an_answer_that_they_understand() {
         body.extend([level, 2, 0, 0, 0, 1, b'a']);
         let mut bytes = vec![0x10, u8::try_from(body.len()).unwrap()];
         bytes.extend(body);
-        assert_eq!(read_connect(&bytes), Err(Unfit::Version(answer)), "{level}");
+        assert_eq!(
+            read_connect(&bytes),
+            Err(ConnectError::Version(answer)),
+            "{level}"
+        );
     }
 }
 
@@ -213,22 +224,25 @@ fn bad_connects_are_malformed() {
         (2, b"\0\x03\xed\xa0\x80"),
     ] {
         let read = with(flags, rest);
-        let malformed = matches!(read, Err(Unfit::Fault(Fault::Malformed(_))));
+        let malformed = matches!(
+            read,
+            Err(ConnectError::Protocol(ProtocolError::Malformed(_)))
+        );
         assert!(malformed, "{flags:#x} {rest:?}: {read:?}");
     }
 }
 
 #[test]
-fn bad_packets_end_it_and_what_came_before_counts() {
+fn bad_packets_end_the_connection_after_the_messages_before_them() {
     use Version::{V4, V5};
     let good = v4_publish("t", b"x", 1);
-    let too_large = Fault::TooLarge {
-        size: MOST + 1,
-        most: MOST,
+    let too_large = ProtocolError::TooLarge {
+        size: MAX_PACKET + 1,
+        max: MAX_PACKET,
     };
     // A header of four bytes, and 2^20 - 3 more.
     let large_header = [0x30, 0xfd, 0xff, 0x3f];
-    for (version, bytes, fault) in [
+    for (version, bytes, error) in [
         (V4, b"\x36\x06\0\x01t\0\x01x".as_slice(), "QoS 3"),
         (V4, b"\x34\x06\0\x01t\0\x01x", "QoS 2"),
         (V4, b"\x38\x04\0\x01tx", "QoS 0 and sent again"),
@@ -264,45 +278,45 @@ fn bad_packets_end_it_and_what_came_before_counts() {
         };
         let decoded = decode(&[&good, bytes, &good].concat(), version, &[1_000]);
         assert_eq!(decoded.messages.len(), 1, "{bytes:?}");
-        let Some(Stop::Fault(found)) = decoded.stop else {
-            panic!("{bytes:?}: {:?}", decoded.stop);
+        let Some(ConnectionEnd::ByListener(reason)) = decoded.end else {
+            panic!("{bytes:?}: {:?}", decoded.end);
         };
-        assert!(found.to_string().contains(fault), "{bytes:?}: {found}");
+        assert!(reason.to_string().contains(error), "{bytes:?}: {reason}");
     }
     let decoded = decode(&large_header, V4, &[9]);
-    assert_eq!(decoded.stop, Some(Stop::Fault(too_large)));
+    assert_eq!(decoded.end, Some(too_large.into()));
 }
 
 #[test]
-fn what_is_not_a_message_is_answered() {
+fn pings_and_subscriptions_are_answered() {
     let ask = b"\x82\x0a\x12\x34\0\x01a\x01\0\x01b\x02\xa2\x05\0\x02\0\x01a\xc0\0\xe0\0\xff";
     let decoded = decode(ask, Version::V4, &[3]);
-    assert_eq!(decoded.stop, Some(Stop::Disconnect));
+    assert_eq!(decoded.end, Some(ConnectionEnd::ByClient));
     let answers = b"\x90\x04\x12\x34\x80\x80\xb0\x02\0\x02\xd0\0";
-    assert_eq!(decoded.answers, answers);
+    assert_eq!(decoded.answers[..], answers[..]);
     let ask = b"\x82\x0b\x12\x34\0\0\x01a\x01\0\x01b\x02\xa2\x06\0\x02\0\0\x01a\xe0\x02\0\0";
     let decoded = decode(ask, Version::V5, &[100]);
-    assert_eq!(decoded.stop, Some(Stop::Disconnect));
+    assert_eq!(decoded.end, Some(ConnectionEnd::ByClient));
     let answers = b"\x90\x05\x12\x34\0\x87\x87\xb0\x04\0\x02\0\x11";
-    assert_eq!(decoded.answers, answers);
+    assert_eq!(decoded.answers[..], answers[..]);
 }
 
 #[test]
-fn the_client_library_understands_the_answers() {
-    let mut out = Vec::new();
-    let welcome = Welcome {
+fn answers_are_decoded_by_the_client_library() {
+    let mut stream = BytesMut::new();
+    let accepted = Accepted {
         max_packet: 1_000_000,
-        assigned: Some("rigline-1"),
+        assigned_id: Some("rigline-1"),
         wants_session: true,
     };
-    reply::welcome(&mut out, Version::V5, welcome);
-    reply::refusal(&mut out, Version::V5, Refusal::Login, None);
-    reply::refusal(&mut out, Version::V5, Refusal::Login, Some(20));
-    reply::acknowledgements(&mut out, &[7, 0x1234]);
-    reply::no_subscription(&mut out, Version::V5, 3, 200);
-    reply::unsubscribed(&mut out, Version::V5, 4, 2);
-    reply::disconnect(&mut out, Version::V5, &Fault::QoS2, None);
-    let mut stream = BytesMut::from(out.as_slice());
+    encode::connect_accepted(&mut stream, Version::V5, accepted);
+    encode::connect_refused(&mut stream, Version::V5, ConnectRefusal::Login, None);
+    encode::connect_refused(&mut stream, Version::V5, ConnectRefusal::Login, Some(20));
+    encode::publish_acks(&mut stream, &[7, 0x1234]);
+    encode::subscribe_refused(&mut stream, Version::V5, 3, 200);
+    encode::unsubscribe_ack(&mut stream, Version::V5, 4, 2);
+    let reason = DisconnectReason::from(ProtocolError::QoS2);
+    encode::disconnect(&mut stream, Version::V5, &reason, None);
     let mut next = || v5::Packet::read(&mut stream, None).unwrap();
 
     let v5::Packet::ConnAck(accepted) = next() else {
@@ -374,27 +388,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn what_the_client_library_writes_is_read(
+    fn messages_of_the_client_library_are_decoded(
         version in versions(), messages in messages(), pieces in pieces()
     ) {
         let bytes: Vec<u8> = messages.iter().flat_map(|one| publish(version, one)).collect();
         let decoded = decode(&bytes, version, &pieces);
-        prop_assert_eq!(decoded, Decoded { messages, stop: None, answers: Vec::new(), left: 0 });
+        prop_assert_eq!(decoded, Decoded { messages, end: None, answers: BytesMut::new(), left: 0 });
     }
 
     #[test]
-    fn no_bytes_make_it_panic_and_pieces_make_no_difference(
+    fn arbitrary_bytes_do_not_panic_and_decode_alike_in_pieces(
         version in versions(), bytes in proptest::collection::vec(any::<u8>(), 0..300), pieces in pieces()
     ) {
         let whole = decode(&bytes, version, &[bytes.len().max(1)]);
         let piecewise = decode(&bytes, version, &pieces);
         prop_assert_eq!(&whole.messages, &piecewise.messages);
-        prop_assert_eq!(&whole.stop, &piecewise.stop);
+        prop_assert_eq!(&whole.end, &piecewise.end);
         let _ = read_connect(&bytes);
     }
 
     #[test]
-    fn damaged_packets_make_no_panic(
+    fn damaged_packets_do_not_panic_and_decode_alike_in_pieces(
         version in versions(),
         messages in messages(),
         pieces in pieces(),
@@ -413,7 +427,7 @@ proptest! {
             let whole = decode(&bytes, version, &[bytes.len()]);
             let piecewise = decode(&bytes, version, &pieces);
             prop_assert_eq!(whole.messages, piecewise.messages);
-            prop_assert_eq!(whole.stop, piecewise.stop);
+            prop_assert_eq!(whole.end, piecewise.end);
             let _ = read_connect(&bytes);
         }
     }

@@ -1,4 +1,4 @@
-//! What the tests have in common.
+//! What the tests share.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -10,8 +10,8 @@ use testkit::Mosquitto;
 use tokio::time::timeout;
 use transport::{Delivery, MqttSettings, Publisher, Source, Subscriber};
 
-/// Longer than anything takes, reconnects included.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any operation takes, with reconnects.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub fn settings(broker: &Mosquitto) -> MqttSettings {
     MqttSettings::at("127.0.0.1", broker.port())
@@ -35,8 +35,8 @@ pub fn subscriber_for(broker: &Mosquitto, capacity: usize) -> (Subscriber, Healt
     (session, health)
 }
 
-/// Waits until the session is connected and subscribed. Just after a restart of the broker it may
-/// still be taken for up, so it has to be seen so twice.
+/// Waits until the session is connected and subscribed. Right after a restart of the broker the lost
+/// connection may still be reported as up, so two reports in a row have to be.
 pub async fn up(health: &Health) {
     let mut seen = 0;
     let is_up = async {
@@ -45,12 +45,10 @@ pub async fn up(health: &Health) {
             seen = if health.report().ready { seen + 1 } else { 0 };
         }
     };
-    timeout(PATIENCE, is_up)
-        .await
-        .expect("the session doesn't come up");
+    timeout(TIMEOUT, is_up).await.expect("the session isn't up");
 }
 
-/// The last error of the only dependency, once there is one.
+/// Waits for an error of the only dependency.
 pub async fn last_error(health: &Health) -> String {
     let error = async {
         loop {
@@ -60,31 +58,32 @@ pub async fn last_error(health: &Health) -> String {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, error).await.expect("no error shown")
+    timeout(TIMEOUT, error).await.expect("no error is reported")
 }
 
-/// Waits for `count` deliveries or somewhat more.
+/// Waits for at least `count` deliveries.
 pub async fn receive(session: &mut Subscriber, count: usize) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     while deliveries.len() < count {
-        timeout(PATIENCE, session.recv_batch(1_000, &mut deliveries))
+        timeout(TIMEOUT, session.recv_batch(1_000, &mut deliveries))
             .await
-            .unwrap_or_else(|_| panic!("{} of {count} messages came", deliveries.len()))
+            .unwrap_or_else(|_| panic!("{} of {count} messages arrived", deliveries.len()))
             .unwrap();
     }
     deliveries
 }
 
-pub async fn nothing_comes(session: &mut Subscriber) {
-    let mut deliveries = Vec::new();
-    let more = session.recv_batch(10, &mut deliveries);
-    assert!(
-        timeout(Duration::from_millis(500), more).await.is_err(),
-        "{deliveries:?}"
-    );
+/// The next delivery is a new message: a broker sends messages again before new ones.
+pub async fn nothing_is_redelivered(broker: &Mosquitto, session: &mut Subscriber) {
+    const MARKER: u64 = u64::MAX;
+    let sender = Sender::start_as(broker, "marker-sender");
+    sender.send([MARKER]).await;
+    let deliveries = receive(session, 1).await;
+    assert_eq!(id_of(&deliveries[0]), MARKER, "{:?}", deliveries[0]);
+    sender.finish().await;
 }
 
-/// Messages carry their id in front.
+/// The id of a message, with which its payload begins.
 pub fn id_of(delivery: &Delivery) -> u64 {
     u64::from_le_bytes(delivery.payload[..8].try_into().unwrap())
 }
@@ -97,10 +96,14 @@ pub struct Sender {
 
 impl Sender {
     pub fn start(broker: &Mosquitto) -> Self {
+        Self::start_as(broker, "sender")
+    }
+
+    pub fn start_as(broker: &Mosquitto, client_id: &str) -> Self {
         let acknowledged = Arc::new(Mutex::new(Vec::new()));
         let list = acknowledged.clone();
         let dependency = Dependency::unreported("mqtt");
-        let publisher = Publisher::start(&settings(broker), "sender", dependency, move |id| {
+        let publisher = Publisher::start(&settings(broker), client_id, dependency, move |id| {
             list.lock().unwrap().push(id);
         });
         Self {
@@ -122,10 +125,10 @@ impl Sender {
         self.publisher.publish(id, topic, payload).await.unwrap();
     }
 
-    /// Waits for all acknowledgements; each has come once.
+    /// Waits for all acknowledgements, and checks that each has arrived once.
     pub async fn finish(self) -> BTreeSet<u64> {
         assert!(
-            self.publisher.drain(PATIENCE).await,
+            self.publisher.drain(TIMEOUT).await,
             "{:?}",
             self.publisher.counts()
         );

@@ -1,7 +1,7 @@
-//! Our own listener, with clients of every kind.
+//! The listener, with clients of every kind.
 
 mod clients;
 mod flow;
 mod hostile;
 mod raw;
-mod served;
+mod server;

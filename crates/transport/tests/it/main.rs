@@ -1,4 +1,4 @@
-//! Sessions with a real Mosquitto, and our own listener with real clients.
+//! Publisher and subscriber with a real Mosquitto, and the listener with real clients.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -6,7 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
-mod faults;
+mod broker_errors;
 mod harness;
 mod listener;
 
@@ -16,14 +16,14 @@ use std::time::Duration;
 use testkit::Mosquitto;
 use transport::{Delivery, Source};
 
-use crate::harness::{PATIENCE, Sender, id_of, nothing_comes, receive, subscriber, up};
+use crate::harness::{Sender, TIMEOUT, id_of, nothing_is_redelivered, receive, subscriber, up};
 
 fn ids(deliveries: &[Delivery]) -> BTreeSet<u64> {
     deliveries.iter().map(id_of).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_acknowledged_does_not_come_again() {
+async fn acknowledged_messages_are_not_delivered_again() {
     let broker = Mosquitto::start();
     let (mut session, health) = subscriber(&broker);
     up(&health).await;
@@ -43,11 +43,11 @@ async fn what_is_acknowledged_does_not_come_again() {
 
     let (mut session, health) = subscriber(&broker);
     up(&health).await;
-    nothing_comes(&mut session).await;
+    nothing_is_redelivered(&broker, &mut session).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_acknowledged_comes_again() {
+async fn unacknowledged_messages_are_delivered_again() {
     let broker = Mosquitto::start();
     let (mut session, health) = subscriber(&broker);
     up(&health).await;
@@ -61,7 +61,7 @@ async fn what_is_not_acknowledged_comes_again() {
     let again = receive(&mut session, 60).await;
     assert_eq!(ids(&again), (40..100).collect());
     assert!(again.iter().all(|delivery| delivery.dup));
-    nothing_comes(&mut session).await;
+    nothing_is_redelivered(&broker, &mut session).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,8 +94,8 @@ async fn a_broker_that_restarts_without_its_data_gets_a_new_subscription() {
     sender.send(0..500).await;
     receive(&mut session, 500).await;
     broker.kill();
-    // Without a session at the broker, what arrives there before the subscription is gone: these
-    // may be delivered or not, but all of them have to be acknowledged.
+    // The broker has lost the session, so it drops what arrives before the new subscription: these may
+    // be delivered or not, but all of them have to be acknowledged.
     sender.send(500..1_000).await;
     broker.restart_without_data();
     up(&health).await;
@@ -108,11 +108,11 @@ async fn a_broker_that_restarts_without_its_data_gets_a_new_subscription() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_in_flight_when_the_connection_broke_is_sent_again() {
+async fn messages_in_flight_are_sent_again_after_the_connection_broke() {
     let mut broker = Mosquitto::start();
     let sender = Sender::start(&broker);
     sender.send(0..10).await;
-    assert!(sender.publisher.drain(PATIENCE).await);
+    assert!(sender.publisher.drain(TIMEOUT).await);
     broker.freeze();
     sender.send(10..3_000).await;
     assert!(!sender.publisher.drain(Duration::from_millis(200)).await);
@@ -130,7 +130,7 @@ async fn a_ticket_of_an_earlier_connection_acknowledges_nothing() {
     sender.send([1]).await;
     let earlier = receive(&mut session, 1).await;
     broker.restart_without_data();
-    // Both messages have packet id 1: the broker has forgotten the session in between.
+    // Both messages have packet id 1: the broker has lost the session in between.
     up(&health).await;
     sender.send([2]).await;
     while !receive(&mut session, 1)
@@ -146,7 +146,7 @@ async fn a_ticket_of_an_earlier_connection_acknowledges_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_huge_message_holds_up_nothing() {
+async fn a_message_of_two_mebibytes_delays_no_other() {
     let broker = Mosquitto::start();
     let (mut session, health) = subscriber(&broker);
     up(&health).await;
@@ -165,8 +165,8 @@ async fn a_huge_message_holds_up_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_stops_receiving_for_a_while_deadlocks_nothing() {
-    // A broker that sends without limit, and room for few: the sockets fill up.
+async fn a_receiver_that_pauses_causes_no_deadlock() {
+    // The broker sends without limit, and the subscriber holds few messages: the sockets fill up.
     let broker = Mosquitto::start_with(&["allow_anonymous true", "max_inflight_messages 0"]);
     let (mut session, health) = harness::subscriber_for(&broker, 10);
     up(&health).await;
@@ -191,11 +191,11 @@ async fn who_stops_receiving_for_a_while_deadlocks_nothing() {
     session.close().await;
     let (mut session, health) = subscriber(&broker);
     up(&health).await;
-    nothing_comes(&mut session).await;
+    nothing_is_redelivered(&broker, &mut session).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_the_outbox_is_bounded() {
+async fn messages_that_wait_for_the_broker_are_bounded() {
     let mut broker = Mosquitto::start();
     broker.stop();
     let sender = Sender::start(&broker);
@@ -209,6 +209,6 @@ async fn what_is_in_the_outbox_is_bounded() {
     );
     assert!(!sender.publisher.drain(Duration::from_millis(10)).await);
     broker.restart();
-    assert!(sender.publisher.drain(PATIENCE).await);
+    assert!(sender.publisher.drain(TIMEOUT).await);
     assert_eq!(sender.finish().await, (0..counts.sent).collect());
 }

@@ -1,4 +1,4 @@
-//! Clients that others have written.
+//! Clients of other projects, and our own publisher.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -9,8 +9,8 @@ use common::secret::Secret;
 use testkit::{Mosquitto, python_with_paho, tool};
 use transport::{ListenSettings, MqttSettings, Publisher, hash_password};
 
-use super::served::{Message, Server, settings};
-use crate::harness::PATIENCE;
+use super::server::{Message, Server, settings};
+use crate::harness::TIMEOUT;
 
 const TOPIC: &str = "rigs/RIG-1/measurements/pressure";
 
@@ -52,7 +52,7 @@ async fn mosquitto_pub_is_served() {
     }
     let output = mosquitto_pub(&server, &["-q", "2", "-m", "x"]);
     assert!(!output.status.success(), "{output:?}");
-    // The client sees from the CONNACK that it needn't try, but ends as if all were well.
+    // The client knows from the CONNACK that QoS 2 isn't supported, but exits with success.
     let output = mosquitto_pub(&server, &["-V", "mqttv5", "-q", "2", "-m", "x"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("QoS not supported"), "{said}");
@@ -74,7 +74,7 @@ async fn mosquitto_pub_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_those_in_a_file_of_mosquitto_are_let_in() {
+async fn only_users_of_a_mosquitto_password_file_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("users");
     let mut make = tool("mosquitto_passwd");
@@ -174,7 +174,7 @@ async fn our_own_publisher_is_served() {
             .await
             .unwrap();
     }
-    assert!(publisher.drain(PATIENCE).await);
+    assert!(publisher.drain(TIMEOUT).await);
     publisher.close().await;
     assert!(acknowledged.lock().unwrap().iter().copied().eq(0..20_000));
     let expected = (0..20_000).map(|id| message(&id.to_string(), 1));

@@ -1,4 +1,4 @@
-//! When what is acknowledged, and what happens when nobody takes the messages.
+//! When messages are acknowledged, and what happens when the receiver falls behind.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use common::health::Dependency;
 use transport::{BindError, Listener, Source};
 
 use super::raw::{Raw, connect, puback, publish};
-use super::served::{ack, listen, receive, settings};
-use crate::harness::PATIENCE;
+use super::server::{ack, listen, receive, settings};
+use crate::harness::TIMEOUT;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_acknowledged_before_it_is_told_to() {
+async fn nothing_is_acknowledged_before_ack_is_called() {
     let (listener, mut listening) = listen(&settings()).await;
     let mut raw = Raw::v4(listener.local_addr(), "device");
     let packets = (1..=5).map(|id| publish("t", id, &id.to_be_bytes()));
@@ -22,7 +22,7 @@ async fn nothing_is_acknowledged_before_it_is_told_to() {
     let mut deliveries = receive(&mut listening, 6).await;
     assert!(deliveries[..5].iter().all(|one| one.qos == 1 && !one.dup));
     assert_eq!(deliveries[5].qos, 0);
-    // The only answer is that to the ping.
+    // The ping has the only answer.
     raw.send(b"\xc0\0");
     raw.expect(b"\xd0\0");
     let rest = deliveries.split_off(2);
@@ -39,7 +39,7 @@ async fn nothing_is_acknowledged_before_it_is_told_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_come_in_parts_of_the_size_asked_for() {
+async fn recv_batch_returns_at_most_max_messages() {
     let (listener, mut listening) = listen(&settings()).await;
     let mut raw = Raw::v4(listener.local_addr(), "device");
     let packets = (1..=100).map(|id| publish("t", id, &id.to_be_bytes()));
@@ -72,7 +72,7 @@ async fn closing_sends_the_last_acknowledgements_and_starting_again_works() {
         .map(|one| format!("{:?}", one.ticket))
         .collect();
     let kept = deliveries.pop().unwrap();
-    // More is on its way that nobody will read.
+    // The listener will not read this message.
     old.send(&publish("t", 1_001, &vec![0; 100_000]));
     ack(&listening, deliveries);
     listening.close().await;
@@ -96,7 +96,7 @@ async fn closing_sends_the_last_acknowledgements_and_starting_again_works() {
     raw.send(&publish("t", 5, b"again"));
     let again = receive(&mut listening, 1).await;
     assert_eq!(again[0].payload, "again");
-    // A ticket of before acknowledges nothing now.
+    // A ticket of the earlier connection acknowledges nothing.
     listening.ack([kept.ticket]);
     ack(&listening, again);
     raw.expect(&puback(5));
@@ -105,7 +105,7 @@ async fn closing_sends_the_last_acknowledgements_and_starting_again_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_in_use_is_said_with_a_way_out() {
+async fn a_bind_error_names_the_address_and_the_remedy() {
     let (listener, _listening) = listen(&settings()).await;
     let mut settings = settings();
     settings.mqtt_listen = listener.local_addr();
@@ -117,42 +117,42 @@ async fn an_address_in_use_is_said_with_a_way_out() {
         said.contains(&address) && said.contains("--mqtt-listen"),
         "{said}"
     );
-    // What `check` would have refused isn't bound, either.
+    // `bind` refuses the settings that `check` refuses.
     settings.mqtt_listen = ([0, 0, 0, 0], 0).into();
     let refused = Listener::bind(&settings).await.unwrap_err();
     assert!(matches!(refused, BindError::Setting(_)));
 }
 
-/// Sends all of it in the background; how much it has got rid of.
-fn pour(raw: &Raw, packets: Vec<Vec<u8>>) -> Arc<AtomicUsize> {
-    let gone = Arc::new(AtomicUsize::new(0));
-    let (counted, mut stream) = (gone.clone(), raw.0.try_clone().unwrap());
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+/// Sends the packets in the background, and counts the bytes that are sent.
+fn send_in_background(raw: &Raw, packets: Vec<Vec<u8>>) -> Arc<AtomicUsize> {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (counted, mut stream) = (sent.clone(), raw.0.try_clone().unwrap());
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
     std::thread::spawn(move || {
         for packet in packets {
             stream.write_all(&packet).unwrap();
             counted.fetch_add(packet.len(), Ordering::SeqCst);
         }
     });
-    gone
+    sent
 }
 
-/// Waits until it has stood still for a second and a half; where.
-async fn stalled(gone: &AtomicUsize) -> usize {
+/// Waits until the count hasn't changed for a second and a half, and returns it.
+async fn stalled(sent: &AtomicUsize) -> usize {
     loop {
-        let before = gone.load(Ordering::SeqCst);
+        let before = sent.load(Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(1_600)).await;
-        if before > 0 && gone.load(Ordering::SeqCst) == before {
+        if before > 0 && sent.load(Ordering::SeqCst) == before {
             return before;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_receive_stops_the_reading_and_loses_nothing() {
+async fn a_receiver_that_falls_behind_pauses_reads_and_loses_nothing() {
     const COUNT: u32 = 600_000;
     let (listener, mut listening) = listen(&settings()).await;
-    // While we don't read, its keep-alive doesn't count.
+    // While reads pause, the keep-alive doesn't count.
     let mut raw = Raw::open(listener.local_addr());
     raw.send(&connect(4, "device", 4));
     raw.expect(&[0x20, 2, 0, 0]);
@@ -166,11 +166,11 @@ async fn who_does_not_receive_stops_the_reading_and_loses_nothing() {
         };
         numbers.by_ref().take(1_000).flat_map(packet).collect()
     });
-    let gone = pour(&raw, packets.collect());
-    let at = stalled(&gone).await;
-    assert!(at < COUNT as usize * 87 / 2, "{at} bytes were taken");
+    let sent = send_in_background(&raw, packets.collect());
+    let at = stalled(&sent).await;
+    assert!(at < COUNT as usize * 87 / 2, "{at} bytes were sent");
     tokio::time::sleep(Duration::from_secs(7)).await;
-    // Acknowledgements go out all the same.
+    // Acknowledgements are still sent.
     let mut deliveries = Vec::new();
     listening.recv_batch(3, &mut deliveries).await.unwrap();
     let mut next = 3;
@@ -196,7 +196,7 @@ async fn who_does_not_receive_stops_the_reading_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_messages_are_held_back_by_their_size() {
+async fn large_messages_pause_reads_by_their_size() {
     const COUNT: usize = 150;
     const SIZE: usize = 1 << 20;
     let (listener, mut listening) = listen(&settings()).await;
@@ -205,9 +205,9 @@ async fn large_messages_are_held_back_by_their_size() {
         let id = u16::try_from(number).unwrap();
         publish("t", id, &vec![u8::try_from(number).unwrap(); SIZE - 100])
     });
-    let gone = pour(&raw, packets.collect());
-    assert!(stalled(&gone).await < 100 * SIZE);
-    // Those that were received count as long as they are kept.
+    let sent = send_in_background(&raw, packets.collect());
+    assert!(stalled(&sent).await < 100 * SIZE);
+    // Received messages count until they are dropped.
     let mut kept = receive(&mut listening, 30).await;
     while tokio::time::timeout(Duration::from_secs(2), listening.recv_batch(100, &mut kept))
         .await

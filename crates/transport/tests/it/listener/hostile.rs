@@ -1,15 +1,15 @@
-//! Clients that break the rules; others are served meanwhile.
+//! Clients that break the protocol, while others are served.
 
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::raw::{Raw, connect, puback, publish};
-use super::served::{Server, settings};
-use crate::harness::PATIENCE;
+use super::server::{Server, settings};
+use crate::harness::TIMEOUT;
 
-/// Somebody else gets a message through.
-async fn goes_on(server: &Server) {
+/// Another client can still publish.
+async fn others_are_served(server: &Server) {
     let before = server.messages(0).await.len();
     let mut raw = Raw::v4(server.address, "good");
     raw.send(&publish("t", 7, b"x"));
@@ -18,7 +18,7 @@ async fn goes_on(server: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_malformed_ends_the_connection_and_no_other() {
+async fn malformed_packets_end_their_connection_and_no_other() {
     let server = Server::start(&settings()).await;
     let bystander = Raw::v4(server.address, "bystander");
     for bytes in [
@@ -51,7 +51,7 @@ async fn what_is_malformed_ends_the_connection_and_no_other() {
         raw.send(bytes);
         raw.disconnected(code);
     }
-    goes_on(&server).await;
+    others_are_served(&server).await;
     assert_eq!(server.messages(1).await.len(), 1);
     let mut bystander = bystander;
     bystander.send(b"\xc0\0");
@@ -59,7 +59,7 @@ async fn what_is_malformed_ends_the_connection_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn noise_hurts_nobody() {
+async fn random_bytes_disturb_no_other_client() {
     let server = Server::start(&settings()).await;
     let mut random = fastrand::Rng::with_seed(1);
     for round in 0..240 {
@@ -71,14 +71,14 @@ async fn noise_hurts_nobody() {
         let length = random.usize(0..3_000);
         noise.extend(std::iter::repeat_with(|| random.u8(..)).take(length));
         let mut raw = Raw::open(server.address);
-        // It may have been hung up on halfway.
+        // The listener may have closed the connection already.
         let _ = raw.0.write_all(&noise);
     }
-    goes_on(&server).await;
+    others_are_served(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_speaks_something_else_is_told_so_if_there_are_words_for_it() {
+async fn other_protocols_and_versions_are_refused() {
     let server = Server::start(&settings()).await;
     for (bytes, answer) in [
         (connect(3, "old", 0), b"\x20\x02\0\x01".as_slice()),
@@ -115,18 +115,18 @@ async fn who_speaks_something_else_is_told_so_if_there_are_words_for_it() {
         String::from_utf8_lossy(&body).contains("rigline-"),
         "assigned"
     );
-    goes_on(&server).await;
+    others_are_served(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_subscribes_gets_a_refusal_and_stays() {
+async fn a_subscription_is_refused_and_the_connection_stays_open() {
     let server = Server::start(&settings()).await;
     let mut raw = Raw::v4(server.address, "reader");
     raw.send(b"\x82\x0a\x12\x34\0\x01a\x01\0\x01b\x02\xa2\x05\0\x02\0\x01a\xc0\0");
     raw.expect(b"\x90\x04\x12\x34\x80\x80\xb0\x02\0\x02\xd0\0");
     raw.send(b"\xe0\0");
     raw.closed();
-    goes_on(&server).await;
+    others_are_served(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,11 +174,11 @@ async fn a_packet_that_is_too_large_ends_the_connection_before_it_is_read() {
     let mut raw = Raw::v5(server.address, "large", 0);
     raw.send(b"\x32\xd0\x0f");
     raw.disconnected(0x95);
-    goes_on(&server).await;
+    others_are_served(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_newer_of_two_clients_with_one_id_stays() {
+async fn a_new_client_takes_over_the_client_id() {
     let server = Server::start(&settings()).await;
     let first = Raw::v5(server.address, "twin", 0);
     let second = Raw::v4(server.address, "twin");
@@ -206,19 +206,22 @@ async fn connections_above_the_limit_are_closed_at_once() {
         if sent.is_ok() && std::io::Read::read_exact(&mut raw.0, &mut answer).is_ok() {
             break;
         }
-        assert!(started.elapsed() < PATIENCE, "no room for another one");
+        assert!(
+            started.elapsed() < TIMEOUT,
+            "no other connection is accepted"
+        );
     }
 }
 
-/// Sends without ever reading, until the listener has enough of it.
-fn never_read(address: SocketAddr) {
+/// Sends without reading until the listener closes the connection.
+fn send_without_reading(address: SocketAddr) {
     let mut raw = Raw::v4(address, "deaf");
-    raw.0.set_write_timeout(Some(PATIENCE)).unwrap();
+    raw.0.set_write_timeout(Some(TIMEOUT)).unwrap();
     let pings = b"\xc0\0".repeat(10_000);
     let started = Instant::now();
     let error = loop {
         match raw.0.write_all(&pings) {
-            Ok(()) => assert!(started.elapsed() < 2 * PATIENCE, "still served"),
+            Ok(()) => assert!(started.elapsed() < 2 * TIMEOUT, "still served"),
             Err(error) => break error,
         }
     };
@@ -231,13 +234,13 @@ fn never_read(address: SocketAddr) {
     );
 }
 
-/// These take their time, so they do it together.
+/// Each waits for a time limit, so they run at the same time.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_keeps_us_waiting_is_dropped() {
+async fn slow_and_silent_clients_are_disconnected() {
     let server = Server::start(&settings()).await;
     let address = server.address;
     let mut waiting = Vec::new();
-    // No CONNECT, half a CONNECT, a packet that isn't completed, a silence.
+    // No CONNECT, half a CONNECT, a packet that isn't completed, a client that sends nothing.
     waiting.push(std::thread::spawn(move || Raw::open(address).closed()));
     waiting.push(std::thread::spawn(move || {
         let mut raw = Raw::open(address);
@@ -246,16 +249,16 @@ async fn who_keeps_us_waiting_is_dropped() {
     }));
     waiting.push(std::thread::spawn(move || {
         let mut raw = Raw::v5(address, "loris", 0);
-        raw.0.set_read_timeout(Some(2 * PATIENCE)).unwrap();
+        raw.0.set_read_timeout(Some(2 * TIMEOUT)).unwrap();
         raw.send(&publish("t", 1, b"x")[..4]);
         raw.disconnected(0x83);
     }));
     waiting.push(std::thread::spawn(move || {
         Raw::v5(address, "silent", 1).disconnected(0x8d);
     }));
-    waiting.push(std::thread::spawn(move || never_read(address)));
+    waiting.push(std::thread::spawn(move || send_without_reading(address)));
     while !waiting.iter().all(std::thread::JoinHandle::is_finished) {
-        goes_on(&server).await;
+        others_are_served(&server).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for thread in waiting {

@@ -1,9 +1,9 @@
-//! A client that sends whatever bytes it likes.
+//! A client that sends arbitrary bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use crate::harness::PATIENCE;
+use crate::harness::TIMEOUT;
 
 pub struct Raw(pub TcpStream);
 
@@ -48,7 +48,7 @@ pub fn puback(packet_id: u16) -> [u8; 4] {
 impl Raw {
     pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(stream)
     }
@@ -75,12 +75,12 @@ impl Raw {
     }
 
     pub fn expect(&mut self, bytes: &[u8]) {
-        let mut came = vec![0; bytes.len()];
-        self.0.read_exact(&mut came).unwrap();
-        assert_eq!(came, bytes);
+        let mut received = vec![0; bytes.len()];
+        self.0.read_exact(&mut received).unwrap();
+        assert_eq!(received, bytes);
     }
 
-    /// The next packet: its first byte, and what comes behind the length.
+    /// The next packet: its first byte, and the bytes behind the length.
     pub fn packet(&mut self) -> (u8, Vec<u8>) {
         let mut header = [0; 2];
         self.0.read_exact(&mut header).unwrap();
@@ -95,7 +95,7 @@ impl Raw {
         (header[0], body)
     }
 
-    /// The listener hangs up, without another word.
+    /// The listener closes the connection without sending anything.
     pub fn closed(mut self) {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest) {
@@ -104,7 +104,7 @@ impl Raw {
         }
     }
 
-    /// The listener says goodbye with this reason code, and hangs up.
+    /// The listener sends a DISCONNECT with this reason code, and closes the connection.
     pub fn disconnected(mut self, code: u8) {
         let (first, body) = self.packet();
         assert_eq!((first, body[0]), (0xe0, code), "{body:x?}");

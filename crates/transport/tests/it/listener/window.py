@@ -1,4 +1,4 @@
-"""Publishes at QoS 1 with a window, and says which messages were acknowledged, in which order.
+"""Publishes at QoS 1 with a window, and prints how many messages were acknowledged, and in which order.
 
 Arguments: port, protocol (4 or 5), number of messages, window, user, password.
 """

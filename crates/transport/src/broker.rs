@@ -1,4 +1,4 @@
-//! One connection to the broker: packets in, packets out, signs of life.
+//! One connection to the broker: reads and writes packets, and pings.
 
 use std::future::ready;
 use std::io;
@@ -11,25 +11,25 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::settings::MqttSettings;
 
-/// What the broker is told: after 1.5 times this without a packet of ours it ends the connection.
+/// The keep-alive of the CONNECT: after 1.5 times this without a packet the broker ends the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Time between pings. Two of them unanswered end the connection from our side.
-const PING_EVERY: Duration = Duration::from_secs(15);
+/// Time between pings. After two without an answer we end the connection.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// Time to connect and log in, in seconds.
-const CONNECT_SECONDS: u64 = 5;
-/// A broker that hasn't taken a packet after this long is as good as gone.
+const CONNECT_TIMEOUT_SECONDS: u64 = 5;
+/// A broker that hasn't accepted a packet after this long counts as lost.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time to say goodbye in.
+/// Time to send a DISCONNECT, and for the broker to close the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Packets that are read without a look at anything else.
-const BURST: usize = 500;
-/// The largest packet of MQTT. A lower limit of ours would not keep large packets away: the broker
-/// would send the same one again after each reconnect, and nothing behind it would ever arrive.
+/// The most packets that are read before other events are handled.
+const READ_BATCH: usize = 500;
+/// The largest packet of MQTT. With a lower limit, a larger message would end the connection again
+/// after each reconnect, and the messages behind it would never arrive.
 pub(crate) const MAX_PACKET: usize = 268_435_460;
 
-/// Why there is no connection, or no longer; says what to fix where that is known.
+/// Why a connection failed or ended, with the remedy if there is one.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
+pub(crate) enum BrokerError {
     #[error("no connection to the broker at {address}: {error}")]
     Unreachable { address: String, error: String },
     #[error("the broker refuses the login: check MQTT_USERNAME and MQTT_PASSWORD ({0})")]
@@ -50,7 +50,7 @@ pub(crate) enum Fault {
     Silent(Duration),
 }
 
-impl From<StateError> for Fault {
+impl From<StateError> for BrokerError {
     fn from(error: StateError) -> Self {
         use rumqttc::mqttbytes::Error as Bytes;
         match error {
@@ -61,7 +61,7 @@ impl From<StateError> for Fault {
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for BrokerError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed(""),
@@ -70,7 +70,7 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// How to log in as `client_id`; a session that isn't `clean` outlives the connection.
+/// The options to connect as `client_id`. A session that isn't `clean` outlives the connection.
 pub(crate) fn options(settings: &MqttSettings, client_id: &str, clean: bool) -> MqttOptions {
     let mut options = MqttOptions::new(client_id, settings.host(), settings.mqtt_port);
     options.set_keep_alive(KEEP_ALIVE);
@@ -88,57 +88,65 @@ pub(crate) fn options(settings: &MqttSettings, client_id: &str, clean: bool) -> 
 
 /// A connection that the broker has accepted.
 ///
-/// The event loop is asked to connect, and its network is used from then on. Its own queue, window
-/// and resending are left out: they drop unacknowledged publishes when the broker has lost the
-/// session, and can't tell which connection an acknowledgement was meant for.
-pub(crate) struct Connection {
+/// The client library's event loop connects; after that only its network is used. Its queue, window
+/// and retransmission aren't: they drop unacknowledged publishes when the broker has lost the session,
+/// and don't know to which connection an acknowledgement belongs.
+pub(crate) struct BrokerConnection {
     events: EventLoop,
-    heard: Instant,
+    last_packet: Instant,
     next_ping: Instant,
 }
 
-impl Connection {
-    /// Connects and logs in; also whether the broker still has the session. Dropping the future
-    /// ends the attempt.
-    pub(crate) async fn open(options: &MqttOptions) -> Result<(Self, bool), Fault> {
+impl BrokerConnection {
+    /// Connects and logs in. Returns whether the broker still has the session, too. Dropping the
+    /// future ends the attempt.
+    pub(crate) async fn open(options: &MqttOptions) -> Result<(Self, bool), BrokerError> {
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
-        network.set_connection_timeout(CONNECT_SECONDS);
+        network.set_connection_timeout(CONNECT_TIMEOUT_SECONDS);
         let mut events = EventLoop::new(options.clone(), 1);
         events.set_network_options(network);
         let session_present = match events.poll().await {
             Ok(rumqttc::Event::Incoming(Packet::ConnAck(accepted))) => accepted.session_present,
-            Ok(other) => return Err(Fault::Broken(format!("{other:?} instead of a CONNACK"))),
-            Err(error) => return Err(refusal(options, error)),
+            Ok(other) => {
+                return Err(BrokerError::Broken(format!(
+                    "{other:?} instead of a CONNACK"
+                )));
+            }
+            Err(error) => return Err(connect_error(options, error)),
         };
         let now = Instant::now();
         Ok((
             Self {
                 events,
-                heard: now,
-                next_ping: now + PING_EVERY,
+                last_packet: now,
+                next_ping: now + PING_INTERVAL,
             },
             session_present,
         ))
     }
 
-    /// The next packet. Cancel-safe: what has arrived in part stays in the buffer.
-    pub(crate) async fn read(&mut self) -> Result<Packet, Fault> {
-        let network = self.events.network.as_mut().ok_or(Fault::Closed(""))?;
+    /// Reads the next packet. Cancel-safe: an incomplete packet stays in the buffer.
+    pub(crate) async fn read(&mut self) -> Result<Packet, BrokerError> {
+        let network = self
+            .events
+            .network
+            .as_mut()
+            .ok_or(BrokerError::Closed(""))?;
         let packet = network.read().await?;
-        self.heard = Instant::now();
+        self.last_packet = Instant::now();
         Ok(packet)
     }
 
-    /// Hands over the packets that are there already, until `take` has had enough.
-    pub(crate) async fn rest(
+    /// Passes the packets that have arrived to `handle`, until it returns `false`.
+    pub(crate) async fn read_arrived(
         &mut self,
-        mut take: impl FnMut(Packet) -> Result<bool, Fault>,
-    ) -> Result<(), Fault> {
-        for _ in 0..BURST {
+        mut handle: impl FnMut(Packet) -> Result<bool, BrokerError>,
+    ) -> Result<(), BrokerError> {
+        for _ in 0..READ_BATCH {
             let more = tokio::select! {
                 biased;
-                packet = self.read() => take(packet?)?,
+                packet = self.read() => handle(packet?)?,
                 () = ready(()) => false,
             };
             if !more {
@@ -148,14 +156,18 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes packets and flushes once. A future that is dropped leaves no half packet behind: the
-    /// rest of it goes out with the next one.
+    /// Writes packets and flushes once. If the future is dropped, the rest of a packet that was written
+    /// in part is sent with the next one.
     pub(crate) async fn send(
         &mut self,
         packets: impl IntoIterator<Item = Packet>,
-    ) -> Result<(), Fault> {
-        let network = self.events.network.as_mut().ok_or(Fault::Closed(""))?;
-        let silent = |_| Fault::Silent(SEND_TIMEOUT);
+    ) -> Result<(), BrokerError> {
+        let network = self
+            .events
+            .network
+            .as_mut()
+            .ok_or(BrokerError::Closed(""))?;
+        let silent = |_| BrokerError::Silent(SEND_TIMEOUT);
         for packet in packets {
             timeout(SEND_TIMEOUT, network.write(packet))
                 .await
@@ -166,59 +178,59 @@ impl Connection {
             .map_err(silent)??)
     }
 
-    /// When the next [`Connection::ping`] is due.
+    /// Waits until the next [`BrokerConnection::ping`] is due.
     pub(crate) fn ping_due(&self) -> impl Future<Output = ()> + use<> {
         sleep_until(self.next_ping)
     }
 
-    /// Asks the broker for a sign of life, and fails if the last two got none. Who isn't `reading`
-    /// can't see any, and doesn't miss them.
-    pub(crate) async fn ping(&mut self, reading: bool) -> Result<(), Fault> {
+    /// Sends a ping, and fails if no packet has arrived since the last two. While packets aren't read
+    /// (`reading` is false), no answer is expected.
+    pub(crate) async fn ping(&mut self, reading: bool) -> Result<(), BrokerError> {
         if !reading {
-            self.heard = Instant::now();
+            self.last_packet = Instant::now();
         }
-        let silent = self.heard.elapsed();
-        if silent > 2 * PING_EVERY {
-            return Err(Fault::Silent(silent));
+        let silent = self.last_packet.elapsed();
+        if silent > 2 * PING_INTERVAL {
+            return Err(BrokerError::Silent(silent));
         }
-        self.next_ping = Instant::now() + PING_EVERY;
+        self.next_ping = Instant::now() + PING_INTERVAL;
         self.send([Packet::PingReq]).await
     }
 
-    /// Sends these last packets and a DISCONNECT, and waits for the broker to hang up: closed by us
-    /// with input unread, the connection would be reset, and the broker might not see them.
+    /// Sends these last packets and a DISCONNECT, and waits for the broker to close the connection: if
+    /// we closed it with unread input, it would be reset, and the broker might not receive them.
     pub(crate) async fn close(mut self, last: impl IntoIterator<Item = Packet>) {
-        let goodbye = async {
+        let close = async {
             self.send(last.into_iter().chain([Packet::Disconnect]))
                 .await?;
             loop {
                 self.read().await?;
             }
         };
-        let _: Result<Result<(), Fault>, _> = timeout(CLOSE_TIMEOUT, goodbye).await;
+        let _: Result<Result<(), BrokerError>, _> = timeout(CLOSE_TIMEOUT, close).await;
     }
 }
 
-fn refusal(options: &MqttOptions, error: ConnectionError) -> Fault {
+fn connect_error(options: &MqttOptions, error: ConnectionError) -> BrokerError {
     use ConnectReturnCode as Code;
     let unreachable = |error: String| {
         let (host, port) = options.broker_address();
-        Fault::Unreachable {
+        BrokerError::Unreachable {
             address: format!("{host}:{port}"),
             error,
         }
     };
     match error {
         ConnectionError::ConnectionRefused(code) => match code {
-            Code::BadUserNamePassword => Fault::Login("bad user name or password"),
-            Code::NotAuthorized => Fault::Login("not authorized"),
-            Code::BadClientId => Fault::ClientId(options.client_id()),
-            Code::RefusedProtocolVersion => Fault::Refused("it doesn't speak MQTT 3.1.1"),
-            Code::ServiceUnavailable => Fault::Refused("it is unavailable"),
-            Code::Success => Fault::Refused("it gives no reason"),
+            Code::BadUserNamePassword => BrokerError::Login("bad user name or password"),
+            Code::NotAuthorized => BrokerError::Login("not authorized"),
+            Code::BadClientId => BrokerError::ClientId(options.client_id()),
+            Code::RefusedProtocolVersion => BrokerError::Refused("it doesn't speak MQTT 3.1.1"),
+            Code::ServiceUnavailable => BrokerError::Refused("it is unavailable"),
+            Code::Success => BrokerError::Refused("it gives no reason"),
         },
         ConnectionError::NetworkTimeout => {
-            unreachable(format!("no answer within {CONNECT_SECONDS} s"))
+            unreachable(format!("no answer within {CONNECT_TIMEOUT_SECONDS} s"))
         }
         ConnectionError::Io(error) => unreachable(error.to_string()),
         ConnectionError::MqttState(error) => error.into(),

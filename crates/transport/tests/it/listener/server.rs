@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use transport::{Delivery, ListenSettings, Listener, Listening, Source};
 
-use crate::harness::PATIENCE;
+use crate::harness::TIMEOUT;
 
 pub fn settings() -> ListenSettings {
     ListenSettings::at(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -22,13 +22,13 @@ pub async fn listen(settings: &ListenSettings) -> (Listener, Listening) {
     (listener, listening)
 }
 
-/// Waits for `count` messages or somewhat more.
+/// Waits for at least `count` messages.
 pub async fn receive(listening: &mut Listening, count: usize) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     while deliveries.len() < count {
-        timeout(PATIENCE, listening.recv_batch(1_000, &mut deliveries))
+        timeout(TIMEOUT, listening.recv_batch(1_000, &mut deliveries))
             .await
-            .unwrap_or_else(|_| panic!("{} of {count} messages came", deliveries.len()))
+            .unwrap_or_else(|_| panic!("{} of {count} messages arrived", deliveries.len()))
             .unwrap();
     }
     deliveries
@@ -41,7 +41,7 @@ pub fn ack(listening: &Listening, deliveries: Vec<Delivery>) {
 /// Topic, payload and QoS.
 pub type Message = (String, Vec<u8>, u8);
 
-/// A listener that acknowledges everything at once, and remembers it.
+/// A listener that acknowledges every message at once, and records it.
 pub struct Server {
     pub address: SocketAddr,
     messages: Arc<Mutex<Vec<Message>>>,
@@ -74,16 +74,20 @@ impl Server {
         self.address.port().to_string()
     }
 
-    /// Waits until `count` messages are there; all of them.
+    /// Waits until `count` messages have arrived, and returns all.
     pub async fn messages(&self, count: usize) -> Vec<Message> {
         let enough = async {
             while self.messages.lock().unwrap().len() < count {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         };
-        let came = timeout(PATIENCE, enough).await;
+        let arrived = timeout(TIMEOUT, enough).await;
         let messages = self.messages.lock().unwrap().clone();
-        assert!(came.is_ok(), "{} of {count} messages came", messages.len());
+        assert!(
+            arrived.is_ok(),
+            "{} of {count} messages arrived",
+            messages.len()
+        );
         messages
     }
 }

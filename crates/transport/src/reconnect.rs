@@ -1,4 +1,4 @@
-//! One connection after the other, with pauses between the tries.
+//! Connects to the broker again and again, with a backoff between the attempts.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use rumqttc::MqttOptions;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{Connection, Fault};
+use crate::broker::{BrokerConnection, BrokerError};
 
-const SHORTEST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// A connection that held this long counts as a success: the next try is soon.
-const HELD: Duration = Duration::from_secs(10);
+const MIN_WAIT: Duration = Duration::from_millis(250);
+const MAX_WAIT: Duration = Duration::from_secs(5);
+/// A connection that lasted this long resets the backoff.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// The way to the broker: connects until it is told to stop.
-pub(crate) struct Link {
+/// Opens connections to the broker until it is stopped.
+pub(crate) struct Reconnector {
     options: MqttOptions,
     dependency: Dependency,
     stop: CancellationToken,
@@ -24,13 +24,13 @@ pub(crate) struct Link {
     opened: Instant,
 }
 
-impl Link {
+impl Reconnector {
     pub(crate) fn new(
         options: MqttOptions,
         dependency: Dependency,
         stop: CancellationToken,
     ) -> Self {
-        let backoff = Backoff::new(SHORTEST_WAIT, LONGEST_WAIT);
+        let backoff = Backoff::new(MIN_WAIT, MAX_WAIT);
         Self {
             options,
             dependency,
@@ -40,36 +40,36 @@ impl Link {
         }
     }
 
-    /// A new connection, and whether the broker still had the session; nothing once stopped.
-    pub(crate) async fn connect(&mut self) -> Option<(Connection, bool)> {
+    /// Opens a connection. Returns whether the broker still had the session, too; `None` once stopped.
+    pub(crate) async fn connect(&mut self) -> Option<(BrokerConnection, bool)> {
         loop {
             let opened = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
-                opened = Connection::open(&self.options) => opened,
+                opened = BrokerConnection::open(&self.options) => opened,
             };
             match opened {
                 Ok(connected) => {
                     self.opened = Instant::now();
                     return Some(connected);
                 }
-                Err(fault) => self.pause(&fault).await,
+                Err(error) => self.pause(&error).await,
             }
         }
     }
 
-    /// The last connection ended with this fault; returns when it is time for another.
-    pub(crate) async fn lost(&mut self, mut fault: Fault) {
-        if self.opened.elapsed() >= HELD {
+    /// Reports the error that ended the last connection, and waits until the next may be opened.
+    pub(crate) async fn lost(&mut self, mut error: BrokerError) {
+        if self.opened.elapsed() >= STABLE_AFTER {
             self.backoff.reset();
-        } else if let Fault::Closed(hint) = &mut fault {
+        } else if let BrokerError::Closed(hint) = &mut error {
             *hint = " right away: does another client use the same MQTT_CLIENT_ID?";
         }
-        self.pause(&fault).await;
+        self.pause(&error).await;
     }
 
-    async fn pause(&mut self, fault: &Fault) {
-        self.dependency.down(fault);
+    async fn pause(&mut self, error: &BrokerError) {
+        self.dependency.down(error);
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = sleep(self.backoff.next_wait()) => {}

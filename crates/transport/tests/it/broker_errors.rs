@@ -1,4 +1,4 @@
-//! Brokers that are wrong, away, or don't answer.
+//! Brokers that refuse the client, are down, or don't answer.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ fn as_user(broker: &Mosquitto, password: &str) -> (Subscriber, Health) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_said() {
+async fn a_wrong_password_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("passwords");
     let mut command = tool("mosquitto_passwd");
@@ -57,7 +57,7 @@ async fn a_wrong_password_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_clients_with_one_id_are_said() {
+async fn two_clients_with_the_same_id_are_reported() {
     let broker = Mosquitto::start();
     let (_first, health) = subscriber(&broker);
     up(&health).await;
@@ -66,8 +66,8 @@ async fn two_clients_with_one_id_are_said() {
     assert!(error.contains("MQTT_CLIENT_ID"), "{error}");
 }
 
-/// Starts both kinds of session, gives them time to get into trouble, and closes them.
-async fn close_quickly(settings: &MqttSettings) -> (String, Duration) {
+/// Starts both kinds of session, gives them time to fail, and measures how long closing takes.
+async fn measure_close(settings: &MqttSettings) -> (String, Duration) {
     let health = Health::default();
     let session = Subscriber::start(
         settings,
@@ -92,7 +92,7 @@ async fn close_quickly(settings: &MqttSettings) -> (String, Duration) {
 async fn closing_is_quick_with_and_without_a_broker() {
     let limit = Duration::from_millis(1_500);
     let mut broker = Mosquitto::start();
-    let (_, took) = close_quickly(&settings(&broker)).await;
+    let (_, took) = measure_close(&settings(&broker)).await;
     assert!(took < limit, "with a broker {took:?}");
     assert!(
         !broker.logs().contains("exceeded timeout"),
@@ -101,18 +101,18 @@ async fn closing_is_quick_with_and_without_a_broker() {
     );
 
     broker.stop();
-    let (error, took) = close_quickly(&settings(&broker)).await;
+    let (error, took) = measure_close(&settings(&broker)).await;
     assert!(took < limit, "without a broker {took:?}");
     let address = format!("127.0.0.1:{}", broker.port());
     assert!(error.contains(&address), "{error}");
 
-    let (_, took) = close_quickly(&MqttSettings::at("no-such-host.invalid", 1883)).await;
+    let (_, took) = measure_close(&MqttSettings::at("no-such-host.invalid", 1883)).await;
     assert!(took < limit, "without a host {took:?}");
 
-    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = mute.local_addr().unwrap().port();
-    let (_, took) = close_quickly(&MqttSettings::at("127.0.0.1", port)).await;
-    assert!(took < limit, "with a broker that says nothing {took:?}");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let (_, took) = measure_close(&MqttSettings::at("127.0.0.1", port)).await;
+    assert!(took < limit, "with a broker that doesn't answer {took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +123,7 @@ async fn closing_sends_the_last_acknowledgements() {
     let sender = Sender::start(&broker);
     sender.send(0..3_000).await;
     let mut deliveries = receive(&mut session, 1_000).await;
-    // The broker is in the middle of sending when we hang up.
+    // The broker is still sending when we close the connection.
     session.ack(deliveries.drain(..500).map(|delivery| delivery.ticket));
     session.close().await;
     sender.finish().await;
@@ -133,7 +133,7 @@ async fn closing_sends_the_last_acknowledgements() {
 }
 
 #[tokio::test]
-async fn what_a_broker_would_choke_on_is_refused() {
+async fn messages_that_a_broker_would_reject_are_refused() {
     let settings = MqttSettings::at("127.0.0.1", 1);
     let dependency = common::health::Dependency::unreported("mqtt");
     let publisher = Publisher::start(&settings, "sender", dependency, |_| {});

@@ -1,9 +1,12 @@
-//! Password files in Mosquitto's format: a user a line, as `name:$7$iterations$salt$hash`, with the
-//! hash made by PBKDF2 with HMAC-SHA512.
+//! Who may publish: password files, and the check of a client's user name and password.
+//!
+//! The file has Mosquitto's format: a user a line, as `name:$7$iterations$salt$hash`, with the hash
+//! made by PBKDF2 with HMAC-SHA512.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,35 +14,42 @@ use common::settings::BadSetting;
 use pbkdf2::pbkdf2_hmac;
 use sha2::Sha512;
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+
+use super::codec::Connect;
+use super::reason::ConnectRefusal;
 
 const VARIABLE: &str = "MQTT_USERS";
-/// What is written; what is read may differ.
+/// The iterations of new hashes.
 const ITERATIONS: u32 = 1_000;
-/// As long as Mosquitto's; it reads no others.
+/// Length of new salts. Mosquitto reads no other.
 const SALT: usize = 12;
 const HASH: usize = 64;
-/// More would be an evil: each login takes as long.
-const MOST_ITERATIONS: u32 = 10_000_000;
+/// The limit for hashes in a file: each login costs as many.
+const MAX_ITERATIONS: u32 = 10_000_000;
+/// Passwords that are checked at the same time: clients that send many wrong ones must not use up all
+/// processors.
+const CONCURRENT_CHECKS: usize = 2;
 
-/// Why there is no line for a user.
+/// Why [`hash_password`] makes no line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
-    /// A name that can't stand in a password file.
+    /// A name that a password file can't hold.
     #[error(
         "a user name is 1 to 1024 bytes without ':' and control characters, and doesn't begin with '#' or a space"
     )]
     Name,
-    /// A password that is empty or that MQTT can't carry.
+    /// A password that is empty, or longer than MQTT allows.
     #[error("a password is 1 to 65535 bytes")]
     Password,
-    /// The system gives no random numbers.
+    /// The system has returned no random numbers.
     #[error("no random numbers for the salt: {0}")]
     Random(getrandom::Error),
 }
 
-/// A line for a password file, with a salt of its own; Mosquitto reads it as well.
+/// Makes a line for a password file, with a new salt. Mosquitto reads it, too.
 pub fn hash_password(user: &str, password: &str) -> Result<String, PasswordError> {
-    if !name_fits(user) {
+    if !is_valid_name(user) {
         return Err(PasswordError::Name);
     }
     if password.is_empty() || password.len() > usize::from(u16::MAX) {
@@ -52,16 +62,64 @@ pub fn hash_password(user: &str, password: &str) -> Result<String, PasswordError
     Ok(format!("{user}:$7${ITERATIONS}${salt}${hash}"))
 }
 
-/// Those who may publish.
+/// Who may publish.
+#[derive(Debug, Clone)]
+pub(crate) struct AccessPolicy {
+    /// `None`: the listener checks no passwords.
+    pub(crate) users: Option<Arc<Users>>,
+    /// Clients without a user name are accepted although there are users.
+    pub(crate) anonymous: bool,
+}
+
+/// Checks the user names and passwords of clients.
+#[derive(Debug)]
+pub(crate) struct Authenticator {
+    policy: AccessPolicy,
+    checks: Semaphore,
+}
+
+impl Authenticator {
+    pub(crate) fn new(policy: AccessPolicy) -> Self {
+        Self {
+            policy,
+            checks: Semaphore::new(CONCURRENT_CHECKS),
+        }
+    }
+
+    /// Fails if this client may not publish.
+    pub(crate) async fn authenticate(&self, connect: &Connect) -> Result<(), ConnectRefusal> {
+        let Some(users) = &self.policy.users else {
+            return Ok(());
+        };
+        let Some(user) = connect.user.clone() else {
+            return if self.policy.anonymous {
+                Ok(())
+            } else {
+                Err(ConnectRefusal::NotAuthorized)
+            };
+        };
+        let _permit = self.checks.acquire().await;
+        let (users, password) = (users.clone(), connect.password.clone().unwrap_or_default());
+        let checked = tokio::task::spawn_blocking(move || users.accept(&user, &password)).await;
+        match checked {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ConnectRefusal::Login),
+            // The runtime is shutting down.
+            Err(_) => Err(ConnectRefusal::Busy),
+        }
+    }
+}
+
+/// The users of a password file.
 #[derive(Clone)]
 pub(crate) struct Users {
-    users: HashMap<String, Secret>,
-    /// The most iterations of any of them: each login costs as much.
+    users: HashMap<String, PasswordHash>,
+    /// The highest number of iterations of any user; every check takes as long as that one's.
     iterations: u32,
 }
 
 #[derive(Clone)]
-struct Secret {
+struct PasswordHash {
     iterations: u32,
     salt: Vec<u8>,
     hash: [u8; HASH],
@@ -88,7 +146,7 @@ impl Users {
         }
     }
 
-    /// `name` is what the file is called in errors.
+    /// Parses the content of the file that errors call `name`.
     fn parse(text: &str, name: &str) -> Result<Self, BadSetting> {
         let mut all = Self {
             users: HashMap::new(),
@@ -100,19 +158,19 @@ impl Users {
                 continue;
             }
             let bad = |what: &str| {
-                // The line itself may hold a password.
+                // Not the line itself: it may hold a password.
                 let given = format!("{name}, line {}", place + 1);
                 let accepted = format!(
                     "NAME:$7$ITERATIONS$SALT$HASH, as `mosquitto_passwd {name} NAME` writes it; \
-                     here is {what}"
+                     the line has {what}"
                 );
                 BadSetting::new(VARIABLE, &given, &accepted)
             };
             let (user, secret) = line.split_once(':').ok_or_else(|| bad("no ':'"))?;
-            if !name_fits(user) {
-                return Err(bad("a name that can't be one"));
+            if !is_valid_name(user) {
+                return Err(bad("an invalid name"));
             }
-            let secret = Secret::parse(secret).map_err(bad)?;
+            let secret = PasswordHash::parse(secret).map_err(bad)?;
             all.iterations = all.iterations.max(secret.iterations);
             if all.users.insert(user.to_owned(), secret).is_some() {
                 return Err(bad("a name for the second time"));
@@ -121,15 +179,15 @@ impl Users {
         Ok(all)
     }
 
-    /// Whether it is this user's password. It takes the same time whatever is wrong.
+    /// Whether it is this user's password. It takes the same time for unknown users and wrong passwords.
     pub(crate) fn accept(&self, user: &str, password: &[u8]) -> bool {
-        let nobody = Secret {
+        let unknown_user = PasswordHash {
             iterations: self.iterations,
             salt: vec![0; SALT],
             hash: [0; HASH],
         };
         let known = self.users.get(user);
-        let secret = known.unwrap_or(&nobody);
+        let secret = known.unwrap_or(&unknown_user);
         let hash = derive(password, &secret.salt, secret.iterations);
         let missing = self.iterations - secret.iterations;
         if missing > 0 {
@@ -139,7 +197,7 @@ impl Users {
     }
 }
 
-impl Secret {
+impl PasswordHash {
     fn parse(text: &str) -> Result<Self, &'static str> {
         let mut parts = text.split('$');
         if parts.next() != Some("") {
@@ -156,7 +214,7 @@ impl Secret {
             return Err("a hash that isn't complete");
         };
         let iterations = iterations.parse().ok();
-        let iterations = iterations.filter(|count| (1..=MOST_ITERATIONS).contains(count));
+        let iterations = iterations.filter(|count| (1..=MAX_ITERATIONS).contains(count));
         let salt = STANDARD.decode(salt).ok().filter(|salt| !salt.is_empty());
         let hash = STANDARD.decode(hash).ok();
         let hash = hash.and_then(|hash| <[u8; HASH]>::try_from(hash).ok());
@@ -168,7 +226,7 @@ impl Secret {
     }
 }
 
-fn name_fits(name: &str) -> bool {
+fn is_valid_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 1_024
         && !name.starts_with(['#', ' '])

@@ -1,9 +1,9 @@
-//! The properties of MQTT 5: each with its type, and where it may stand.
+//! Decodes the properties of MQTT 5, and checks which packets may have them.
 
+use super::ProtocolError;
 use super::cursor::Cursor;
-use super::fault::Fault;
 
-/// Where properties stand.
+/// The packet, or part of one, that has the properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Connect,
@@ -31,21 +31,21 @@ const ALIAS: u8 = 35;
 const USER: u8 = 38;
 pub(crate) const MAXIMUM_PACKET: u8 = 39;
 
-/// What of them matters here.
+/// The properties that the listener uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Properties {
-    /// How long the session should outlive the connection, in seconds.
+    /// How long the client wants its session to outlive the connection, in seconds.
     pub(crate) session_expiry: u32,
-    /// The largest packet that the client takes.
+    /// The largest packet that the client accepts.
     pub(crate) maximum_packet: Option<u32>,
-    /// It wants to log in by a method of its own.
-    pub(crate) method: bool,
-    /// The topic is given as a number.
-    pub(crate) alias: bool,
+    /// The client wants extended authentication.
+    pub(crate) authentication_method: bool,
+    /// The PUBLISH has a topic alias.
+    pub(crate) topic_alias: bool,
 }
 
 impl Place {
-    const fn takes(self, id: u8) -> bool {
+    const fn allows(self, id: u8) -> bool {
         match self {
             Self::Connect => matches!(
                 id,
@@ -69,7 +69,7 @@ impl Place {
                     | CORRELATION
                     | USER
             ),
-            // A subscription's number is for the server to send.
+            // Only a server sends a subscription identifier.
             Self::Publish => matches!(
                 id,
                 PAYLOAD_FORMAT
@@ -86,9 +86,9 @@ impl Place {
     }
 }
 
-/// Reads the properties that stand here, their length first.
-pub(crate) fn read(packet: &mut Cursor<'_>, place: Place) -> Result<Properties, Fault> {
-    let length = packet.number()?;
+/// Decodes the properties at the start of `packet`, which begin with their length.
+pub(crate) fn decode(packet: &mut Cursor<'_>, place: Place) -> Result<Properties, ProtocolError> {
+    let length = packet.variable_int()?;
     let mut given = Properties::default();
     if length == 0 {
         return Ok(given);
@@ -97,33 +97,39 @@ pub(crate) fn read(packet: &mut Cursor<'_>, place: Place) -> Result<Properties, 
     let mut seen = 0_u64;
     while !from.is_empty() {
         let id = from.u8()?;
-        if !place.takes(id) {
-            return Err(Fault::Malformed("a property that can't stand there"));
+        if !place.allows(id) {
+            return Err(ProtocolError::Malformed(
+                "a property that can't stand there",
+            ));
         }
-        // Those that may stand anywhere are below 64.
+        // All ids that `allows` accepts are below 64.
         let bit = 1 << (id & 63);
         if seen & bit != 0 && id != USER {
-            return Err(Fault::Protocol("a property that stands there twice"));
+            return Err(ProtocolError::NotAllowed(
+                "a property that stands there twice",
+            ));
         }
         seen |= bit;
-        one(id, &mut from, &mut given)?;
+        decode_one(id, &mut from, &mut given)?;
     }
-    if seen & (1 << AUTHENTICATION) != 0 && !given.method {
-        return Err(Fault::Protocol("authentication without a method"));
+    if seen & (1 << AUTHENTICATION) != 0 && !given.authentication_method {
+        return Err(ProtocolError::NotAllowed("authentication without a method"));
     }
     Ok(given)
 }
 
-fn one(id: u8, from: &mut Cursor<'_>, given: &mut Properties) -> Result<(), Fault> {
+fn decode_one(id: u8, from: &mut Cursor<'_>, given: &mut Properties) -> Result<(), ProtocolError> {
     match id {
         PAYLOAD_FORMAT | PROBLEMS | RESPONSES => {
             if from.u8()? > 1 {
-                return Err(Fault::Protocol("a property that is neither 0 nor 1"));
+                return Err(ProtocolError::NotAllowed(
+                    "a property that is neither 0 nor 1",
+                ));
             }
         }
         RECEIVE_MAXIMUM => {
             if from.u16()? == 0 {
-                return Err(Fault::Protocol("a receive maximum of 0"));
+                return Err(ProtocolError::NotAllowed("a receive maximum of 0"));
             }
         }
         ALIAS_MAXIMUM => {
@@ -131,34 +137,34 @@ fn one(id: u8, from: &mut Cursor<'_>, given: &mut Properties) -> Result<(), Faul
         }
         ALIAS => {
             from.u16()?;
-            given.alias = true;
+            given.topic_alias = true;
         }
         MESSAGE_EXPIRY | WILL_DELAY => {
             from.u32()?;
         }
         SESSION_EXPIRY => given.session_expiry = from.u32()?,
         MAXIMUM_PACKET => match from.u32()? {
-            0 => return Err(Fault::Protocol("a maximum packet size of 0")),
+            0 => return Err(ProtocolError::NotAllowed("a maximum packet size of 0")),
             most => given.maximum_packet = Some(most),
         },
         SUBSCRIPTION_ID => {
-            if from.number()? == 0 {
-                return Err(Fault::Protocol("a subscription identifier of 0"));
+            if from.variable_int()? == 0 {
+                return Err(ProtocolError::NotAllowed("a subscription identifier of 0"));
             }
         }
         CORRELATION | AUTHENTICATION => {
             from.bytes()?;
         }
         METHOD => {
-            from.text()?;
-            given.method = true;
+            from.string()?;
+            given.authentication_method = true;
         }
         USER => {
-            from.text()?;
-            from.text()?;
+            from.string()?;
+            from.string()?;
         }
         _ => {
-            from.text()?;
+            from.string()?;
         }
     }
     Ok(())

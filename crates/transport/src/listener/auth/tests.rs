@@ -10,7 +10,7 @@ fn parse(text: &str) -> Result<Users, String> {
 }
 
 #[test]
-fn a_line_of_ours_is_accepted_and_has_a_salt_of_its_own() {
+fn a_line_of_ours_is_accepted_and_has_a_new_salt() {
     let lines = ["ann", "bob"].map(|user| hash_password(user, "s3cret").unwrap());
     assert_ne!(lines[0].split('$').nth(3), lines[1].split('$').nth(3));
     let users = parse(&lines.join("\n")).unwrap();
@@ -29,7 +29,7 @@ fn a_line_of_mosquitto_is_accepted_with_others_that_cost_more() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_line_but_not_with_its_content() {
+fn an_error_names_the_line_and_does_not_show_its_content() {
     for (line, what) in [
         ("ann:hunter2", "isn't hashed"),
         ("hunter2", "no ':'"),
@@ -43,21 +43,21 @@ fn what_is_wrong_is_said_with_its_line_but_not_with_its_content() {
         ("ann:$7$101$aaaa$bbbb", "bad hash"),
         (ANN, "second time"),
     ] {
-        let said = parse(&format!("# one\n{ANN}\n{line}\n")).unwrap_err();
+        let error = parse(&format!("# one\n{ANN}\n{line}\n")).unwrap_err();
         assert!(
-            said.contains("MQTT_USERS") && said.contains("line 3"),
-            "{said}"
+            error.contains("MQTT_USERS") && error.contains("line 3"),
+            "{error}"
         );
         assert!(
-            said.contains(what) && said.contains("mosquitto_passwd"),
-            "{said}"
+            error.contains(what) && error.contains("mosquitto_passwd"),
+            "{error}"
         );
-        assert!(!said.contains("hunter2"), "{said}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }
 
 #[test]
-fn what_cannot_stand_in_a_file_is_refused() {
+fn a_name_or_password_that_a_file_cannot_hold_is_refused() {
     for user in ["", "a:b", "a\nb", "#a", " a", &"x".repeat(1_025)] {
         assert_eq!(hash_password(user, "x"), Err(PasswordError::Name), "{user}");
     }
@@ -66,7 +66,7 @@ fn what_cannot_stand_in_a_file_is_refused() {
 
 proptest! {
     #[test]
-    fn no_file_makes_it_panic(text in ".{0,200}", line in r"[a-z#]{0,3}:?(\$[67])?(\$[0-9]{1,3})?(\$[A-Za-z=]{0,9}){0,3}") {
+    fn no_file_content_panics(text in ".{0,200}", line in r"[a-z#]{0,3}:?(\$[67])?(\$[0-9]{1,3})?(\$[A-Za-z=]{0,9}){0,3}") {
         let _ = parse(&text);
         let _ = parse(&line);
     }

@@ -1,0 +1,75 @@
+//! The messages of one read, on their way to the caller.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::listener::codec::Publish;
+use crate::listener::limits::{MESSAGE_OVERHEAD, Reservation};
+use crate::source::{Delivery, Ticket};
+
+/// Messages for the caller.
+#[derive(Debug)]
+pub(crate) struct MessageBatch {
+    pub(crate) deliveries: Vec<Delivery>,
+    /// Their share of the limit on messages that wait; dropped when the caller receives them.
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// Collects the messages that were read together.
+#[derive(Debug)]
+pub(crate) struct BatchBuilder {
+    connection: u64,
+    /// The bytes that were read. The payloads are slices of them.
+    source: Bytes,
+    deliveries: Vec<Delivery>,
+    /// Bytes of memory that the messages take besides `source`.
+    bytes: usize,
+}
+
+impl BatchBuilder {
+    /// A builder for the messages in `source`, which came from this connection.
+    pub(crate) const fn new(connection: u64, source: Bytes) -> Self {
+        Self {
+            connection,
+            source,
+            deliveries: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Adds a message that was decoded from the source.
+    pub(crate) fn push(&mut self, publish: &Publish<'_>) {
+        self.bytes += publish.topic.len() + MESSAGE_OVERHEAD;
+        self.deliveries.push(Delivery {
+            topic: publish.topic.to_owned(),
+            payload: self.source.slice_ref(publish.payload),
+            qos: u8::from(publish.packet_id != 0),
+            retain: publish.retain,
+            dup: publish.dup,
+            ticket: Ticket {
+                connection: self.connection,
+                packet_id: publish.packet_id,
+            },
+            share: None,
+        });
+    }
+
+    /// The messages, with what they need of the reservation; `None` if there are none.
+    pub(crate) fn finish(mut self, reservation: Reservation) -> Option<MessageBatch> {
+        if self.deliveries.is_empty() {
+            return None;
+        }
+        let bytes = self.source.len() + self.bytes;
+        let (permit, share) = reservation.shrink(self.deliveries.len(), bytes);
+        let share = Arc::new(share);
+        for delivery in &mut self.deliveries {
+            delivery.share = Some(share.clone());
+        }
+        Some(MessageBatch {
+            deliveries: self.deliveries,
+            permit,
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! The receiving side of a connection.
+//!
+//! Memory for messages is reserved before their bytes are read, so that without free memory they stay
+//! in the socket. Between reads a connection keeps only the incomplete packet: an idle one takes next
+//! to no memory.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::Poll;
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::task::yield_now;
+
+use super::keep_alive::KeepAlive;
+use crate::listener::codec::{PacketBuffer, SMALLEST_PUBLISH};
+use crate::listener::limits::{MemoryLimits, Reservation};
+use crate::listener::reason::{ConnectionEnd, DisconnectReason};
+
+/// Bytes that are read at once.
+const READ_SIZE: usize = 16 << 10;
+/// A packet of up to this size may be incomplete without reserving memory.
+const SMALL_PACKET: usize = 4 << 10;
+/// The most bytes to decode after a read: an incomplete small packet, and what was read.
+const MAX_BUFFERED: usize = SMALL_PACKET + READ_SIZE;
+
+/// Reads packets of a client.
+pub(crate) struct PacketReader {
+    socket: OwnedReadHalf,
+    limits: MemoryLimits,
+    keep_alive: KeepAlive,
+    /// What was read; after [`Self::finish`] the incomplete packet.
+    pub(crate) buffer: PacketBuffer,
+    /// The buffer holds bytes that arrived with the CONNECT, and weren't returned by a `read`.
+    read_ahead: bool,
+}
+
+impl PacketReader {
+    /// A reader that begins with the bytes in `buffer`.
+    pub(crate) fn new(
+        socket: OwnedReadHalf,
+        limits: MemoryLimits,
+        keep_alive: KeepAlive,
+        buffer: PacketBuffer,
+    ) -> Self {
+        Self {
+            socket,
+            limits,
+            keep_alive,
+            read_ahead: !buffer.bytes().is_empty(),
+            buffer,
+        }
+    }
+
+    /// Waits for bytes, and reads them into the buffer. Returns the memory that is reserved for the
+    /// messages in it; `None` at the end of the stream.
+    pub(crate) async fn read(&mut self) -> Result<Option<Reservation>, ConnectionEnd> {
+        if std::mem::take(&mut self.read_ahead) {
+            let size = self.buffer.bytes().len();
+            return self
+                .reserve(size, size / SMALLEST_PUBLISH + 1)
+                .await
+                .map(Some);
+        }
+        match self.buffer.next_length()? {
+            Some(length) if length > SMALL_PACKET => self.read_large(length).await,
+            _ => self.read_small().await,
+        }
+    }
+
+    /// Reads what has arrived: usually many small packets.
+    async fn read_small(&mut self) -> Result<Option<Reservation>, ConnectionEnd> {
+        loop {
+            self.keep_alive.limit(self.socket.readable()).await?;
+            let count = MAX_BUFFERED / SMALLEST_PUBLISH + 1;
+            let reservation = self.reserve(MAX_BUFFERED, count).await?;
+            match self.read_arrived().await? {
+                Some(0) => return Ok(None),
+                Some(_) => return Ok(Some(reservation)),
+                // Either the socket isn't readable after all, or it is the turn of other tasks.
+                None => {
+                    drop(reservation);
+                    yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Reads the rest of a packet of `length` bytes, and no more.
+    async fn read_large(&mut self, length: usize) -> Result<Option<Reservation>, ConnectionEnd> {
+        let partial = self.limits.reserve_partial_packet(length);
+        let _partial = self
+            .keep_alive
+            .pause(partial)
+            .await
+            .map_err(|_| DisconnectReason::ShuttingDown)?;
+        let mut packet = BytesMut::with_capacity(length);
+        packet.extend_from_slice(self.buffer.remaining());
+        while packet.len() < length {
+            let missing = length - packet.len();
+            let mut space = (&mut packet).limit(missing);
+            let read = self.socket.read_buf(&mut space);
+            if self.keep_alive.limit(read).await? == 0 {
+                return Ok(None);
+            }
+        }
+        self.buffer.set(packet.freeze());
+        self.reserve(length, 1).await.map(Some)
+    }
+
+    /// The packets in the buffer are decoded; `completed` if there were any.
+    pub(crate) fn finish(&mut self, completed: bool) {
+        self.buffer.compact();
+        let incomplete = !self.buffer.bytes().is_empty();
+        self.keep_alive.received(completed, incomplete);
+    }
+
+    /// Waits for something else than the client: time limits for reading don't count the wait.
+    pub(crate) async fn pause<T>(&mut self, wait: impl Future<Output = T>) -> T {
+        self.keep_alive.pause(wait).await
+    }
+
+    /// The socket, for the end of the connection.
+    pub(crate) fn into_socket(self) -> OwnedReadHalf {
+        self.socket
+    }
+
+    async fn reserve(&mut self, size: usize, count: usize) -> Result<Reservation, ConnectionEnd> {
+        if let Some(reservation) = self.limits.try_reserve(size, count) {
+            return Ok(reservation);
+        }
+        let reservation = self.limits.reserve(size, count);
+        let reservation = self.keep_alive.pause(reservation).await;
+        Ok(reservation.map_err(|_| DisconnectReason::ShuttingDown)?)
+    }
+
+    /// Appends what has arrived to the buffer, without waiting for more. `None` if nothing has, or if
+    /// the task has run for so long that it has to yield.
+    ///
+    /// `try_read` would do the same with one more system call: only `poll_read` notes that a read that
+    /// doesn't fill its space has emptied the socket.
+    async fn read_arrived(&mut self) -> io::Result<Option<usize>> {
+        poll_fn(|context| {
+            let mut space = [const { MaybeUninit::uninit() }; READ_SIZE];
+            let mut read = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut self.socket).poll_read(context, &mut read) {
+                Poll::Pending => Poll::Ready(Ok(None)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => {
+                    self.buffer.append(read.filled());
+                    Poll::Ready(Ok(Some(read.filled().len())))
+                }
+            }
+        })
+        .await
+    }
+}

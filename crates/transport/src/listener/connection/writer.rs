@@ -1,0 +1,130 @@
+//! The sending side of a connection.
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use common::faults::{self, Point};
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::listener::codec::encode;
+use crate::listener::reason::{ConnectionEnd, DisconnectReason};
+use crate::listener::registry::Command;
+
+/// A client that accepts no bytes for this long is disconnected.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// With more unsent bytes than this, the client isn't read from: it would only cause more answers.
+const MAX_UNSENT: usize = 64 << 10;
+
+/// Writes acknowledgements and answers to a client.
+#[derive(Debug)]
+pub(crate) struct PacketWriter {
+    socket: OwnedWriteHalf,
+    commands: mpsc::UnboundedReceiver<Command>,
+    unsent: BytesMut,
+    /// Since when the client has accepted no bytes.
+    stalled: Option<Instant>,
+    /// There are acknowledgements in `unsent`.
+    acknowledging: bool,
+}
+
+impl PacketWriter {
+    /// A writer that begins with the packets in `unsent`.
+    pub(crate) const fn new(
+        socket: OwnedWriteHalf,
+        commands: mpsc::UnboundedReceiver<Command>,
+        unsent: BytesMut,
+    ) -> Self {
+        Self {
+            socket,
+            commands,
+            unsent,
+            stalled: None,
+            acknowledging: false,
+        }
+    }
+
+    /// Where answers are encoded.
+    pub(crate) const fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.unsent
+    }
+
+    /// Whether so much is unsent that the client must not be read from.
+    pub(crate) fn is_backlogged(&self) -> bool {
+        self.unsent.len() > MAX_UNSENT
+    }
+
+    /// Writes until the client may be read from. Cancel-safe.
+    pub(crate) async fn drain_backlog(&mut self) -> Result<(), ConnectionEnd> {
+        while self.is_backlogged() {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is unsent, and acknowledgements as they are commanded, until the connection has to
+    /// end. Cancel-safe.
+    pub(crate) async fn run(&mut self) -> Result<Infallible, ConnectionEnd> {
+        loop {
+            self.step().await?;
+        }
+    }
+
+    /// Executes a command; if there is none, writes once.
+    async fn step(&mut self) -> Result<(), ConnectionEnd> {
+        if self.unsent.is_empty() {
+            let command = self.commands.recv().await;
+            return self.execute(command);
+        }
+        let stalled = *self.stalled.get_or_insert_with(Instant::now);
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => self.execute(command),
+            written = timeout_at(stalled + WRITE_TIMEOUT, self.socket.write(&self.unsent)) => {
+                let count = written.map_err(|_| DisconnectReason::NotReading(WRITE_TIMEOUT))??;
+                self.written(count)
+            }
+        }
+    }
+
+    fn execute(&mut self, command: Option<Command>) -> Result<(), ConnectionEnd> {
+        match command {
+            Some(Command::Acknowledge(packet_ids)) => {
+                if !self.acknowledging {
+                    faults::reach(Point::BeforeAcknowledgement);
+                    self.acknowledging = true;
+                }
+                encode::publish_acks(&mut self.unsent, &packet_ids);
+                Ok(())
+            }
+            Some(Command::Disconnect(reason)) => Err(reason.into()),
+            // The registry has dropped the connection: nobody could end it any more.
+            None => Err(DisconnectReason::ShuttingDown.into()),
+        }
+    }
+
+    fn written(&mut self, count: usize) -> Result<(), ConnectionEnd> {
+        if count == 0 {
+            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+        }
+        self.unsent.advance(count);
+        self.stalled = None;
+        if self.unsent.is_empty() {
+            // An idle connection keeps no buffer.
+            self.unsent = BytesMut::new();
+            if std::mem::take(&mut self.acknowledging) {
+                faults::reach(Point::AfterAcknowledgement);
+            }
+        }
+        Ok(())
+    }
+
+    /// The socket, and what is unsent, for the end of the connection.
+    pub(crate) fn into_parts(self) -> (OwnedWriteHalf, BytesMut) {
+        (self.socket, self.unsent)
+    }
+}

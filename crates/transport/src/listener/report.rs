@@ -1,0 +1,105 @@
+//! Counts and logs what clients did wrong. Anybody on the network can cause these log lines, so their
+//! rate is limited: they must not fill the disk.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::metric::MQTT_REFUSED;
+use metrics::counter;
+
+use super::reason::{ConnectRefusal, DisconnectReason};
+
+/// The longest prefix of a client id that is logged, in characters.
+const LOGGED_CLIENT_ID: usize = 64;
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Counts and logs refusals and disconnects.
+#[derive(Debug, Default)]
+pub(crate) struct Reporter(RateLimiter);
+
+impl Reporter {
+    /// A CONNECT was refused.
+    pub(crate) fn connect_refused(&self, refusal: ConnectRefusal, client: &str, peer: SocketAddr) {
+        if let Some(repeats) = self.count(refusal.label()) {
+            let client = shorten(client);
+            tracing::warn!(client, %peer, repeats, "refused an mqtt client: {refusal}");
+        }
+    }
+
+    /// The listener has ended a connection.
+    pub(crate) fn disconnected(&self, reason: &DisconnectReason, client: &str, peer: SocketAddr) {
+        if let Some(label) = reason.label()
+            && let Some(repeats) = self.count(label)
+        {
+            let client = shorten(client);
+            tracing::warn!(client, %peer, repeats, "ended an mqtt connection: {reason}");
+        }
+    }
+
+    /// A subscription was refused.
+    pub(crate) fn subscription_refused(&self, client: &str, peer: SocketAddr) {
+        if let Some(repeats) = self.count("subscribe") {
+            let client = shorten(client);
+            tracing::warn!(client, %peer, repeats, "refused a subscription: clients only publish here");
+        }
+    }
+
+    /// A connection was closed because `limit` connections are open.
+    pub(crate) fn connection_limit_reached(&self, peer: SocketAddr, limit: usize) {
+        if let Some(repeats) = self.count("connections") {
+            tracing::warn!(
+                %peer, repeats,
+                "closed a new connection at once: {limit} are open (MQTT_MAX_CONNECTIONS)"
+            );
+        }
+    }
+
+    /// Increments the counter. If a log line is due: the number of those that were suppressed.
+    fn count(&self, label: &'static str) -> Option<u64> {
+        counter!(MQTT_REFUSED, "reason" => label).increment(1);
+        self.0.allow(label)
+    }
+}
+
+/// The client id for the log, which escapes it.
+fn shorten(client_id: &str) -> String {
+    client_id.chars().take(LOGGED_CLIENT_ID).collect()
+}
+
+/// Allows one log line in each interval for each label.
+#[derive(Debug, Default)]
+struct RateLimiter(Mutex<Vec<(&'static str, Instant, u64)>>);
+
+impl RateLimiter {
+    /// If a log line is allowed: how many were suppressed since the last one.
+    fn allow(&self, label: &'static str) -> Option<u64> {
+        let mut labels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match labels.iter_mut().find(|(known, ..)| *known == label) {
+            None => {
+                labels.push((label, Instant::now(), 0));
+                Some(0)
+            }
+            Some((_, last, suppressed)) if last.elapsed() >= LOG_INTERVAL => {
+                *last = Instant::now();
+                Some(std::mem::take(suppressed))
+            }
+            Some((_, _, suppressed)) => {
+                *suppressed += 1;
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RateLimiter;
+
+    #[test]
+    fn each_label_is_allowed_once() {
+        let limiter = RateLimiter::default();
+        let allowed = ["a", "b", "a", "a", "b"].map(|label| limiter.allow(label));
+        assert_eq!(allowed, [Some(0), Some(0), None, None, None]);
+    }
+}
