@@ -222,20 +222,10 @@ async fn a_lease_has_one_holder<F: Fixture>() {
     let fixture = F::start();
     let (queue, other) = (fixture.queue(), fixture.queue());
     let mine = nonce();
-    let lease = queue
-        .lease(Stage::Sink, &mine, RENEWED_LEASE)
-        .await
-        .unwrap()
-        .unwrap();
-    let again = queue
-        .lease(Stage::Sink, &mine, RENEWED_LEASE)
-        .await
-        .unwrap();
-    assert_eq!(
-        again.as_ref(),
-        Some(&lease),
-        "after a lost answer the same lease is given"
-    );
+    let take = || queue.lease(Stage::Sink, &mine, RENEWED_LEASE);
+    let (given, again) = (take().await.unwrap(), take().await.unwrap());
+    assert_eq!(again, given, "after a lost answer the same lease is given");
+    let lease = given.unwrap();
     assert_eq!(other.lease(Stage::Sink, &nonce(), LEASE).await, Ok(None));
     take(&other, Stage::Transformer).await;
     for _ in 0..5 {
