@@ -106,7 +106,7 @@ pub(crate) fn complete(connect: &mut Connect, max_packet: usize, out: &mut Bytes
     encode::connect_accepted(out, connect.version, accepted);
 }
 
-/// Why this CONNECT is refused, whoever the client is.
+/// Why this CONNECT is refused, for any user.
 pub(crate) fn refusal(connect: &Connect) -> Option<ConnectRefusal> {
     let id = &connect.client_id;
     let needs_id = connect.version == Version::V4 && !connect.clean;

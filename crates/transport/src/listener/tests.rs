@@ -351,14 +351,14 @@ fn answers_are_decoded_by_the_client_library() {
     };
     assert_eq!((refused.pkid, refused.return_codes.len()), (3, 200));
     assert!(matches!(next(), v5::Packet::UnsubAck(ack) if ack.pkid == 4 && ack.reasons.len() == 2));
-    let v5::Packet::Disconnect(goodbye) = next() else {
+    let v5::Packet::Disconnect(disconnect) = next() else {
         panic!("no DISCONNECT");
     };
     assert_eq!(
-        goodbye.reason_code,
+        disconnect.reason_code,
         v5::DisconnectReasonCode::QoSNotSupported
     );
-    let reason = goodbye.properties.unwrap().reason_string.unwrap();
+    let reason = disconnect.properties.unwrap().reason_string.unwrap();
     assert!(reason.contains("publish with QoS 1"), "{reason}");
     assert!(stream.is_empty());
 }

@@ -102,7 +102,7 @@ impl PacketWriter {
                 Ok(())
             }
             Some(Command::Disconnect(reason)) => Err(reason.into()),
-            // The registry has dropped the connection: nobody could end it any more.
+            // The registry holds the sender as long as the connection is registered.
             None => Err(DisconnectReason::ShuttingDown.into()),
         }
     }

@@ -54,8 +54,8 @@ async fn mosquitto_pub_is_served() {
     assert!(!output.status.success(), "{output:?}");
     // The client knows from the CONNACK that QoS 2 isn't supported, but exits with success.
     let output = mosquitto_pub(&server, &["-V", "mqttv5", "-q", "2", "-m", "x"]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("QoS not supported"), "{said}");
+    let output_text = String::from_utf8_lossy(&output.stderr);
+    assert!(output_text.contains("QoS not supported"), "{output_text}");
     let old = mosquitto_pub(&server, &["-V", "mqttv31", "-m", "x"]);
     assert!(!old.status.success(), "{old:?}");
     let will = [
@@ -145,13 +145,13 @@ async fn paho_is_served_in_both_versions() {
     let (_dir, settings) = with_users(&hash_password("ann", "right").unwrap());
     let server = Server::start(&settings).await;
     for (protocol, before) in [("4", 0), ("5", 3_000)] {
-        let said = paho(&server, protocol, "3000", ["ann", "right"]);
-        assert_eq!(said, "3000 in order");
+        let output_text = paho(&server, protocol, "3000", ["ann", "right"]);
+        assert_eq!(output_text, "3000 in order");
         let messages = server.messages(before + 3_000).await;
         let expected = (0..3_000).map(|number| message(&number.to_string(), 1));
         assert!(messages[before..].iter().cloned().eq(expected));
-        let said = paho(&server, protocol, "1", ["ann", "wrong"]);
-        assert!(said.starts_with("refused:"), "{said}");
+        let output_text = paho(&server, protocol, "1", ["ann", "wrong"]);
+        assert!(output_text.starts_with("refused:"), "{output_text}");
     }
 }
 

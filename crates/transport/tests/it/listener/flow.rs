@@ -111,11 +111,11 @@ async fn a_bind_error_names_the_address_and_the_remedy() {
     settings.mqtt_listen = listener.local_addr();
     let refused = Listener::bind(&settings).await.unwrap_err();
     assert!(matches!(refused, BindError::InUse(_)));
-    let said = refused.to_string();
+    let message = refused.to_string();
     let address = listener.local_addr().to_string();
     assert!(
-        said.contains(&address) && said.contains("--mqtt-listen"),
-        "{said}"
+        message.contains(&address) && message.contains("--mqtt-listen"),
+        "{message}"
     );
     // `bind` refuses the settings that `check` refuses.
     settings.mqtt_listen = ([0, 0, 0, 0], 0).into();
