@@ -17,7 +17,8 @@ test: check unit notebook ## Check and test everything but the containers
 check: ## Format, lints, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
-	$(CARGO) clippy -p prove --features faults --all-targets --quiet -- -D warnings
+	RUSTFLAGS="--cfg rigline_faults" CARGO_TARGET_DIR=target/faults-check $(CARGO) check -p prove --all-targets --quiet
+	for patch in crates/prove/breaks/*.patch; do git apply --check "$$patch" || exit 1; done
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 
 unit: servers ## All tests, from pure logic to processes that are killed

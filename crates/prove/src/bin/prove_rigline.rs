@@ -32,8 +32,9 @@ struct Options {
     /// Break every rule of the protocol on purpose instead, and see whether it is noticed
     #[arg(long)]
     breaks: bool,
-    /// With --breaks, only two of the rules: those whose turn this number is
-    #[arg(long, requires = "breaks")]
+    /// A number that grows from run to run: with --limit, scenarios begin at another place each
+    /// time; with --breaks, only two rules are broken, other ones each time
+    #[arg(long)]
     turn: Option<usize>,
     /// Runs in which a broken rule has to be noticed
     #[arg(long, default_value_t = 20)]
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
     let failed = if options.breaks {
         break_rules(&options, seed)
     } else {
-        attack(&options, seed)
+        run_all(&options, seed)
     };
     if failed == 0 {
         ExitCode::SUCCESS
@@ -112,6 +113,25 @@ impl Options {
     }
 }
 
+/// By how many scenarios a turn goes further than the one before.
+const TURN: usize = 8;
+
+impl Options {
+    /// The scenarios to run, in their order.
+    fn scenarios(&self) -> Vec<(Ground, Scenario)> {
+        let mut scenarios = Vec::new();
+        for ground in self.grounds() {
+            let wanted = on(ground).filter(|scenario| self.wants(scenario.name));
+            scenarios.extend(wanted.map(|scenario| (ground, scenario)));
+        }
+        if let (Some(turn), false) = (self.turn, scenarios.is_empty()) {
+            let first = turn % scenarios.len() * TURN % scenarios.len();
+            scenarios.rotate_left(first);
+        }
+        scenarios
+    }
+}
+
 /// What has come out so far.
 #[derive(Debug, Default)]
 struct Sum {
@@ -121,44 +141,43 @@ struct Sum {
     skipped: usize,
 }
 
-/// Runs all attacks; returns how many failed.
+/// Runs all scenarios; returns how many failed.
 #[expect(clippy::print_stdout, reason = "what it is for")]
-fn attack(options: &Options, seed: u64) -> usize {
+fn run_all(options: &Options, seed: u64) -> usize {
     let started = Instant::now();
     let limit = options
         .limit
         .map(|minutes| Duration::from_secs(60 * minutes));
     let mut sum = Sum::default();
-    for ground in options.grounds() {
-        println!("on {}:", ground.name());
-        for scenario in on(ground) {
-            if !options.wants(scenario.name) {
-                continue;
+    let mut last = None;
+    for (ground, scenario) in options.scenarios() {
+        if limit.is_some_and(|limit| started.elapsed() >= limit) {
+            sum.skipped += 1;
+            continue;
+        }
+        if last != Some(ground) {
+            println!("on {}:", ground.name());
+            last = Some(ground);
+        }
+        let task = Task {
+            ground,
+            seed,
+            n: options.number,
+            broken: None,
+        };
+        let begun = Instant::now();
+        let ended = run(scenario, task);
+        report(scenario, &ended, begun.elapsed().as_secs());
+        match ended {
+            Ok(report) if report.verdict.is_clean() => {
+                sum.readings += report.verdict.acknowledged;
+                sum.faults += report.faults;
             }
-            if limit.is_some_and(|limit| started.elapsed() >= limit) {
-                sum.skipped += 1;
-                continue;
-            }
-            let task = Task {
-                ground,
-                seed,
-                n: options.number,
-                broken: None,
-            };
-            let begun = Instant::now();
-            let ended = run(scenario, task);
-            report(scenario, &ended, begun.elapsed().as_secs());
-            match ended {
-                Ok(report) if report.verdict.is_clean() => {
-                    sum.readings += report.verdict.acknowledged;
-                    sum.faults += report.faults;
-                }
-                _ => sum.failed += 1,
-            }
+            _ => sum.failed += 1,
         }
     }
     println!(
-        "{} readings acknowledged under {} faults, {} attacks failed, {} s",
+        "{} readings acknowledged under {} faults, {} scenarios failed, {} s",
         sum.readings,
         sum.faults,
         sum.failed,
@@ -172,7 +191,7 @@ fn attack(options: &Options, seed: u64) -> usize {
         );
     }
     if sum.skipped > 0 {
-        println!("{} attacks weren't begun: the time was over", sum.skipped);
+        println!("{} scenarios weren't begun: the time was over", sum.skipped);
     }
     sum.failed
 }

@@ -222,8 +222,8 @@ async fn a_lease_has_one_holder<F: Fixture>() {
     let fixture = F::start();
     let (queue, other) = (fixture.queue(), fixture.queue());
     let mine = nonce();
-    let take = || queue.lease(Stage::Sink, &mine, RENEWED_LEASE);
-    let (given, again) = (take().await.unwrap(), take().await.unwrap());
+    let ask = || queue.lease(Stage::Sink, &mine, RENEWED_LEASE);
+    let (given, again) = (ask().await.unwrap(), ask().await.unwrap());
     assert_eq!(again, given, "after a lost answer the same lease is given");
     let lease = given.unwrap();
     assert_eq!(other.lease(Stage::Sink, &nonce(), LEASE).await, Ok(None));
