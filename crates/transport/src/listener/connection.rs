@@ -27,7 +27,7 @@ use super::Shared;
 use super::codec::{Packet, PacketBuffer, encode};
 use super::handshake::{self, HandshakeError};
 use super::limits::Reservation;
-use super::reason::ConnectionEnd;
+use super::reason::{ConnectionEnd, DisconnectReason};
 use super::registry::Registration;
 
 /// Time to send the last packets, and for the client to close the connection: closed by us with
@@ -69,7 +69,7 @@ pub(crate) async fn run(
     let (registration, commands) = shared.registry.register(number, &connect.client_id);
     let buffer = PacketBuffer::new(connect.version, shared.max_packet, read_ahead.freeze());
     let keep_alive = KeepAlive::new(connect.keep_alive);
-    let connection = Connection {
+    let mut connection = Connection {
         reader: PacketReader::new(read_half, shared.limits.clone(), keep_alive, buffer),
         writer: PacketWriter::new(write_half, commands, unsent),
         shared,
@@ -79,7 +79,13 @@ pub(crate) async fn run(
         maximum_packet: connect.properties.maximum_packet,
     };
     drop(connect);
-    connection.run().await;
+    let reason = match connection.serve().await {
+        Ok(never) => match never {},
+        Err(ConnectionEnd::ByClient) => return,
+        Err(ConnectionEnd::ByListener(reason)) => reason,
+    };
+    let (read_half, write_half, unsent) = connection.disconnect(&reason);
+    close(read_half, write_half, unsent).await;
 }
 
 /// A connection whose client was accepted.
@@ -95,24 +101,6 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(mut self) {
-        let reason = match self.serve().await {
-            Ok(never) => match never {},
-            Err(ConnectionEnd::ByClient) => return,
-            Err(ConnectionEnd::ByListener(reason)) => reason,
-        };
-        let client_id = &self.registration.client_id;
-        self.shared
-            .reporter
-            .disconnected(&reason, client_id, self.peer);
-        let version = self.reader.buffer.version();
-        encode::disconnect(self.writer.buffer(), version, &reason, self.maximum_packet);
-        // A new connection of the same client doesn't wait for the end of this one.
-        drop(self.registration);
-        let (write_half, unsent) = self.writer.into_parts();
-        close(self.reader.into_socket(), write_half, unsent).await;
-    }
-
     /// Reads and handles packets, and writes answers and acknowledgements, until the connection ends.
     async fn serve(&mut self) -> Result<Infallible, ConnectionEnd> {
         loop {
@@ -128,6 +116,23 @@ impl Connection {
             let reservation = read.ok_or(ConnectionEnd::ByClient)?;
             self.handle_packets(reservation)?;
         }
+    }
+
+    /// Reports the reason, and adds a DISCONNECT to the unsent packets. Releases everything but the
+    /// socket and these packets: a new connection of the same client doesn't wait for the end of this.
+    fn disconnect(
+        mut self,
+        reason: &DisconnectReason,
+    ) -> (OwnedReadHalf, OwnedWriteHalf, BytesMut) {
+        let client_id = &self.registration.client_id;
+        self.shared
+            .reporter
+            .disconnected(reason, client_id, self.peer);
+        let version = self.reader.buffer.version();
+        let buffer = self.writer.buffer();
+        encode::disconnect(buffer, version, reason, self.maximum_packet);
+        let (write_half, unsent) = self.writer.into_parts();
+        (self.reader.into_socket(), write_half, unsent)
     }
 
     /// Hands over the messages that were read, and answers the other packets.
