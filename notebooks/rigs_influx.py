@@ -133,10 +133,11 @@ def _ask(influx: Influx, query: str) -> list[pd.DataFrame]:
                 f"refuses the token ({error.status}): check INFLUX_TOKEN or INFLUX_TOKEN_FILE; it"
                 f" has to be one that may read bucket {influx.bucket}."
             )
-        elif error.status == 404:
+        # An unknown organisation is answered with 400 where the query is JSON, as this client's is.
+        elif error.status == 404 or "organization name" in (error.message or ""):
             why = (
-                f"knows no organisation {influx.org} with a bucket {influx.bucket} (404): check"
-                " INFLUX_ORG and INFLUX_BUCKET."
+                f"knows no organisation {influx.org} with a bucket {influx.bucket}"
+                f" ({error.status}): check INFLUX_ORG and INFLUX_BUCKET."
             )
         else:
             why = f"can't answer: {error.status} {error.reason}. {error.message or ''}".strip()

@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ NOTEBOOKS = HERE.parent
 NOTEBOOK = NOTEBOOKS / "Graphs.ipynb"
 
 sys.path[:0] = [str(NOTEBOOKS), str(HERE)]
+
+import influxdb  # noqa: E402
 
 # Runs last, in the notebook's own kernel.
 PROBE = """
@@ -50,6 +52,13 @@ class Ran:
     def pictures(self, cell: str) -> int:
         """Count the pictures that a cell showed."""
         return sum("image/png" in out.get("data", {}) for out in self.outputs(cell))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[influxdb.Server]:
+    """Give a running InfluxDB."""
+    with influxdb.run() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks and tests the notebook, in a virtual environment under target/ that is made anew when the
 # requirements have changed. Needs Python 3.11 or newer (or the one that PYTHON names), and Cargo if
-# the program isn't built.
+# the program isn't built, and what building InfluxDB needs if there is none.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -17,6 +17,10 @@ if [ "$(cat "$venv/installed" 2>/dev/null)" != "$wanted" ]; then
     # Last, so that an installation that was broken off is made anew.
     printf '%s\n' "$wanted" >"$venv/installed"
 fi
+
+sh scripts/test-influxdb.sh target/test-servers
+INFLUXD=$PWD/target/test-servers/influxdb/influxd
+export INFLUXD
 
 # Cargo knows whether it is up to date, but a machine without it may have the program.
 if command -v "${CARGO:-cargo}" >/dev/null; then

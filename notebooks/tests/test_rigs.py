@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-import fake_influx
+import influxdb
 import known
 import rigs
 import rigs_csv
@@ -75,8 +76,8 @@ def test_the_token_may_be_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     file.write_text(" \n")
     with pytest.raises(rigs.Missing, match="There is no token"):
         rigs_influx.Influx.from_environment()
-    file.write_text(f"{fake_influx.TOKEN}\n")
-    assert rigs_influx.Influx.from_environment().token == fake_influx.TOKEN
+    file.write_text("a-token\n")
+    assert rigs_influx.Influx.from_environment().token == "a-token"  # noqa: S105
 
 
 @pytest.mark.parametrize(
@@ -92,9 +93,9 @@ def test_the_token_may_be_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_answers_that_are_none(answer: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with fake_influx.serve(answer) as server:
-        monkeypatch.setenv("INFLUX_URL", server.url)
-        monkeypatch.setenv("INFLUX_TOKEN", fake_influx.TOKEN)
+    with influxdb.scripted(answer) as url:
+        monkeypatch.setenv("INFLUX_URL", url)
+        monkeypatch.setenv("INFLUX_TOKEN", "a-token")
         with pytest.raises(rigs.Missing, match=said):
             rigs.read_influx("1m")
 
@@ -110,17 +111,47 @@ def test_answers_that_are_none(answer: str, said: str, monkeypatch: pytest.Monke
 def test_refusals(status: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("INFLUX_ORG", raising=False)
     monkeypatch.delenv("INFLUX_BUCKET", raising=False)
-    with fake_influx.serve("", status) as server:
-        monkeypatch.setenv("INFLUX_URL", server.url)
-        monkeypatch.setenv("INFLUX_TOKEN", fake_influx.TOKEN)
+    with influxdb.scripted("", status) as url:
+        monkeypatch.setenv("INFLUX_URL", url)
+        monkeypatch.setenv("INFLUX_TOKEN", "a-token")
         with pytest.raises(rigs.Missing, match=said):
             rigs.read_influx("1m")
+
+
+def test_a_bucket_that_is_not_there_is_said(
+    server: influxdb.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFLUX_URL", server.url)
+    monkeypatch.setenv("INFLUX_TOKEN", influxdb.OPERATOR)
+    for org, bucket in [(influxdb.ORG, "nope"), ("nope", "first")]:
+        monkeypatch.setenv("INFLUX_ORG", org)
+        monkeypatch.setenv("INFLUX_BUCKET", bucket)
+        with pytest.raises(rigs.Missing, match=f"organisation {org} with a bucket {bucket}"):
+            rigs.read_influx("1m")
+
+
+@pytest.mark.parametrize("window", ["1h", "1d"])
+def test_statistics_are_of_all_readings(
+    window: str, server: influxdb.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = server.bucket(f"statistics-{window}")
+    bucket.write(int(time.time()) - 200)
+    for name, value in bucket.environment().items():
+        monkeypatch.setenv(name, value)
+    summary = rigs.read_influx(window).summary
+    for rig in known.TICKS:
+        for sensor in known.SENSORS:
+            values = known.values(rig, sensor)
+            found = summary.query("rig_id == @rig and sensor == @sensor")
+            found = found[["count", "mean", "min", "max"]].to_numpy().tolist()
+            right = [len(values), np.mean(values), min(values), max(values)] if values else None
+            assert found == ([pytest.approx(right)] if right else [])
 
 
 @pytest.mark.parametrize("url", ["localhost:8086", "http://", "http://[", "nonsense"])
 def test_a_url_that_is_none_is_said(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFLUX_URL", url)
-    monkeypatch.setenv("INFLUX_TOKEN", fake_influx.TOKEN)
+    monkeypatch.setenv("INFLUX_TOKEN", "a-token")
     with pytest.raises(rigs.Missing, match="INFLUX_URL"):
         rigs.read_influx("1m")
 

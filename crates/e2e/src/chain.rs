@@ -6,7 +6,8 @@ use queue::ledger::Ledger;
 use queue::redis::RedisQueue;
 use queue::settings::RedisSettings;
 use queue::{Look, Queue};
-use testkit::{Mosquitto, Redis, Stage, VictoriaMetrics};
+use testkit::influxdb::TOKEN;
+use testkit::{InfluxDb, Mosquitto, Redis, Stage};
 
 use crate::rows::{Rows, read_back};
 use crate::wait_for;
@@ -48,7 +49,7 @@ pub struct Chain {
     /// The lists.
     pub redis: Redis,
     /// The store.
-    pub victoria: VictoriaMetrics,
+    pub influxdb: InfluxDb,
     env: Vec<(String, String)>,
 }
 
@@ -62,15 +63,15 @@ impl Chain {
     /// As [`Chain::start`], around a broker and a Redis that run already.
     #[must_use]
     pub fn around(mosquitto: Mosquitto, redis: Redis, extra: &[(&str, &str)]) -> Self {
-        let victoria = VictoriaMetrics::start();
+        let influxdb = InfluxDb::start();
         let own = |name: &str, value: String| (name.to_owned(), value);
         let mut env = vec![
             own("MQTT_HOST", "127.0.0.1".into()),
             own("MQTT_PORT", mosquitto.port().to_string()),
             own("REDIS_HOST", "127.0.0.1".into()),
             own("REDIS_PORT", redis.port().to_string()),
-            own("INFLUX_URL", victoria.url()),
-            own("INFLUX_TOKEN", "any".into()),
+            own("INFLUX_URL", influxdb.url()),
+            own("INFLUX_TOKEN", TOKEN.into()),
         ];
         env.extend(
             extra
@@ -80,7 +81,7 @@ impl Chain {
         Self {
             mosquitto,
             redis,
-            victoria,
+            influxdb,
             env,
         }
     }
@@ -143,7 +144,7 @@ impl Chain {
     /// Everything that the store has.
     #[must_use]
     pub fn rows(&self) -> Rows {
-        read_back(&self.victoria)
+        read_back(&self.influxdb)
     }
 
     /// Publishes with `mosquitto_pub`, as anybody would.

@@ -6,34 +6,35 @@ use std::time::Duration;
 
 use crate::net::localhost;
 
+/// How long a connection, and each read and write of [`http_get`], may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was answered.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The content's type, if it was said.
-    pub(crate) kind: Option<String>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
 /// Status and body of `GET path` at 127.0.0.1.
 pub fn http_get(port: u16, path: &str) -> Result<(u16, String), Error> {
-    let answer = exchange(localhost(port), "GET", path, &[], b"")?;
+    let answer = exchange(localhost(port), ("GET", path), &[], b"", TIMEOUT)?;
     Ok((answer.status, answer.body))
 }
 
-/// One request over a connection of its own.
+/// Sends one request, which is a method and a target, over a connection of its own. `limit` is for
+/// each read and write.
 pub(crate) fn exchange(
     address: SocketAddr,
-    method: &str,
-    target: &str,
+    (method, target): (&str, &str),
     headers: &[(&str, &str)],
     body: &[u8],
+    limit: Duration,
 ) -> Result<Answer, Error> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
     // 1.0: the answer is neither chunked nor kept alive, so its end is the connection's.
     let mut head = format!("{method} {target} HTTP/1.0\r\nHost: {address}\r\n");
     for (name, value) in headers {
@@ -51,14 +52,13 @@ pub(crate) fn exchange(
         .nth(1)
         .and_then(|status| status.parse().ok())
         .ok_or_else(broken)?;
-    let kind = head.lines().find_map(|line| {
+    let headers = head.lines().filter_map(|line| {
         let (name, value) = line.split_once(": ")?;
-        let is_kind = name.eq_ignore_ascii_case("content-type");
-        is_kind.then(|| value.to_owned())
+        Some((name.to_owned(), value.to_owned()))
     });
     Ok(Answer {
         status,
-        kind,
+        headers: headers.collect(),
         body: body.to_owned(),
     })
 }

@@ -1,7 +1,7 @@
 //! Real servers and real stages for tests: each on free ports of its own, with its files in a
 //! directory of its own, killed when its handle is dropped.
 //!
-//! Servers that the machine doesn't have are unpacked once into `<target>/test-servers` by
+//! Servers that the machine doesn't have are unpacked or built once into `<target>/test-servers` by
 //! `scripts/test-servers.sh`.
 #![expect(
     clippy::expect_used,
@@ -14,8 +14,8 @@ mod disk;
 mod fake_time;
 mod hosts;
 mod http;
-pub mod influx;
-pub mod influx_setup;
+pub mod influx_proxy;
+pub mod influxdb;
 mod launch;
 mod mosquitto;
 mod net;
@@ -26,13 +26,14 @@ mod redis;
 mod relay;
 mod stage;
 mod tools;
-mod victoria_metrics;
 mod wire;
 
 pub use disk::SmallDisk;
 pub use fake_time::{FakeTime, fake_time_env};
 pub use hosts::HostsFile;
 pub use http::http_get;
+pub use influx_proxy::InfluxProxy;
+pub use influxdb::InfluxDb;
 pub use launch::{BlockedOutput, Launch};
 pub use mosquitto::{Mosquitto, mqtt_client};
 pub use net::{free_port, wait_until};
@@ -41,5 +42,4 @@ pub use proxy::{Flow, Proxy, Verdict};
 pub use redis::Redis;
 pub use stage::{Stage, stage_binary};
 pub use tools::{python_with_paho, target_dir, tool, workspace_dir};
-pub use victoria_metrics::VictoriaMetrics;
 pub use wire::{Weather, Wire};

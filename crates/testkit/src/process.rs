@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::PipeReader;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -58,8 +59,28 @@ impl Process {
             .open(log)
             .expect("a log file");
         let errors = file.try_clone().expect("a second handle of the log file");
-        command.stdout(file).stderr(errors);
+        command.stdin(Stdio::null()).stdout(file).stderr(errors);
         Self::run(command, log)
+    }
+
+    /// As [`spawn`](Self::spawn), for a process that is never dropped: it is killed, and `dir`
+    /// removed, when this process has ended, however it did.
+    pub(crate) fn spawn_until_exit(command: &Command, log: &Path, dir: &Path) -> Self {
+        // The shell waits for the end of its input, whose other end nobody else has.
+        let script =
+            "dir=$1; shift; \"$@\" </dev/null & cat >/dev/null; kill -9 $!; wait; rm -rf \"$dir\"";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(dir);
+        shell.arg(command.get_program()).args(command.get_args());
+        let file = File::create(log).expect("a log file");
+        let errors = file.try_clone().expect("a second handle of the log file");
+        // In a group of its own, so that a signal to this process's group doesn't reach the shell.
+        shell
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(file)
+            .stderr(errors);
+        Self::run(shell, log)
     }
 
     /// Starts `command` with both outputs in one pipe, as small as can be, whose end to read from comes back.
@@ -67,14 +88,13 @@ impl Process {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         fcntl_setpipe_size(&reader, SMALLEST_PIPE).expect("a smaller pipe");
         let errors = writer.try_clone().expect("a second handle of the pipe");
-        command.stdout(writer).stderr(errors);
+        command.stdin(Stdio::null()).stdout(writer).stderr(errors);
         // The command keeps handles of the pipe until it is dropped, which `run` does.
         (Self::run(command, log), reader)
     }
 
     fn run(mut command: Command, log: &Path) -> Self {
         let process = command
-            .stdin(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Self {

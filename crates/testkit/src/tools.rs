@@ -32,7 +32,7 @@ pub fn workspace_dir() -> PathBuf {
 }
 
 /// A command that runs one of the servers' programs (`mosquitto`, `mosquitto_pub`,
-/// `mosquitto_sub`, `redis-server`, `redis-cli`, `victoria-metrics`), installed or unpacked.
+/// `mosquitto_sub`, `redis-server`, `redis-cli`), installed or unpacked.
 #[must_use]
 pub fn tool(name: &str) -> Command {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -51,6 +51,11 @@ pub fn tool(name: &str) -> Command {
     let mut command = Command::new(found);
     command.env("LD_LIBRARY_PATH", libraries(root));
     command
+}
+
+/// A command that runs `influxd` or `influx` of `InfluxDB` 2.
+pub(crate) fn influxdb_tool(name: &str) -> Command {
+    Command::new(unpacked().with_file_name("influxdb").join(name))
 }
 
 /// A command that runs Python with the MQTT client `paho-mqtt`.
@@ -114,12 +119,10 @@ fn unpacked() -> &'static Path {
         let lock = File::create(dir.join("lock")).expect("a lock file for the test servers");
         lock.lock().expect("the lock of the test servers");
         let script = workspace_dir().join("scripts/test-servers.sh");
-        let run = Command::new(&script)
-            .arg(&dir)
-            .output()
-            .expect("scripts/test-servers.sh");
-        let said = String::from_utf8_lossy(&run.stderr);
-        assert!(run.status.success(), "{} failed: {said}", script.display());
+        // Its progress is shown: building InfluxDB for the first time takes minutes.
+        let run = Command::new(&script).arg(&dir).status();
+        let run = run.expect("scripts/test-servers.sh");
+        assert!(run.success(), "{} failed", script.display());
         dir.join("root")
     })
 }

@@ -1,18 +1,15 @@
 //! The first set-up, and the operator token that comes of it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use common::secret::Secret;
 use store::{FirstSetup, SetupError};
 
 use super::secrets::Kept;
-use super::task::{KEPT_FOR, LOOK_EVERY, Task};
+use super::task::{KEPT_FOR, LOOK_EVERY, MAY_BE_MADE, Task};
 use super::{USER, random, say};
 
-/// How long a token that isn't accepted is tried again: the request that makes it, of an earlier start
-/// or one whose answer was lost, may still be at work.
-const MAY_BE_MADE: Duration = Duration::from_secs(5);
 /// The status of a set-up that comes too late.
 const CONFLICT: u16 = 422;
 

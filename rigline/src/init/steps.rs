@@ -1,12 +1,14 @@
 //! The steps, in their order.
 
+use std::time::Instant;
+
 use anyhow::Context;
 use common::secret::Secret;
 use store::{Id, InfluxSetup, Operator, SetupError};
 
 use super::patience::persist;
 use super::secrets::{Kept, Secrets};
-use super::task::{KEPT_FOR, LOOK_EVERY, Target, Task};
+use super::task::{KEPT_FOR, LOOK_EVERY, MAY_BE_MADE, Target, Task};
 use super::tokens::{NOTEBOOK, SINK};
 use super::{InitArgs, USER, random, say};
 
@@ -135,23 +137,53 @@ impl Task<'_> {
             DEFAULT_BUCKET => DASHBOARD.to_owned(),
             other => format!("{DASHBOARD} in {other}"),
         };
-        let mark = format!("{} {bucket}\n", org.as_str());
+        let made = format!("{} {bucket}", org.as_str());
+        let begun = format!("begun: {made}");
         let marks = self.secrets.read(Kept::Dashboards)?;
-        let mut marks = marks.map_or_else(String::new, |marks| marks.expose().to_owned() + "\n");
-        if marks.lines().any(|line| line == mark.trim_end()) {
+        let marks = marks.map_or_else(String::new, |marks| marks.expose().to_owned() + "\n");
+        let has = |mark: &str| marks.lines().any(|line| line == mark);
+        if has(&made) {
             return Ok(());
         }
-        let is_there = operator.has_dashboard(org, &name).await?;
+        let is_there = if has(&begun) {
+            self.dashboard_appears(operator, org, &name).await?
+        } else {
+            operator.has_dashboard(org, &name).await?
+        };
         if !is_there {
+            if !has(&begun) {
+                let marks = Secret::new(format!("{marks}{begun}\n"));
+                self.secrets.put(Kept::Dashboards, &marks)?;
+            }
             operator.make_dashboard(org, &name, bucket).await?;
         }
-        marks.push_str(&mark);
-        self.secrets.put(Kept::Dashboards, &Secret::new(marks))?;
+        let others = marks.lines().filter(|line| *line != begun);
+        let marks: Vec<_> = others.chain([made.as_str()]).collect();
+        let marks = Secret::new(marks.join("\n") + "\n");
+        self.secrets.put(Kept::Dashboards, &marks)?;
         say(format!(
             "dashboard {name} is {}",
             if is_there { "there" } else { "made" }
         ));
         Ok(())
+    }
+
+    /// Whether the dashboard that an earlier request was to make is there, or comes soon: that request
+    /// may still be at work, and InfluxDB would make a second dashboard of the same name.
+    async fn dashboard_appears(
+        &self,
+        operator: &Operator,
+        org: &Id,
+        name: &str,
+    ) -> Result<bool, SetupError> {
+        let started = Instant::now();
+        while !operator.has_dashboard(org, name).await? {
+            if started.elapsed() >= MAY_BE_MADE {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(true)
     }
 
     fn say_where(&self) {

@@ -11,6 +11,9 @@ use super::secrets::Secrets;
 pub(super) const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
 /// How often it is looked whether something has happened.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long something that an earlier request was to make is waited for: that request, of an earlier
+/// start or one whose answer was lost, may still be at work.
+pub(super) const MAY_BE_MADE: Duration = Duration::from_secs(5);
 /// What was asked for, where secrets are kept, and the server.
 #[derive(Debug)]
 pub(super) struct Task<'a> {

@@ -5,11 +5,16 @@ mod fixture;
 mod others;
 mod passwords;
 mod settings;
+mod state;
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::fixture::text;
+use serde_json::{Value, json};
+use testkit::influxdb::TOKEN;
+
+use crate::fixture::{second, text};
 use fixture::{Site, creating};
+use state::{named, names, retention};
 
 #[test]
 fn a_fresh_start_makes_everything_and_says_no_secret() {
@@ -18,9 +23,7 @@ fn a_fresh_start_makes_everything_and_says_no_secret() {
     let said = text(&ended);
     assert!(ended.status.success(), "{said}");
     site.assert_good();
-    let user = &site.server.state().users[0];
-    assert_eq!(user.name, "admin");
-    assert!(user.password.len() >= 24);
+    assert!(site.read("admin/influx-password").len() >= 24);
     for secret in site.all_secrets() {
         assert!(!said.contains(&secret), "{said}");
     }
@@ -57,14 +60,9 @@ fn a_fresh_start_makes_everything_and_says_no_secret() {
 fn the_dashboard_has_a_chart_for_each_sensor_of_the_fleet() {
     let site = Site::new();
     assert!(site.init(&[("INFLUX_BUCKET", "a${b}\\c")]).status.success());
-    let state = site.server.state();
-    let dashboard = &state.dashboards[0];
-    assert_eq!(dashboard.name, "Rigs in a${b}\\c");
-    let charts = dashboard.charts.as_array().unwrap();
-    let queries: Vec<&str> = charts
-        .iter()
-        .filter_map(|chart| chart["queries"][0]["query"].as_str())
-        .collect();
+    let state = site.state();
+    assert_eq!(names(&state.dashboards), ["Rigs in a${b}\\c"]);
+    let queries = site.api().queries(&state.dashboards[0]);
     assert_eq!(queries.len(), producer::fleet::SENSORS.len() + 1);
     for query in &queries {
         assert!(query.starts_with(r#"from(bucket: "a\${b}\\c")"#), "{query}");
@@ -87,13 +85,13 @@ fn the_dashboard_has_a_chart_for_each_sensor_of_the_fleet() {
 fn a_second_start_changes_nothing() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
-    let (files, state) = (site.files(), site.server.state());
-    let asked = site.server.requests().len();
+    let (files, state) = (site.files(), site.state());
+    let asked = site.proxy.requests().len();
     let again = site.init(&[]);
     assert!(again.status.success(), "{}", text(&again));
     assert_eq!(site.files(), files);
-    assert_eq!(site.server.state(), state);
-    let requests = site.server.requests().split_off(asked);
+    assert_eq!(site.state(), state);
+    let requests = site.proxy.requests().split_off(asked);
     assert_eq!(creating(&requests), Vec::<String>::new());
     assert!(
         requests.contains(&"POST /api/v2/write".to_owned()),
@@ -106,16 +104,42 @@ fn a_second_start_changes_nothing() {
 }
 
 #[test]
+fn the_dashboards_queries_return_what_was_written() {
+    let site = Site::new();
+    assert!(site.init(&[("INFLUX_TOKEN", TOKEN)]).status.success());
+    let lines = producer::fleet::SENSORS.iter().map(|sensor| {
+        let second = second().nanos();
+        format!("rig_measurements,rig_id=R1 {}=1.5 {second}\n", sensor.name)
+    });
+    site.server.write("rigs", &lines.collect::<String>());
+    let state = site.state();
+    let range = "option v = {timeRangeStart: -1h, timeRangeStop: now(), windowPeriod: 10s}";
+    for query in site.api().queries(&state.dashboards[0]) {
+        let rows = site.server.query(&format!("{range}\n{query}"));
+        assert!(!rows.is_empty(), "no rows: {query}");
+        let names = format!("{rows:?}");
+        assert!(names.contains("R1") && names.contains("1.5"), "{names}");
+    }
+}
+
+#[test]
 fn a_dashboard_that_was_changed_or_deleted_stays_so() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
-    site.server
-        .change(|state| state.dashboards[0].charts = "theirs".into());
+    let dashboard = site.state().dashboards[0].clone();
+    let path = format!("/api/v2/dashboards/{}", dashboard["id"].as_str().unwrap());
+    site.api()
+        .change("PATCH", &path, &json!({ "description": "theirs" }));
+    let cell = dashboard["cells"][0]["id"].as_str().unwrap();
+    site.api()
+        .change("DELETE", &format!("{path}/cells/{cell}"), &Value::Null);
+    let theirs = site.state().dashboards;
     assert!(site.init(&[]).status.success());
-    assert_eq!(site.server.state().dashboards[0].charts, "theirs");
-    site.server.change(|state| state.dashboards.clear());
+    assert_eq!(site.state().dashboards, theirs);
+    assert_eq!(theirs[0]["description"], "theirs");
+    site.api().change("DELETE", &path, &Value::Null);
     assert!(site.init(&[]).status.success());
-    assert_eq!(site.server.state().dashboards, []);
+    assert_eq!(site.state().dashboards, Vec::<Value>::new());
 }
 
 #[test]
@@ -129,14 +153,20 @@ fn a_revoked_or_inactive_token_is_replaced_and_the_other_one_stays() {
                 format!("{kept}/influx-token"),
             );
             let (old, other) = (site.read(&lost), site.read(&kept));
-            site.server.change(|state| {
-                if revoked {
-                    state.tokens.retain(|token| token.value != old);
-                } else {
-                    let token = state.tokens.iter_mut().find(|token| token.value == old);
-                    token.unwrap().is_active = false;
-                }
-            });
+            let tokens = site.state().tokens.into_iter();
+            let owner = format!("rigline {} ", lost.split('/').next().unwrap());
+            let ids: Vec<_> = tokens
+                .filter(|token| token["description"].as_str().unwrap().starts_with(&owner))
+                .map(|token| token["id"].as_str().unwrap().to_owned())
+                .collect();
+            assert_eq!(ids.len(), 1);
+            let path = format!("/api/v2/authorizations/{}", ids[0]);
+            if revoked {
+                site.api().change("DELETE", &path, &Value::Null);
+            } else {
+                site.api()
+                    .change("PATCH", &path, &json!({ "status": "inactive" }));
+            }
             let again = site.init(&[]);
             assert!(again.status.success());
             // A sink that runs doesn't read its token again.
@@ -158,33 +188,41 @@ fn another_bucket_and_another_organisation_later() {
         let ended = site.init(&env);
         assert!(ended.status.success(), "{}", text(&ended));
     }
-    let state = site.server.state();
-    assert_eq!(state.organisations.len(), 2);
-    assert_eq!(state.buckets.len(), 2);
-    assert_eq!(state.buckets[1].org, state.organisations[1].id);
-    assert_eq!(state.buckets[1].seconds, 2_592_000);
-    assert_eq!(state.tokens.len(), 3, "{:?}", state.tokens);
-    let (sink, notebook) = (
-        site.read("sink/influx-token"),
-        site.read("notebook/influx-token"),
+    let state = site.state();
+    assert_eq!(names(&state.organisations), ["my-org", "new org"]);
+    assert_eq!(names(&state.buckets), ["other", "rigs"]);
+    let (bucket, org) = (
+        named(&state.buckets, "other"),
+        named(&state.organisations, "new org"),
     );
-    assert!(state.may(&sink, "write", "other") && !state.may(&sink, "write", "rigs"));
-    assert!(state.may(&notebook, "read", "other") && !state.may(&notebook, "read", "rigs"));
-    let names: Vec<_> = state.dashboards.iter().map(|d| d.name.as_str()).collect();
-    assert_eq!(names, ["Rigs", "Rigs in other"]);
+    assert_eq!(bucket["orgID"], org["id"]);
+    assert_eq!(retention(bucket), 2_592_000);
+    assert_eq!(state.tokens.len(), 3, "{:?}", state.tokens);
+    let rights = |name: &str| {
+        let name = format!("{name}/influx-token");
+        let other = site.rights(&name, "new org", "other");
+        (other, site.rights(&name, "my-org", "rigs"))
+    };
+    let neither = (false, false);
+    assert_eq!(rights("sink"), ((true, false), neither));
+    assert_eq!(rights("notebook"), ((false, true), neither));
+    assert_eq!(names(&state.dashboards), ["Rigs", "Rigs in other"]);
     // And back: its bucket and its dashboard are there.
     assert!(site.init(&[]).status.success());
-    assert_eq!(site.server.state().buckets.len(), 2);
-    assert_eq!(site.server.state().dashboards.len(), 2);
-    let sink = site.read("sink/influx-token");
-    assert!(site.server.state().may(&sink, "write", "rigs"));
+    assert_eq!(site.state().buckets.len(), 2);
+    assert_eq!(site.state().dashboards.len(), 2);
+    assert_eq!(rights("sink"), (neither, (true, false)));
 }
 
 #[test]
 fn a_bucket_that_is_there_keeps_its_retention() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
-    site.server.change(|state| state.buckets[0].seconds = 3_600);
+    let id = site.state().buckets[0]["id"].clone();
+    let path = format!("/api/v2/buckets/{}", id.as_str().unwrap());
+    let rules = json!([{ "type": "expire", "everySeconds": 604_800 }]);
+    site.api()
+        .change("PATCH", &path, &json!({ "retentionRules": rules }));
     assert!(site.init(&[]).status.success());
-    assert_eq!(site.server.state().buckets[0].seconds, 3_600);
+    assert_eq!(retention(&site.state().buckets[0]), 604_800);
 }

@@ -4,26 +4,30 @@ use std::time::{Duration, Instant};
 use common::secret::Secret;
 use model::{Name, Row, SensorName, Timestamp};
 use store::{InfluxSettings, InfluxStore};
-use testkit::influx::{BUCKET, Influx, ORG, Received, Refusal, Reply, Stores, TOKEN};
+use testkit::influx_proxy::{Forward, Received, Reply};
+use testkit::influxdb::{ORG, TOKEN};
+use testkit::{InfluxDb, InfluxProxy};
 
 use super::{Rejected, Unwritten, Writer, Written};
 
 mod streak;
 
 const START: i64 = 1_762_093_293;
+/// 20 years.
+const RETENTION: Duration = Duration::from_hours(20 * 365 * 24);
 
-fn settings(server: &Influx) -> InfluxSettings {
+fn settings(server: &InfluxProxy) -> InfluxSettings {
     InfluxSettings {
         url: server.url(),
         token: Some(Secret::new(TOKEN)),
         token_file: None,
         org: ORG.into(),
-        bucket: BUCKET.into(),
+        bucket: server.bucket().into(),
         timeout: Duration::from_secs(10),
     }
 }
 
-fn writer(server: &Influx) -> Writer<InfluxStore> {
+fn writer(server: &InfluxProxy) -> Writer<InfluxStore> {
     Writer::new(InfluxStore::new(&settings(server)).unwrap())
 }
 
@@ -31,10 +35,18 @@ fn nanos(index: usize) -> i64 {
     (START + i64::try_from(index).unwrap()) * 1_000_000_000
 }
 
-/// Row `index`, which is one of the bad ones if the server is told so.
+fn nanos_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap()
+}
+
+/// Row `index`; a bad one has a time that is too old for a bucket with [`RETENTION`].
 fn row(index: usize, is_bad: bool) -> Row<'static> {
-    let rig = if is_bad { "BAD" } else { "GOOD" };
-    let mut row = Row::of_rig(Name::new(rig).unwrap(), Timestamp::from_nanos(nanos(index)));
+    let (rig, nanos) = if is_bad {
+        ("BAD", nanos(index) - 2 * nanos_of(RETENTION))
+    } else {
+        ("GOOD", nanos(index))
+    };
+    let mut row = Row::of_rig(Name::new(rig).unwrap(), Timestamp::from_nanos(nanos));
     row.fields
         .push((SensorName::new("temp_inlet").unwrap(), 1.5));
     row
@@ -44,8 +56,33 @@ fn rows(count: usize, is_bad: impl Fn(usize) -> bool) -> Vec<Row<'static>> {
     (0..count).map(|index| row(index, is_bad(index))).collect()
 }
 
-fn refuse_bad(server: &Influx, refusal: Refusal) {
-    server.refuse(refusal, |line| line.contains("rig_id=BAD "));
+/// Why the server refuses bad rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// 400, which stores no row of the write. No line of ours is like that, so it is scripted.
+    Unparsable,
+    /// 422, which stores the other rows of the write.
+    OutsideRetention,
+}
+
+fn refusing_bad(refusal: Refusal) -> InfluxProxy {
+    match refusal {
+        Refusal::Unparsable => {
+            let server = InfluxProxy::start();
+            refuse_bad(&server);
+            server
+        }
+        Refusal::OutsideRetention => InfluxProxy::with_retention(Some(RETENTION)),
+    }
+}
+
+fn refuse_bad(server: &InfluxProxy) {
+    server.reply_by(|write| Reply::unparsable(write, |line| line.contains("rig_id=BAD ")));
+}
+
+fn refuse_nothing(server: &InfluxProxy) {
+    server.reply_by_nothing();
+    InfluxDb::shared().keep_rows(server.bucket(), None);
 }
 
 fn indexes(written: &Written) -> Vec<usize> {
@@ -67,7 +104,7 @@ fn stored(count: usize) -> Written {
 
 #[tokio::test]
 async fn a_good_batch_is_one_request() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let mut writer = writer(&server);
     assert_eq!(
         writer.write(&rows(5_000, |_| false)).await.unwrap(),
@@ -81,9 +118,8 @@ async fn a_good_batch_is_one_request() {
 
 #[tokio::test]
 async fn one_bad_row_of_5000_costs_at_most_27_requests_more() {
-    for refusal in [Refusal::Unreadable, Refusal::OutsideRetention] {
-        let server = Influx::start();
-        refuse_bad(&server, refusal);
+    for refusal in [Refusal::Unparsable, Refusal::OutsideRetention] {
+        let server = refusing_bad(refusal);
         for bad in [0, 1, 2_499, 2_500, 3_333, 4_999] {
             let before = server.received().len();
             let written = writer(&server)
@@ -95,7 +131,7 @@ async fn one_bad_row_of_5000_costs_at_most_27_requests_more() {
             assert!(extra <= 27, "{extra} more requests for row {bad}");
             let words = &written.rejected[0].detail;
             let said = match refusal {
-                Refusal::Unreadable => "unable to parse 'rig_measurements,rig_id=BAD ",
+                Refusal::Unparsable => "unable to parse 'rig_measurements,rig_id=BAD ",
                 Refusal::OutsideRetention => "outside retention policy",
             };
             assert!(words.contains(said), "{words}");
@@ -106,9 +142,8 @@ async fn one_bad_row_of_5000_costs_at_most_27_requests_more() {
 
 #[tokio::test]
 async fn of_several_bad_rows_each_is_found_and_all_others_are_stored() {
-    for refusal in [Refusal::Unreadable, Refusal::OutsideRetention] {
-        let server = Influx::start();
-        refuse_bad(&server, refusal);
+    for refusal in [Refusal::Unparsable, Refusal::OutsideRetention] {
+        let server = refusing_bad(refusal);
         let bad = [0, 1, 2, 50, 51, 499, 500, 998, 999];
         let written = writer(&server)
             .write(&rows(1_000, |i| bad.contains(&i)))
@@ -123,9 +158,8 @@ async fn of_several_bad_rows_each_is_found_and_all_others_are_stored() {
 
 #[tokio::test]
 async fn of_two_values_for_a_cell_the_later_one_wins_whatever_is_refused_between() {
-    for refusal in [Refusal::Unreadable, Refusal::OutsideRetention] {
-        let server = Influx::start();
-        refuse_bad(&server, refusal);
+    for refusal in [Refusal::Unparsable, Refusal::OutsideRetention] {
+        let server = refusing_bad(refusal);
         // Long enough a run that later rows are tried before it is believed.
         let mut rows = rows(400, |i| (10..120).contains(&i));
         for (index, value) in [(0, 1.0), (9, 2.0), (120, 3.0), (130, 4.0), (399, 5.0)] {
@@ -142,10 +176,10 @@ async fn of_two_values_for_a_cell_the_later_one_wins_whatever_is_refused_between
 
 #[tokio::test]
 async fn good_rows_that_a_422_dropped_once_are_stored_in_the_end() {
-    let server = Influx::start();
-    refuse_bad(&server, Refusal::OutsideRetention);
+    let server = refusing_bad(Refusal::OutsideRetention);
     let message = "failure writing points to database: partial write: … dropped=1";
-    let partial = || Reply::error(422, "unprocessable entity", message).storing(Stores::EveryOther);
+    let partial =
+        || Reply::error(422, "unprocessable entity", message).forwarding(Forward::EveryOtherLine);
     server.reply_next([partial()]);
     let written = writer(&server)
         .write(&rows(1_000, |i| i == 321))
@@ -153,7 +187,7 @@ async fn good_rows_that_a_422_dropped_once_are_stored_in_the_end() {
         .unwrap();
     assert_eq!((indexes(&written), server.count()), (vec![321], 999));
 
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     server.reply_next([partial()]);
     assert_eq!(
         writer(&server)
@@ -167,8 +201,8 @@ async fn good_rows_that_a_422_dropped_once_are_stored_in_the_end() {
 
 #[tokio::test]
 async fn batches_that_are_too_large_are_halved() {
-    let server = Influx::start();
-    server.limit_body(Some(10_000));
+    let server = InfluxProxy::start();
+    server.reply_by(|write| Reply::too_large(write, 10_000));
     let mut writer = writer(&server);
     assert_eq!(
         writer.write(&rows(1_000, |_| false)).await.unwrap(),
@@ -196,7 +230,7 @@ async fn batches_that_are_too_large_are_halved() {
 
 #[tokio::test]
 async fn a_row_that_cannot_be_encoded_is_rejected_alone() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let mut rows = rows(100, |_| false);
     rows[7].fields[0].1 = f64::NAN;
     rows[60].fields.clear();
@@ -207,7 +241,7 @@ async fn a_row_that_cannot_be_encoded_is_rejected_alone() {
 
 #[tokio::test]
 async fn what_passes_by_itself_is_retried() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let mut writer = writer(&server);
     let batch = rows(10, |_| false);
     for status in [200, 301, 307, 308, 408, 429, 499, 500, 502, 503, 504] {
@@ -218,7 +252,7 @@ async fn what_passes_by_itself_is_retried() {
             "{answer:?}"
         );
     }
-    server.reply_next([Reply::cut(), Reply::cut().storing(Stores::All)]);
+    server.reply_next([Reply::cut(), Reply::cut().forwarding(Forward::All)]);
     for _ in 0..2 {
         let answer = writer.write(&batch).await;
         assert!(matches!(answer, Err(Unwritten::Retry { .. })), "{answer:?}");
@@ -229,7 +263,7 @@ async fn what_passes_by_itself_is_retried() {
 
 #[tokio::test]
 async fn a_store_that_says_nothing_is_left_after_the_time_limit() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let settings = InfluxSettings {
         timeout: Duration::from_millis(200),
         ..settings(&server)
@@ -244,7 +278,7 @@ async fn a_store_that_says_nothing_is_left_after_the_time_limit() {
 
 #[tokio::test]
 async fn a_write_that_is_not_allowed_is_held() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     for (status, variable) in [
         (401, "INFLUX_TOKEN"),
         (403, "INFLUX_TOKEN"),
@@ -263,7 +297,7 @@ async fn a_write_that_is_not_allowed_is_held() {
 #[tokio::test]
 async fn rows_are_blamed_only_if_an_empty_write_goes_through() {
     for status in [400, 422] {
-        let server = Influx::start();
+        let server = InfluxProxy::start();
         let mut writer = writer(&server);
         let batch = rows(10, |_| false);
         let refused = || Reply::error(status, "invalid", "no");
@@ -286,12 +320,11 @@ async fn rows_are_blamed_only_if_an_empty_write_goes_through() {
 
 #[tokio::test]
 async fn an_error_in_the_middle_of_splitting_ends_the_attempt_and_the_next_one_finishes() {
-    let server = Influx::start();
-    refuse_bad(&server, Refusal::Unreadable);
+    let server = refusing_bad(Refusal::Unparsable);
     let mut writer = writer(&server);
     let batch = rows(100, |i| i == 70);
     let refused = || Reply::error(400, "invalid", "no");
-    let fine = || Reply::status(204, "").storing(Stores::Nothing);
+    let fine = || Reply::status(204, "").forwarding(Forward::Nothing);
     server.reply_next([refused(), fine(), refused(), Reply::status(503, "busy")]);
     let answer = writer.write(&batch).await;
     assert!(matches!(answer, Err(Unwritten::Retry { .. })), "{answer:?}");
@@ -302,7 +335,7 @@ async fn an_error_in_the_middle_of_splitting_ends_the_attempt_and_the_next_one_f
 #[test]
 fn a_write_can_run_in_a_task_of_its_own() {
     fn is_send<T: Send>(_: &T) {}
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let mut writer = writer(&server);
     let rows = rows(1, |_| false);
     is_send(&writer.write(&rows));

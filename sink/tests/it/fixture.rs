@@ -12,7 +12,8 @@ use queue::settings::QueueSettings;
 use queue::testing::{Running, TempQueue, assert_exact, limited, wait_until};
 use serde_json::Value;
 use store::{InfluxSettings, InfluxStore, Store};
-use testkit::influx::{BUCKET, Influx, ORG, TOKEN};
+use testkit::InfluxProxy;
+use testkit::influxdb::{ORG, TOKEN};
 
 /// A queue with a small batch.
 pub fn queue_of(batch: usize) -> TempQueue {
@@ -20,18 +21,18 @@ pub fn queue_of(batch: usize) -> TempQueue {
 }
 
 /// Starts a sink with a handle of its own.
-pub fn start(queue: &TempQueue, server: &Influx) -> Running {
+pub fn start(queue: &TempQueue, server: &InfluxProxy) -> Running {
     start_on(queue.open(), queue.settings(), server)
 }
 
 /// Starts a sink on this handle.
-pub fn start_on(handle: impl Queue, settings: &QueueSettings, server: &Influx) -> Running {
+pub fn start_on(handle: impl Queue, settings: &QueueSettings, server: &InfluxProxy) -> Running {
     let store = InfluxStore::new(&InfluxSettings {
         url: server.url(),
         token: Some(Secret::new(TOKEN)),
         token_file: None,
         org: ORG.into(),
-        bucket: BUCKET.into(),
+        bucket: server.bucket().into(),
         // A write that gets no answer hangs for longer than these tests wait for anything.
         timeout: Duration::from_mins(5),
     });
@@ -48,7 +49,8 @@ pub fn start_with(
     Running::start(|process| sink::run(settings, handle, store, process))
 }
 
-fn nanos(second: i64) -> i64 {
+/// The time of a second, in nanoseconds.
+pub fn nanos(second: i64) -> i64 {
     (1_762_092_000 + second) * 1_000_000_000
 }
 
@@ -70,27 +72,36 @@ fn fields(second: i64) -> [(&'static str, f64); 2] {
     [("flow_rate", f64::from(second) + 0.25), ("pressure", -1.5)]
 }
 
+/// A row of a rig `BAD` with a field that no other row has.
+pub fn bad_row(second: i64) -> Vec<u8> {
+    let mut element = Vec::new();
+    let mut row = Row::of_rig(
+        Name::new("BAD").unwrap(),
+        Timestamp::from_nanos(nanos(second)),
+    );
+    row.fields.push((SensorName::new("level").unwrap(), 0.5));
+    element::encode_row(&row, &mut element);
+    element
+}
+
 /// Rows of one rig, one for each second.
 pub fn rows(rig: &str, seconds: std::ops::Range<i64>) -> Vec<Vec<u8>> {
     seconds.map(|second| row(rig, second)).collect()
 }
 
 /// The server has exactly these seconds of the rig, each as it was in the list.
-pub fn assert_stored(server: &Influx, rig: &str, seconds: impl IntoIterator<Item = i64>) {
-    let mut count = 0;
-    for second in seconds {
-        let expected: BTreeMap<String, f64> = fields(second)
-            .map(|(name, value)| (name.into(), value))
-            .into();
-        assert_eq!(server.row(rig, nanos(second)), expected, "{rig} {second}");
-        count += 1;
-    }
-    let of_rig = |key: &testkit::influx::Key| key.tags["rig_id"] == rig;
-    assert_eq!(
-        server.points().keys().filter(|key| of_rig(key)).count(),
-        count,
-        "{rig}"
-    );
+pub fn assert_stored(server: &InfluxProxy, rig: &str, seconds: impl IntoIterator<Item = i64>) {
+    let of_rig = server
+        .points()
+        .into_iter()
+        .filter(|point| point.tags["rig_id"] == rig);
+    let found: BTreeMap<_, _> = of_rig
+        .map(|point| ((point.nanos, point.field), point.value))
+        .collect();
+    let expected = seconds.into_iter().flat_map(|second| {
+        fields(second).map(|(name, value)| ((nanos(second), name.to_owned()), value))
+    });
+    assert_eq!(found, expected.collect(), "{rig}");
     assert_eq!(
         server.changed(),
         0,
@@ -128,6 +139,6 @@ pub fn letters(queue: &TempQueue) -> Vec<Value> {
 }
 
 /// Waits until the server has been written to so many times.
-pub async fn asked(server: &Influx, times: usize) {
+pub async fn asked(server: &InfluxProxy, times: usize) {
     wait_until("a write", || server.received().len() >= times).await;
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use model::row::Row;
 use queue::testing::{Fate, Lossy};
 use store::{Store, WriteError};
-use testkit::influx::{Influx, Reply, Stores};
+use testkit::InfluxProxy;
+use testkit::influx_proxy::{Forward, Reply};
 use tokio::task::JoinSet;
 
 use crate::fixture::{
@@ -14,7 +15,7 @@ use crate::fixture::{
 
 /// Answers every write with `reply` until it has been asked twice, and then properly.
 async fn waits_out(reply: Reply, says: &[&str]) {
-    let (queue, server) = (queue_of(5_000), Influx::start());
+    let (queue, server) = (queue_of(5_000), InfluxProxy::start());
     queue.append_rows(rows("R", 0..20)).await;
     server.reply_always(Some(reply));
     let stage = start(&queue, &server);
@@ -75,20 +76,20 @@ async fn a_store_that_is_ill_is_waited_for() {
     all(vec![
         (status(503), &["503", "words of a proxy"]),
         (status(429), &["429"]),
-        (status(500).storing(Stores::EveryOther), &["500"]),
+        (status(500).forwarding(Forward::EveryOtherLine), &["500"]),
         (status(200), &["200", "only 204"]),
         (
             status(307).header("Location", "http://127.0.0.1:1/"),
             &["307", "INFLUX_URL"],
         ),
-        (Reply::cut().storing(Stores::All), &["http://"]),
+        (Reply::cut().forwarding(Forward::All), &["http://"]),
     ])
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_was_away_gets_what_came_in_meanwhile() {
-    let (queue, mut server) = (queue_of(7), Influx::start());
+    let (queue, mut server) = (queue_of(7), InfluxProxy::start());
     let stage = start(&queue, &server);
     stage.ready().await;
     queue.append_rows(rows("R", 0..20)).await;
@@ -108,7 +109,7 @@ async fn a_store_that_was_away_gets_what_came_in_meanwhile() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_sink_knows_about_its_store() {
-    let (queue, mut server) = (queue_of(7), Influx::start());
+    let (queue, mut server) = (queue_of(7), InfluxProxy::start());
     server.stop();
     let stage = start(&queue, &server);
     stage.until("store", "down").await;
@@ -121,11 +122,11 @@ async fn an_idle_sink_knows_about_its_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_during_a_write_that_hangs_loses_and_doubles_nothing() {
     let mut running = JoinSet::new();
-    for stores in [Stores::All, Stores::EveryOther, Stores::Nothing] {
+    for forward in [Forward::All, Forward::EveryOtherLine, Forward::Nothing] {
         running.spawn(async move {
-            let (queue, server) = (queue_of(5_000), Influx::start());
+            let (queue, server) = (queue_of(5_000), InfluxProxy::start());
             queue.append_rows(rows("R", 0..20)).await;
-            server.reply_next([Reply::silence().storing(stores)]);
+            server.reply_next([Reply::silence().forwarding(forward)]);
             let stage = start(&queue, &server);
             asked(&server, 1).await;
             stage.stop().await;
@@ -157,7 +158,7 @@ impl Store for Busy {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_wait_ends_with_the_lease_and_at_a_stop() {
-    let (queue, server) = (queue_of(7), Influx::start());
+    let (queue, server) = (queue_of(7), InfluxProxy::start());
     queue.append_rows(rows("R", 0..20)).await;
     let waiting = start_with(queue.open(), queue.settings(), Busy);
     assert_eq!(waiting.until("store", "down").await, "busy");
@@ -173,7 +174,7 @@ async fn a_long_wait_ends_with_the_lease_and_at_a_stop() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_answers_to_commits_lose_and_double_nothing() {
     use Fate::{Answered, Applied, Delayed, Dropped};
-    let (queue, server) = (queue_of(7), Influx::start());
+    let (queue, server) = (queue_of(7), InfluxProxy::start());
     queue.append_rows(rows("R", 0..60)).await;
     let fates = [
         Applied, Dropped, Answered, Delayed, Dropped, Applied, Delayed,

@@ -5,14 +5,17 @@ use queue::list::List;
 use queue::settings::QueueSettings;
 use queue::testing::{TempQueue, assert_holds};
 use serde_json::Value;
-use testkit::influx::{Influx, Refusal};
+use testkit::influx_proxy::Reply;
+use testkit::{InfluxDb, InfluxProxy};
 
-use crate::fixture::{assert_stored, assert_untouched, done, letters, queue_of, row, rows, start};
+use crate::fixture::{
+    assert_stored, assert_untouched, bad_row, done, letters, nanos, queue_of, row, rows, start,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_are_stored() {
     for batch in [7, 5_000] {
-        let (queue, server) = (queue_of(batch), Influx::start());
+        let (queue, server) = (queue_of(batch), InfluxProxy::start());
         let stage = start(&queue, &server);
         stage.ready().await;
         queue.append_rows(rows("R", 0..60)).await;
@@ -26,22 +29,23 @@ async fn rows_are_stored() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_is_refused_becomes_a_dead_letter_and_the_rest_is_stored() {
-    for (refusal, words) in [
-        (
-            Refusal::Unreadable,
-            "unable to parse 'rig_measurements,rig_id=BAD ",
-        ),
-        (Refusal::OutsideRetention, "outside retention policy"),
+    let unparsable = InfluxProxy::start();
+    unparsable.reply_by(|write| Reply::unparsable(write, |line| line.contains("rig_id=BAD ")));
+    // Another program wrote this field as an integer, in the week of the rows.
+    let conflicting = InfluxProxy::start();
+    let line = format!("rig_measurements,rig_id=X level=1i {}", nanos(0));
+    InfluxDb::shared().write(conflicting.bucket(), &line);
+    for (server, words) in [
+        (unparsable, "unable to parse 'rig_measurements,rig_id=BAD "),
+        (conflicting, "already exists as type integer"),
     ] {
         let queue = TempQueue::new(QueueSettings {
             normalized_queue: "rows_of_ours".into(),
             ..queue::testing::settings()
         });
-        let server = Influx::start();
-        server.refuse(refusal, |line| line.contains("rig_id=BAD "));
         let mut all = rows("R", 0..50);
-        all.insert(17, row("BAD", 0));
-        all.insert(40, row("BAD", 1));
+        all.insert(17, bad_row(0));
+        all.insert(40, bad_row(1));
         // The server counts without this one.
         all.insert(3, b"no row".to_vec());
         queue.append_rows(all).await;
@@ -58,7 +62,7 @@ async fn a_row_that_is_refused_becomes_a_dead_letter_and_the_rest_is_stored() {
             assert_eq!(letter["stage"], "sink");
             assert_eq!(letter["topic"], "rows_of_ours");
             let payload = letter["payload"].as_str().unwrap();
-            assert_eq!(payload.as_bytes(), row("BAD", second));
+            assert_eq!(payload.as_bytes(), bad_row(second));
             assert!(
                 letter["detail"].as_str().unwrap().contains(words),
                 "{letter}"
@@ -70,8 +74,8 @@ async fn a_row_that_is_refused_becomes_a_dead_letter_and_the_rest_is_stored() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_is_too_large_is_halved_and_a_row_that_is_alone_refused() {
-    let (queue, server) = (queue_of(5_000), Influx::start());
-    server.limit_body(Some(300));
+    let (queue, server) = (queue_of(5_000), InfluxProxy::start());
+    server.reply_by(|write| Reply::too_large(write, 300));
     let mut all = rows("R", 0..30);
     let many: Vec<_> = (0..40)
         .map(|place| format!("\"sensor_{place}\":1.0"))
@@ -94,8 +98,8 @@ async fn a_batch_that_is_too_large_is_halved_and_a_row_that_is_alone_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_refuses_a_hundred_rows_is_at_fault_and_not_the_rows() {
-    let (queue, server) = (queue_of(5_000), Influx::start());
-    server.refuse(Refusal::Unreadable, |_| true);
+    let (queue, server) = (queue_of(5_000), InfluxProxy::start());
+    server.reply_by(|write| Reply::unparsable(write, |_| true));
     queue.append_rows(rows("R", 0..150)).await;
     let stage = start(&queue, &server);
     let said = stage.until("store", "down").await;
@@ -105,7 +109,7 @@ async fn a_store_that_refuses_a_hundred_rows_is_at_fault_and_not_the_rows() {
     );
     assert!(!stage.is_ready());
     assert_untouched(&queue, 150).await;
-    server.refuse_nothing();
+    server.reply_by_nothing();
     done(&queue, 150, 0).await;
     stage.ready().await;
     stage.stop().await;
@@ -114,7 +118,7 @@ async fn a_store_that_refuses_a_hundred_rows_is_at_fault_and_not_the_rows() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn elements_that_are_no_rows_become_dead_letters_without_a_store() {
-    let (queue, mut server) = (queue_of(4), Influx::start());
+    let (queue, mut server) = (queue_of(4), InfluxProxy::start());
     server.stop();
     let bad: [&[u8]; 6] = [
         b"hello",

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use queue::settings::QueueSettings;
 use queue::testing::{Fate, Lossy, TempQueue, assert_exact};
-use testkit::influx::{Influx, Reply, Stores};
+use testkit::InfluxProxy;
+use testkit::influx_proxy::{Forward, Reply};
 
 use crate::fixture::{
     asked, assert_stored, assert_untouched, done, queue_of, rows, start, start_on,
@@ -12,7 +13,7 @@ use crate::fixture::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_killed_between_write_and_commit_is_repeated_without_a_trace() {
-    let (queue, server) = (queue_of(7), Influx::start());
+    let (queue, server) = (queue_of(7), InfluxProxy::start());
     queue.append_rows(rows("R", 0..20)).await;
     let held = Lossy::new(queue.open(), &[Fate::Answered, Fate::Held]);
     let stage = start_on(held.clone(), queue.settings(), &server);
@@ -29,7 +30,7 @@ async fn who_is_killed_between_write_and_commit_is_repeated_without_a_trace() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_goes_on_where_the_first_was_stopped() {
-    let (queue, server) = (queue_of(7), Influx::start());
+    let (queue, server) = (queue_of(7), InfluxProxy::start());
     let first = start(&queue, &server);
     first.ready().await;
     let second = start(&queue, &server);
@@ -69,10 +70,10 @@ async fn the_lease_is_lost_in_an_outage(outage: Outage) {
         lease: Duration::from_secs(3),
         ..queue::testing::settings()
     });
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     queue.append_rows(rows("R", 0..20)).await;
     match outage {
-        Outage::Hangs => server.reply_next([Reply::silence().storing(Stores::EveryOther)]),
+        Outage::Hangs => server.reply_next([Reply::silence().forwarding(Forward::EveryOtherLine)]),
         Outage::Away => server.reply_always(Some(Reply::status(503, ""))),
     }
     let first = start(&queue, &server);

@@ -171,7 +171,7 @@ const NAMES: [&str; 7] = [
     "sink",
     "mosquitto",
     "redis-server",
-    "victoria-metrics",
+    "influxd",
 ];
 
 async fn pipeline() -> Run {
@@ -180,7 +180,7 @@ async fn pipeline() -> Run {
     let servers = [
         chain.mosquitto.pid(),
         chain.redis.pid(),
-        chain.victoria.pid(),
+        chain.influxdb.pid(),
     ];
     let before = servers.map(cpu_us);
     let used_before: Vec<_> = stages.iter().map(|stage| cpu_us(stage.pid())).collect();

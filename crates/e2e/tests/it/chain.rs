@@ -56,7 +56,7 @@ async fn stages_start_in_any_order_wait_and_stop_in_time() {
     let mut chain = Chain::start(&[("FLUSH_INTERVAL", "60s")]);
     chain.redis.stop();
     chain.mosquitto.stop();
-    chain.victoria.stop();
+    chain.influxdb.stop();
     let mut stages: Vec<_> = Role::ALL
         .iter()
         .rev()
@@ -66,7 +66,7 @@ async fn stages_start_in_any_order_wait_and_stop_in_time() {
     for stage in &stages {
         assert!(stage.get("/readyz").starts_with("{\"ready\":false"));
     }
-    chain.victoria.restart();
+    chain.influxdb.restart();
     chain.mosquitto.restart();
     chain.redis.restart();
     for stage in &stages {

@@ -111,7 +111,7 @@ impl Base {
     /// Everything that the store has.
     pub(super) async fn rows(&self) -> Rows {
         match self {
-            Self::Servers(chain, _) => read_back(&chain.victoria),
+            Self::Servers(chain, _) => read_back(&chain.influxdb),
             Self::Alone(alone) => alone.rows().await,
         }
     }
@@ -145,7 +145,7 @@ fn servers(setup: &Setup) -> (Base, Wires) {
     };
     let chain = Chain::around(Mosquitto::start_with(&lines), redis, &QUICK);
     let (mqtt, lists) = (chain.mosquitto.port(), chain.redis.port());
-    let wires = Wires::around(mqtt, lists, chain.victoria.port());
+    let wires = Wires::around(mqtt, lists, chain.influxdb.port());
     let queue = chain.queue();
     (Base::Servers(Box::new(chain), queue), wires)
 }

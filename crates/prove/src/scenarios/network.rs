@@ -251,7 +251,7 @@ fn moved(task: &Task) -> anyhow::Result<Report> {
     let targets = [
         chain.mosquitto.port(),
         chain.redis.port(),
-        chain.victoria.port(),
+        chain.influxdb.port(),
     ];
     let port = testkit::free_port;
     let ports = [port(), port(), port()];

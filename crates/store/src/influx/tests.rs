@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use common::secret::Secret;
 use model::{Name, Row, SensorName, Timestamp};
-use testkit::influx::{BUCKET, Influx, ORG, READ_TOKEN, Refusal, Reply, Stores, TOKEN};
+use testkit::influx_proxy::{Forward, Reply};
+use testkit::influxdb::{ORG, TOKEN};
+use testkit::{InfluxDb, InfluxProxy};
 
 use super::{InfluxSettings, InfluxStore};
 use crate::{Store, WriteError};
@@ -13,18 +15,18 @@ mod settings;
 
 const TICK: i64 = 1_762_093_293_000_000_000;
 
-fn settings(server: &Influx) -> InfluxSettings {
+fn settings(server: &InfluxProxy) -> InfluxSettings {
     InfluxSettings {
         url: server.url(),
         token: Some(Secret::new(TOKEN)),
         token_file: None,
         org: ORG.into(),
-        bucket: BUCKET.into(),
+        bucket: server.bucket().into(),
         timeout: Duration::from_secs(5),
     }
 }
 
-fn store(server: &Influx) -> InfluxStore {
+fn store(server: &InfluxProxy) -> InfluxStore {
     InfluxStore::new(&settings(server)).unwrap()
 }
 
@@ -53,7 +55,7 @@ fn detail(answer: &Result<(), WriteError>) -> String {
 
 #[tokio::test]
 async fn what_is_written_is_stored() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let store = store(&server);
     let values = [
         0.0,
@@ -90,7 +92,7 @@ async fn what_is_written_is_stored() {
 
 #[tokio::test]
 async fn no_rows_need_no_request_and_a_preflight_writes_nothing() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     store(&server).write(&[]).await.unwrap();
     assert!(server.received().is_empty());
     store(&server).preflight().await.unwrap();
@@ -103,7 +105,7 @@ async fn no_rows_need_no_request_and_a_preflight_writes_nothing() {
 
 #[tokio::test]
 async fn every_status_says_what_to_do_next() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let store = store(&server);
     for (status, writing, empty) in [
         (200, "retry", "retry"),
@@ -151,7 +153,7 @@ async fn every_status_says_what_to_do_next() {
 
 #[tokio::test]
 async fn the_recorded_errors_say_what_to_do_next_in_the_servers_words() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let store = store(&server);
     let engine = "unexpected error writing points to database: engine: \
                   cache-max-memory-size exceeded: (1137340/1048576)";
@@ -201,7 +203,7 @@ async fn the_recorded_errors_say_what_to_do_next_in_the_servers_words() {
         assert!(words.ends_with(message) && !words.contains('{'), "{words}");
     }
     let timeout = "unexpected error writing points to database: timeout";
-    server.reply_next([Reply::error(500, "internal error", timeout).storing(Stores::All)]);
+    server.reply_next([Reply::error(500, "internal error", timeout).forwarding(Forward::All)]);
     assert_eq!(kind(&store.write(&[row("R", 1.0)]).await), "retry");
     assert_eq!(server.count(), 1);
     store.write(&[row("R", 1.0)]).await.unwrap();
@@ -214,17 +216,18 @@ async fn the_recorded_errors_say_what_to_do_next_in_the_servers_words() {
 
 #[tokio::test]
 async fn retry_after_is_not_seen() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     server.reply_next([Reply::status(503, "").header("Retry-After", "7")]);
     assert_eq!(kind(&store(&server).write(&[row("R", 1.0)]).await), "retry");
 }
 
 #[tokio::test]
 async fn a_refused_row_is_rejected() {
-    let server = Influx::start();
+    let twenty_years = Duration::from_hours(20 * 365 * 24);
+    let server = InfluxProxy::with_retention(Some(twenty_years));
     let store = store(&server);
-    let rows = [row("GOOD", 1.0), row("BAD", 2.0)];
-    server.refuse(Refusal::Unreadable, |line| line.contains("BAD"));
+    let mut rows = [row("GOOD", 1.0), row("BAD", 2.0)];
+    server.reply_by(|write| Reply::unparsable(write, |line| line.contains("BAD")));
     let answer = store.write(&rows).await;
     let words = detail(&answer);
     assert_eq!(kind(&answer), "rejected");
@@ -234,12 +237,16 @@ async fn a_refused_row_is_rejected() {
     );
     assert_eq!(server.count(), 0);
 
-    server.refuse(Refusal::OutsideRetention, |line| line.contains("BAD"));
-    assert_eq!(kind(&store.write(&rows).await), "rejected");
+    server.reply_by_nothing();
+    rows[1].timestamp = Timestamp::from_nanos(0);
+    let answer = store.write(&rows).await;
+    let words = detail(&answer);
+    assert_eq!(kind(&answer), "rejected");
+    assert!(words.contains("outside retention policy"), "{words}");
     assert_eq!(server.count(), 1);
 
-    server.refuse_nothing();
-    server.insert("rig_measurements,rig_id=X pressure=1i 1");
+    let line = format!("rig_measurements,rig_id=X pressure=1i {TICK}");
+    InfluxDb::shared().write(server.bucket(), &line);
     let mut conflicting = row("R", 1.0);
     conflicting.fields[0].0 = SensorName::new("pressure").unwrap();
     let words = detail(&store.write(&[conflicting]).await);
@@ -248,7 +255,7 @@ async fn a_refused_row_is_rejected() {
 
 #[tokio::test]
 async fn a_row_that_cannot_be_written_is_rejected_without_asking() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let answer = store(&server)
         .write(&[row("R", 1.0), row("R", f64::NAN)])
         .await;
@@ -262,9 +269,10 @@ async fn a_row_that_cannot_be_written_is_rejected_without_asking() {
 
 #[tokio::test]
 async fn wrong_settings_are_denied_with_what_to_fix() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let right = settings(&server);
     let token = |text: &str| Some(Secret::new(text));
+    let read_only = InfluxDb::shared().make_token("read", server.bucket());
     for (wrong, variable, said) in [
         (
             InfluxSettings {
@@ -284,7 +292,7 @@ async fn wrong_settings_are_denied_with_what_to_fix() {
         ),
         (
             InfluxSettings {
-                token: token(READ_TOKEN),
+                token: token(&read_only),
                 ..right.clone()
             },
             "INFLUX_TOKEN",

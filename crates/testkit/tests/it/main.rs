@@ -1,15 +1,15 @@
 //! The servers start, keep their data over restarts, and end with their handles.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+mod influxdb;
 mod redis;
 mod room;
 mod stage;
-mod stand_in;
 mod wire;
 
 use std::net::TcpStream;
 
-use testkit::{Mosquitto, Redis, VictoriaMetrics, free_port};
+use testkit::{Mosquitto, Redis, free_port};
 
 fn listens(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
@@ -79,15 +79,6 @@ fn mosquitto_loses_what_is_corrupt_and_says_when_it_does_not_come_up() {
     assert!(publish(&broker));
     broker.restart();
     assert!(!publish(&broker));
-}
-
-#[test]
-fn victoria_metrics_answers() {
-    let mut server = VictoriaMetrics::start();
-    assert_eq!(server.get("/health"), "OK");
-    server.kill();
-    server.restart();
-    assert!(server.get("/api/v1/status/tsdb").contains("success"));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Every request of a fresh start broken off in every way.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use testkit::influx_setup::Break;
+use testkit::influx_proxy::{Forward, Reply};
 use testkit::wait_until;
 
 use super::fixture::Site;
@@ -12,20 +12,20 @@ use crate::fixture::{SOON, text};
 fn requests() -> usize {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
-    let count = site.server.requests().len();
-    assert!(count >= 10, "{:?}", site.server.requests());
+    let count = site.proxy.requests().len();
+    assert!(count >= 10, "{:?}", site.proxy.requests());
     count
 }
 
 /// The process goes on by itself.
-fn goes_on(how: Break) {
+fn goes_on(how: &Reply) {
     for number in 1..=requests() {
         let site = Site::new();
-        site.server.break_at(number, how);
+        site.proxy.reply_at(number, how.clone());
         let ended = site.init(&[]);
         let said = text(&ended);
         assert!(ended.status.success(), "request {number}: {said}");
-        assert!(site.server.has_broken());
+        assert!(site.proxy.has_replied());
         assert!(
             said.contains("waiting for InfluxDB to "),
             "request {number}: {said}"
@@ -35,17 +35,17 @@ fn goes_on(how: Break) {
 }
 
 /// The process is killed, and started again.
-fn starts_again(how: Break) {
+fn starts_again(how: &Reply) {
     for number in 1..=requests() {
         let site = Site::new();
-        site.server.break_down_at(number, how);
+        site.proxy.reply_at_and_go_down(number, how.clone());
         let mut first = site.start();
         assert!(
-            wait_until(SOON, || site.server.has_broken()),
+            wait_until(SOON, || site.proxy.has_replied()),
             "request {number}"
         );
         first.kill();
-        site.server.revive();
+        site.proxy.revive();
         let ended = site.init(&[]);
         assert!(ended.status.success(), "request {number}: {}", text(&ended));
         site.assert_good();
@@ -54,44 +54,51 @@ fn starts_again(how: Break) {
 
 #[test]
 fn goes_on_when_requests_are_lost() {
-    goes_on(Break::Before);
+    goes_on(&Reply::cut());
 }
 
 #[test]
 fn goes_on_when_answers_are_lost() {
-    goes_on(Break::After);
+    goes_on(&Reply::cut().forwarding(Forward::All));
 }
 
 #[test]
 fn goes_on_when_the_server_is_ill() {
-    goes_on(Break::Status(500));
+    goes_on(&Reply::error(500, "internal error", "scripted"));
 }
 
 #[test]
 fn starts_again_when_requests_are_lost() {
-    starts_again(Break::Before);
+    starts_again(&Reply::cut());
 }
 
 #[test]
 fn starts_again_when_answers_are_lost() {
-    starts_again(Break::After);
+    starts_again(&Reply::cut().forwarding(Forward::All));
 }
 
 #[test]
 fn starts_again_when_the_server_is_ill() {
-    starts_again(Break::Status(503));
+    starts_again(&Reply::error(503, "unavailable", "scripted"));
 }
 
 #[test]
 fn is_killed_at_any_moment() {
-    for moment in 0..40 {
+    const MOMENTS: u32 = 40;
+    let delay = Duration::from_millis(4);
+    let site = Site::new();
+    site.proxy.slow_down(delay);
+    let begun = Instant::now();
+    assert!(site.init(&[]).status.success());
+    let whole = begun.elapsed();
+    for moment in 0..MOMENTS {
         let site = Site::new();
-        site.server.slow_down(Duration::from_millis(4));
+        site.proxy.slow_down(delay);
         let mut first = site.start();
-        std::thread::sleep(Duration::from_millis(3 * moment));
+        std::thread::sleep(whole * moment / MOMENTS);
         first.kill();
         let mut second = site.start();
-        std::thread::sleep(Duration::from_millis(100 - 2 * moment));
+        std::thread::sleep(whole * (MOMENTS - moment) / MOMENTS);
         second.kill();
         let ended = site.init(&[]);
         assert!(ended.status.success(), "moment {moment}: {}", text(&ended));
@@ -102,7 +109,7 @@ fn is_killed_at_any_moment() {
 #[test]
 fn a_signal_ends_it_at_once() {
     let site = Site::new();
-    site.server.break_down_at(1, Break::Before);
+    site.proxy.reply_at_and_go_down(1, Reply::cut());
     let mut process = site.start();
     assert!(wait_until(SOON, || process
         .logs()
@@ -115,7 +122,7 @@ fn a_signal_ends_it_at_once() {
 #[test]
 fn two_at_once_make_everything_once() {
     let site = Site::new();
-    site.server.slow_down(Duration::from_millis(10));
+    site.proxy.slow_down(Duration::from_millis(10));
     let (mut one, mut other) = (site.start(), site.start());
     for process in [&mut one, &mut other] {
         let ended = process.wait_exit(SOON).unwrap();

@@ -1,4 +1,4 @@
-//! A server that nobody has set up, and a directory for secrets.
+//! A server that nobody has set up, a proxy in front of it, and a directory for secrets.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -6,22 +6,35 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
-use testkit::influx_setup::InfluxSetupServer;
-use testkit::{Launch, Stage};
+use testkit::{InfluxDb, InfluxProxy, Launch, Stage};
 
+use super::state::{Api, State, names, retention};
 use crate::fixture::binary;
 
+/// The organisation that `init` makes.
+const ORG: &str = "my-org";
+
+/// An InfluxDB with a proxy in front of it, and a directory for secrets.
 pub struct Site {
-    pub server: InfluxSetupServer,
+    pub server: InfluxDb,
+    pub proxy: InfluxProxy,
     dir: TempDir,
 }
 
 impl Site {
     pub fn new() -> Self {
-        Self {
-            server: InfluxSetupServer::start(),
-            dir: TempDir::with_prefix("init-").unwrap(),
-        }
+        Self::in_dir(TempDir::with_prefix("init-").unwrap())
+    }
+
+    fn in_dir(dir: TempDir) -> Self {
+        let server = InfluxDb::start_empty();
+        let proxy = InfluxProxy::in_front_of(server.port());
+        Self { server, proxy, dir }
+    }
+
+    /// Another server that nobody has set up, with the secrets of this one.
+    pub fn without_data(self) -> Self {
+        Self::in_dir(self.dir)
     }
 
     /// Runs `rigline init` to its end.
@@ -51,7 +64,7 @@ impl Site {
 
     fn env(&self) -> [(&'static str, String); 2] {
         let secrets = self.path("").display().to_string();
-        [("INFLUX_URL", self.server.url()), ("SECRETS_DIR", secrets)]
+        [("INFLUX_URL", self.proxy.url()), ("SECRETS_DIR", secrets)]
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -81,26 +94,47 @@ impl Site {
         found
     }
 
+    /// The server, seen with the operator token that `init` keeps.
+    pub fn api(&self) -> Api<'_> {
+        self.api_of(&self.read("admin/influx-token"))
+    }
+
+    /// The server, seen with this token.
+    pub fn api_of(&self, token: &str) -> Api<'_> {
+        Api {
+            server: &self.server,
+            token: token.to_owned(),
+        }
+    }
+
+    /// What the server has.
+    pub fn state(&self) -> State {
+        self.api().state()
+    }
+
+    /// Whether the token in this file may write to the bucket, and whether it may read from it.
+    pub fn rights(&self, name: &str, org: &str, bucket: &str) -> (bool, bool) {
+        let api = self.api_of(&self.read(name));
+        (api.may_write(org, bucket), api.may_read(org, bucket))
+    }
+
     /// One token of each kind that may do what it should and nothing else, and nothing twice.
     pub fn assert_good(&self) {
-        let state = self.server.state();
-        let requests = self.server.requests();
-        assert_eq!(state.users.len(), 1, "{requests:?}");
-        assert_eq!(state.organisations.len(), 1, "{requests:?}");
-        assert_eq!(state.organisations[0].name, "my-org");
-        assert_eq!(state.buckets.len(), 1, "{requests:?}");
-        let bucket = &state.buckets[0];
-        assert_eq!((bucket.name.as_str(), bucket.seconds), ("rigs", 2_592_000));
-        assert_eq!(state.users[0].password, self.read("admin/influx-password"));
-        let operator = state.token(&self.read("admin/influx-token")).unwrap();
-        assert_eq!(operator.permissions, None);
-        let sink = self.read("sink/influx-token");
-        assert!(state.may(&sink, "write", "rigs") && !state.may(&sink, "read", "rigs"));
-        let notebook = self.read("notebook/influx-token");
-        assert!(state.may(&notebook, "read", "rigs") && !state.may(&notebook, "write", "rigs"));
+        let requests = self.proxy.requests();
+        // Only an operator token is told of all of this.
+        let state = self.state();
+        assert_eq!(names(&state.users), ["admin"], "{requests:?}");
+        assert_eq!(names(&state.organisations), [ORG], "{requests:?}");
+        assert_eq!(names(&state.buckets), ["rigs"], "{requests:?}");
+        assert_eq!(retention(&state.buckets[0]), 2_592_000);
+        let password = self.read("admin/influx-password");
+        assert!(self.server.accepts_password("admin", &password));
+        let sink = self.rights("sink/influx-token", ORG, "rigs");
+        assert_eq!(sink, (true, false), "write and read");
+        let notebook = self.rights("notebook/influx-token", ORG, "rigs");
+        assert_eq!(notebook, (false, true), "write and read");
         assert_eq!(state.tokens.len(), 3, "{:?}\n{requests:?}", state.tokens);
-        let names: Vec<_> = state.dashboards.iter().map(|d| d.name.as_str()).collect();
-        assert_eq!(names, ["Rigs"], "{requests:?}");
+        assert_eq!(names(&state.dashboards), ["Rigs"], "{requests:?}");
         for (path, ..) in self.files() {
             let mode = path.metadata().unwrap().permissions().mode() & 0o777;
             let wanted = if path.ends_with("admin/lock") {

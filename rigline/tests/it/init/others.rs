@@ -1,42 +1,29 @@
 //! Servers that somebody else has set up, or nobody to the end.
 
-use testkit::influx_setup::{Break, InfluxSetupServer, Organisation, State, Token, User};
+use serde_json::{Value, json};
+use testkit::InfluxDb;
+use testkit::influx_proxy::{Forward, Reply};
 
 use super::fixture::{Site, creating};
+use super::state::names;
 use crate::fixture::text;
 
-/// As the `influx setup` of somebody else leaves it.
-fn set_up_by_another(server: &InfluxSetupServer, user: &str) {
-    server.change(|state| {
-        let (org, name) = (state.next_id(), "their-org".to_owned());
-        state.organisations.push(Organisation {
-            id: org.clone(),
-            name,
-        });
-        let id = state.next_id();
-        state.users.push(User {
-            id,
-            name: user.to_owned(),
-            password: "their password".into(),
-        });
-        let id = state.next_id();
-        state.tokens.push(Token {
-            id,
-            org,
-            value: "their-token".into(),
-            description: "their Token".into(),
-            is_active: true,
-            permissions: None,
-        });
+/// As the `influx setup` of another person leaves it.
+fn set_up_by_another(server: &InfluxDb) {
+    let body = json!({
+        "username": "them", "password": "their password", "org": "their-org",
+        "bucket": "their-bucket", "token": "their-token",
     });
+    let (status, answer) = server.ask_as("", "POST", "/api/v2/setup", &body);
+    assert_eq!(status, 201, "{answer}");
 }
 
 #[test]
 fn a_foreign_server_is_left_alone_without_its_token() {
     let site = Site::new();
-    set_up_by_another(&site.server, "them");
+    set_up_by_another(&site.server);
     for env in [&[][..], &[("INFLUX_TOKEN", "not-theirs")]] {
-        let before = site.server.state();
+        let before = site.api_of("their-token").state();
         let ended = site.init(env);
         let said = text(&ended);
         assert_eq!(ended.status.code(), Some(1), "{said}");
@@ -50,15 +37,15 @@ fn a_foreign_server_is_left_alone_without_its_token() {
             assert!(said.contains(part), "{said}");
         }
         assert!(!said.contains("not-theirs"), "{said}");
-        assert_eq!(site.server.state(), before);
-        assert_eq!(creating(&site.server.requests()), Vec::<String>::new());
+        assert_eq!(site.api_of("their-token").state(), before);
+        assert_eq!(creating(&site.proxy.requests()), Vec::<String>::new());
     }
 }
 
 #[test]
 fn a_foreign_server_is_used_with_its_token() {
     let site = Site::new();
-    set_up_by_another(&site.server, "them");
+    set_up_by_another(&site.server);
     let env = [
         ("INFLUX_TOKEN", "their-token"),
         ("INFLUX_PASSWORD", "my password"),
@@ -67,12 +54,13 @@ fn a_foreign_server_is_used_with_its_token() {
     let said = text(&ended);
     assert!(ended.status.success(), "{said}");
     assert!(said.contains("no user admin"), "{said}");
-    let state = site.server.state();
-    assert_eq!(state.users.len(), 1);
-    assert_eq!(state.users[0].password, "their password");
-    assert_eq!(state.organisations[1].name, "my-org");
+    let state = site.state();
+    assert_eq!(names(&state.users), ["them"]);
+    assert!(site.server.accepts_password("them", "their password"));
+    assert_eq!(names(&state.organisations), ["my-org", "their-org"]);
     assert_eq!(site.read("admin/influx-token"), "their-token");
-    assert!(state.may(&site.read("sink/influx-token"), "write", "rigs"));
+    let rights = site.rights("sink/influx-token", "my-org", "rigs");
+    assert_eq!(rights, (true, false));
     // From now on it is kept here.
     assert!(site.init(&[]).status.success());
     let shown = text(&site.run("passwords", &[]));
@@ -88,7 +76,7 @@ fn a_token_that_may_not_do_everything_is_found_out() {
     assert!(site.init(&[]).status.success());
     let sink = site.read("sink/influx-token");
     let other = Site::new();
-    let url = site.server.url();
+    let url = site.proxy.url();
     let ended = other.init(&[("INFLUX_TOKEN", &sink), ("INFLUX_URL", &url)]);
     let said = text(&ended);
     assert_eq!(ended.status.code(), Some(1), "{said}");
@@ -112,16 +100,17 @@ fn another_token_later_is_refused_with_words_that_help() {
 #[test]
 fn a_server_that_was_set_up_by_half_says_what_to_do() {
     let site = Site::new();
-    site.server.break_at(3, Break::HalfSetUp);
+    // The server makes user and organisation, and then refuses to make a bucket of this name.
+    let half = json!({
+        "username": "admin", "password": "password", "org": "my-org", "bucket": "_rigs",
+    });
+    let half = Forward::Instead(half.to_string());
+    site.proxy.reply_at(3, Reply::cut().forwarding(half));
     let ended = site.init(&[]);
     let said = text(&ended);
     assert_eq!(ended.status.code(), Some(1), "{said}");
-    assert_eq!(
-        site.server.state().users.len(),
-        1,
-        "{:?}",
-        site.server.requests()
-    );
+    let (_, answer) = site.server.ask("GET", "/api/v2/setup", &Value::Null);
+    assert_eq!(answer["allowed"], false, "{:?}", site.proxy.requests());
     for part in [
         "in the middle of its first set-up",
         "docker compose down -v",
@@ -135,11 +124,9 @@ fn data_that_was_deleted_is_set_up_again_with_the_secrets_that_are_there() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
     let password = site.read("admin/influx-password");
-    site.server.change(|state| *state = State::default());
+    let site = site.without_data();
     let ended = site.init(&[]);
     assert!(ended.status.success(), "{}", text(&ended));
     assert_eq!(site.read("admin/influx-password"), password);
-    let state = site.server.state();
-    assert!(state.may(&site.read("sink/influx-token"), "write", "rigs"));
-    assert_eq!(state.tokens.len(), 3);
+    site.assert_good();
 }

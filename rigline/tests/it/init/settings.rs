@@ -32,7 +32,7 @@ fn a_bad_setting_ends_it_with_64_before_a_socket_opens() {
         }
         assert!(shown != "***" || !said.contains(given), "{said}");
     }
-    assert_eq!(site.server.requests(), Vec::<String>::new());
+    assert_eq!(site.proxy.requests(), Vec::<String>::new());
     assert!(!site.path("").exists());
     assert_eq!(
         site.run("passwords", &[("SECRETS_DIR", "")]).status.code(),

@@ -4,7 +4,7 @@ use super::*;
 
 /// A write, and how many requests it took.
 async fn counted(
-    server: &Influx,
+    server: &InfluxProxy,
     writer: &mut Writer<InfluxStore>,
     rows: &[Row<'_>],
 ) -> (Result<Written, Unwritten>, usize) {
@@ -15,9 +15,8 @@ async fn counted(
 
 #[tokio::test]
 async fn a_store_that_refuses_everything_is_held_and_asked_cheaply_again() {
-    for refusal in [Refusal::Unreadable, Refusal::OutsideRetention] {
-        let server = Influx::start();
-        refuse_bad(&server, refusal);
+    for refusal in [Refusal::Unparsable, Refusal::OutsideRetention] {
+        let server = refusing_bad(refusal);
         let mut writer = writer(&server);
         let batch = rows(5_000, |_| true);
         let (answer, first) = counted(&server, &mut writer, &batch).await;
@@ -32,7 +31,7 @@ async fn a_store_that_refuses_everything_is_held_and_asked_cheaply_again() {
             hold(answer);
             assert!(again <= 28, "{again} requests while holding");
         }
-        server.refuse_nothing();
+        refuse_nothing(&server);
         assert_eq!(writer.write(&batch).await.unwrap(), stored(5_000));
         assert_eq!(server.count(), 5_000);
     }
@@ -40,8 +39,7 @@ async fn a_store_that_refuses_everything_is_held_and_asked_cheaply_again() {
 
 #[tokio::test]
 async fn the_hundredth_is_the_first_that_is_held() {
-    let server = Influx::start();
-    refuse_bad(&server, Refusal::Unreadable);
+    let server = refusing_bad(Refusal::Unparsable);
     let written = writer(&server).write(&rows(99, |_| true)).await.unwrap();
     assert_eq!((written.stored, written.rejected.len()), (0, 99));
     hold(writer(&server).write(&rows(100, |_| true)).await);
@@ -49,12 +47,12 @@ async fn the_hundredth_is_the_first_that_is_held() {
 
 #[tokio::test]
 async fn a_413_to_everything_is_held_too() {
-    let server = Influx::start();
-    server.limit_body(Some(1));
+    let server = InfluxProxy::start();
+    server.reply_by(|write| Reply::too_large(write, 1));
     let mut writer = writer(&server);
     let words = hold(writer.write(&rows(1_000, |_| false)).await);
     assert!(words.contains("413"), "{words}");
-    server.limit_body(None);
+    server.reply_by_nothing();
     assert_eq!(
         writer.write(&rows(1_000, |_| false)).await.unwrap(),
         stored(1_000)
@@ -63,8 +61,7 @@ async fn a_413_to_everything_is_held_too() {
 
 #[tokio::test]
 async fn single_bad_rows_add_up_over_batches_until_one_is_accepted() {
-    let server = Influx::start();
-    refuse_bad(&server, Refusal::Unreadable);
+    let server = refusing_bad(Refusal::Unparsable);
     let mut writer = writer(&server);
     let bad = rows(1, |_| true);
     for _ in 0..99 {
@@ -86,8 +83,7 @@ async fn single_bad_rows_add_up_over_batches_until_one_is_accepted() {
 
 #[tokio::test]
 async fn a_long_run_is_the_rows_fault_if_a_row_behind_it_is_accepted() {
-    let server = Influx::start();
-    refuse_bad(&server, Refusal::OutsideRetention);
+    let server = refusing_bad(Refusal::OutsideRetention);
     let mut writer = writer(&server);
     let batch = rows(1_000, |i| (100..400).contains(&i));
     let written = writer.write(&batch).await.unwrap();
@@ -97,8 +93,7 @@ async fn a_long_run_is_the_rows_fault_if_a_row_behind_it_is_accepted() {
 
 #[tokio::test]
 async fn a_run_at_the_end_is_held_and_asked_cheaply_again() {
-    let server = Influx::start();
-    refuse_bad(&server, Refusal::Unreadable);
+    let server = refusing_bad(Refusal::Unparsable);
     let mut writer = writer(&server);
     let batch = rows(5_000, |i| i >= 1_234);
     hold(writer.write(&batch).await);
@@ -107,9 +102,9 @@ async fn a_run_at_the_end_is_held_and_asked_cheaply_again() {
         hold(answer);
         assert!(again <= 28, "{again} requests while holding");
     }
-    server.refuse_nothing();
+    refuse_nothing(&server);
     assert_eq!(writer.write(&batch).await.unwrap(), stored(5_000));
-    refuse_bad(&server, Refusal::Unreadable);
+    refuse_bad(&server);
     let written = writer.write(&rows(2_000, |i| i == 1_234)).await.unwrap();
     assert_eq!(
         indexes(&written),
@@ -120,8 +115,7 @@ async fn a_run_at_the_end_is_held_and_asked_cheaply_again() {
 
 #[tokio::test]
 async fn an_attempt_that_breaks_off_does_not_count_its_refusals_twice() {
-    let server = Influx::start();
-    refuse_bad(&server, Refusal::Unreadable);
+    let server = refusing_bad(Refusal::Unparsable);
     let mut writer = writer(&server);
     let batch = rows(60, |_| true);
     for _ in 0..3 {

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use common::secret::Secret;
 use common::settings::Settings;
-use testkit::influx_setup::{Break, InfluxSetupServer};
+use testkit::influx_proxy::{Forward, Reply};
+use testkit::influxdb::TOKEN;
+use testkit::{InfluxDb, InfluxProxy};
 
 use super::super::InfluxSettings;
 use super::dashboard::{flux_text, template};
@@ -28,7 +30,7 @@ fn first<'a>(password: &'a Secret, token: &'a Secret) -> FirstSetup<'a> {
         token,
         org: "my org & co",
         bucket: "rigs",
-        kept_for: Duration::from_mins(1),
+        kept_for: Duration::from_hours(2),
     }
 }
 
@@ -36,16 +38,24 @@ fn is_refused(error: &SetupError, expected: u16) -> bool {
     matches!(error, SetupError::Refused { status, .. } if *status == expected)
 }
 
+/// How many seconds the bucket `rigs` of this organisation keeps its rows.
+fn retention(server: &InfluxDb, org: &str) -> u64 {
+    let found = server.list(&format!("/api/v2/buckets?name=rigs&org={org}"), "buckets");
+    found[0]["retentionRules"][0]["everySeconds"]
+        .as_u64()
+        .unwrap()
+}
+
 #[tokio::test]
 async fn everything_is_made_found_and_taken_back() {
-    let server = InfluxSetupServer::start();
+    let server = InfluxDb::start_empty();
     let influx = client(&server.url());
-    let (password, token) = (Secret::new("password"), Secret::new("op"));
+    let (password, token) = (Secret::new("password"), Secret::new(TOKEN));
     influx.health().await.unwrap();
     assert!(influx.is_untouched().await.unwrap());
     influx.set_up(&first(&password, &token)).await.unwrap();
     assert!(!influx.is_untouched().await.unwrap());
-    assert_eq!(server.state().buckets[0].seconds, 60);
+    assert_eq!(retention(&server, "my%20org%20%26%20co"), 7_200);
     let late = influx.set_up(&first(&password, &token)).await.unwrap_err();
     assert!(is_refused(&late, 422), "{late}");
 
@@ -64,7 +74,7 @@ async fn everything_is_made_found_and_taken_back() {
         operator.bucket(&other, "rigs").await.unwrap(),
         Some(bucket.clone())
     );
-    assert_eq!(server.state().buckets[1].seconds, 3_600);
+    assert_eq!(retention(&server, "other"), 3_600);
     assert!(
         operator
             .bucket(&org, "rigs")
@@ -92,7 +102,8 @@ async fn everything_is_made_found_and_taken_back() {
         operator.revoke(&mine[0].id).await.unwrap();
         assert!(!influx.may_write(&made, "other", "rigs").await.unwrap());
     }
-    assert!(server.state().lines.is_empty(), "a look has written");
+    let points = server.points_in("other", "rigs");
+    assert_eq!(points, [], "a preflight has written");
 
     let user = operator.user("admin").await.unwrap().unwrap();
     assert_eq!(operator.user("nobody").await.unwrap(), None);
@@ -100,7 +111,8 @@ async fn everything_is_made_found_and_taken_back() {
         .set_password(&user, &Secret::new("another one"))
         .await
         .unwrap();
-    assert_eq!(server.state().users[0].password, "another one");
+    assert!(server.accepts_password("admin", "another one"));
+    assert!(!server.accepts_password("admin", "password"));
 
     assert!(!operator.has_dashboard(&org, "Mine").await.unwrap());
     operator.make_dashboard(&org, "Mine", "rigs").await.unwrap();
@@ -110,18 +122,19 @@ async fn everything_is_made_found_and_taken_back() {
 
 #[tokio::test]
 async fn errors_say_what_to_do_next_and_no_secret() {
-    let server = InfluxSetupServer::start();
-    let influx = client(&server.url());
-    for how in [
-        Break::Before,
-        Break::After,
-        Break::Status(500),
-        Break::Status(503),
-        Break::Status(429),
+    let server = InfluxDb::start_empty();
+    let proxy = InfluxProxy::in_front_of(server.port());
+    let influx = client(&proxy.url());
+    for reply in [
+        Reply::cut(),
+        Reply::cut().forwarding(Forward::All),
+        Reply::status(500, ""),
+        Reply::status(503, ""),
+        Reply::status(429, ""),
     ] {
-        server.break_at(1, how);
+        proxy.reply_next([reply.clone()]);
         let error = influx.is_untouched().await.unwrap_err();
-        assert!(error.is_away(), "{how:?}: {error}");
+        assert!(error.is_away(), "{reply:?}: {error}");
     }
     let nobody = client("http://127.0.0.1:1").health().await.unwrap_err();
     assert!(
@@ -150,7 +163,7 @@ async fn errors_say_what_to_do_next_and_no_secret() {
         matches!(unusable, SetupError::Unexpected { .. }),
         "{unusable}"
     );
-    server.break_at(1, Break::Status(302));
+    proxy.reply_next([Reply::status(302, "")]);
     let elsewhere = influx.is_untouched().await.unwrap_err();
     assert!(
         matches!(elsewhere, SetupError::Unexpected { .. }),
@@ -163,8 +176,9 @@ async fn errors_say_what_to_do_next_and_no_secret() {
 
 #[tokio::test]
 async fn another_server_than_influxdb_is_told_apart() {
-    let store = testkit::VictoriaMetrics::start();
-    let influx = client(&store.url());
+    let other = InfluxProxy::start();
+    other.reply_always(Some(Reply::status(200, "OK")));
+    let influx = client(&other.url());
     assert!(influx.health().await.is_err());
     assert!(matches!(
         influx.is_untouched().await.unwrap_err(),

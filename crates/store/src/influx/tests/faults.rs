@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use testkit::influx::{BUCKET, Influx, ORG, Reply, Stores, TOKEN};
+use testkit::InfluxProxy;
+use testkit::influx_proxy::{Forward, Reply};
+use testkit::influxdb::{ORG, TOKEN};
 
 use super::super::InfluxStore;
 use super::{detail, kind, row, settings, store};
@@ -11,7 +13,7 @@ use crate::Store;
 
 #[tokio::test]
 async fn a_server_that_is_away_is_tried_again() {
-    let mut server = Influx::start();
+    let mut server = InfluxProxy::start();
     let store = store(&server);
     store.write(&[row("R", 1.0)]).await.unwrap();
     server.stop();
@@ -26,8 +28,8 @@ async fn a_server_that_is_away_is_tried_again() {
     );
     server.restart();
     store.write(&[row("R", 1.0)]).await.unwrap();
-    for stores in [Stores::All, Stores::Nothing] {
-        server.reply_next([Reply::cut().storing(stores)]);
+    for forward in [Forward::All, Forward::Nothing] {
+        server.reply_next([Reply::cut().forwarding(forward)]);
         assert_eq!(kind(&store.write(&[row("R", 1.0)]).await), "retry");
     }
     assert_eq!(server.changed(), 0);
@@ -35,7 +37,7 @@ async fn a_server_that_is_away_is_tried_again() {
 
 #[tokio::test]
 async fn the_time_limit_holds() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let mut settings = settings(&server);
     settings.timeout = Duration::from_millis(200);
     let store = InfluxStore::new(&settings).unwrap();
@@ -62,9 +64,13 @@ async fn the_time_limit_holds() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let (server, elsewhere) = (Influx::start(), Influx::start());
+    let (server, elsewhere) = (InfluxProxy::start(), InfluxProxy::start());
     let store = store(&server);
-    let target = format!("{}/api/v2/write?org={ORG}&bucket={BUCKET}", elsewhere.url());
+    let target = format!(
+        "{}/api/v2/write?org={ORG}&bucket={}",
+        elsewhere.url(),
+        elsewhere.bucket()
+    );
     for status in [301, 302, 303, 307, 308] {
         server.reply_next([Reply::status(status, "").header("Location", &target)]);
         let words = detail(&store.write(&[row("R", 1.0)]).await);
@@ -78,7 +84,7 @@ async fn a_redirect_is_not_followed() {
 
 #[tokio::test]
 async fn long_words_are_cut_and_a_token_in_them_is_hidden() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let store = store(&server);
     let page = format!(
         "<html>Authorization: Token {TOKEN}{}",
@@ -103,7 +109,7 @@ async fn long_words_are_cut_and_a_token_in_them_is_hidden() {
 
 #[tokio::test]
 async fn the_token_is_never_shown() {
-    let server = Influx::start();
+    let server = InfluxProxy::start();
     let settings = settings(&server);
     let store = InfluxStore::new(&settings).unwrap();
     for shown in [format!("{store:?}"), format!("{settings:?}")] {
