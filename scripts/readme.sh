@@ -28,9 +28,9 @@ for port in 1883 6379 8086; do
     fi
 done
 
-# A reader ends the demonstration by Ctrl-C, and tries for longer.
+# A reader ends the demonstration by Ctrl-C.
 shortened() {
-    sed -e 's/^cargo run --release -- demo$/& --duration 10s/' -e 's/^make try$/make try SECONDS=5/'
+    sed -e 's/^cargo run --release -- demo$/& --duration 10s/'
 }
 
 # Runs the commands that are its input, and says what they said if they fail.
@@ -68,8 +68,9 @@ pids+=($!)
 (cd "$work" && exec redis-server --bind 127.0.0.1 --appendonly yes --appendfsync always \
     --maxmemory-policy noeviction --save "" >"$work/redis.log" 2>&1) &
 pids+=($!)
-victoria-metrics -httpListenAddr=127.0.0.1:8086 -storageDataPath="$work/store" \
-    -retentionPeriod=100y -loggerLevel=ERROR >"$work/store.log" 2>&1 &
+"$servers/influxdb/influxd" --http-bind-address 127.0.0.1:8086 --bolt-path "$work/influxd.bolt" \
+    --sqlite-path "$work/influxd.sqlite" --engine-path "$work/engine" --reporting-disabled \
+    --log-level error >"$work/store.log" 2>&1 &
 pids+=($!)
 for port in 1883 6379 8086; do
     for _ in $(seq 100); do
@@ -77,6 +78,9 @@ for port in 1883 6379 8086; do
         sleep 0.1
     done
 done
+export INFLUX_TOKEN=token-of-the-readme
+INFLUX_CONFIGS_PATH="$work/influx-configs" "$servers/influxdb/influx" setup --force --username admin \
+    --password password --org my-org --bucket rigs --token "$INFLUX_TOKEN" >"$work/setup.log"
 
 { commands docs/operations.md "## Beside your own servers" "## Notebook" | shortened; echo "sleep 7"; } | run
 expect "balanced" "0 shown of 0"

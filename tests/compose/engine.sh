@@ -68,11 +68,11 @@ stand_ins() {
         rm -rf "$work/debian"
     fi
     cp tests/compose/stand-ins/* "$work/context/"
-    cargo build --quiet --release -p testkit --bin influx-stand-in
-    cp "${CARGO_TARGET_DIR:-target}/release/influx-stand-in" "$work/context/"
+    sh scripts/test-influxdb.sh target/test-servers
+    cp -L target/test-servers/influxdb/influxd target/test-servers/influxdb/influx "$work/context/"
     local name
     for name in rust python redis eclipse-mosquitto influxdb; do
-        # Only the last changes with our sources.
+        # Only the last changes, with the version that is built.
         [ "$name" = influxdb ] || ! have_image "$(pin "$name")" || continue
         if [ "$name" = rust ]; then
             mkdir -p "$work/context/tool-chain"

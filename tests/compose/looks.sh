@@ -16,11 +16,19 @@ until_true() {
 
 container() { docker compose ps --all --quiet "$1" | head -n 1; }
 
-# The stand-in for InfluxDB answers this itself: how many values of a sensor it has stored.
+# The operator token; another one after `down -v`.
+operator() { docker compose run --rm --no-TTY rigline passwords | sed -n 's/^ *operator token *//p'; }
+
+# The last column of what a Flux query returns: flux TOKEN QUERY
+flux() {
+    docker compose exec -T influxdb influx query --org my-org --token "$1" --raw "$2" |
+        tr -d '\r' | sed -nE 's/^,.*,([^,]+)$/\1/p' | sed 1d
+}
+
+# How many values of a sensor InfluxDB has stored.
 stored() {
-    docker compose exec -T influxdb curl -sS --max-time 10 \
-        'http://127.0.0.1:8428/api/v1/query?query=sum(count_over_time(rig_measurements_pressure\[1d\]))' |
-        sed -nE 's/.*"value":\[[0-9.]+,"([0-9]+)"\].*/\1/p'
+    flux "$(operator)" 'from(bucket: "rigs") |> range(start: -1d) |> filter(fn: (r) => r._field == "pressure")
+        |> group() |> count() |> keep(columns: ["_value"])'
 }
 
 has_more_than() { local now; now=$(stored); [ "${now:-0}" -gt "$1" ]; }
@@ -140,6 +148,7 @@ each_service_sees_its_own_secrets_only() {
 }
 
 rows_arrive_and_the_ledger_is_balanced() {
+    local found
     until_true 60 has_more_than 100 || fail "$(stored) rows stored"
     pass "rows arrive: $(stored) of pressure"
     ledger >"$work/ledger" || { cat "$work/ledger"; fail "the ledger"; }
@@ -159,6 +168,15 @@ except urllib.error.HTTPError as error:
     raise SystemExit(error.code != 403)
 raise SystemExit("the notebook may write")' || fail "the token of the notebook"
     pass "the token of the notebook can't write"
+    docker compose exec -T notebook python -c '
+import rigs
+measured = rigs.read_influx("5m")
+raise SystemExit(not (measured.rigs and len(measured.sensors) >= 6))' || fail "the notebook reads nothing"
+    pass "the notebook reads rigs and sensors by its own query"
+    found=$(curl -sS -H "Authorization: Token $(operator)" "http://127.0.0.1:${PORT_INFLUX:-8086}/api/v2/dashboards" |
+        python3 -c 'import json, sys; print(*[d["name"] for d in json.load(sys.stdin)["dashboards"]])')
+    [ "$found" = Rigs ] || fail "the dashboards are $found"
+    pass "InfluxDB has the dashboard"
 }
 
 a_list_holds_what_a_killed_sink_leaves() {
@@ -202,8 +220,8 @@ a_device_outside_gets_its_row() {
             -m "{\"timestamp\": \"$(date -u +%FT%T)Z\", \"value\": 1.5}"
     done
     seen() {
-        docker compose exec -T influxdb curl -sS \
-            'http://127.0.0.1:8428/api/v1/series?match\[\]=rig_measurements_pressure' | grep -q '"rig_id":"OUTSIDE"'
+        flux "$(operator)" 'from(bucket: "rigs") |> range(start: -1h) |> filter(fn: (r) => r.rig_id == "OUTSIDE")
+            |> group() |> distinct(column: "_field") |> count() |> keep(columns: ["_value"])' | grep -qx 6
     }
     until_true 20 seen || fail "no row of the device"
     pass "published on 127.0.0.1:1883, stored"
