@@ -16,7 +16,7 @@ test: check unit notebook ## Check and test everything but the containers
 check: ## Format, lints, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
-	RUSTFLAGS="--cfg rigline_faults" CARGO_TARGET_DIR=target/faults-check $(CARGO) check -p prove --all-targets --quiet
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/crates/prove/rustc-with-faults $(CARGO) check -p prove --all-targets --quiet
 	for patch in crates/prove/breaks/*.patch; do git apply --check "$$patch" || exit 1; done
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 
@@ -36,17 +36,17 @@ deny: ## Hold the licences and sources of everything that is linked
 test-compose: ## Run docker-compose.yml on an engine of its own (root, Debian; see tests/compose)
 	bash tests/compose/run.sh
 
-settings: ## Write .env.example and README's table of settings anew
+settings: ## Write .env.example and docs/settings.md from the programs' help
 	$(CARGO) build --workspace --bins --quiet
 	RIGLINE_WRITE=1 $(CARGO) test --quiet -p e2e --test it environment::
 
 servers: ## Unpack or build the servers that tests need (InfluxDB: minutes, once)
 	@sh scripts/test-servers.sh target/test-servers
 
-prove: servers ## Attack the whole pipeline (N=100 kills and all that goes with them; N=1000 for long)
+prove: servers ## Run the fault-injection suite (N=100 kills and all that goes with them; N=1000 for long)
 	$(CARGO) run --release --quiet -p prove --bin prove-rigline -- --number $(N) $(PROVE_ARGS)
 
-breaks: servers ## Break each rule of the protocol on purpose, and see whether the attack notices
+breaks: servers ## Break each rule of the protocol on purpose: the suite has to notice
 	$(CARGO) run --release --quiet -p prove --bin prove-rigline -- --breaks --number 60 $(PROVE_ARGS)
 
 bench: servers ## Measure against the bare broker, and the one process against both

@@ -26,7 +26,7 @@ fn run(ground: Ground, name: &str, n: usize) -> anyhow::Result<Report> {
 
 fn attack(ground: Ground, name: &str, n: usize) {
     let report = run(ground, name, n).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-    println!("attack {name}: {}; {}", report.facts, report.verdict);
+    println!("scenario {name}: {}; {}", report.facts, report.verdict);
     assert!(
         report.verdict.is_clean(),
         "{name}: {}\n{:#?}",
