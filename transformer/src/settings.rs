@@ -82,7 +82,8 @@ impl Settings for RowSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         for (place, sensor) in self.expected_sensors.iter().enumerate() {
             let is_new = !self.expected_sensors[..place].contains(sensor);
-            BadSetting::unless(is_new, "EXPECTED_SENSORS", sensor, SENSORS_FORMS)?;
+            let given: Vec<_> = self.expected_sensors.iter().map(|name| &**name).collect();
+            BadSetting::unless(is_new, "EXPECTED_SENSORS", &given.join(","), SENSORS_FORMS)?;
         }
         BadSetting::unless(
             self.rig_idle >= self.flush_interval,
