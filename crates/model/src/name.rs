@@ -1,4 +1,4 @@
-//! Names of rigs and sensors, validated once: whoever holds one needn't check or escape it again.
+//! Names of rigs and sensors, validated once: a `Name` needs no further check or escape.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
