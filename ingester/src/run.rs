@@ -13,7 +13,7 @@ use model::dead_letter::{self, Reason, Rejection};
 use model::element;
 use model::time::Timestamp;
 use queue::error::Cause;
-use queue::keeper::{Keeper, Tenure};
+use queue::lease_manager::{HeldLease, LeaseManager};
 use queue::{Append, Appended, Queue, QueueError};
 use tokio::time::timeout;
 use transport::{Delivery, Source};
@@ -44,7 +44,7 @@ pub async fn run<Q: Queue, S: Source>(
     start_session: impl Fn(Dependency) -> S,
     process: Process,
 ) -> anyhow::Result<()> {
-    let keeper = Keeper::new(queue.clone(), Stage::Ingester, &settings.queue, &process);
+    let leases = LeaseManager::new(queue.clone(), Stage::Ingester, &settings.queue, &process);
     let ingester = Ingester {
         source_up: process.health.dependency("mqtt"),
         list_has_space: process.health.dependency("raw_list"),
@@ -52,15 +52,15 @@ pub async fn run<Q: Queue, S: Source>(
         settings,
         queue,
         process,
-        keeper,
+        leases,
     };
-    while let Some(tenure) = ingester.keeper.acquire().await {
+    while let Some(held) = ingester.leases.acquire().await {
         let mut session = start_session(ingester.source_up.clone());
-        let tenure = ingester.serve(tenure, &mut session).await;
+        let held = ingester.serve(held, &mut session).await;
         // First the session, then the lease: a standby that takes over finds the broker free.
         session.close().await;
-        if let Some(tenure) = tenure {
-            tenure.give_back().await;
+        if let Some(held) = held {
+            held.give_back().await;
         }
     }
     Ok(())
@@ -88,7 +88,7 @@ struct Ingester<Q> {
     settings: Work,
     queue: Q,
     process: Process,
-    keeper: Keeper<Q>,
+    leases: LeaseManager<Q>,
     source_up: Dependency,
     list_has_space: Dependency,
     clock_agrees: Dependency,
@@ -97,19 +97,19 @@ struct Ingester<Q> {
 impl<Q: Queue> Ingester<Q> {
     /// Works until the process stops, or another replica holds the lease: then `None`. A lease that
     /// merely ran out is taken again, and the broker's session stays.
-    async fn serve(&self, tenure: Tenure<Q>, session: &mut impl Source) -> Option<Tenure<Q>> {
+    async fn serve(&self, held: HeldLease<Q>, session: &mut impl Source) -> Option<HeldLease<Q>> {
         // Until an append says otherwise.
         self.list_has_space.up();
-        let mut tenure = Some(tenure);
+        let mut current = Some(held);
         let mut received = Received::default();
-        while let Some(held) = &tenure {
+        while let Some(held) = &current {
             self.process.health.tick();
             if self.process.stop.is_cancelled() {
                 self.finish(held, session, &mut received).await;
-                return tenure;
+                return current;
             }
             if held.lost.is_cancelled() {
-                tenure = self.keeper.acquire_unless_held().await;
+                current = self.leases.acquire_unless_held().await;
             } else if !self.clocks_agree(held) {
                 self.process.pause(SKEW_WAIT).await;
             } else if received.deliveries.is_empty() {
@@ -121,7 +121,7 @@ impl<Q: Queue> Ingester<Q> {
                 };
                 if let Err(error) = received_some {
                     tracing::error!(%error, "the session ended, starting another one");
-                    return tenure;
+                    return current;
                 }
             } else if let Err(wait) = self.append_and_acknowledge(session, &mut received).await {
                 self.process.pause(wait).await;
@@ -131,7 +131,7 @@ impl<Q: Queue> Ingester<Q> {
     }
 
     /// At a stop: appends and acknowledges what was received, if the queue takes it soon.
-    async fn finish(&self, held: &Tenure<Q>, session: &impl Source, received: &mut Received) {
+    async fn finish(&self, held: &HeldLease<Q>, session: &impl Source, received: &mut Received) {
         if received.deliveries.is_empty() || held.lost.is_cancelled() || !self.clocks_agree(held) {
             return;
         }
@@ -158,8 +158,8 @@ impl<Q: Queue> Ingester<Q> {
         match self.queue.append(&batch.append).await {
             Ok(Appended::Done { length, accepted }) => {
                 faults::reach(Point::AfterAppend);
-                self.keeper.appended(batch.append.raw.len(), accepted);
-                self.keeper.queue_up().up();
+                self.leases.appended(batch.append.raw.len(), accepted);
+                self.leases.queue_up().up();
                 self.list_has_space.up();
                 self.count(batch, length);
                 let appended = deliveries.drain(..batch.deliveries);
@@ -187,7 +187,7 @@ impl<Q: Queue> Ingester<Q> {
                 let dependency = if is_full {
                     &self.list_has_space
                 } else {
-                    self.keeper.queue_up()
+                    self.leases.queue_up()
                 };
                 dependency.down(&error);
                 Err(ERROR_WAIT)
@@ -230,8 +230,8 @@ impl<Q: Queue> Ingester<Q> {
     }
 
     /// Whether the clock is close enough to the queue's to judge readings by it.
-    fn clocks_agree(&self, tenure: &Tenure<Q>) -> bool {
-        let skew = tenure.seen.borrow().skew(&self.process.clock);
+    fn clocks_agree(&self, held: &HeldLease<Q>) -> bool {
+        let skew = held.seen.borrow().skew(&self.process.clock);
         let most = self.settings.limits.times.max_future / 2;
         if skew <= most {
             self.clock_agrees.up();

@@ -57,7 +57,7 @@ enum Command {
     Rigs(RigsArgs),
     /// Show both sides of each line of the ledger; exit code 0 if they agree, 1 if not, 2 if there is no ledger to be seen
     Ledger(LedgerArgs),
-    /// Look at dead letters, and put them through once more
+    /// Snapshot at dead letters, and put them through once more
     Dlq(DlqArgs),
     /// Add a device to the password file of up, or change its password: asked for, or a line of standard input
     Passwd(PasswdArgs),

@@ -131,8 +131,8 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
         ended = async { tokio::join!(work, direct) } => ended,
         never = summary::show(&queue, &delays, &console) => match never {},
     };
-    if let Ok(look) = queue.look().await {
-        say_farewell(&console, &look.ledger, &dir, temporary.is_some());
+    if let Ok(snapshot) = queue.snapshot().await {
+        say_farewell(&console, &snapshot.ledger, &dir, temporary.is_some());
     }
     drop(temporary);
     console.finish();
@@ -166,9 +166,9 @@ async fn lead(
     if let Some(ended) = ended {
         let rest = async {
             while !queue
-                .look()
+                .snapshot()
                 .await
-                .is_ok_and(|look| is_at_rest(&look.ledger))
+                .is_ok_and(|snapshot| is_at_rest(&snapshot.ledger))
             {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use queue::ledger::Ledger;
 use queue::redis::RedisQueue;
 use queue::settings::RedisSettings;
-use queue::{Look, Queue};
+use queue::{Queue, Snapshot};
 use testkit::influxdb::TOKEN;
-use testkit::{InfluxDb, Mosquitto, Redis, Stage};
+use testkit::{InfluxDb, Mosquitto, Redis, StageProcess};
 
 use crate::rows::{Rows, read_back};
 use crate::wait_for;
@@ -94,18 +94,18 @@ impl Chain {
 
     /// Starts a stage; `extra` wins over what all stages get.
     #[must_use]
-    pub fn spawn(&self, name: &str, extra: &[(&str, &str)]) -> Stage {
+    pub fn spawn(&self, name: &str, extra: &[(&str, &str)]) -> StageProcess {
         let common = self
             .env
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
         let env: Vec<_> = common.chain(extra.iter().copied()).collect();
-        Stage::spawn(name, &env)
+        StageProcess::spawn(name, &env)
     }
 
     /// Starts ingester, transformer and sink, and waits until they are ready.
     #[must_use]
-    pub fn spawn_all(&self) -> [Stage; 3] {
+    pub fn spawn_all(&self) -> [StageProcess; 3] {
         let stages = Role::ALL.map(|role| self.spawn(role.name(), &[]));
         for stage in &stages {
             assert!(
@@ -132,7 +132,7 @@ impl Chain {
 
     /// Counters and lengths of now.
     pub async fn ledger(&self) -> Ledger {
-        let Look { ledger, .. } = self.queue().look().await.expect("a look at the queue");
+        let Snapshot { ledger, .. } = self.queue().snapshot().await.expect("a look at the queue");
         ledger
     }
 

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use queue::ledger::Ledger;
 
-pub mod alone;
 pub mod chain;
-pub mod ground;
+pub mod deployment;
+pub mod one_process;
 pub mod pipeline;
 pub mod rows;
 
-pub use self::alone::Alone;
 pub use self::chain::{Chain, Role};
-pub use self::ground::Ground;
+pub use self::deployment::Deployment;
+pub use self::one_process::OneProcess;
 pub use self::pipeline::Pipeline;
 
 /// Looks until `is_done` says so of the ledger; panics with the last one after `limit`.

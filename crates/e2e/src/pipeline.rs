@@ -6,10 +6,10 @@ use common::clock::Clock;
 use queue::DeadLetters;
 use queue::ledger::Ledger;
 use queue::sqlite::SqliteQueue;
-use testkit::Stage;
+use testkit::StageProcess;
 
 use crate::rows::Rows;
-use crate::{Alone, Chain, Ground, wait_for};
+use crate::{Chain, Deployment, OneProcess, wait_for};
 
 /// How long a process may take to be ready, and to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,22 +21,22 @@ const LETTERS: usize = 1_000;
 pub struct Pipeline {
     base: Base,
     /// The running processes: three stages, or one that is all of them.
-    pub processes: Vec<Stage>,
+    pub processes: Vec<StageProcess>,
 }
 
 #[derive(Debug)]
 enum Base {
     Servers(Box<Chain>),
-    Alone(Alone),
+    OneProcess(OneProcess),
 }
 
 impl Pipeline {
     /// Starts it, and waits until it is ready; `extra` are settings of all processes.
     #[must_use]
-    pub fn start(on: Ground, extra: &[(&str, &str)]) -> Self {
+    pub fn start(on: Deployment, extra: &[(&str, &str)]) -> Self {
         let base = match on {
-            Ground::Servers => Base::Servers(Box::new(Chain::start(extra))),
-            Ground::Alone => Base::Alone(Alone::new(extra)),
+            Deployment::Servers => Base::Servers(Box::new(Chain::start(extra))),
+            Deployment::OneProcess => Base::OneProcess(OneProcess::new(extra)),
         };
         let mut pipeline = Self {
             base,
@@ -51,10 +51,10 @@ impl Pipeline {
     pub fn start_again(&mut self, extra: &[(&str, &str)]) {
         self.processes = match &self.base {
             Base::Servers(chain) => {
-                let roles = Ground::Servers.roles().iter();
+                let roles = Deployment::Servers.roles().iter();
                 roles.map(|role| chain.spawn(role.name(), extra)).collect()
             }
-            Base::Alone(alone) => vec![alone.spawn(extra)],
+            Base::OneProcess(one_process) => vec![one_process.spawn(extra)],
         };
         for process in &self.processes {
             assert!(process.ready(PATIENCE), "not ready:\n{}", process.logs());
@@ -87,19 +87,19 @@ impl Pipeline {
     pub fn publish(&self, topic: &str, payload: &str) {
         match &self.base {
             Base::Servers(chain) => chain.publish(topic, payload),
-            Base::Alone(alone) => alone.publish(topic, payload),
+            Base::OneProcess(one_process) => one_process.publish(topic, payload),
         }
     }
 
     /// Starts our producer, which publishes here.
     #[must_use]
-    pub fn producer(&self, fleet: &[(&str, &str)]) -> Stage {
+    pub fn producer(&self, fleet: &[(&str, &str)]) -> StageProcess {
         match &self.base {
             Base::Servers(chain) => chain.spawn("producer", fleet),
-            Base::Alone(alone) => {
-                let port = alone.port().to_string();
+            Base::OneProcess(one_process) => {
+                let port = one_process.port().to_string();
                 let env = [("MQTT_HOST", "127.0.0.1"), ("MQTT_PORT", &port)];
-                Stage::spawn("producer", &[&env, fleet].concat())
+                StageProcess::spawn("producer", &[&env, fleet].concat())
             }
         }
     }
@@ -108,7 +108,9 @@ impl Pipeline {
     pub async fn ledger(&self) -> Ledger {
         match &self.base {
             Base::Servers(chain) => chain.ledger().await,
-            Base::Alone(alone) => alone.ledger().await.expect("a look at the queue"),
+            Base::OneProcess(one_process) => {
+                one_process.ledger().await.expect("a look at the queue")
+            }
         }
     }
 
@@ -121,18 +123,18 @@ impl Pipeline {
     pub async fn rows(&self) -> Rows {
         match &self.base {
             Base::Servers(chain) => chain.rows(),
-            Base::Alone(alone) => alone.rows().await,
+            Base::OneProcess(one_process) => one_process.rows().await,
         }
     }
 
     /// All dead letters, the oldest first.
-    pub async fn letters(&self) -> Vec<Vec<u8>> {
+    pub async fn dead_letters(&self) -> Vec<Vec<u8>> {
         let letters = match &self.base {
-            Base::Servers(chain) => chain.queue().letters(0, LETTERS).await,
-            Base::Alone(alone) => {
-                let (path, settings) = (alone.queue_file(), queue::testing::settings());
+            Base::Servers(chain) => chain.queue().dead_letters(0, LETTERS).await,
+            Base::OneProcess(one_process) => {
+                let (path, settings) = (one_process.queue_file(), queue::testing::settings());
                 let queue = SqliteQueue::open_read_only(&path, &settings, Clock::system());
-                queue.expect("a queue").letters(0, LETTERS).await
+                queue.expect("a queue").dead_letters(0, LETTERS).await
             }
         };
         let letters = letters.expect("the dead letters").into_iter();
@@ -144,7 +146,7 @@ impl Pipeline {
     pub fn chain(&self) -> &Chain {
         let chain = match &self.base {
             Base::Servers(chain) => Some(chain),
-            Base::Alone(_) => None,
+            Base::OneProcess(_) => None,
         };
         chain.expect("servers: the one process has none")
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-use e2e::Ground;
+use e2e::Deployment;
 use testkit::{target_dir, workspace_dir};
 
 use crate::build::build;
@@ -58,10 +58,10 @@ pub const ALL: [Break; 12] = [
 impl Break {
     /// The scenario that has to notice, if the rule is at work in this deployment.
     #[must_use]
-    pub const fn scenario(&self, ground: Ground) -> Option<&'static str> {
-        match ground {
-            Ground::Servers => Some(self.on_servers),
-            Ground::Alone => self.on_one_process,
+    pub const fn scenario(&self, deployment: Deployment) -> Option<&'static str> {
+        match deployment {
+            Deployment::Servers => Some(self.on_servers),
+            Deployment::OneProcess => self.on_one_process,
         }
     }
 

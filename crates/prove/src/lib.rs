@@ -6,9 +6,9 @@
     reason = "only tests use it, and a test that can't be set up has to fail"
 )]
 
-pub mod arena;
 pub mod breaks;
 pub mod build;
+pub mod environment;
 pub mod history;
 pub mod message;
 pub mod oracle;

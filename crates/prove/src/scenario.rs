@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use e2e::Ground;
+use e2e::Deployment;
 
-use crate::arena::Setup;
+use crate::environment::Setup;
 use crate::oracle::Verdict;
 use crate::scenarios::{broker, disk, kills, load, machine, model, network, queue, stages};
 
@@ -17,7 +17,7 @@ const LONG: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Task {
     /// Which of the two set-ups.
-    pub ground: Ground,
+    pub deployment: Deployment,
     /// Decides every choice.
     pub seed: u64,
     /// How many kills; other faults follow from it.
@@ -39,10 +39,10 @@ impl Task {
         Duration::from_secs(if self.n >= LONG { long } else { short })
     }
 
-    /// The usual arena.
+    /// The usual environment.
     #[must_use]
     pub fn setup(&self) -> Setup {
-        Setup::new(self.ground, self.seed, self.broken.clone())
+        Setup::new(self.deployment, self.seed, self.broken.clone())
     }
 }
 
@@ -70,9 +70,9 @@ impl Report {
 }
 
 /// An attack on either set-up, with the same code.
-pub const BOTH: &[Ground] = Ground::ALL;
+pub const BOTH: &[Deployment] = Deployment::ALL;
 /// An attack on servers, or on stages by themselves.
-pub const SERVERS: &[Ground] = &[Ground::Servers];
+pub const SERVERS: &[Deployment] = &[Deployment::Servers];
 
 /// One attack.
 #[derive(Clone, Copy)]
@@ -82,7 +82,7 @@ pub struct Scenario {
     /// What it does.
     pub about: &'static str,
     /// The set-ups that it makes sense on.
-    pub on: &'static [Ground],
+    pub on: &'static [Deployment],
     /// Does it. Fails if something promised doesn't happen; the verdict is the caller's to look at.
     pub run: fn(&Task) -> anyhow::Result<Report>,
 }
@@ -111,13 +111,13 @@ pub fn all() -> Vec<Scenario> {
 }
 
 /// Those that make sense on this set-up.
-pub fn on(ground: Ground) -> impl Iterator<Item = Scenario> {
+pub fn on(deployment: Deployment) -> impl Iterator<Item = Scenario> {
     let all = all().into_iter();
-    all.filter(move |scenario| scenario.on.contains(&ground))
+    all.filter(move |scenario| scenario.on.contains(&deployment))
 }
 
 /// The one of this name, if it makes sense on this set-up.
 #[must_use]
-pub fn find(name: &str, ground: Ground) -> Option<Scenario> {
-    on(ground).find(|scenario| scenario.name == name)
+pub fn find(name: &str, deployment: Deployment) -> Option<Scenario> {
+    on(deployment).find(|scenario| scenario.name == name)
 }

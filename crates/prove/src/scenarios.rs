@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::arena::{Arena, Setup};
+use crate::environment::{Environment, Setup};
 use crate::scenario::Task;
 use crate::traffic::rounds;
 
@@ -24,15 +24,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long something that has to happen may take.
 const SOON: Duration = Duration::from_mins(2);
 
-/// Servers, stages and the usual load, and rows that flow.
-fn loaded(task: &Task) -> anyhow::Result<Arena> {
+/// Servers, stages and the usual load, and rows that direction.
+fn loaded(task: &Task) -> anyhow::Result<Environment> {
     loaded_with(task.setup(), task)
 }
 
 /// As [`loaded`], set up otherwise.
-fn loaded_with(setup: Setup, task: &Task) -> anyhow::Result<Arena> {
-    let mut arena = Arena::start(setup)?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
-    arena.wait_progress(1, SOON)?;
-    Ok(arena)
+fn loaded_with(setup: Setup, task: &Task) -> anyhow::Result<Environment> {
+    let mut environment = Environment::start(setup)?;
+    environment.load(PAUSE, rounds(RIGS, task.seed));
+    environment.wait_progress(1, SOON)?;
+    Ok(environment)
 }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::health::Dependency;
-use e2e::Ground;
+use e2e::Deployment;
 use fastrand::Rng;
 use tokio::time::MissedTickBehavior;
 use transport::{MqttSettings, Publisher};
@@ -57,7 +57,7 @@ impl Traffic {
     /// as our own publisher does, to the one process as a device that is always soon back.
     #[must_use]
     pub fn start(
-        ground: Ground,
+        deployment: Deployment,
         port: u16,
         epoch: Epoch,
         pause: Duration,
@@ -67,7 +67,7 @@ impl Traffic {
         let progress = Arc::new(Progress::default());
         let (stopped, shared) = (Arc::clone(&stop), Arc::clone(&progress));
         let thread = std::thread::spawn(move || {
-            if ground == Ground::Alone {
+            if deployment == Deployment::OneProcess {
                 return device::publish(port, epoch, pause, batches, &stopped, &shared);
             }
             let runtime = tokio::runtime::Builder::new_current_thread()

@@ -125,7 +125,7 @@ pub struct Progress {
 
 /// Everything countable about a queue, read in one consistent look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
+pub struct Snapshot {
     /// Made once for the queue's life; another one means another queue.
     pub instance: String,
     /// The server's clock.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::changes::{Commit, Peek, State};
 use crate::error::QueueError;
-use crate::keeper::{Keeper, Tenure};
+use crate::lease_manager::{HeldLease, LeaseManager};
 use crate::ledger::Counter;
 use crate::queue::Queue;
 use crate::settings::QueueSettings;
@@ -93,17 +93,17 @@ pub async fn consume<Q: Queue, P: Processor>(
     process: &Process,
     processor: P,
 ) -> Result<(), P::Error> {
-    let keeper = Keeper::new(queue, stage, settings, process);
+    let leases = LeaseManager::new(queue, stage, settings, process);
     let mut consumer = ListConsumer {
         stage: stage.name(),
         batch: settings.limits.batch,
-        keeper,
+        leases,
         process,
         processor,
     };
-    while let Some(tenure) = consumer.keeper.acquire().await {
-        let ended = consumer.serve(&tenure).await;
-        tenure.give_back().await;
+    while let Some(held) = consumer.leases.acquire().await {
+        let ended = consumer.serve(&held).await;
+        held.give_back().await;
         ended?;
     }
     Ok(())
@@ -112,7 +112,7 @@ pub async fn consume<Q: Queue, P: Processor>(
 struct ListConsumer<'a, Q, P> {
     stage: &'static str,
     batch: usize,
-    keeper: Keeper<Q>,
+    leases: LeaseManager<Q>,
     process: &'a Process,
     processor: P,
 }
@@ -127,33 +127,33 @@ enum Step {
 
 impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
     /// Works under one lease until it is lost or the process stops.
-    async fn serve(&mut self, tenure: &Tenure<Q>) -> Result<(), P::Error> {
-        match tenure.state().await {
+    async fn serve(&mut self, held: &HeldLease<Q>) -> Result<(), P::Error> {
+        match held.state().await {
             Ok(state) => self.processor.load(state)?,
             Err(error) => {
-                self.keeper.queue_up().down(&error);
+                self.leases.queue_up().down(&error);
                 sleep(ERROR_WAIT).await;
                 return Ok(());
             }
         }
         let taken = Instant::now();
-        while !self.process.stop.is_cancelled() && !tenure.lost.is_cancelled() {
+        while !self.process.stop.is_cancelled() && !held.lost.is_cancelled() {
             self.process.health.tick();
-            match self.step(tenure, taken).await? {
+            match self.step(held, taken).await? {
                 Step::Continue => {}
-                Step::Wait(wait) => tenure.pause(wait, self.process).await,
+                Step::Wait(wait) => held.pause(wait, self.process).await,
                 Step::Lost => break,
             }
         }
         Ok(())
     }
 
-    async fn step(&mut self, tenure: &Tenure<Q>, taken: Instant) -> Result<Step, P::Error> {
-        let peek = match tenure.peek(self.batch).await {
+    async fn step(&mut self, held: &HeldLease<Q>, taken: Instant) -> Result<Step, P::Error> {
+        let peek = match held.peek(self.batch).await {
             Ok(peek) => peek,
             Err(error) if error.is_lost() => return Ok(self.lost(&error)),
             Err(error) => {
-                self.keeper.queue_up().down(&error);
+                self.leases.queue_up().down(&error);
                 return Ok(Step::Wait(ERROR_WAIT));
             }
         };
@@ -162,7 +162,7 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
             now: taken.elapsed(),
             peek,
         };
-        let (changes, summary) = match self.process(tenure, &batch).await {
+        let (changes, summary) = match self.process(held, &batch).await {
             None => return Ok(Step::Lost),
             Some(decision) => match decision? {
                 Decision::Wait(wait) => return Ok(Step::Wait(wait)),
@@ -174,7 +174,7 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
         if commit.is_empty() {
             return Ok(Step::Wait(IDLE_POLL));
         }
-        match tenure.commit(&commit).await {
+        match held.commit(&commit).await {
             Settled::Applied => {
                 for letter in &dead {
                     metric::count_dead_letter(letter.reason);
@@ -198,7 +198,7 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
     /// Processes a batch; `None` if the lease was lost meanwhile or, after a stop, it took too long.
     async fn process(
         &mut self,
-        tenure: &Tenure<Q>,
+        held: &HeldLease<Q>,
         batch: &Batch,
     ) -> Option<Result<Decision<P::Summary>, P::Error>> {
         let last_chance = async {
@@ -208,7 +208,7 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
         tokio::select! {
             biased;
             decision = self.processor.process(batch) => Some(decision),
-            () = tenure.lost.cancelled() => None,
+            () = held.lost.cancelled() => None,
             () = last_chance => None,
             never = self.process.health.tick_for_ever() => match never {},
         }

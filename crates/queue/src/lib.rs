@@ -10,11 +10,11 @@ pub mod list;
 pub mod settings;
 
 pub mod changes;
-pub mod letters;
+pub mod dead_letters;
 mod queue;
 
 pub mod consume;
-pub mod keeper;
+pub mod lease_manager;
 pub mod resets;
 pub mod settle;
 
@@ -24,7 +24,7 @@ pub mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use self::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
+pub use self::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
+pub use self::dead_letters::{DeadLetterEntry, DeadLetters, Replay, Replayed};
 pub use self::error::QueueError;
-pub use self::letters::{DeadLetters, Letter, Replay, Replayed};
 pub use self::queue::Queue;

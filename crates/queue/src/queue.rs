@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
+use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 use crate::error::QueueError;
 use model::Stage;
 
@@ -15,7 +15,7 @@ pub trait Queue: Clone + Send + Sync + 'static {
     fn append(&self, append: &Append) -> impl Future<Output = Result<Appended, QueueError>> + Send;
 
     /// Takes the consumer's lease for `limit`, unless it is held: then `None`. `nonce` must be a
-    /// new random text for each tenure; asking again with the same one, after a lost answer,
+    /// new random text for each lease; asking again with the same one, after a lost answer,
     /// returns the lease that was given.
     fn lease(
         &self,
@@ -58,5 +58,5 @@ pub trait Queue: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Progress, QueueError>> + Send;
 
     /// Counters, lengths, instance and time, all of one moment.
-    fn look(&self) -> impl Future<Output = Result<Look, QueueError>> + Send;
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, QueueError>> + Send;
 }

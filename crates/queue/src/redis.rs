@@ -1,7 +1,7 @@
 //! The queue on Redis 7 or newer: plain lists, Lua scripts for what must happen at once.
 
 mod connection;
-mod letters;
+mod dead_letters;
 mod reply;
 mod scripts;
 
@@ -14,7 +14,7 @@ use redis::{Cmd, Pipeline};
 use self::connection::Connection;
 use self::reply::Reply;
 use self::scripts::{Script, Scripts};
-use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
+use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 use crate::error::{Cause, QueueError};
 use crate::ledger::Ledger;
 use crate::list::{List, source_of};
@@ -325,9 +325,9 @@ impl Queue for RedisQueue {
         })
     }
 
-    async fn look(&self) -> Result<Look, QueueError> {
+    async fn snapshot(&self) -> Result<Snapshot, QueueError> {
         let Inner { keys, scripts, .. } = &*self.inner;
-        let reply = self.run(&scripts.look, |call| {
+        let reply = self.run(&scripts.snapshot, |call| {
             call.arg(5).arg(&keys.raw).arg(&keys.normalized);
             call.arg(&keys.dead)
                 .arg(keys.own("ledger"))
@@ -350,7 +350,7 @@ impl Queue for RedisQueue {
         for (name, value) in reply::pairs(counters)? {
             ledger.set_named(&name, reply::signed(&redis::Value::BulkString(value))?);
         }
-        Ok(Look {
+        Ok(Snapshot {
             instance: reply::text(&instance).unwrap_or_default(),
             server_time: reply::time(time)?,
             ledger,

@@ -3,13 +3,13 @@
 use common::metric;
 use metrics::counter;
 
-use crate::changes::Look;
+use crate::changes::Snapshot;
 use crate::ledger::{Counter, Ledger};
 
 /// Remembers what the queue has told, and compares with it what it tells next.
 #[derive(Debug, Default)]
 pub struct Resets {
-    last: Option<Look>,
+    last: Option<Snapshot>,
     /// What the counter `accepted` was after our last append: between two looks much is appended,
     /// so that a loss needn't show as a fall from one to the next.
     accepted: i64,
@@ -27,21 +27,24 @@ impl Resets {
 
     /// Whether `look` shows another queue than the last one did, that less was accepted than was
     /// known before it was sent, or that elements have vanished; says so loudly and counts it.
-    pub fn check(&mut self, look: &Look, accepted: i64) -> bool {
+    pub fn check(&mut self, snapshot: &Snapshot, accepted: i64) -> bool {
         if std::mem::take(&mut self.told) {
-            self.last = Some(look.clone());
-            self.accepted = look.ledger.get(Counter::Accepted);
+            self.last = Some(snapshot.clone());
+            self.accepted = snapshot.ledger.get(Counter::Accepted);
             return false;
         }
-        let what = self.last.as_ref().and_then(|last| difference(last, look));
+        let what = self
+            .last
+            .as_ref()
+            .and_then(|last| difference(last, snapshot));
         let what = what
-            .or_else(|| fewer_accepted(accepted, look.ledger.get(Counter::Accepted)))
-            .or_else(|| vanished(self.last.as_ref(), look));
+            .or_else(|| fewer_accepted(accepted, snapshot.ledger.get(Counter::Accepted)))
+            .or_else(|| vanished(self.last.as_ref(), snapshot));
         if let Some(what) = &what {
             self.say(what);
-            self.accepted = look.ledger.get(Counter::Accepted);
+            self.accepted = snapshot.ledger.get(Counter::Accepted);
         }
-        self.last = Some(look.clone());
+        self.last = Some(snapshot.clone());
         what.is_some()
     }
 
@@ -87,18 +90,19 @@ fn fewer_accepted(before: i64, now: i64) -> Option<String> {
     (now < before).then(|| format!("counter accepted fell from {before} to {now}"))
 }
 
-fn difference(last: &Look, look: &Look) -> Option<String> {
-    if last.instance != look.instance {
+fn difference(last: &Snapshot, snapshot: &Snapshot) -> Option<String> {
+    if last.instance != snapshot.instance {
         return Some(format!(
             "instance {:?} became {:?}",
-            last.instance, look.instance
+            last.instance, snapshot.instance
         ));
     }
     let fallen = Counter::ALL.into_iter().find(|counter| {
         // The one counter that is meant to go down, too.
-        *counter != Counter::OpenReadings && look.ledger.get(*counter) < last.ledger.get(*counter)
+        *counter != Counter::OpenReadings
+            && snapshot.ledger.get(*counter) < last.ledger.get(*counter)
     })?;
-    let (from, to) = (last.ledger.get(fallen), look.ledger.get(fallen));
+    let (from, to) = (last.ledger.get(fallen), snapshot.ledger.get(fallen));
     Some(format!(
         "counter {} fell from {from} to {to}",
         fallen.name()
@@ -106,15 +110,15 @@ fn difference(last: &Look, look: &Look) -> Option<String> {
 }
 
 /// Elements that left a list without a commit, more of them than before.
-fn vanished(last: Option<&Look>, look: &Look) -> Option<String> {
-    let foreign = |look: &Look| {
+fn vanished(last: Option<&Snapshot>, snapshot: &Snapshot) -> Option<String> {
+    let foreign = |snapshot: &Snapshot| {
         [
-            ("raw", look.ledger.raw_foreign()),
-            ("normalized", look.ledger.rows_foreign()),
+            ("raw", snapshot.ledger.raw_foreign()),
+            ("normalized", snapshot.ledger.rows_foreign()),
         ]
     };
     let before = last.map(foreign);
-    foreign(look)
+    foreign(snapshot)
         .into_iter()
         .enumerate()
         .find_map(|(place, (list, now))| {
@@ -129,15 +133,15 @@ mod tests {
     use model::time::Timestamp;
 
     use super::Resets;
-    use crate::changes::Look;
+    use crate::changes::Snapshot;
     use crate::ledger::{Counter, Ledger};
 
-    fn look(instance: &str, accepted: i64, open: i64) -> Look {
+    fn snapshot(instance: &str, accepted: i64, open: i64) -> Snapshot {
         let mut ledger = Ledger::default();
         ledger.set(Counter::Accepted, accepted);
         ledger.raw = accepted;
         ledger.set(Counter::OpenReadings, open);
-        Look {
+        Snapshot {
             instance: instance.into(),
             server_time: Timestamp::from_millis(0),
             ledger,
@@ -148,24 +152,24 @@ mod tests {
     fn another_instance_or_a_fallen_counter_is_a_reset() {
         let mut resets = Resets::default();
         assert!(
-            !resets.check(&look("a", 5, 9), 0),
+            !resets.check(&snapshot("a", 5, 9), 0),
             "the first look has nothing to compare with"
         );
         assert!(
-            !resets.check(&look("a", 7, 2), 0),
+            !resets.check(&snapshot("a", 7, 2), 0),
             "open readings may go down"
         );
-        assert!(resets.check(&look("a", 6, 2), 0));
-        assert!(!resets.check(&look("a", 6, 2), 0), "said once");
-        assert!(resets.check(&look("b", 6, 2), 0));
+        assert!(resets.check(&snapshot("a", 6, 2), 0));
+        assert!(!resets.check(&snapshot("a", 6, 2), 0), "said once");
+        assert!(resets.check(&snapshot("b", 6, 2), 0));
     }
 
     #[test]
     fn elements_that_vanish_are_a_reset_and_strangers_are_not() {
         let with_raw = |raw: i64| {
-            let mut look = look("a", 5, 0);
-            look.ledger.raw = raw;
-            look
+            let mut snapshot = snapshot("a", 5, 0);
+            snapshot.ledger.raw = raw;
+            snapshot
         };
         let mut resets = Resets::default();
         assert!(!resets.check(&with_raw(5), 0));
@@ -179,17 +183,17 @@ mod tests {
     #[test]
     fn a_loss_between_two_looks_shows_in_what_appends_report() {
         let mut resets = Resets::default();
-        assert!(!resets.check(&look("a", 5, 0), 0));
+        assert!(!resets.check(&snapshot("a", 5, 0), 0));
         assert!(!resets.appended(10, 15));
         assert!(!resets.appended(1, 20), "a lost answer, or another replica");
-        assert!(!resets.check(&look("a", 15, 0), 15), "the look came first");
-        assert!(resets.check(&look("a", 18, 0), resets.accepted()));
+        assert!(!resets.check(&snapshot("a", 15, 0), 15), "the snapshot came first");
+        assert!(resets.check(&snapshot("a", 18, 0), resets.accepted()));
         assert!(!resets.appended(1, 19), "said once");
         assert!(resets.appended(4, 22), "there should be 23");
         assert!(!resets.appended(1, 23));
-        assert!(!resets.check(&look("b", 23, 0), 0), "said already");
-        assert!(resets.check(&look("c", 23, 0), 0));
+        assert!(!resets.check(&snapshot("b", 23, 0), 0), "said already");
+        assert!(resets.check(&snapshot("c", 23, 0), 0));
         resets.put_back(7, 6);
-        assert!(!resets.check(&look("c", 20, 0), 0), "said already");
+        assert!(!resets.check(&snapshot("c", 20, 0), 0), "said already");
     }
 }

@@ -34,7 +34,7 @@ pub struct QueueSettings {
 impl QueueSettings {
     /// The usual names and the usual lease, for a queue that has no others.
     #[must_use]
-    pub fn named_as_usual(limits: QueueLimits) -> Self {
+    pub fn with_default_names(limits: QueueLimits) -> Self {
         Self {
             raw_queue: RAW.into(),
             normalized_queue: NORMALIZED.into(),

@@ -1,8 +1,8 @@
 //! The queue in one `SQLite` file, for everything in one process and for tests.
 
 mod database;
+mod dead_letters;
 mod error;
-mod letters;
 mod schema;
 mod steps;
 mod writer;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::clock::Clock;
 
 use self::database::Database;
-use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
+use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 use crate::error::QueueError;
 use crate::queue::Queue;
 use crate::settings::QueueSettings;
@@ -175,10 +175,10 @@ impl Queue for SqliteQueue {
             .await
     }
 
-    async fn look(&self) -> Result<Look, QueueError> {
+    async fn snapshot(&self) -> Result<Snapshot, QueueError> {
         let clock = self.clock;
         self.database
-            .read(move |tx| steps::look(tx, clock.now()))
+            .read(move |tx| steps::snapshot(tx, clock.now()))
             .await
     }
 }

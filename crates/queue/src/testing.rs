@@ -36,7 +36,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// The settings as they are by default.
 #[must_use]
 pub fn settings() -> QueueSettings {
-    QueueSettings::named_as_usual(QueueLimits {
+    QueueSettings::with_default_names(QueueLimits {
         batch: 5_000,
         queue_limit: 1_000_000,
         dead_letter_limit: 100_000,

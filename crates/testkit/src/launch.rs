@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::net::free_port;
 use crate::process::Process;
-use crate::stage::{Stage, stage_binary};
+use crate::stage_process::{StageProcess, stage_binary};
 
 /// A stage that is about to be started.
 #[derive(Debug, Clone)]
@@ -82,21 +82,21 @@ impl Launch {
 
     /// Starts it.
     #[must_use]
-    pub fn spawn(&self) -> Stage {
+    pub fn spawn(&self) -> StageProcess {
         let (command, dir, admin_port) = self.command();
         let process = Process::spawn(command, &dir.path().join("log"));
-        Stage::new(process, dir, admin_port)
+        StageProcess::new(process, dir, admin_port)
     }
 
     /// Starts it with its whole output, which includes its log, in a pipe that nobody reads and
     /// that is full after 4 KiB.
     #[must_use]
-    pub fn spawn_blocked(&self) -> (Stage, BlockedOutput) {
+    pub fn spawn_blocked(&self) -> (StageProcess, BlockedOutput) {
         let (command, dir, admin_port) = self.command();
         let log = dir.path().join("log");
         let (process, reader) = Process::spawn_piped(command, &log);
         let output = BlockedOutput { reader, log };
-        (Stage::new(process, dir, admin_port), output)
+        (StageProcess::new(process, dir, admin_port), output)
     }
 
     fn command(&self) -> (Command, TempDir, u16) {

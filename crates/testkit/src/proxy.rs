@@ -6,7 +6,7 @@ use crate::relay::{Relay, Ruling, at};
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
+pub enum Direction {
     /// From the client to the server.
     Request,
     /// From the server to the client.
@@ -37,12 +37,12 @@ impl Proxy {
     #[must_use]
     pub fn start(
         target: u16,
-        judge: impl Fn(u64, Flow, &[u8]) -> Verdict + Send + Sync + 'static,
+        judge: impl Fn(u64, Direction, &[u8]) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         let relay = Relay::start(
             at(Ipv4Addr::LOCALHOST, 0),
             target,
-            move |link, flow, piece| match judge(link.number, flow, piece) {
+            move |link, direction, piece| match judge(link.number, direction, piece) {
                 Verdict::Pass => Ruling::Pass,
                 Verdict::Cut => Ruling::Cut,
             },

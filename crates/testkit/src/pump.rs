@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::proxy::Flow;
+use crate::proxy::Direction;
 use crate::relay::{Link, Ruling, Shared, lock};
-use crate::wire::Weather;
+use crate::wire::Network;
 
 /// What is read at once.
 const PIECE: usize = 256 * 1024;
@@ -29,7 +29,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(crate) struct Pump {
     shared: Arc<Shared>,
     link: Arc<Link>,
-    flow: Flow,
+    direction: Direction,
     buffer: Vec<u8>,
     /// What was read and isn't through, with the time at which it came.
     held: VecDeque<Piece>,
@@ -64,11 +64,11 @@ enum Step {
 }
 
 impl Pump {
-    pub(crate) fn new(shared: &Arc<Shared>, link: &Arc<Link>, flow: Flow) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, link: &Arc<Link>, direction: Direction) -> Self {
         Self {
             shared: Arc::clone(shared),
             link: Arc::clone(link),
-            flow,
+            direction,
             buffer: vec![0; PIECE],
             held: VecDeque::new(),
             held_bytes: 0,
@@ -98,8 +98,8 @@ impl Pump {
         let Some(front) = self.held.front_mut() else {
             return self.end();
         };
-        let weather = self.link.weather(&self.shared.sky());
-        let Some(due) = due(weather, self.flow, front.came, self.next_portion) else {
+        let network = self.link.network(&self.shared.sky());
+        let Some(due) = due(network, self.direction, front.came, self.next_portion) else {
             return Step::Wait(None);
         };
         if due > Instant::now() {
@@ -108,10 +108,10 @@ impl Pump {
         if !front.judged {
             // Outside of all locks: a judge may take its time.
             front.judged = true;
-            let ruling = if self.flow == Flow::Reply && self.link.swallows(front.came) {
+            let ruling = if self.direction == Direction::Reply && self.link.swallows(front.came) {
                 Ruling::Cut
             } else {
-                (self.shared.judge)(&self.link, self.flow, &front.bytes)
+                (self.shared.judge)(&self.link, self.direction, &front.bytes)
             };
             if ruling == Ruling::Cut {
                 self.cut();
@@ -122,7 +122,7 @@ impl Pump {
             if front.late {
                 self.link.held.store(true, Ordering::SeqCst);
             }
-            // The weather may have changed meanwhile.
+            // The network may have changed meanwhile.
             return Step::More;
         }
         self.write()
@@ -130,18 +130,19 @@ impl Pump {
 
     /// Writes of the first piece what the receiver takes.
     fn write(&mut self) -> Step {
-        let (Some(front), Some((_, mut to))) = (self.held.front_mut(), self.link.ends(self.flow))
+        let (Some(front), Some((_, mut to))) =
+            (self.held.front_mut(), self.link.ends(self.direction))
         else {
             return Step::Over;
         };
         // Held while writing: what `set` has forbidden doesn't pass after it has returned.
         let sky = self.shared.sky();
-        let weather = self.link.weather(&sky);
-        if due(weather, self.flow, front.came, self.next_portion).is_none() {
+        let network = self.link.network(&sky);
+        if due(network, self.direction, front.came, self.next_portion).is_none() {
             return Step::More;
         }
         let mut rest = &front.bytes[front.gone..];
-        if let Weather::Throttle(rate) = weather {
+        if let Network::Throttle(rate) = network {
             let portion = usize::try_from(rate.max(1).div_ceil(PORTIONS_PER_SECOND));
             rest = &rest[..rest.len().min(portion.unwrap_or(usize::MAX))];
         }
@@ -150,9 +151,9 @@ impl Pump {
         let now = Instant::now();
         match to.write(rest) {
             Ok(count) => {
-                let index = usize::from(self.flow == Flow::Reply);
+                let index = usize::from(self.direction == Direction::Reply);
                 self.shared.forwarded[index].fetch_add(count as u64, Ordering::SeqCst);
-                if let Weather::Throttle(rate) = weather {
+                if let Network::Throttle(rate) = network {
                     let rate = u32::try_from(rate.max(1)).unwrap_or(u32::MAX);
                     self.next_portion = now + Duration::from_secs(count as u64) / rate;
                 }
@@ -171,7 +172,7 @@ impl Pump {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Full,
             Err(error) if error.kind() == ErrorKind::Interrupted => Step::More,
             Err(_) => {
-                // The other direction finds out by itself, as soon as the weather lets it.
+                // The other direction finds out by itself, as soon as the network lets it.
                 self.link.broken.store(true, Ordering::SeqCst);
                 Step::Over
             }
@@ -184,7 +185,7 @@ impl Pump {
             return Step::Wait(None);
         };
         let sky = self.shared.sky();
-        let Some(due) = due(self.link.weather(&sky), self.flow, ended, ended) else {
+        let Some(due) = due(self.link.network(&sky), self.direction, ended, ended) else {
             return Step::Wait(None);
         };
         if due > Instant::now() {
@@ -192,7 +193,7 @@ impl Pump {
         }
         if self.link.broken.load(Ordering::SeqCst) {
             self.link.reset();
-        } else if let Some((_, to)) = self.link.ends(self.flow) {
+        } else if let Some((_, to)) = self.link.ends(self.direction) {
             let _ = to.shutdown(Shutdown::Write);
         }
         Step::Over
@@ -202,10 +203,10 @@ impl Pump {
         // Counted first: who finds the connection cut finds it counted.
         self.shared.cuts.fetch_add(1, Ordering::SeqCst);
         self.link.cut();
-        let Some((from, _)) = self.link.ends(self.flow) else {
+        let Some((from, _)) = self.link.ends(self.direction) else {
             return;
         };
-        if self.flow == Flow::Reply {
+        if self.direction == Direction::Reply {
             // Closing it with answers unread would reset it, and requests that the server hasn't
             // read yet would be lost with it.
             let _ = from.set_nonblocking(false);
@@ -215,13 +216,13 @@ impl Pump {
         }
     }
 
-    /// Waits for the sender, the receiver if it is `full`, a change of the weather and the time.
+    /// Waits for the sender, the receiver if it is `full`, a change of the network and the time.
     /// Sockets that don't matter now are left out: one that was reset would end every wait.
     fn wait(&mut self, signal: &UnixStream, until: Option<Instant>, full: bool) {
-        let Some((from, to)) = self.link.ends(self.flow) else {
+        let Some((from, to)) = self.link.ends(self.direction) else {
             return;
         };
-        let reads = self.reads(self.link.weather(&self.shared.sky()));
+        let reads = self.reads(self.link.network(&self.shared.sky()));
         let timeout = until.map(|until| {
             let left = until.saturating_duration_since(Instant::now());
             Timespec::try_from(left).unwrap_or_default()
@@ -241,16 +242,16 @@ impl Pump {
 
     /// Whether to take more from the sender: in the dark it waits in the kernel, whose buffers then
     /// stop the sender.
-    fn reads(&self, weather: Weather) -> bool {
-        let room = match weather {
-            Weather::Delay(_) => self.held_bytes < HELD_AT_MOST,
+    fn reads(&self, network: Network) -> bool {
+        let room = match network {
+            Network::Delay(_) => self.held_bytes < HELD_AT_MOST,
             _ => self.held.is_empty(),
         };
-        self.ended.is_none() && room && weather.lets_through(self.flow)
+        self.ended.is_none() && room && network.lets_through(self.direction)
     }
 
     fn read(&mut self) {
-        let Some((mut from, _)) = self.link.ends(self.flow) else {
+        let Some((mut from, _)) = self.link.ends(self.direction) else {
             return;
         };
         match from.read(&mut self.buffer) {
@@ -277,13 +278,18 @@ impl Pump {
 }
 
 /// When a piece that came then may go; never, in the dark.
-fn due(weather: Weather, flow: Flow, came: Instant, next_portion: Instant) -> Option<Instant> {
-    if !weather.lets_through(flow) {
+fn due(
+    network: Network,
+    direction: Direction,
+    came: Instant,
+    next_portion: Instant,
+) -> Option<Instant> {
+    if !network.lets_through(direction) {
         return None;
     }
-    Some(match weather {
-        Weather::Delay(delay) => came + delay,
-        Weather::Throttle(_) => next_portion,
+    Some(match network {
+        Network::Delay(delay) => came + delay,
+        Network::Throttle(_) => next_portion,
         _ => came,
     })
 }

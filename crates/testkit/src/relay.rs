@@ -1,4 +1,4 @@
-//! What stands between two parts: it listens, connects on, and lets pieces through as the weather
+//! What stands between two parts: it listens, connects on, and lets pieces through as the network
 //! and a judge allow.
 
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,12 +12,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::connect_unspec;
 
 use crate::net::localhost;
-use crate::proxy::Flow;
+use crate::proxy::Direction;
 use crate::pump::Pump;
-use crate::wire::Weather;
+use crate::wire::Network;
 
 /// Says what becomes of each piece of a connection; may take its time.
-type Judge = dyn Fn(&Link, Flow, &[u8]) -> Ruling + Send + Sync;
+type Judge = dyn Fn(&Link, Direction, &[u8]) -> Ruling + Send + Sync;
 
 /// What becomes of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +53,11 @@ pub(crate) struct Shared {
     pub(crate) forwarded: [AtomicU64; 2],
 }
 
-/// The weather, until it changes.
+/// The network, until it changes.
 pub(crate) struct Sky {
-    pub(crate) weather: Weather,
+    pub(crate) network: Network,
     over: bool,
-    /// Has its other end closed when the weather changes: wakes everybody who waits on it.
+    /// Has its other end closed when the network changes: wakes everybody who waits on it.
     signal: Arc<UnixStream>,
     _until: UnixStream,
 }
@@ -70,7 +70,7 @@ pub(crate) struct Link {
     server: OnceLock<TcpStream>,
     /// It has been reset or cut: nothing more is to go through.
     dead: AtomicBool,
-    /// It is in the dark, whatever the weather.
+    /// It is in the dark, whatever the network.
     pub(crate) held: AtomicBool,
     /// A side has reset it, or is gone: it doesn't end in good order.
     pub(crate) broken: AtomicBool,
@@ -84,13 +84,13 @@ impl Relay {
     pub(crate) fn start(
         listen: SocketAddr,
         target: u16,
-        judge: impl Fn(&Link, Flow, &[u8]) -> Ruling + Send + Sync + 'static,
+        judge: impl Fn(&Link, Direction, &[u8]) -> Ruling + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(listen).expect("a port to listen on");
         listener.set_nonblocking(true).expect("a socket's mode");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
-            sky: RwLock::new(Sky::new(Weather::Clear, false)),
+            sky: RwLock::new(Sky::new(Network::Ok, false)),
             target: AtomicU16::new(target),
             judge: Box::new(judge),
             links: Mutex::default(),
@@ -112,10 +112,10 @@ impl Relay {
         self.address.port()
     }
 
-    /// When this returns, every piece that isn't through yet meets the new weather.
-    pub(crate) fn set(&self, weather: Weather) {
-        self.shared.change(weather, false);
-        if weather == Weather::Refused {
+    /// When this returns, every piece that isn't through yet meets the new network.
+    pub(crate) fn set(&self, network: Network) {
+        self.shared.change(network, false);
+        if network == Network::Refused {
             self.shared.reset_all();
         }
     }
@@ -139,7 +139,7 @@ impl Relay {
         open.filter(|link| link.held.load(Ordering::SeqCst)).count()
     }
 
-    /// What was held goes on, by the weather.
+    /// What was held goes on, by the network.
     pub(crate) fn release(&self) {
         for link in lock(&self.shared.links).iter().filter_map(Weak::upgrade) {
             link.held.store(false, Ordering::SeqCst);
@@ -172,7 +172,7 @@ impl std::fmt::Debug for Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.shared.change(Weather::Refused, true);
+        self.shared.change(Network::Refused, true);
         if let Some(listening) = self.listening.take() {
             let _ = listening.join();
         }
@@ -185,9 +185,9 @@ impl Shared {
         self.sky.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, weather: Weather, over: bool) {
+    fn change(&self, network: Network, over: bool) {
         let mut sky = self.sky.write().unwrap_or_else(PoisonError::into_inner);
-        *sky = Sky::new(weather, over);
+        *sky = Sky::new(network, over);
     }
 
     fn reset_all(&self) {
@@ -199,10 +199,10 @@ impl Shared {
         self.wake();
     }
 
-    /// The same weather again: wakes those that don't look at their sockets now.
+    /// The same network again: wakes those that don't look at their sockets now.
     fn wake(&self) {
         let mut sky = self.sky.write().unwrap_or_else(PoisonError::into_inner);
-        *sky = Sky::new(sky.weather, sky.over);
+        *sky = Sky::new(sky.network, sky.over);
     }
 
     fn listen(self: &Arc<Self>, listener: &TcpListener) {
@@ -229,7 +229,7 @@ impl Shared {
     fn admit(self: &Arc<Self>, client: TcpStream) {
         // Held to the end: a change to `Refused` meets this connection either here or in the list.
         let sky = self.sky();
-        if sky.over || sky.weather == Weather::Refused {
+        if sky.over || sky.network == Network::Refused {
             let _ = connect_unspec(&client);
             return;
         }
@@ -257,7 +257,7 @@ impl Shared {
         loop {
             let signal = {
                 let sky = self.sky();
-                if link.is_dead() || sky.weather.lets_through(Flow::Request) {
+                if link.is_dead() || sky.network.lets_through(Direction::Request) {
                     break;
                 }
                 Arc::clone(&sky.signal)
@@ -274,16 +274,16 @@ impl Shared {
             return;
         }
         let replies = (Arc::clone(self), Arc::clone(link));
-        thread::spawn(move || Pump::new(&replies.0, &replies.1, Flow::Reply).run());
-        Pump::new(self, link, Flow::Request).run();
+        thread::spawn(move || Pump::new(&replies.0, &replies.1, Direction::Reply).run());
+        Pump::new(self, link, Direction::Request).run();
     }
 }
 
 impl Sky {
-    fn new(weather: Weather, over: bool) -> Self {
+    fn new(network: Network, over: bool) -> Self {
         let (signal, until) = UnixStream::pair().expect("a pair of sockets");
         Self {
-            weather,
+            network,
             over,
             signal: Arc::new(signal),
             _until: until,
@@ -310,20 +310,20 @@ impl Link {
     }
 
     /// The socket that this direction reads from, and the one that it writes to.
-    pub(crate) fn ends(&self, flow: Flow) -> Option<(&TcpStream, &TcpStream)> {
+    pub(crate) fn ends(&self, direction: Direction) -> Option<(&TcpStream, &TcpStream)> {
         let server = self.server.get()?;
-        Some(match flow {
-            Flow::Request => (&self.client, server),
-            Flow::Reply => (server, &self.client),
+        Some(match direction {
+            Direction::Request => (&self.client, server),
+            Direction::Reply => (server, &self.client),
         })
     }
 
-    /// What the weather is for this connection.
-    pub(crate) fn weather(&self, sky: &Sky) -> Weather {
+    /// What the network is for this connection.
+    pub(crate) fn network(&self, sky: &Sky) -> Network {
         if self.held.load(Ordering::SeqCst) {
-            Weather::BlackHole
+            Network::BlackHole
         } else {
-            sky.weather
+            sky.network
         }
     }
 

@@ -1,10 +1,10 @@
-//! A TCP connection between two parts whose weather changes while it runs.
+//! A TCP connection between two parts whose network changes while it runs.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::proxy::Flow;
+use crate::proxy::Direction;
 use crate::relay::{Link, Relay, Ruling, at, lock};
 
 /// The longest marker that is found when it comes in two pieces.
@@ -12,35 +12,35 @@ const LONGEST_MARKER: usize = 256;
 
 /// What happens to all that is under way between two parts, and to what comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weather {
+pub enum Network {
     /// All passes at once.
-    Clear,
+    Ok,
     /// All passes that much later, in order; as much at a time as without delay.
     Delay(Duration),
     /// Nothing passes. Connections stay open, new ones are accepted, and what is sent waits in the
-    /// sender's buffers until it passes in better weather, as packets do that are sent again.
+    /// sender's buffers until it passes in better network, as packets do that are sent again.
     BlackHole,
     /// Only this direction passes, the other is as in a [`BlackHole`](Self::BlackHole).
-    OneWay(Flow),
+    OneWay(Direction),
     /// Connections are reset, new ones at once.
     Refused,
     /// Not more than so many bytes a second pass in each direction of each connection.
     Throttle(u64),
 }
 
-impl Weather {
-    pub(crate) fn lets_through(self, flow: Flow) -> bool {
+impl Network {
+    pub(crate) fn lets_through(self, direction: Direction) -> bool {
         match self {
-            Self::Clear | Self::Delay(_) | Self::Throttle(_) => true,
+            Self::Ok | Self::Delay(_) | Self::Throttle(_) => true,
             Self::BlackHole | Self::Refused => false,
-            Self::OneWay(open) => open == flow,
+            Self::OneWay(open) => open == direction,
         }
     }
 }
 
 /// A running wire; it ends with its connections when it is dropped.
 #[derive(Debug)]
-pub struct Wire {
+pub struct TcpProxy {
     relay: Relay,
     plans: Arc<Mutex<Vec<Plan>>>,
 }
@@ -53,7 +53,7 @@ struct Plan {
     times: u32,
 }
 
-impl Wire {
+impl TcpProxy {
     /// Forwards connections to `target_port` of 127.0.0.1, from a port of its own there.
     #[must_use]
     pub fn start(target_port: u16) -> Self {
@@ -66,8 +66,8 @@ impl Wire {
     pub fn start_at(ip: Ipv4Addr, port: u16, target_port: u16) -> Self {
         let plans: Arc<Mutex<Vec<Plan>>> = Arc::default();
         let own = Arc::clone(&plans);
-        let relay = Relay::start(at(ip, port), target_port, move |link, flow, piece| {
-            if flow == Flow::Request {
+        let relay = Relay::start(at(ip, port), target_port, move |link, direction, piece| {
+            if direction == Direction::Request {
                 rule(link, piece, &mut lock(&own))
             } else {
                 Ruling::Pass
@@ -82,10 +82,10 @@ impl Wire {
         self.relay.port()
     }
 
-    /// Changes the weather. From when this returns nothing passes that the new one doesn't let
+    /// Changes the network. From when this returns nothing passes that the new one doesn't let
     /// through, and what has waited for the old one goes by the new one.
-    pub fn set(&self, weather: Weather) {
-        self.relay.set(weather);
+    pub fn set(&self, network: Network) {
+        self.relay.set(network);
     }
 
     /// Connections opened from now on go to another port of 127.0.0.1.
@@ -126,7 +126,7 @@ impl Wire {
     }
 
     /// Holds the next `times` pieces of requests that have `marker` in them, each with its
-    /// connection, as in a [`BlackHole`](Weather::BlackHole), while all others go on: the way of
+    /// connection, as in a [`BlackHole`](Network::BlackHole), while all others go on: the way of
     /// one connection is broken, and packets that are under way there come late.
     pub fn hold_request(&self, marker: &'static str, times: u32) {
         self.plan(marker, Ruling::Hold, times);

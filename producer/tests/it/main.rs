@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::time::Timestamp;
 use model::topic;
 use serde_json::Value;
-use testkit::{Mosquitto, Stage};
+use testkit::{Mosquitto, StageProcess};
 
 mod fleet;
 mod process;
@@ -17,11 +17,11 @@ mod replay;
 const PATIENCE: Duration = Duration::from_secs(30);
 const PRODUCER: &str = env!("CARGO_BIN_EXE_producer");
 
-fn start(env: &[(&str, &str)]) -> Stage {
-    Stage::spawn_binary(Path::new(PRODUCER), env)
+fn start(env: &[(&str, &str)]) -> StageProcess {
+    StageProcess::spawn_binary(Path::new(PRODUCER), env)
 }
 
-fn start_with(broker: &Mosquitto, env: &[(&str, &str)]) -> Stage {
+fn start_with(broker: &Mosquitto, env: &[(&str, &str)]) -> StageProcess {
     let port = broker.port().to_string();
     let mut all = vec![("MQTT_HOST", "127.0.0.1"), ("MQTT_PORT", &port)];
     all.extend_from_slice(env);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tempfile::NamedTempFile;
-use testkit::{Mosquitto, Stage};
+use testkit::{Mosquitto, StageProcess};
 
 use super::{PATIENCE, PRODUCER, listen, messages, start, start_with};
 
@@ -27,7 +27,7 @@ fn line(topic: &str, payload: &str) -> String {
     format!("{{\"topic\":\"{topic}\",\"payload\":{payload}}}\n")
 }
 
-fn ended(mut producer: Stage) -> (Option<i32>, String) {
+fn ended(mut producer: StageProcess) -> (Option<i32>, String) {
     let code = producer.wait_exit(PATIENCE).and_then(|ended| ended.code());
     (code, producer.logs())
 }

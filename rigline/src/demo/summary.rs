@@ -30,21 +30,21 @@ pub(super) async fn show(queue: &SqliteQueue, delays: &Delays, console: &Console
     // Looks and the fleet's rounds are a second apart, too: of one second alone, all or nothing of a
     // round would be seen.
     let mut before = VecDeque::new();
-    if let Ok(look) = queue.look().await {
-        before.push_back((look.ledger.get(Counter::Accepted), started));
+    if let Ok(snapshot) = queue.snapshot().await {
+        before.push_back((snapshot.ledger.get(Counter::Accepted), started));
     }
     loop {
         ticks.tick().await;
-        let Ok(look) = queue.look().await else {
+        let Ok(snapshot) = queue.snapshot().await else {
             continue;
         };
-        let accepted = look.ledger.get(Counter::Accepted);
+        let accepted = snapshot.ledger.get(Counter::Accepted);
         let (earlier, then) = before.front().copied().unwrap_or((accepted, started));
         let ms = i64::try_from(then.elapsed().as_millis()).unwrap_or(i64::MAX);
         let seen = Seen {
             elapsed: started.elapsed(),
             rate: (accepted - earlier).saturating_mul(1_000) / ms.max(1),
-            ledger: look.ledger,
+            ledger: snapshot.ledger,
             delays: delays.median_and_p99(),
         };
         before.push_back((accepted, Instant::now()));

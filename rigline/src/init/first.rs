@@ -44,7 +44,7 @@ impl Task<'_> {
                 }) => {}
                 Err(error @ SetupError::Refused { .. }) => {
                     return Err(error).context(
-                        "InfluxDB refuses to be set up; look at INFLUX_PASSWORD, INFLUX_ORG and \
+                        "InfluxDB refuses to be set up; snapshot at INFLUX_PASSWORD, INFLUX_ORG and \
                          INFLUX_BUCKET",
                     );
                 }

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use common::settings::count;
 use model::Stage;
 use model::dead_letter::{DeadLetter, Reason};
-use queue::Letter;
+use queue::DeadLetterEntry;
 
 use self::replay::ReplayArgs;
 use super::lists::{Lists, Purpose, Where};
@@ -98,11 +98,11 @@ pub async fn run(args: DlqArgs) -> anyhow::Result<ExitCode> {
 /// Hands all letters over, the oldest first; ones that aren't ours have no content.
 async fn each(
     lists: &Lists,
-    mut take: impl FnMut(Letter, Option<DeadLetter>) -> anyhow::Result<()>,
+    mut take: impl FnMut(DeadLetterEntry, Option<DeadLetter>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut skip = 0;
     loop {
-        let letters = lists.letters(skip, PAGE).await?;
+        let letters = lists.dead_letters(skip, PAGE).await?;
         let found = letters.len();
         for letter in letters {
             let content = DeadLetter::decode(&letter.element).ok();
@@ -116,7 +116,7 @@ async fn each(
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
-    let lists = args.lists.open(Purpose::Look)?;
+    let lists = args.lists.open(Purpose::Read)?;
     let mut newest = VecDeque::new();
     let mut all = 0_usize;
     each(&lists, |_, content| {
@@ -156,7 +156,7 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
-    let lists = args.lists.open(Purpose::Look)?;
+    let lists = args.lists.open(Purpose::Read)?;
     let mut found = Vec::new();
     each(&lists, |_, content| {
         found.extend(content.filter(|content| content.id.ends_with(&args.id)));
@@ -188,7 +188,7 @@ async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
-    let lists = args.lists.open(Purpose::Look)?;
+    let lists = args.lists.open(Purpose::Read)?;
     let mut out = stdout();
     let everything = args.filter.reason.is_none() && args.filter.stage.is_none();
     each(&lists, |letter, content| {

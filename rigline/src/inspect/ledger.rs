@@ -18,8 +18,8 @@ pub struct LedgerArgs {
 
 /// Prints both sides of each line, and fails if they differ or if something vanished.
 pub async fn show(args: LedgerArgs) -> anyhow::Result<ExitCode> {
-    let lists = args.lists.open(Purpose::Look)?;
-    let ledger = lists.look().await?.ledger;
+    let lists = args.lists.open(Purpose::Read)?;
+    let ledger = lists.snapshot().await?.ledger;
     let mut out = stdout();
     writeln!(out, "ledger of {}", lists.place())?;
     for line in ledger.lines() {

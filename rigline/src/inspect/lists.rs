@@ -9,7 +9,7 @@ use common::settings::{Settings, path};
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
 use queue::sqlite::SqliteQueue;
-use queue::{DeadLetters, Letter, Look, Queue, QueueError, Replay, Replayed};
+use queue::{DeadLetterEntry, DeadLetters, Queue, QueueError, Replay, Replayed, Snapshot};
 
 use crate::up::{DEFAULT_DIR, QUEUE_FILE};
 
@@ -19,7 +19,7 @@ pub struct Where {
     /// Data directory of `rigline up` [default: ./rigline-data, unless Redis is meant]
     #[arg(long, env = "RIGLINE_DATA", value_name = "DIR", value_parser = path())]
     data: Option<PathBuf>,
-    /// Look into Redis instead; also meant when `REDIS_HOST` is set and no directory is given
+    /// Snapshot into Redis instead; also meant when `REDIS_HOST` is set and no directory is given
     #[arg(long)]
     redis: bool,
     /// Names and limits of the lists.
@@ -34,7 +34,7 @@ pub struct Where {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Nothing is changed.
-    Look,
+    Read,
     /// Dead letters are marked, and elements appended.
     Replay,
 }
@@ -74,9 +74,9 @@ fn open_file(
 ) -> Result<SqliteQueue, QueueError> {
     let clock = Clock::system();
     // Also before a change: it says so if there is no file, where the other would make one.
-    let look = SqliteQueue::open_read_only(path, settings, clock)?;
+    let snapshot = SqliteQueue::open_read_only(path, settings, clock)?;
     match purpose {
-        Purpose::Look => Ok(look),
+        Purpose::Read => Ok(snapshot),
         Purpose::Replay => SqliteQueue::open(path, settings, clock),
     }
 }
@@ -92,19 +92,23 @@ impl Lists {
     }
 
     /// Counters and lengths of one moment.
-    pub async fn look(&self) -> anyhow::Result<Look> {
-        let look = match self {
-            Self::File(queue, _) => queue.look().await,
-            Self::Redis(queue, _) => queue.look().await,
+    pub async fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        let snapshot = match self {
+            Self::File(queue, _) => queue.snapshot().await,
+            Self::Redis(queue, _) => queue.snapshot().await,
         };
-        look.with_context(|| format!("cannot read {}", self.place()))
+        snapshot.with_context(|| format!("cannot read {}", self.place()))
     }
 
     /// See [`DeadLetters::letters`].
-    pub async fn letters(&self, skip: usize, max: usize) -> anyhow::Result<Vec<Letter>> {
+    pub async fn dead_letters(
+        &self,
+        skip: usize,
+        max: usize,
+    ) -> anyhow::Result<Vec<DeadLetterEntry>> {
         let letters = match self {
-            Self::File(queue, _) => queue.letters(skip, max).await,
-            Self::Redis(queue, _) => queue.letters(skip, max).await,
+            Self::File(queue, _) => queue.dead_letters(skip, max).await,
+            Self::Redis(queue, _) => queue.dead_letters(skip, max).await,
         };
         letters.with_context(|| format!("cannot read {}", self.place()))
     }

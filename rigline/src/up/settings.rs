@@ -69,7 +69,7 @@ impl PlantSettings {
     /// Those of the lists, which have their usual names here.
     #[must_use]
     pub fn queue(&self) -> QueueSettings {
-        QueueSettings::named_as_usual(self.limits)
+        QueueSettings::with_default_names(self.limits)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::clock::Clock;
 use model::time::Timestamp;
 use tempfile::TempDir;
-use testkit::{Launch, Stage, free_port, mqtt_client, wait_until};
+use testkit::{Launch, StageProcess, free_port, mqtt_client, wait_until};
 
 /// Longer than anything takes.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ pub fn binary() -> &'static Path {
 
 /// A process that runs everything, with its data in a directory that outlives it.
 pub struct Up {
-    pub stage: Stage,
+    pub stage: StageProcess,
     pub port: u16,
     dir: TempDir,
 }

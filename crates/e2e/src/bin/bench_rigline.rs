@@ -29,20 +29,20 @@ async fn main() {
     }
     let mut bare = Vec::new();
     let mut runs = Vec::new();
-    let mut alone: [Vec<Alone>; 2] = [Vec::new(), Vec::new()];
+    let mut one_process: [Vec<OneProcess>; 2] = [Vec::new(), Vec::new()];
     for run in 1..=RUNS {
         bare.push(bare_broker());
         runs.push(pipeline().await);
-        for (devices, seen) in DEVICES.into_iter().zip(&mut alone) {
-            seen.push(Alone::run(devices, WINDOW, Duration::from_secs(8)).await);
+        for (devices, seen) in DEVICES.into_iter().zip(&mut one_process) {
+            seen.push(OneProcess::run(devices, WINDOW, Duration::from_secs(8)).await);
         }
         let latest = runs.last().expect("one was pushed");
         println!(
             "run {run}: bare broker {:.0}/s, pipeline {:.0}/s, one process {:.0}/s and {:.0}/s",
             bare[run - 1],
             latest.rate,
-            alone[0][run - 1].acks,
-            alone[1][run - 1].acks,
+            one_process[0][run - 1].acks,
+            one_process[1][run - 1].acks,
         );
     }
     let ratios = runs
@@ -71,25 +71,25 @@ async fn main() {
         "| one process | PUBACKs/s | to the pipeline | stored/s | CPU µs per reading | memory, MiB |"
     );
     println!("| --- | --- | --- | --- | --- | --- |");
-    for (devices, seen) in DEVICES.into_iter().zip(&alone) {
-        let of = |what: fn(&Alone) -> f64| median(seen.iter().map(what).collect());
+    for (devices, seen) in DEVICES.into_iter().zip(&one_process) {
+        let of = |what: fn(&OneProcess) -> f64| median(seen.iter().map(what).collect());
         let ratios = seen
             .iter()
             .zip(&runs)
-            .map(|(alone, run)| alone.acks / run.rate);
+            .map(|(one_process, run)| one_process.acks / run.rate);
         println!(
             "| {devices} devices, {WINDOW} each | {:.0} | {:.2} | {:.0} | {:.1} | {:.0} |",
-            of(|alone| alone.acks),
+            of(|one_process| one_process.acks),
             median(ratios.collect()),
-            of(|alone| alone.stored),
-            of(|alone| alone.cpu_us),
-            of(|alone| alone.memory_mib),
+            of(|one_process| one_process.stored),
+            of(|one_process| one_process.cpu_us),
+            of(|one_process| one_process.memory_mib),
         );
     }
     println!("\n| devices, one message at a time each | PUBACKs/s | p50 ms | p99 ms |");
     println!("| --- | --- | --- | --- |");
     for devices in [1, 100, 1_000] {
-        let seen = Alone::run(devices, 1, Duration::from_secs(5)).await;
+        let seen = OneProcess::run(devices, 1, Duration::from_secs(5)).await;
         let (acks, p50, p99) = (seen.acks, seen.p50_ms, seen.p99_ms);
         println!("| {devices} | {acks:.0} | {p50:.2} | {p99:.2} |");
     }
@@ -101,7 +101,7 @@ const DEVICES: [u32; 2] = [100, 1_000];
 const WINDOW: u32 = 100;
 
 /// What devices that publish to one process as fast as it acknowledges came to.
-struct Alone {
+struct OneProcess {
     /// PUBACKs a second.
     acks: f64,
     /// Readings a second, from the first to all of them being in stored rows.
@@ -112,7 +112,7 @@ struct Alone {
     p99_ms: f64,
 }
 
-impl Alone {
+impl OneProcess {
     async fn run(devices: u32, window: u32, time: Duration) -> Self {
         let port = testkit::free_port();
         let listen = format!("127.0.0.1:{port}");
@@ -135,7 +135,7 @@ impl Alone {
             .unwrap_or_else(|_| panic!("{said}{}", String::from_utf8_lossy(&flood.stderr)));
         let number = |name: &str| seen[name].as_f64().expect("a number");
         let ledger = loop {
-            let ledger = queue.look().await.expect("a look at the lists").ledger;
+            let ledger = queue.snapshot().await.expect("a look at the lists").ledger;
             let stored = ledger.get(Counter::RowsStored) == ledger.get(Counter::RowsOut);
             if ledger.raw == 0 && ledger.normalized == 0 && stored {
                 break ledger;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use e2e::{Chain, Ground, Pipeline, Role};
+use e2e::{Chain, Deployment, Pipeline, Role};
 use queue::ledger::Counter;
 use queue::testing::{assert_exact, assert_holds};
 use testkit::Redis;
@@ -13,7 +13,7 @@ use crate::readings::{SOON, all_stored, payload, reasons, this_second, values};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_strangers_push_becomes_dead_letters_which_can_be_discarded() {
-    let pipeline = Pipeline::start(Ground::Servers, &[("FLUSH_INTERVAL", "200ms")]);
+    let pipeline = Pipeline::start(Deployment::Servers, &[("FLUSH_INTERVAL", "200ms")]);
     let redis = &pipeline.chain().redis;
     pipeline.publish("rigs/R/measurements/pressure", "{\"value\":");
     pipeline.publish("rigs/R/measurements/pressure", &payload(this_second(), 2.5));
@@ -29,7 +29,7 @@ async fn what_strangers_push_becomes_dead_letters_which_can_be_discarded() {
     assert_holds(&ledger);
     assert_eq!((ledger.raw_foreign(), ledger.rows_foreign()), (1, 1));
     assert_eq!(
-        reasons(&pipeline.letters().await),
+        reasons(&pipeline.dead_letters().await),
         [
             "ingester not_json",
             "sink bad_element",

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use e2e::{Ground, Pipeline};
+use e2e::{Deployment, Pipeline};
 use producer::fleet::{Faults, Fleet};
 use queue::ledger::{Counter, Ledger};
 use queue::testing::assert_exact;
@@ -22,11 +22,11 @@ const SENSORS: [&str; 6] = [
 
 /// Runs each test on this set-up.
 macro_rules! tests_on {
-    ($ground:expr, $($name:ident),+ $(,)?) => {
+    ($deployment:expr, $($name:ident),+ $(,)?) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name($ground).await;
+                super::$name($deployment).await;
             }
         )+
     };
@@ -36,15 +36,15 @@ macro_rules! tests_on {
 macro_rules! tests_on_both {
     ($($name:ident),+ $(,)?) => {
         mod servers {
-            use e2e::Ground;
+            use e2e::Deployment;
 
-            tests_on!(Ground::Servers, $($name),+);
+            tests_on!(Deployment::Servers, $($name),+);
         }
 
         mod one_process {
-            use e2e::Ground;
+            use e2e::Deployment;
 
-            tests_on!(Ground::Alone, $($name),+);
+            tests_on!(Deployment::OneProcess, $($name),+);
         }
     };
 }
@@ -58,7 +58,7 @@ tests_on_both! {
     what_was_acknowledged_outlives_kills,
 }
 
-async fn what_any_client_publishes_arrives_as_a_complete_row_within_a_second(on: Ground) {
+async fn what_any_client_publishes_arrives_as_a_complete_row_within_a_second(on: Deployment) {
     let pipeline = Pipeline::start(on, &[]);
     let second = this_second();
     for (place, sensor) in (0_i32..).zip(SENSORS) {
@@ -89,7 +89,7 @@ async fn what_any_client_publishes_arrives_as_a_complete_row_within_a_second(on:
     assert_eq!(values(&pipeline.rows().await), expected);
 }
 
-async fn what_our_producer_sends_is_stored_value_by_value(on: Ground) {
+async fn what_our_producer_sends_is_stored_value_by_value(on: Deployment) {
     const ROUNDS: u64 = 50;
     let pipeline = Pipeline::start(on, &[]);
     let count = (ROUNDS * 12).to_string();
@@ -130,7 +130,7 @@ async fn what_our_producer_sends_is_stored_value_by_value(on: Ground) {
     }
 }
 
-async fn bad_input_becomes_dead_letters_and_the_good_part_goes_on(on: Ground) {
+async fn bad_input_becomes_dead_letters_and_the_good_part_goes_on(on: Deployment) {
     let pipeline = Pipeline::start(on, &[("FLUSH_INTERVAL", "200ms")]);
     let now = this_second();
     let (pressure, future) = ("rigs/R/measurements/pressure", now + 3_600_000);
@@ -154,7 +154,7 @@ async fn bad_input_becomes_dead_letters_and_the_good_part_goes_on(on: Ground) {
         BTreeMap::from([(("R".into(), now, "pressure".into()), 2.5)])
     );
     assert_eq!(
-        reasons(&pipeline.letters().await),
+        reasons(&pipeline.dead_letters().await),
         [
             "ingester bad_name",
             "ingester bad_topic",
@@ -167,7 +167,7 @@ async fn bad_input_becomes_dead_letters_and_the_good_part_goes_on(on: Ground) {
     );
 }
 
-async fn the_row_rules_hold_over_the_whole_chain(on: Ground) {
+async fn the_row_rules_hold_over_the_whole_chain(on: Deployment) {
     let pipeline = Pipeline::start(
         on,
         &[("FLUSH_INTERVAL", "300ms"), ("EXPECTED_SENSORS", "a,b")],
@@ -219,7 +219,7 @@ async fn the_row_rules_hold_over_the_whole_chain(on: Ground) {
     assert_eq!(values(&pipeline.rows().await), expected);
 }
 
-async fn open_rows_outlive_a_stop(on: Ground) {
+async fn open_rows_outlive_a_stop(on: Deployment) {
     let mut pipeline = Pipeline::start(on, &[("FLUSH_INTERVAL", "60s")]);
     let second = this_second();
     pipeline.publish("rigs/R/measurements/pressure", &payload(second, 2.5));
@@ -237,7 +237,7 @@ async fn open_rows_outlive_a_stop(on: Ground) {
     assert_eq!(values(&pipeline.rows().await), expected);
 }
 
-async fn what_was_acknowledged_outlives_kills(on: Ground) {
+async fn what_was_acknowledged_outlives_kills(on: Deployment) {
     let quick = [("FLUSH_INTERVAL", "200ms"), ("LEASE", "500ms")];
     let mut pipeline = Pipeline::start(on, &quick);
     let now = this_second();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use testkit::{Stage, stage_binary};
+use testkit::{StageProcess, stage_binary};
 
 const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
 
@@ -135,7 +135,7 @@ fn a_stage_without_its_servers_is_alive_but_not_ready() {
         ("INFLUX_TOKEN_FILE", ""),
     ];
     for name in STAGES {
-        let mut stage = Stage::spawn(name, &nowhere);
+        let mut stage = StageProcess::spawn(name, &nowhere);
         assert!(testkit::wait_until(Duration::from_secs(10), || stage
             .get("/healthz")
             == "ok\n"));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser};
-use e2e::Ground;
+use e2e::Deployment;
 use prove::breaks::{self, Break};
 use prove::scenario::{Report, Scenario, Task, all, find, on};
 
@@ -49,7 +49,7 @@ struct Options {
 struct Grounds {
     /// Attack only the one process (`rigline up`)
     #[arg(long)]
-    alone: bool,
+    one_process: bool,
     /// Attack only the stages and their servers
     #[arg(long)]
     servers: bool,
@@ -60,8 +60,8 @@ fn main() -> ExitCode {
     let options = Options::parse();
     if options.list {
         for scenario in all() {
-            let alone = scenario.on.contains(&Ground::Alone);
-            let on = if alone { "both" } else { "servers" };
+            let one_process = scenario.on.contains(&Deployment::OneProcess);
+            let on = if one_process { "both" } else { "servers" };
             println!("{:<16} {on:<8} {}", scenario.name, scenario.about);
         }
         return ExitCode::SUCCESS;
@@ -102,14 +102,14 @@ impl Options {
     }
 
     /// The set-ups to attack, one after the other.
-    fn grounds(&self) -> impl Iterator<Item = Ground> {
-        let skipped = match (self.grounds.alone, self.grounds.servers) {
-            (true, _) => Some(Ground::Servers),
-            (_, true) => Some(Ground::Alone),
+    fn grounds(&self) -> impl Iterator<Item = Deployment> {
+        let skipped = match (self.grounds.one_process, self.grounds.servers) {
+            (true, _) => Some(Deployment::Servers),
+            (_, true) => Some(Deployment::OneProcess),
             _ => None,
         };
-        let all = Ground::ALL.iter().copied();
-        all.filter(move |ground| Some(*ground) != skipped)
+        let all = Deployment::ALL.iter().copied();
+        all.filter(move |deployment| Some(*deployment) != skipped)
     }
 }
 
@@ -118,11 +118,11 @@ const TURN: usize = 8;
 
 impl Options {
     /// The scenarios to run, in their order.
-    fn scenarios(&self) -> Vec<(Ground, Scenario)> {
+    fn scenarios(&self) -> Vec<(Deployment, Scenario)> {
         let mut scenarios = Vec::new();
-        for ground in self.grounds() {
-            let wanted = on(ground).filter(|scenario| self.wants(scenario.name));
-            scenarios.extend(wanted.map(|scenario| (ground, scenario)));
+        for deployment in self.grounds() {
+            let wanted = on(deployment).filter(|scenario| self.wants(scenario.name));
+            scenarios.extend(wanted.map(|scenario| (deployment, scenario)));
         }
         if let (Some(turn), false) = (self.turn, scenarios.is_empty()) {
             let first = turn % scenarios.len() * TURN % scenarios.len();
@@ -150,17 +150,17 @@ fn run_all(options: &Options, seed: u64) -> usize {
         .map(|minutes| Duration::from_secs(60 * minutes));
     let mut sum = Sum::default();
     let mut last = None;
-    for (ground, scenario) in options.scenarios() {
+    for (deployment, scenario) in options.scenarios() {
         if limit.is_some_and(|limit| started.elapsed() >= limit) {
             sum.skipped += 1;
             continue;
         }
-        if last != Some(ground) {
-            println!("on {}:", ground.name());
-            last = Some(ground);
+        if last != Some(deployment) {
+            println!("on {}:", deployment.name());
+            last = Some(deployment);
         }
         let task = Task {
-            ground,
+            deployment,
             seed,
             n: options.number,
             broken: None,
@@ -236,10 +236,12 @@ fn break_rules(options: &Options, seed: u64) -> usize {
                 continue;
             }
         };
-        for ground in options.grounds() {
-            let scenario = rule.scenario(ground).and_then(|name| find(name, ground));
+        for deployment in options.grounds() {
+            let scenario = rule
+                .scenario(deployment)
+                .and_then(|name| find(name, deployment));
             if let Some(scenario) = scenario {
-                let noticed = is_noticed(options, seed, rule, &binary, scenario, ground);
+                let noticed = is_noticed(options, seed, rule, &binary, scenario, deployment);
                 unnoticed += usize::from(!noticed);
             }
         }
@@ -255,12 +257,12 @@ fn is_noticed(
     rule: &Break,
     binary: &Path,
     scenario: Scenario,
-    ground: Ground,
+    deployment: Deployment,
 ) -> bool {
     let begun = Instant::now();
     let noticed = (1..=options.runs).find_map(|turn| {
         let task = Task {
-            ground,
+            deployment,
             seed: seed.wrapping_add(turn),
             n: options.number,
             broken: Some(binary.to_owned()),
@@ -273,7 +275,11 @@ fn is_noticed(
     });
     let seconds = begun.elapsed().as_secs();
     let (name, runs) = (rule.name, options.runs);
-    let names = format!("{name:<26} on {} by {:<16}", ground.name(), scenario.name);
+    let names = format!(
+        "{name:<26} on {} by {:<16}",
+        deployment.name(),
+        scenario.name
+    );
     match &noticed {
         Some((turn, how)) => {
             let how = how.lines().next().unwrap_or_default();

@@ -10,11 +10,11 @@ use common::faults::Point;
 use common::health::Dependency;
 use e2e::Role;
 use queue::ledger::Counter;
-use testkit::{Weather, mqtt_client};
+use testkit::{Network, mqtt_client};
 use transport::{MqttSettings, Source, Subscriber};
 
 use super::{PAUSE, RIGS, SOON, loaded};
-use crate::arena::{Arena, Stop, until};
+use crate::environment::{Environment, Stop, until};
 use crate::message::{Kind, Message};
 use crate::oracle::{Losing, Terms};
 use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
@@ -73,21 +73,21 @@ const BROKER: Terms = Terms {
 };
 
 fn restarts(task: &Task) -> anyhow::Result<Report> {
-    bring_down(task, Terms::default(), "restarts", |arena| {
-        arena.chain_mut().mosquitto.restart();
+    bring_down(task, Terms::default(), "restarts", |environment| {
+        environment.chain_mut().mosquitto.restart();
     })
 }
 
 fn kills(task: &Task) -> anyhow::Result<Report> {
-    bring_down(task, BROKER, "SIGKILLs", |arena| {
-        arena.chain_mut().mosquitto.kill();
-        arena.chain_mut().mosquitto.restart();
+    bring_down(task, BROKER, "SIGKILLs", |environment| {
+        environment.chain_mut().mosquitto.kill();
+        environment.chain_mut().mosquitto.restart();
     })
 }
 
 fn emptied(task: &Task) -> anyhow::Result<Report> {
-    bring_down(task, BROKER, "starts without data", |arena| {
-        arena.chain_mut().mosquitto.restart_without_data();
+    bring_down(task, BROKER, "starts without data", |environment| {
+        environment.chain_mut().mosquitto.restart_without_data();
     })
 }
 
@@ -95,16 +95,16 @@ fn bring_down(
     task: &Task,
     terms: Terms,
     what: &str,
-    down: impl Fn(&mut Arena),
+    down: impl Fn(&mut Environment),
 ) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let times = task.times(20);
     for _ in 0..times {
-        sleep(Duration::from_millis(arena.rng.u64(300..1_500)));
-        down(&mut arena);
-        arena.wait_progress(100, SOON)?;
+        sleep(Duration::from_millis(environment.rng.u64(300..1_500)));
+        down(&mut environment);
+        environment.wait_progress(100, SOON)?;
     }
-    let verdict = arena.finish(terms)?;
+    let verdict = environment.finish(terms)?;
     Ok(Report::new(verdict, format!("{times} {what}"), times))
 }
 
@@ -112,15 +112,15 @@ fn new_session(task: &Task) -> anyhow::Result<Report> {
     // One message, whose append is under way meanwhile, and more after it, of which the first has the
     // same packet id as that one. The first append fits, the second never does: nobody drains.
     const SIZES: [u16; 2] = [1, 5];
-    let mut arena = Arena::without_stages(task.setup().with("QUEUE_LIMIT", "1"));
+    let mut environment = Environment::without_stages(task.setup().with("QUEUE_LIMIT", "1"));
     let stop = Stop {
         point: Point::AfterAcknowledgement,
         how: "kill",
         time: 1,
     };
-    arena.spawn(Role::Ingester, Some(stop), &[]);
-    arena.ready()?;
-    arena.wires.redis()[0].set(Weather::BlackHole);
+    environment.spawn(Role::Ingester, Some(stop), &[]);
+    environment.ready()?;
+    environment.proxies.redis()[0].set(Network::BlackHole);
     let allowed = Arc::new(AtomicUsize::new(1));
     let (gate, mut sent) = (Arc::clone(&allowed), 0);
     let batches = std::iter::from_fn(move || {
@@ -133,34 +133,34 @@ fn new_session(task: &Task) -> anyhow::Result<Report> {
         let kind = Kind::Reading;
         Some(cells.map(|cell| Message { cell, kind }).collect())
     });
-    arena.load(Duration::from_millis(10), batches);
+    environment.load(Duration::from_millis(10), batches);
     until("the first is acknowledged", SOON, || {
-        arena.traffic().acknowledged() == 1
+        environment.traffic().acknowledged() == 1
     })?;
     // It is with the ingester by now, and its append with nobody.
     sleep(Duration::from_millis(500));
-    arena.chain_mut().mosquitto.restart_without_data();
+    environment.chain_mut().mosquitto.restart_without_data();
     sleep(Duration::from_millis(200));
     until("a new session", SOON, || {
-        arena.stages[0]
+        environment.stages[0]
             .1
             .get("/readyz")
             .contains(r#""name":"mqtt","state":"up""#)
     })?;
     allowed.store(2, Ordering::SeqCst);
     until("the others are acknowledged", SOON, || {
-        arena.traffic().acknowledged() == 6
+        environment.traffic().acknowledged() == 6
     })?;
     sleep(Duration::from_millis(300));
-    arena.wires.redis()[0].set(Weather::Clear);
+    environment.proxies.redis()[0].set(Network::Ok);
     until("the ingester's end", SOON, || {
-        arena.stages[0].1.has_exited()
+        environment.stages[0].1.has_exited()
     })?;
     for role in [Role::Transformer, Role::Sink] {
-        arena.spawn(role, None, &[]);
+        environment.spawn(role, None, &[]);
     }
-    arena.respawn(0, None)?;
-    let verdict = arena.finish_whole(Terms::default())?;
+    environment.respawn(0, None)?;
+    let verdict = environment.finish_whole(Terms::default())?;
     Ok(Report::new(
         verdict,
         "old acknowledgements don't reach a new session".to_owned(),
@@ -171,14 +171,14 @@ fn new_session(task: &Task) -> anyhow::Result<Report> {
 fn limits(task: &Task) -> anyhow::Result<Report> {
     let mut setup = task.setup();
     setup.mosquitto = vec!["max_queued_messages 100"];
-    let mut arena = Arena::start(setup)?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
-    arena.wait_progress(10, SOON)?;
-    arena.stage(0).kill();
+    let mut environment = Environment::start(setup)?;
+    environment.load(PAUSE, rounds(RIGS, task.seed));
+    environment.wait_progress(10, SOON)?;
+    environment.stage(0).kill();
     sleep(Duration::from_secs(3));
-    arena.respawn(0, None)?;
-    arena.wait_progress(100, SOON)?;
-    let verdict = arena.finish(BROKER)?;
+    environment.respawn(0, None)?;
+    environment.wait_progress(100, SOON)?;
+    let verdict = environment.finish(BROKER)?;
     ensure!(
         verdict.lost_by_broker > 0,
         "the broker dropped nothing, so nothing was shown"
@@ -193,25 +193,25 @@ fn limits(task: &Task) -> anyhow::Result<Report> {
 fn oversize(task: &Task) -> anyhow::Result<Report> {
     let mut setup = task.setup().with("MQTT_MAX_PACKET", "200000");
     setup.mosquitto = vec!["max_packet_size 200000"];
-    let mut arena = Arena::start(setup)?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
-    arena.wait_progress(1, SOON)?;
+    let mut environment = Environment::start(setup)?;
+    environment.load(PAUSE, rounds(RIGS, task.seed));
+    environment.wait_progress(1, SOON)?;
     let topic = "rigs/RIG-0001/measurements/pressure";
     let publish = |bytes: usize| -> anyhow::Result<bool> {
-        let file = arena.stages[0].1.dir().join("payload");
+        let file = environment.stages[0].1.dir().join("payload");
         std::fs::write(&file, "x".repeat(bytes))?;
-        let mut client = mqtt_client("mosquitto_pub", arena.wires.load.port());
+        let mut client = mqtt_client("mosquitto_pub", environment.proxies.load.port());
         client.args(["-q", "1", "-t", topic, "-f"]).arg(&file);
         Ok(client.status()?.success())
     };
     // Above MAX_PAYLOAD: a dead letter. Above the limit of who listens: it hangs up on the client.
     ensure!(publish(70_000)?, "refused what should be taken");
     let refused = !publish(300_000)?;
-    arena.wait_for("a dead letter", SOON, |ledger| {
+    environment.wait_for("a dead letter", SOON, |ledger| {
         ledger.get(Counter::DeadIngester) > 0
     })?;
-    arena.wait_progress(100, SOON)?;
-    let verdict = arena.finish(Terms::default())?;
+    environment.wait_progress(100, SOON)?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!(
@@ -227,8 +227,8 @@ fn oversize(task: &Task) -> anyhow::Result<Report> {
 }
 
 fn client_id(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
-    let before = arena.wires.broker().connections();
+    let mut environment = loaded(task)?;
+    let before = environment.proxies.broker().connections();
     let stay = task.seconds(10, 60);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -237,23 +237,23 @@ fn client_id(task: &Task) -> anyhow::Result<Report> {
     let guard = runtime.enter();
     // As a second ingester that was started by hand: it takes messages and acknowledges none.
     let intruder = Subscriber::start(
-        &MqttSettings::at("127.0.0.1", arena.chain().mosquitto.port()),
+        &MqttSettings::at("127.0.0.1", environment.chain().mosquitto.port()),
         "rigs/+/measurements/#",
         "rigline-ingester-rigs",
         Dependency::unreported("mqtt"),
     );
     drop(guard);
     sleep(stay);
-    let said = arena.stages[0].1.logs().contains("MQTT_CLIENT_ID");
-    let connects = arena.wires.broker().connections() - before;
+    let said = environment.stages[0].1.logs().contains("MQTT_CLIENT_ID");
+    let connects = environment.proxies.broker().connections() - before;
     runtime.block_on(intruder.close());
     ensure!(said, "the ingester doesn't say what is wrong");
     ensure!(
         connects <= 4 * stay.as_secs(),
         "{connects} connections in {stay:?}: no backing off"
     );
-    arena.wait_progress(100, SOON)?;
-    let verdict = arena.finish(Terms::default())?;
+    environment.wait_progress(100, SOON)?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!(

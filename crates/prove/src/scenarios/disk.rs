@@ -7,7 +7,7 @@ use anyhow::ensure;
 use testkit::SmallDisk;
 
 use super::{PAUSE, RIGS, SOON};
-use crate::arena::{Arena, until};
+use crate::environment::{Environment, until};
 use crate::oracle::{Terms, Verdict};
 use crate::scenario::{BOTH, Report, Scenario, Task};
 use crate::traffic::rounds;
@@ -27,20 +27,20 @@ fn disk_full(task: &Task) -> anyhow::Result<Report> {
     };
     let mut setup = task.setup();
     setup.dir = Some(disk.path().to_owned());
-    let mut arena = Arena::start(setup)?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
-    arena.wait_progress(1, SOON)?;
+    let mut environment = Environment::start(setup)?;
+    environment.load(PAUSE, rounds(RIGS, task.seed));
+    environment.wait_progress(1, SOON)?;
     let times = task.times(50).min(10);
     for round in 0..times {
         disk.fill();
-        if arena.is_alone() {
-            process_without_space(&mut arena, &disk, round % 2 == 1)?;
+        if environment.is_one_process() {
+            process_without_space(&mut environment, &disk, round % 2 == 1)?;
         } else {
-            redis_without_space(&mut arena, &disk)?;
+            redis_without_space(&mut environment, &disk)?;
         }
-        arena.wait_progress(100, SOON)?;
+        environment.wait_progress(100, SOON)?;
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!("{times} times without space"),
@@ -48,42 +48,51 @@ fn disk_full(task: &Task) -> anyhow::Result<Report> {
     ))
 }
 
-fn redis_without_space(arena: &mut Arena, disk: &SmallDisk) -> anyhow::Result<()> {
-    until("redis gives up", SOON, || arena.chain_mut().redis.exited())?;
+fn redis_without_space(environment: &mut Environment, disk: &SmallDisk) -> anyhow::Result<()> {
+    until("redis gives up", SOON, || {
+        environment.chain_mut().redis.exited()
+    })?;
     // As a container is started again and again.
     for _ in 0..3 {
-        arena.chain_mut().redis.restart_without_waiting();
+        environment.chain_mut().redis.restart_without_waiting();
         sleep(Duration::from_millis(500));
     }
     disk.free();
-    arena.chain_mut().redis.restart();
+    environment.chain_mut().redis.restart();
     Ok(())
 }
 
 /// The one process says so and acknowledges nothing; it may also be killed and started meanwhile.
-fn process_without_space(arena: &mut Arena, disk: &SmallDisk, kill: bool) -> anyhow::Result<()> {
+fn process_without_space(
+    environment: &mut Environment,
+    disk: &SmallDisk,
+    kill: bool,
+) -> anyhow::Result<()> {
     until("the process says so", SOON, || {
-        let said = arena.stages[0].1.get("/readyz");
+        let said = environment.stages[0].1.get("/readyz");
         said.starts_with("{\"ready\":false") && said.contains("full")
     })?;
     // What fitted into the room that its files had already is through by then.
     until("nothing is acknowledged", SOON, || {
-        let before = arena.traffic().acknowledged();
+        let before = environment.traffic().acknowledged();
         sleep(Duration::from_secs(2));
-        arena.traffic().acknowledged() == before
+        environment.traffic().acknowledged() == before
     })?;
-    ensure!(!arena.stage(0).has_exited(), "it ended of a full disk");
+    ensure!(
+        !environment.stage(0).has_exited(),
+        "it ended of a full disk"
+    );
     if kill {
         // As a service is started again and again.
         for _ in 0..3 {
-            arena.stage(0).kill();
-            arena.respawn(0, None)?;
+            environment.stage(0).kill();
+            environment.respawn(0, None)?;
             sleep(Duration::from_secs(1));
         }
     }
     disk.free();
-    if arena.stage(0).has_exited() {
-        arena.respawn(0, None)?;
+    if environment.stage(0).has_exited() {
+        environment.respawn(0, None)?;
     }
     Ok(())
 }

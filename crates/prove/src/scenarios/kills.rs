@@ -11,7 +11,7 @@ use e2e::Role;
 
 use super::points::{points, times, write_of};
 use super::{PAUSE, RIGS};
-use crate::arena::{Arena, Stop};
+use crate::environment::{Environment, Stop};
 use crate::oracle::Terms;
 use crate::scenario::{BOTH, Report, Scenario, Task};
 use crate::traffic::rounds;
@@ -64,46 +64,46 @@ struct Victim {
 
 fn kills(task: &Task) -> anyhow::Result<Report> {
     let setup = task.setup().with("LEASE", "500ms");
-    let mut arena = Arena::start(setup)?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
+    let mut environment = Environment::start(setup)?;
+    environment.load(PAUSE, rounds(RIGS, task.seed));
     let mut tally: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut victims = Vec::new();
-    for (place, role) in arena.roles().iter().enumerate() {
-        victims.push(doom(&mut arena, place, *role)?);
+    for (place, role) in environment.roles().iter().enumerate() {
+        victims.push(doom(&mut environment, place, *role)?);
     }
     let (mut killed, mut loaded) = (0, 0);
     while killed < task.n {
         for victim in &mut victims {
-            if !is_due(&mut arena, victim) {
+            if !is_due(&mut environment, victim) {
                 continue;
             }
-            let hit = has_ended(&mut arena, victim);
-            ended_by_no_other_way(&mut arena, victim)?;
-            arena.stage(victim.place).kill();
+            let hit = has_ended(&mut environment, victim);
+            ended_by_no_other_way(&mut environment, victim)?;
+            environment.stage(victim.place).kill();
             let how = if hit { name(victim.end) } else { "at random" };
             *tally.entry((victim.role.name(), how)).or_default() += 1;
             killed += 1;
-            loaded += usize::from(arena.traffic().acknowledged() > victim.acknowledged);
-            cut_nothing(&arena, victim.role);
-            *victim = doom(&mut arena, victim.place, victim.role)?;
+            loaded += usize::from(environment.traffic().acknowledged() > victim.acknowledged);
+            cut_nothing(&environment, victim.role);
+            *victim = doom(&mut environment, victim.place, victim.role)?;
         }
         sleep(Duration::from_millis(5));
     }
     for victim in &victims {
-        arena.stage(victim.place).kill();
-        cut_nothing(&arena, victim.role);
-        arena.respawn(victim.place, None)?;
+        environment.stage(victim.place).kill();
+        cut_nothing(&environment, victim.role);
+        environment.respawn(victim.place, None)?;
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     let kinds = tally.len();
-    let per_role = arena.roles().iter().map(|role| {
+    let per_role = environment.roles().iter().map(|role| {
         let own = tally.iter().filter(|((name, _), _)| *name == role.name());
         let count = own.map(|(_, count)| count).sum::<usize>();
         format!("{} {count}", role.name())
     });
     let per_role: Vec<_> = per_role.collect();
     if task.n >= 300 {
-        for role in arena.roles() {
+        for role in environment.roles() {
             for point in points(*role) {
                 ensure!(
                     tally.contains_key(&(role.name(), point.name())),
@@ -114,9 +114,9 @@ fn kills(task: &Task) -> anyhow::Result<Report> {
             }
         }
     }
-    let looks = if arena.is_alone() {
+    let looks = if environment.is_one_process() {
         ensure!(loaded > 0, "nothing was acknowledged between any two kills");
-        format!("; {} times all files in order", arena.checks)
+        format!("; {} times all files in order", environment.checks)
     } else {
         String::new()
     };
@@ -128,15 +128,15 @@ fn kills(task: &Task) -> anyhow::Result<Report> {
 }
 
 /// Starts a stage that has ended, or that runs, with an end in view.
-fn doom(arena: &mut Arena, place: usize, role: Role) -> anyhow::Result<Victim> {
+fn doom(environment: &mut Environment, place: usize, role: Role) -> anyhow::Result<Victim> {
     let points = points(role);
-    let choice = arena.rng.usize(..points.len() + 4);
+    let choice = environment.rng.usize(..points.len() + 4);
     let (end, stop) = match points.get(choice) {
         Some(point) => {
             let stop = Stop {
                 point: *point,
                 how: "kill",
-                time: times(role, *point, &mut arena.rng),
+                time: times(role, *point, &mut environment.rng),
             };
             (End::Point(*point), Some(stop))
         }
@@ -144,15 +144,15 @@ fn doom(arena: &mut Arena, place: usize, role: Role) -> anyhow::Result<Victim> {
             0 if role != Role::Up => (End::Unanswered, None),
             1 if role != Role::Up => (End::Unsent, None),
             _ => {
-                let wait = Duration::from_millis(arena.rng.u64(100..1_500));
+                let wait = Duration::from_millis(environment.rng.u64(100..1_500));
                 (End::Moment(wait), None)
             }
         },
     };
-    arena.stage(place).kill();
+    environment.stage(place).kill();
     let cuts = match end {
         End::Unanswered | End::Unsent => {
-            let wire = &arena.wires.redis()[role as usize];
+            let wire = &environment.proxies.redis()[role as usize];
             if matches!(end, End::Unsent) {
                 wire.cut_request(write_of(role), 1);
             } else {
@@ -162,20 +162,20 @@ fn doom(arena: &mut Arena, place: usize, role: Role) -> anyhow::Result<Victim> {
         }
         End::Point(_) | End::Moment(_) => 0,
     };
-    arena.respawn(place, stop)?;
+    environment.respawn(place, stop)?;
     Ok(Victim {
         place,
         role,
         end,
         since: Instant::now(),
         cuts,
-        acknowledged: arena.traffic().acknowledged(),
+        acknowledged: environment.traffic().acknowledged(),
     })
 }
 
 /// A process that isn't there any more has to have been killed, at its point.
-fn ended_by_no_other_way(arena: &mut Arena, victim: &Victim) -> anyhow::Result<()> {
-    let stage = arena.stage(victim.place);
+fn ended_by_no_other_way(environment: &mut Environment, victim: &Victim) -> anyhow::Result<()> {
+    let stage = environment.stage(victim.place);
     if let Some(exit) = stage.wait_exit(Duration::ZERO) {
         ensure!(
             exit.signal() == Some(SIGKILL),
@@ -188,26 +188,26 @@ fn ended_by_no_other_way(arena: &mut Arena, victim: &Victim) -> anyhow::Result<(
 }
 
 /// Takes back the cuts that are planned for a stage's wire to Redis, if it has one.
-fn cut_nothing(arena: &Arena, role: Role) {
-    if !arena.is_alone() {
-        arena.wires.redis()[role as usize].cut_nothing();
+fn cut_nothing(environment: &Environment, role: Role) {
+    if !environment.is_one_process() {
+        environment.proxies.redis()[role as usize].cut_nothing();
     }
 }
 
-fn has_ended(arena: &mut Arena, victim: &Victim) -> bool {
+fn has_ended(environment: &mut Environment, victim: &Victim) -> bool {
     match victim.end {
-        End::Point(_) => arena.stage(victim.place).has_exited(),
+        End::Point(_) => environment.stage(victim.place).has_exited(),
         End::Moment(_) => true,
         End::Unanswered | End::Unsent => {
-            arena.wires.redis()[victim.role as usize].cuts() > victim.cuts
+            environment.proxies.redis()[victim.role as usize].cuts() > victim.cuts
         }
     }
 }
 
-fn is_due(arena: &mut Arena, victim: &Victim) -> bool {
+fn is_due(environment: &mut Environment, victim: &Victim) -> bool {
     let since = victim.since.elapsed();
     match victim.end {
         End::Moment(wait) => since >= wait,
-        _ => since >= PATIENCE || has_ended(arena, victim),
+        _ => since >= PATIENCE || has_ended(environment, victim),
     }
 }

@@ -8,10 +8,10 @@ use e2e::Role;
 use fastrand::Rng;
 use queue::ledger::Counter;
 use queue::testing::audit::WriteLock;
-use testkit::Weather;
+use testkit::Network;
 
 use super::SOON;
-use crate::arena::{Arena, until};
+use crate::environment::{Environment, until};
 use crate::message::{Cell, Kind, Message, SENSORS};
 use crate::oracle::Terms;
 use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
@@ -63,23 +63,23 @@ fn overload(task: &Task) -> anyhow::Result<Report> {
         .setup()
         .with("QUEUE_LIMIT", LIMIT.to_string())
         .with("BATCH", BATCH.to_string());
-    let mut arena = Arena::start(setup)?;
-    let brake = if arena.is_alone() {
+    let mut environment = Environment::start(setup)?;
+    let brake = if environment.is_one_process() {
         // Another program that works on the file: nothing is stored.
-        Some(WriteLock::take(&arena.alone().store_file()))
+        Some(WriteLock::take(&environment.one_process().store_file()))
     } else {
         // About 100 bytes a row of six readings: 1,500 readings a second, a tenth of the load.
-        arena.wires.store().set(Weather::Throttle(25_000));
+        environment.proxies.store().set(Network::Throttle(25_000));
         None
     };
-    arena.load(Duration::from_millis(20), complete(RIGS));
+    environment.load(Duration::from_millis(20), complete(RIGS));
     let time = task.seconds(15, 120);
-    let seen = watch(&arena, time)?;
-    let sent = arena.traffic().sent();
-    if arena.is_alone() {
-        stands_still(&arena)?;
+    let seen = watch(&environment, time)?;
+    let sent = environment.traffic().sent();
+    if environment.is_one_process() {
+        stands_still(&environment)?;
     } else {
-        let accepted = arena.ledger()?.get(Counter::Accepted);
+        let accepted = environment.ledger()?.get(Counter::Accepted);
         ensure!(
             i64::try_from(sent)? > accepted + 10 * LIMIT,
             "the broker kept nothing back: {accepted} of {sent} accepted"
@@ -98,9 +98,9 @@ fn overload(task: &Task) -> anyhow::Result<Report> {
     ensure!(seen.memory < MEMORY, "a stage needed {} bytes", seen.memory);
     match brake {
         Some(lock) => drop(lock),
-        None => arena.wires.store().set(Weather::Clear),
+        None => environment.proxies.store().set(Network::Ok),
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!(
@@ -123,19 +123,19 @@ struct Seen {
 }
 
 /// Watches lists and memory for so long, from when the lists of the one process are full.
-fn watch(arena: &Arena, time: Duration) -> anyhow::Result<Seen> {
-    if arena.is_alone() {
-        arena.wait_for("full lists", SOON, |ledger| {
+fn watch(environment: &Environment, time: Duration) -> anyhow::Result<Seen> {
+    if environment.is_one_process() {
+        environment.wait_for("full lists", SOON, |ledger| {
             ledger.raw >= LIMIT && ledger.normalized >= LIMIT
         })?;
     }
     let mut seen = Seen::default();
     let started = Instant::now();
     while started.elapsed() < time {
-        let ledger = arena.ledger()?;
+        let ledger = environment.ledger()?;
         seen.raw = seen.raw.max(ledger.raw);
         seen.normalized = seen.normalized.max(ledger.normalized);
-        for (_, stage) in &arena.stages {
+        for (_, stage) in &environment.stages {
             seen.memory = seen.memory.max(stage.rss_bytes().unwrap_or(0));
         }
         sleep(Duration::from_millis(50));
@@ -144,14 +144,14 @@ fn watch(arena: &Arena, time: Duration) -> anyhow::Result<Seen> {
 }
 
 /// The one process takes no more, and acknowledges no more: who publishes has to wait.
-fn stands_still(arena: &Arena) -> anyhow::Result<()> {
-    let now = |arena: &Arena| -> anyhow::Result<(i64, usize)> {
-        let accepted = arena.ledger()?.get(Counter::Accepted);
-        Ok((accepted, arena.traffic().acknowledged()))
+fn stands_still(environment: &Environment) -> anyhow::Result<()> {
+    let now = |environment: &Environment| -> anyhow::Result<(i64, usize)> {
+        let accepted = environment.ledger()?.get(Counter::Accepted);
+        Ok((accepted, environment.traffic().acknowledged()))
     };
-    let before = now(arena)?;
+    let before = now(environment)?;
     sleep(Duration::from_secs(2));
-    let after = now(arena)?;
+    let after = now(environment)?;
     ensure!(
         before == after,
         "went on with full lists: accepted and acknowledged {before:?}, then {after:?}"
@@ -168,9 +168,9 @@ fn backlog(task: &Task) -> anyhow::Result<Report> {
         .with("LEASE", "5s")
         .with("FLUSH_INTERVAL", "300ms")
         .with("BATCH", "200");
-    let mut arena = Arena::start(setup)?;
+    let mut environment = Environment::start(setup)?;
     let transformer = Role::Transformer as usize;
-    arena.stage(transformer).kill();
+    environment.stage(transformer).kill();
     let batches = (0..rows).map(|row| -> Batch {
         let mut cells: Vec<Cell> = cells(RIGS, row).collect();
         cells.sort_by_key(|cell| cell.sensor);
@@ -180,19 +180,19 @@ fn backlog(task: &Task) -> anyhow::Result<Report> {
             .map(|cell| Message { cell, kind })
             .collect()
     });
-    arena.load(Duration::ZERO, batches);
-    until("the load is over", SOON, || arena.load_is_over())?;
+    environment.load(Duration::ZERO, batches);
+    until("the load is over", SOON, || environment.load_is_over())?;
     let all = i64::from(rows) * i64::from(RIGS) * 6;
-    arena.wait_for("a backlog", SOON, |ledger| ledger.raw == all)?;
+    environment.wait_for("a backlog", SOON, |ledger| ledger.raw == all)?;
     // 400 ms a batch: longer than rows wait for more, unless the list goes on.
-    arena.wires.redis()[transformer].set(Weather::Delay(Duration::from_millis(100)));
-    arena.respawn(transformer, None)?;
+    environment.proxies.redis()[transformer].set(Network::Delay(Duration::from_millis(100)));
+    environment.respawn(transformer, None)?;
     let started = Instant::now();
-    arena.wait_for("a list's end", SOON, |ledger| ledger.raw == 0)?;
+    environment.wait_for("a list's end", SOON, |ledger| ledger.raw == 0)?;
     let drained = started.elapsed();
     // Else no row would have had the time to be flushed in pieces.
     ensure!(drained > Duration::from_secs(2), "through in {drained:?}");
-    let verdict = arena.finish_whole(Terms {
+    let verdict = environment.finish_whole(Terms {
         whole_rows: true,
         ..Terms::default()
     })?;
@@ -210,10 +210,10 @@ fn backlog(task: &Task) -> anyhow::Result<Report> {
 fn late_burst(task: &Task) -> anyhow::Result<Report> {
     let time = task.seconds(600, 3_600);
     let rows = u32::try_from(time.as_secs() * 10)?;
-    let mut arena = Arena::start(task.setup())?;
+    let mut environment = Environment::start(task.setup())?;
     let seed = task.seed;
-    arena.load(Duration::ZERO, rounds(4, seed).take(usize::try_from(rows)?));
-    let verdict = arena.finish_whole(Terms::default())?;
+    environment.load(Duration::ZERO, rounds(4, seed).take(usize::try_from(rows)?));
+    let verdict = environment.finish_whole(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!(
@@ -226,11 +226,11 @@ fn late_burst(task: &Task) -> anyhow::Result<Report> {
 
 fn five_times(task: &Task) -> anyhow::Result<Report> {
     let rows = task.times(1).min(300);
-    let mut arena = Arena::start(task.setup())?;
+    let mut environment = Environment::start(task.setup())?;
     let batches = complete(20).take(rows).map(|batch| batch.repeat(5));
-    arena.load(Duration::from_millis(50), batches);
-    let verdict = arena.finish_whole(Terms::default())?;
-    let (repeated, all) = (arena.ledger()?.get(Counter::Repeated), verdict.stored);
+    environment.load(Duration::from_millis(50), batches);
+    let verdict = environment.finish_whole(Terms::default())?;
+    let (repeated, all) = (environment.ledger()?.get(Counter::Repeated), verdict.stored);
     ensure!(
         repeated >= 4 * i64::try_from(all)?,
         "{repeated} repeated readings for {all} cells"
@@ -259,9 +259,9 @@ fn reordering(task: &Task) -> anyhow::Result<Report> {
     messages.sort_by_key(|(at, _)| *at);
     let messages: Vec<Message> = messages.into_iter().map(|(_, message)| message).collect();
     let batches: Vec<Batch> = messages.chunks(1_000).map(<[Message]>::to_vec).collect();
-    let mut arena = Arena::start(task.setup().with("LATE_WINDOW", "60s"))?;
-    arena.load(Duration::from_millis(10), batches.into_iter());
-    let verdict = arena.finish_whole(Terms {
+    let mut environment = Environment::start(task.setup().with("LATE_WINDOW", "60s"))?;
+    environment.load(Duration::from_millis(10), batches.into_iter());
+    let verdict = environment.finish_whole(Terms {
         late: true,
         ..Terms::default()
     })?;
@@ -271,7 +271,7 @@ fn reordering(task: &Task) -> anyhow::Result<Report> {
         "{} of {readings} cells stored",
         verdict.stored
     );
-    let late = arena.ledger()?.get(Counter::Late);
+    let late = environment.ledger()?.get(Counter::Late);
     // One in a hundred, each in a row of its own as a rule.
     ensure!(late > 0, "nothing came later than the window");
     Ok(Report::new(

@@ -11,7 +11,7 @@ use queue::ledger::Counter;
 use testkit::{BlockedOutput, FakeTime, mqtt_client};
 
 use super::{PAUSE, RIGS, SOON, loaded, loaded_with};
-use crate::arena::{Arena, until};
+use crate::environment::{Environment, until};
 use crate::message::{Kind, Message};
 use crate::oracle::Terms;
 use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
@@ -27,7 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "standby-clock",
-        about: "standbys whose clocks are a day ahead leave the holders alone",
+        about: "standbys whose clocks are a day ahead leave the holders one_process",
         on: SERVERS,
         run: standby_clock,
     },
@@ -64,29 +64,29 @@ const HOUR: i64 = 3_600;
 
 fn ingester_clock(task: &Task) -> anyhow::Result<Report> {
     let clock = FakeTime::new();
-    let mut arena = Arena::without_stages(task.setup());
+    let mut environment = Environment::without_stages(task.setup());
     let env: Vec<(String, String)> = clock.env();
     let env: Vec<(&str, String)> = env
         .iter()
         .map(|(name, value)| (name.as_str(), value.clone()))
         .collect();
-    arena.spawn(Role::Ingester, None, &env);
-    arena.spawn(Role::Transformer, None, &[]);
-    arena.spawn(Role::Sink, None, &[]);
-    arena.ready()?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
+    environment.spawn(Role::Ingester, None, &env);
+    environment.spawn(Role::Transformer, None, &[]);
+    environment.spawn(Role::Sink, None, &[]);
+    environment.ready()?;
+    environment.load(PAUSE, rounds(RIGS, task.seed));
     for offset in [DAY, -DAY] {
-        arena.wait_progress(10, SOON)?;
+        environment.wait_progress(10, SOON)?;
         clock.set(offset);
         until("the ingester says so", SOON, || {
-            arena.stages[0].1.get("/readyz").contains("clock")
-                && arena.stages[0].1.get("/readyz").contains("apart")
+            environment.stages[0].1.get("/readyz").contains("clock")
+                && environment.stages[0].1.get("/readyz").contains("apart")
         })?;
         // What was under way is done by then.
         sleep(Duration::from_secs(1));
-        let before = arena.ledger()?;
+        let before = environment.ledger()?;
         sleep(Duration::from_secs(3));
-        let after = arena.ledger()?;
+        let after = environment.ledger()?;
         for counter in [Counter::Accepted, Counter::DeadIngester] {
             ensure!(
                 before.get(counter) == after.get(counter),
@@ -95,8 +95,8 @@ fn ingester_clock(task: &Task) -> anyhow::Result<Report> {
         }
         clock.set(0);
     }
-    arena.wait_progress(100, SOON)?;
-    let verdict = arena.finish(Terms::default())?;
+    environment.wait_progress(100, SOON)?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         "a day ahead and a day behind: took nothing, said why, went on".to_owned(),
@@ -110,11 +110,11 @@ fn tomorrow() -> String {
     time.to_string()[..10].to_owned()
 }
 
-fn tokens(arena: &Arena) -> Vec<String> {
+fn tokens(environment: &Environment) -> Vec<String> {
     Role::ALL
         .map(|role| {
             let key = format!("rigline:rigs:consumer:{}", role.name());
-            arena.chain().redis.cli(&["HGET", &key, "tokens"])
+            environment.chain().redis.cli(&["HGET", &key, "tokens"])
         })
         .to_vec()
 }
@@ -127,16 +127,16 @@ fn standby_clock(task: &Task) -> anyhow::Result<Report> {
         .iter()
         .map(|(name, value)| (name.as_str(), value.clone()))
         .collect();
-    let mut arena = loaded(task)?;
-    let before = tokens(&arena);
+    let mut environment = loaded(task)?;
+    let before = tokens(&environment);
     let mut dates = vec![tomorrow()];
     for role in Role::ALL {
-        arena.spawn(role, None, &env);
+        environment.spawn(role, None, &env);
     }
     sleep(task.seconds(5, 60));
-    let after = tokens(&arena);
+    let after = tokens(&environment);
     dates.push(tomorrow());
-    for (role, stage) in &mut arena.stages[3..] {
+    for (role, stage) in &mut environment.stages[3..] {
         let logs = stage.logs();
         let is_ahead = dates.iter().any(|date| logs.starts_with(date));
         ensure!(is_ahead, "the {}'s clock is right:\n{logs}", role.name());
@@ -145,12 +145,12 @@ fn standby_clock(task: &Task) -> anyhow::Result<Report> {
         stage.terminate();
         ensure!(stage.wait_exit(Duration::from_secs(10)).is_some());
     }
-    arena.stages.truncate(3);
+    environment.stages.truncate(3);
     ensure!(
         before == after,
         "leases were taken from those who held them: {before:?} {after:?}"
     );
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         "standbys a day ahead took no lease".to_owned(),
@@ -159,9 +159,9 @@ fn standby_clock(task: &Task) -> anyhow::Result<Report> {
 }
 
 /// Sets Redis's clock and sees to it that Redis goes by it.
-fn set_redis_clock(arena: &Arena, clock: &FakeTime, offset: i64) -> anyhow::Result<()> {
+fn set_redis_clock(environment: &Environment, clock: &FakeTime, offset: i64) -> anyhow::Result<()> {
     clock.set(offset);
-    let said = arena.chain().redis.cli(&["TIME"]);
+    let said = environment.chain().redis.cli(&["TIME"]);
     let seconds: i64 = said.lines().next().unwrap_or_default().parse()?;
     let off = seconds - Clock::system().now().nanos() / 1_000_000_000;
     ensure!(
@@ -175,33 +175,33 @@ fn redis_clock(task: &Task) -> anyhow::Result<Report> {
     let clock = FakeTime::new();
     let mut setup = task.setup();
     setup.redis_env = clock.env();
-    let mut arena = Arena::start(setup)?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
+    let mut environment = Environment::start(setup)?;
+    environment.load(PAUSE, rounds(RIGS, task.seed));
     let mut jumps = 0;
     for _ in 0..task.times(50).min(10) {
         for offset in [HOUR, 0, -HOUR, 0] {
-            set_redis_clock(&arena, &clock, offset)?;
+            set_redis_clock(&environment, &clock, offset)?;
             jumps += 1;
             sleep(Duration::from_secs(2));
             if offset == 0 {
-                arena.wait_progress(10, SOON)?;
+                environment.wait_progress(10, SOON)?;
             }
         }
         // A holder dies, and its lease seems to last an hour longer.
         for role in [Role::Transformer, Role::Sink] {
-            arena.stage(role as usize).kill();
-            set_redis_clock(&arena, &clock, -HOUR)?;
-            arena.respawn(role as usize, None)?;
+            environment.stage(role as usize).kill();
+            set_redis_clock(&environment, &clock, -HOUR)?;
+            environment.respawn(role as usize, None)?;
             until("the lease", Duration::from_secs(20), || {
-                arena.holds_lease(role as usize)
+                environment.holds_lease(role as usize)
             })
             .with_context(|| role.name())?;
-            set_redis_clock(&arena, &clock, 0)?;
+            set_redis_clock(&environment, &clock, 0)?;
             jumps += 2;
-            arena.wait_progress(10, SOON)?;
+            environment.wait_progress(10, SOON)?;
         }
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!("{jumps} jumps of an hour"),
@@ -210,18 +210,18 @@ fn redis_clock(task: &Task) -> anyhow::Result<Report> {
 }
 
 fn blocked_log(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = Arena::without_stages(task.setup());
+    let mut environment = Environment::without_stages(task.setup());
     let mut outputs = Vec::new();
     // The pipe is full before the stage's first line.
     let full = ["sh", "-c", r#"head -c 4096 /dev/zero && exec "$0" "$@""#];
-    for role in arena.roles() {
+    for role in environment.roles() {
         let env = [("RUST_LOG", "trace".to_owned())];
-        let launch = arena.launch(*role, None, &env).wrapper(&full);
+        let launch = environment.launch(*role, None, &env).wrapper(&full);
         let (stage, output) = launch.spawn_blocked();
-        arena.stages.push((*role, stage));
+        environment.stages.push((*role, stage));
         outputs.push(output);
     }
-    arena.ready()?;
+    environment.ready()?;
     // At its loudest the ingester logs a line for each message that is none, and the sink some 20
     // for each write: soon more than wait in memory. The transformer says hardly anything.
     let load = rounds(RIGS, task.seed).map(|mut batch| {
@@ -230,10 +230,10 @@ fn blocked_log(task: &Task) -> anyhow::Result<Report> {
         batch.extend(garbled.into_iter().map(|cell| Message { cell, kind }));
         batch
     });
-    arena.load(PAUSE, load);
-    let before = arena.ledger()?;
+    environment.load(PAUSE, load);
+    let before = environment.ledger()?;
     let lines = 2 * i64::try_from(WAITING_LINES)?;
-    let after = arena.wait_for("many lines", SOON, |ledger| {
+    let after = environment.wait_for("many lines", SOON, |ledger| {
         let since = |counter| ledger.get(counter) - before.get(counter);
         since(Counter::DeadIngester) > lines && since(Counter::RowsStored) > 1_000
     })?;
@@ -242,7 +242,7 @@ fn blocked_log(task: &Task) -> anyhow::Result<Report> {
     ensure!(full, "the pipes aren't full: {unread:?}");
     let lines = after.get(Counter::DeadIngester) - before.get(Counter::DeadIngester);
     // Stages end while nobody reads, too.
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     let pipes = outputs.len();
     drop(outputs);
     Ok(Report::new(
@@ -255,64 +255,64 @@ fn blocked_log(task: &Task) -> anyhow::Result<Report> {
 }
 
 fn descriptors(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let times = task.times(50).min(10);
     for _ in 0..times {
-        arena.wait_progress(10, SOON)?;
-        let opened = |arena: &Arena| -> Vec<u64> {
+        environment.wait_progress(10, SOON)?;
+        let opened = |environment: &Environment| -> Vec<u64> {
             // Without the load's, whose process has all it wants.
-            let wires = arena.wires.all().into_iter().skip(1);
-            wires.map(|(_, wire)| wire.connections()).collect()
+            let proxies = environment.proxies.all().into_iter().skip(1);
+            proxies.map(|(_, wire)| wire.connections()).collect()
         };
-        for (_, stage) in &mut arena.stages {
+        for (_, stage) in &mut environment.stages {
             // The first three stay open, so that none below this is ever free.
             stage.limit_files(3);
         }
-        let before = opened(&arena);
-        for (_, wire) in arena.wires.all() {
+        let before = opened(&environment);
+        for (_, wire) in environment.proxies.all() {
             wire.drop_connections();
         }
         sleep(Duration::from_secs(3));
-        let now = opened(&arena);
+        let now = opened(&environment);
         ensure!(now == before, "descriptors were free: {before:?}, {now:?}");
-        if arena.is_alone() {
+        if environment.is_one_process() {
             // The kernel takes its connections, and nobody greets who is there.
-            let before = arena.traffic().acknowledged();
+            let before = environment.traffic().acknowledged();
             sleep(Duration::from_secs(1));
-            let now = arena.traffic().acknowledged();
+            let now = environment.traffic().acknowledged();
             ensure!(now == before, "a descriptor was free: {before}, {now}");
         }
-        for (role, stage) in &mut arena.stages {
+        for (role, stage) in &mut environment.stages {
             ensure!(!stage.has_exited(), "the {} ended", role.name());
             stage.unlimit_files();
         }
-        arena.wait_progress(100, SOON)?;
+        environment.wait_progress(100, SOON)?;
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!("{times} times no descriptor for 3 s: no stage got a connection"),
-        times * arena.roles().len(),
+        times * environment.roles().len(),
     ))
 }
 
 fn memory_limit(task: &Task) -> anyhow::Result<Report> {
     // Else each thread has room in reserve, which the limit doesn't touch.
-    let mut arena = loaded_with(task.setup().with("MALLOC_ARENA_MAX", "1"), task)?;
+    let mut environment = loaded_with(task.setup().with("MALLOC_ARENA_MAX", "1"), task)?;
     let times = task.times(20).clamp(3, 20);
     let mut died = 0;
     for round in 0..times {
-        let place = round % arena.roles().len();
-        arena.wait_progress(10, SOON)?;
+        let place = round % environment.roles().len();
+        environment.wait_progress(10, SOON)?;
         // What it has is enough for small batches. A large one waits when it wakes up.
-        arena.stage(place).freeze();
+        environment.stage(place).freeze();
         // The one process is never far behind: a message as large as it takes is what it has no room for.
-        let guest = arena
-            .is_alone()
-            .then(|| large_message(&arena))
+        let guest = environment
+            .is_one_process()
+            .then(|| large_message(&environment))
             .transpose()?;
         sleep(Duration::from_secs(3));
-        let stage = arena.stage(place);
+        let stage = environment.stage(place);
         // Less than it has: the next that it asks for is refused, and it aborts.
         stage.limit_memory(1 << 20);
         stage.thaw();
@@ -325,17 +325,17 @@ fn memory_limit(task: &Task) -> anyhow::Result<Report> {
             guest.wait()?;
         }
         if let Some(ended) = ended {
-            let role = arena.stages[place].0.name();
+            let role = environment.stages[place].0.name();
             ensure!(
                 !ended.success() && logs.contains("memory allocation"),
                 "the {role} ended with {ended} of something else:\n{logs}"
             );
             died += 1;
         }
-        arena.respawn(place, None)?;
+        environment.respawn(place, None)?;
     }
     ensure!(died > 0, "no stage died of it");
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!("{died} of {times} stages died for want of memory"),
@@ -344,10 +344,10 @@ fn memory_limit(task: &Task) -> anyhow::Result<Report> {
 }
 
 /// Somebody who publishes a message that is too large to be a reading, and not to be received.
-fn large_message(arena: &Arena) -> anyhow::Result<Child> {
-    let file = arena.stages[0].1.dir().join("payload");
+fn large_message(environment: &Environment) -> anyhow::Result<Child> {
+    let file = environment.stages[0].1.dir().join("payload");
     std::fs::write(&file, "x".repeat(1_000_000))?;
-    let mut client = mqtt_client("mosquitto_pub", arena.wires.load.port());
+    let mut client = mqtt_client("mosquitto_pub", environment.proxies.load.port());
     client.args(["-q", "1", "-t", "rigs/RIG-0001/measurements/pressure", "-f"]);
     Ok(client.arg(&file).stderr(Stdio::null()).spawn()?)
 }

@@ -1,4 +1,4 @@
-//! Cuts, one-way wires, flapping links, and answers that come when nobody waits for them any more.
+//! Cuts, one-way proxies, flapping links, and answers that come when nobody waits for them any more.
 
 use std::net::Ipv4Addr;
 use std::thread::sleep;
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use e2e::Role;
 use queue::ledger::Counter;
-use testkit::{Flow, HostsFile, Weather, Wire};
+use testkit::{Direction, HostsFile, Network, TcpProxy};
 
 use super::points::write_of;
 use super::{PAUSE, RIGS, SOON, loaded};
-use crate::arena::{Arena, until};
+use crate::environment::{Environment, until};
 use crate::oracle::{Terms, Verdict};
 use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
 use crate::traffic::rounds;
@@ -61,23 +61,23 @@ fn darkness(task: &Task, place: usize) -> Duration {
 }
 
 fn cuts(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let (mut slowest, mut all) = (Duration::ZERO, Duration::ZERO);
-    let links = arena.wires.all().len();
+    let links = environment.proxies.all().len();
     for place in 0..links {
         let dark = darkness(task, place);
         all += dark;
-        let (name, wire) = arena.wires.all()[place];
-        wire.set(Weather::BlackHole);
+        let (name, wire) = environment.proxies.all()[place];
+        wire.set(Network::BlackHole);
         let before = wire.bytes();
         sleep(dark);
         ensure!(wire.bytes() == before, "{name}: something passed");
-        wire.set(Weather::Clear);
+        wire.set(Network::Ok);
         let healed = Instant::now();
-        arena.wait_progress(10, SOON)?;
+        environment.wait_progress(10, SOON)?;
         slowest = slowest.max(healed.elapsed());
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!(
@@ -90,27 +90,27 @@ fn cuts(task: &Task) -> anyhow::Result<Report> {
 }
 
 fn one_way(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let mut all = Duration::ZERO;
-    let links = arena.wires.all().len();
+    let links = environment.proxies.all().len();
     for place in 0..links {
         let dark = darkness(task, place);
         all += 2 * dark;
-        for flow in [Flow::Request, Flow::Reply] {
-            let (name, wire) = arena.wires.all()[place];
-            let closed = |(requests, replies)| match flow {
-                Flow::Request => replies,
-                Flow::Reply => requests,
+        for direction in [Direction::Request, Direction::Reply] {
+            let (name, wire) = environment.proxies.all()[place];
+            let closed = |(requests, replies)| match direction {
+                Direction::Request => replies,
+                Direction::Reply => requests,
             };
-            wire.set(Weather::OneWay(flow));
+            wire.set(Network::OneWay(direction));
             let before: u64 = closed(wire.bytes());
             sleep(dark);
             ensure!(closed(wire.bytes()) == before, "{name}: both ways");
-            wire.set(Weather::Clear);
-            arena.wait_progress(10, SOON)?;
+            wire.set(Network::Ok);
+            environment.wait_progress(10, SOON)?;
         }
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!(
@@ -122,59 +122,68 @@ fn one_way(task: &Task) -> anyhow::Result<Report> {
 }
 
 fn flapping(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let time = task.seconds(14, 180);
-    let memory = |arena: &Arena| -> Vec<u64> {
-        let stages = arena.stages.iter();
+    let memory = |environment: &Environment| -> Vec<u64> {
+        let stages = environment.stages.iter();
         stages
             .map(|(_, stage)| stage.rss_bytes().unwrap_or(0))
             .collect()
     };
-    let connects = |arena: &Arena| -> u64 {
-        let wires = arena.wires.all();
-        wires.iter().map(|(_, wire)| wire.connections()).sum()
+    let connects = |environment: &Environment| -> u64 {
+        let proxies = environment.proxies.all();
+        proxies.iter().map(|(_, wire)| wire.connections()).sum()
     };
-    let stored =
-        |arena: &Arena| -> anyhow::Result<i64> { Ok(arena.ledger()?.get(Counter::RowsStored)) };
-    let (before, rows, opened) = (memory(&arena), stored(&arena)?, connects(&arena));
+    let stored = |environment: &Environment| -> anyhow::Result<i64> {
+        Ok(environment.ledger()?.get(Counter::RowsStored))
+    };
+    let (before, rows, opened) = (
+        memory(&environment),
+        stored(&environment)?,
+        connects(&environment),
+    );
     let started = Instant::now();
     // On a busy machine several ups may pass until each stage had all its servers in the same one.
-    let is_over = |arena: &Arena| -> anyhow::Result<bool> {
+    let is_over = |environment: &Environment| -> anyhow::Result<bool> {
         let elapsed = started.elapsed();
-        Ok(elapsed >= time && (stored(arena)? > rows || elapsed >= time + SOON))
+        Ok(elapsed >= time && (stored(environment)? > rows || elapsed >= time + SOON))
     };
-    while !is_over(&arena)? {
-        for weather in [Weather::Refused, Weather::Clear] {
-            for (_, wire) in arena.wires.all() {
-                wire.set(weather);
+    while !is_over(&environment)? {
+        for network in [Network::Refused, Network::Ok] {
+            for (_, wire) in environment.proxies.all() {
+                wire.set(network);
             }
             sleep(Duration::from_secs(1));
         }
     }
     let time = started.elapsed();
-    let rows = stored(&arena)? - rows;
+    let rows = stored(&environment)? - rows;
     ensure!(
         rows > 0,
         "no row was stored in {time:?} while links flapped"
     );
     let flaps = time.as_secs() / 2;
-    let opened = connects(&arena) - opened;
+    let opened = connects(&environment) - opened;
     ensure!(2 * opened > flaps, "{opened} connections: nothing was cut");
-    let links = u64::try_from(arena.wires.all().len())?;
+    let links = u64::try_from(environment.proxies.all().len())?;
     let most = links * 20 * time.as_secs();
     ensure!(
         opened < most,
         "{opened} connections in {time:?}: no backing off"
     );
-    for ((role, _), (before, after)) in arena.stages.iter().zip(before.iter().zip(memory(&arena))) {
+    for ((role, _), (before, after)) in environment
+        .stages
+        .iter()
+        .zip(before.iter().zip(memory(&environment)))
+    {
         ensure!(
             after < before + GROWTH,
             "the {} grew from {before} to {after} bytes",
             role.name()
         );
     }
-    arena.wait_progress(100, SOON)?;
-    let verdict = arena.finish(Terms::default())?;
+    environment.wait_progress(100, SOON)?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!(
@@ -187,26 +196,26 @@ fn flapping(task: &Task) -> anyhow::Result<Report> {
 fn late_commits(task: &Task) -> anyhow::Result<Report> {
     // Long enough that the lease outlasts the wait: the number alone stands between a commit that
     // was given up and the list.
-    let mut arena = Arena::start(task.setup().with("LEASE", "30s"))?;
-    arena.load(Duration::from_millis(20), rounds(RIGS, task.seed));
-    arena.wait_progress(1, SOON)?;
+    let mut environment = Environment::start(task.setup().with("LEASE", "30s"))?;
+    environment.load(Duration::from_millis(20), rounds(RIGS, task.seed));
+    environment.wait_progress(1, SOON)?;
     let times = task.times(30).clamp(3, 20);
     let mut overtaken = 0;
     for round in 0..times {
         let role = [Role::Transformer, Role::Sink, Role::Ingester][round % 3];
-        let patience = Duration::from_millis(arena.rng.u64(4_900..5_400));
-        let pause = Duration::from_millis(arena.rng.u64(..1_000));
-        let wire = &arena.wires.redis()[role as usize];
+        let patience = Duration::from_millis(environment.rng.u64(4_900..5_400));
+        let pause = Duration::from_millis(environment.rng.u64(..1_000));
+        let wire = &environment.proxies.redis()[role as usize];
         let (late, opened) = (wire.late_requests(), wire.connections());
         wire.hold_request(write_of(role), 1);
         until("a write to hold", SOON, || wire.held() == 1).with_context(|| role.name())?;
-        let before = arena.ledger()?.get(progress_of(role));
+        let before = environment.ledger()?.get(progress_of(role));
         if round % 4 == 3 {
             // It arrives while the stage finds out that there is no answer.
             sleep(patience);
         } else {
             // The stage gives it up, asks over another connection, and sends the same again.
-            arena.wait_for("another try", SOON, |ledger| {
+            environment.wait_for("another try", SOON, |ledger| {
                 ledger.get(progress_of(role)) > before
             })?;
             ensure!(wire.held() == 1, "the first try isn't under way any more");
@@ -216,9 +225,9 @@ fn late_commits(task: &Task) -> anyhow::Result<Report> {
         }
         wire.release();
         until("the first try", SOON, || wire.late_requests() > late)?;
-        arena.wait_progress(10, SOON)?;
+        environment.wait_progress(10, SOON)?;
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!(
@@ -246,8 +255,8 @@ fn moved(task: &Task) -> anyhow::Result<Report> {
             0,
         ));
     };
-    let mut arena = Arena::without_stages(task.setup());
-    let chain = arena.chain();
+    let mut environment = Environment::without_stages(task.setup());
+    let chain = environment.chain();
     let targets = [
         chain.mosquitto.port(),
         chain.redis.port(),
@@ -255,17 +264,17 @@ fn moved(task: &Task) -> anyhow::Result<Report> {
     ];
     let port = testkit::free_port;
     let ports = [port(), port(), port()];
-    let place = |ip: Ipv4Addr| -> Vec<Wire> {
+    let place = |ip: Ipv4Addr| -> Vec<TcpProxy> {
         for name in names {
             hosts.set(name, ip.into());
         }
         let pairs = ports.iter().zip(targets);
         pairs
-            .map(|(port, target)| Wire::start_at(ip, *port, target))
+            .map(|(port, target)| TcpProxy::start_at(ip, *port, target))
             .collect()
     };
     let mut ip = Ipv4Addr::new(127, 0, 0, 2);
-    let mut wires = place(ip);
+    let mut proxies = place(ip);
     for role in Role::ALL {
         let env = [
             ("MQTT_HOST", names[0].to_owned()),
@@ -274,23 +283,31 @@ fn moved(task: &Task) -> anyhow::Result<Report> {
             ("REDIS_PORT", ports[1].to_string()),
             ("INFLUX_URL", format!("http://{}:{}", names[2], ports[2])),
         ];
-        let launch = arena.launch(role, None, &env).wrapper(&hosts.wrapper());
-        arena.stages.push((role, launch.spawn()));
+        let launch = environment
+            .launch(role, None, &env)
+            .wrapper(&hosts.wrapper());
+        environment.stages.push((role, launch.spawn()));
     }
-    arena.ready()?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
+    environment.ready()?;
+    environment.load(PAUSE, rounds(RIGS, task.seed));
     let times = task.times(50).min(10);
     for _ in 0..times {
-        arena.wait_progress(50, SOON)?;
-        ensure!(wires.iter().all(|wire| wire.connections() > 0), "not found");
-        drop(wires);
+        environment.wait_progress(50, SOON)?;
+        ensure!(
+            proxies.iter().all(|wire| wire.connections() > 0),
+            "not found"
+        );
+        drop(proxies);
         ip = Ipv4Addr::from_bits(ip.to_bits() + 1);
-        wires = place(ip);
+        proxies = place(ip);
     }
-    arena.wait_progress(50, SOON)?;
-    ensure!(wires.iter().all(|wire| wire.connections() > 0), "not found");
-    let verdict = arena.finish(Terms::default())?;
-    drop(wires);
+    environment.wait_progress(50, SOON)?;
+    ensure!(
+        proxies.iter().all(|wire| wire.connections() > 0),
+        "not found"
+    );
+    let verdict = environment.finish(Terms::default())?;
+    drop(proxies);
     Ok(Report::new(
         verdict,
         format!("{times} times another address for all three servers"),

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use e2e::Role;
 use queue::ledger::Counter;
-use testkit::Weather;
+use testkit::Network;
 
 use super::points::write_of;
 use super::{PAUSE, RIGS, SOON, loaded};
-use crate::arena::{Arena, until};
+use crate::environment::{Environment, until};
 use crate::oracle::{Losing, Terms};
 use crate::scenario::{Report, SERVERS, Scenario, Task};
 use crate::traffic::rounds;
@@ -74,16 +74,16 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 fn kills(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let times = task.times(10);
     for _ in 0..times {
-        sleep(Duration::from_millis(arena.rng.u64(200..1_200)));
-        arena.chain_mut().redis.kill();
-        sleep(Duration::from_millis(arena.rng.u64(0..500)));
-        arena.chain_mut().redis.restart();
-        arena.wait_progress(1, SOON)?;
+        sleep(Duration::from_millis(environment.rng.u64(200..1_200)));
+        environment.chain_mut().redis.kill();
+        sleep(Duration::from_millis(environment.rng.u64(0..500)));
+        environment.chain_mut().redis.restart();
+        environment.wait_progress(1, SOON)?;
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!("{times} SIGKILLs of Redis"),
@@ -97,58 +97,62 @@ const LEASE: &str = "*15\r\n$7\r\nEVALSHA";
 const RELEASE: &str = "*5\r\n$7\r\nEVALSHA";
 
 fn lost_replies(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let times = u32::try_from(task.times(10))?;
     let mut cuts = 0;
     // Scripts that Redis doesn't know yet are called twice; this is about what is carried out.
-    arena.stage(0).terminate();
-    let exit = arena.stage(0).wait_exit(Duration::from_secs(10));
+    environment.stage(0).terminate();
+    let exit = environment.stage(0).wait_exit(Duration::from_secs(10));
     ensure!(exit.is_some(), "the ingester doesn't stop");
-    arena.respawn(0, None)?;
+    environment.respawn(0, None)?;
     for role in Role::ALL {
         for marker in [write_of(role), RENEW] {
             for _ in 0..times {
-                cuts += cut_once(&arena, role, marker)?;
+                cuts += cut_once(&environment, role, marker)?;
             }
         }
         for _ in 0..times {
-            stop_unanswered(&mut arena, role, RELEASE)?;
-            let wire = &arena.wires.redis()[role as usize];
+            stop_unanswered(&mut environment, role, RELEASE)?;
+            let wire = &environment.proxies.redis()[role as usize];
             let before = wire.cuts();
             wire.cut_reply(LEASE, 1);
-            arena.respawn(role as usize, None)?;
-            let wire = &arena.wires.redis()[role as usize];
+            environment.respawn(role as usize, None)?;
+            let wire = &environment.proxies.redis()[role as usize];
             until("a lease", SOON, || wire.cuts() > before)?;
             cuts += 2;
         }
     }
-    arena.wait_progress(1, SOON)?;
-    let verdict = arena.finish(Terms::default())?;
+    environment.wait_progress(1, SOON)?;
+    let verdict = environment.finish(Terms::default())?;
     let facts = format!("{cuts} answers lost, {times} of each script of each stage");
     Ok(Report::new(verdict, facts, usize::try_from(cuts)?))
 }
 
 /// Stops a stage that holds its lease; the answer to the marked request is lost.
-fn stop_unanswered(arena: &mut Arena, role: Role, marker: &'static str) -> anyhow::Result<()> {
-    until("the lease", SOON, || arena.holds_lease(role as usize))?;
-    let before = arena.wires.redis()[role as usize].cuts();
-    arena.wires.redis()[role as usize].cut_reply(marker, 1);
-    arena.stage(role as usize).terminate();
-    let exit = arena
+fn stop_unanswered(
+    environment: &mut Environment,
+    role: Role,
+    marker: &'static str,
+) -> anyhow::Result<()> {
+    until("the lease", SOON, || environment.holds_lease(role as usize))?;
+    let before = environment.proxies.redis()[role as usize].cuts();
+    environment.proxies.redis()[role as usize].cut_reply(marker, 1);
+    environment.stage(role as usize).terminate();
+    let exit = environment
         .stage(role as usize)
         .wait_exit(Duration::from_secs(10));
     ensure!(
         exit.is_some_and(|exit| exit.success())
-            && arena.wires.redis()[role as usize].cuts() > before,
+            && environment.proxies.redis()[role as usize].cuts() > before,
         "no release of the {}:\n{}",
         role.name(),
-        arena.stages[role as usize].1.logs()
+        environment.stages[role as usize].1.logs()
     );
     Ok(())
 }
 
-fn cut_once(arena: &Arena, role: Role, marker: &'static str) -> anyhow::Result<u32> {
-    let wire = &arena.wires.redis()[role as usize];
+fn cut_once(environment: &Environment, role: Role, marker: &'static str) -> anyhow::Result<u32> {
+    let wire = &environment.proxies.redis()[role as usize];
     let before = wire.cuts();
     wire.cut_reply(marker, 1);
     until("a request to cut", SOON, || wire.cuts() > before)
@@ -157,28 +161,28 @@ fn cut_once(arena: &Arena, role: Role, marker: &'static str) -> anyhow::Result<u
 }
 
 fn slow(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let times = task.times(100).min(10);
     for _ in 0..times {
-        arena.chain_mut().redis.freeze();
+        environment.chain_mut().redis.freeze();
         sleep(Duration::from_secs(8));
-        arena.chain_mut().redis.thaw();
-        arena.wait_progress(100, SOON)?;
+        environment.chain_mut().redis.thaw();
+        environment.wait_progress(100, SOON)?;
     }
     // There and back takes a quarter of the lease.
-    for wire in arena.wires.redis() {
-        wire.set(Weather::Delay(Duration::from_millis(125)));
+    for wire in environment.proxies.redis() {
+        wire.set(Network::Delay(Duration::from_millis(125)));
     }
     for role in Role::ALL {
         // Whoever takes a lease on so long a way keeps it.
-        arena.stage(role as usize).kill();
-        arena.respawn(role as usize, None)?;
+        environment.stage(role as usize).kill();
+        environment.respawn(role as usize, None)?;
     }
-    arena.wait_progress(200, SOON)?;
-    for wire in arena.wires.redis() {
-        wire.set(Weather::Clear);
+    environment.wait_progress(200, SOON)?;
+    for wire in environment.proxies.redis() {
+        wire.set(Network::Ok);
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!("{times} times 8 s without an answer; 250 ms away"),
@@ -187,14 +191,14 @@ fn slow(task: &Task) -> anyhow::Result<Report> {
 }
 
 fn script_flush(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let times = task.times(1) * 3;
     for _ in 0..times {
-        let _ = arena.chain().redis.cli(&["SCRIPT", "FLUSH"]);
+        let _ = environment.chain().redis.cli(&["SCRIPT", "FLUSH"]);
         sleep(Duration::from_millis(5));
     }
-    arena.wait_progress(1, SOON)?;
-    let verdict = arena.finish(Terms::default())?;
+    environment.wait_progress(1, SOON)?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!("{times} times SCRIPT FLUSH"),
@@ -204,76 +208,79 @@ fn script_flush(task: &Task) -> anyhow::Result<Report> {
 
 fn maxmemory(task: &Task) -> anyhow::Result<Report> {
     // The memory of emitted cells has to stay small beside the list.
-    let mut arena = Arena::start(task.setup().with("LATE_WINDOW", "10s"))?;
+    let mut environment = Environment::start(task.setup().with("LATE_WINDOW", "10s"))?;
     let transformer = Role::Transformer as usize;
-    arena.load(Duration::from_millis(20), rounds(RIGS, task.seed));
-    arena.wait_progress(1, SOON)?;
+    environment.load(Duration::from_millis(20), rounds(RIGS, task.seed));
+    environment.wait_progress(1, SOON)?;
     let times = task.times(50).min(10);
     for _ in 0..times {
-        let _ = arena
+        let _ = environment
             .chain()
             .redis
             .cli(&["CONFIG", "SET", "maxmemory", "0"]);
-        arena.stage(transformer).kill();
-        arena.wait_for("a long list", SOON, |ledger| ledger.raw > 30_000)?;
-        let memory = arena.chain().redis.cli(&["INFO", "memory"]);
+        environment.stage(transformer).kill();
+        environment.wait_for("a long list", SOON, |ledger| ledger.raw > 30_000)?;
+        let memory = environment.chain().redis.cli(&["INFO", "memory"]);
         let used = memory
             .lines()
             .find_map(|line| line.strip_prefix("used_memory:"))
             .context("no used_memory")?;
         let limit = used.trim().parse::<u64>()? * 9 / 10;
-        let _ = arena
+        let _ = environment
             .chain()
             .redis
             .cli(&["CONFIG", "SET", "maxmemory", &limit.to_string()]);
         until("the ingester says so", SOON, || {
-            arena.stages[0].1.get("/readyz").contains("memory limit")
+            environment.stages[0]
+                .1
+                .get("/readyz")
+                .contains("memory limit")
         })?;
-        let accepted = arena.ledger()?.get(Counter::Accepted);
+        let accepted = environment.ledger()?.get(Counter::Accepted);
         sleep(Duration::from_secs(1));
         ensure!(
-            arena.ledger()?.get(Counter::Accepted) == accepted,
+            environment.ledger()?.get(Counter::Accepted) == accepted,
             "took more, at the limit"
         );
-        arena.respawn(transformer, None)?;
-        arena.wait_for("recovery", SOON, |ledger| {
+        environment.respawn(transformer, None)?;
+        environment.wait_for("recovery", SOON, |ledger| {
             ledger.get(Counter::Accepted) > accepted + 10_000 && ledger.raw < 5_000
         })?;
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     let facts = format!("{times} times at the limit, drained and recovered by itself");
     Ok(Report::new(verdict, facts, times))
 }
 
 fn loading(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = Arena::without_stages(task.setup());
+    let mut environment = Environment::without_stages(task.setup());
     let wanted = task.seconds(5, 30);
     // A thousand keys that take their time.
-    arena
+    environment
         .chain_mut()
         .redis
         .make_loading_slow(1_000, wanted / 1_000);
     for role in Role::ALL {
-        arena.spawn(role, None, &[]);
+        environment.spawn(role, None, &[]);
     }
-    arena.ready()?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
-    arena.wait_progress(1, SOON)?;
-    arena.chain_mut().redis.kill();
-    arena.chain_mut().redis.restart_without_waiting();
+    environment.ready()?;
+    environment.load(PAUSE, rounds(RIGS, task.seed));
+    environment.wait_progress(1, SOON)?;
+    environment.chain_mut().redis.kill();
+    environment.chain_mut().redis.restart_without_waiting();
     let started = Instant::now();
-    for (role, stage) in &arena.stages {
+    for (role, stage) in &environment.stages {
         until("stages say that it is loading", SOON, || {
             stage.get("/readyz").contains("loading")
         })
         .with_context(|| role.name())?;
     }
     until("redis is done", wanted * 4 + SOON, || {
-        arena.chain().redis.is_answering()
+        environment.chain().redis.is_answering()
     })?;
     let took = started.elapsed();
-    arena.wait_progress(100, SOON)?;
-    let verdict = arena.finish(Terms::default())?;
+    environment.wait_progress(100, SOON)?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!("LOADING for {} s", took.as_secs()),
@@ -289,7 +296,7 @@ const MEND: &str = "redis.call('DEL', KEYS[1]) \
      return 'OK'";
 
 fn wrong_types(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let keys = [
         ("raw_events", Role::Ingester),
         ("raw_events", Role::Transformer),
@@ -300,20 +307,28 @@ fn wrong_types(task: &Task) -> anyhow::Result<Report> {
         ("rigline:rigs:consumer:sink", Role::Sink),
         ("rigline:rigs:state:transformer", Role::Transformer),
     ];
-    let pids: Vec<u32> = arena.stages.iter().map(|(_, stage)| stage.pid()).collect();
+    let pids: Vec<u32> = environment
+        .stages
+        .iter()
+        .map(|(_, stage)| stage.pid())
+        .collect();
     for (key, role) in keys {
-        let _ = arena.chain().redis.cli(&["EVAL", SPOIL, "1", key]);
+        let _ = environment.chain().redis.cli(&["EVAL", SPOIL, "1", key]);
         let told = until("a stage names the key", SOON, || {
-            let said = arena.stages[role as usize].1.get("/readyz");
+            let said = environment.stages[role as usize].1.get("/readyz");
             said.contains(key) || said.contains("WRONGTYPE")
         });
-        let _ = arena.chain().redis.cli(&["EVAL", MEND, "1", key]);
+        let _ = environment.chain().redis.cli(&["EVAL", MEND, "1", key]);
         told.with_context(|| format!("{key}, {}", role.name()))?;
-        arena.wait_progress(10, SOON)?;
+        environment.wait_progress(10, SOON)?;
     }
-    let now: Vec<u32> = arena.stages.iter().map(|(_, stage)| stage.pid()).collect();
+    let now: Vec<u32> = environment
+        .stages
+        .iter()
+        .map(|(_, stage)| stage.pid())
+        .collect();
     ensure!(pids == now, "a stage ended");
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!("{} keys", keys.len()),
@@ -322,8 +337,8 @@ fn wrong_types(task: &Task) -> anyhow::Result<Report> {
 }
 
 /// Resets that the stages have counted.
-fn resets(arena: &Arena) -> u64 {
-    let counted = arena.stages.iter().map(|(_, stage)| {
+fn resets(environment: &Environment) -> u64 {
+    let counted = environment.stages.iter().map(|(_, stage)| {
         let metrics = stage.get("/metrics");
         let line = metrics
             .lines()
@@ -334,26 +349,26 @@ fn resets(arena: &Arena) -> u64 {
 }
 
 fn tail_cut(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let times = task.times(20);
     let mut noticed = 0;
     for _ in 0..times {
-        sleep(Duration::from_millis(arena.rng.u64(500..1_500)));
-        let before = resets(&arena);
-        arena.chain_mut().redis.kill();
-        let bytes = arena.rng.u64(1..200);
-        let _ = arena.chain().redis.cut_aof_tail(bytes);
+        sleep(Duration::from_millis(environment.rng.u64(500..1_500)));
+        let before = resets(&environment);
+        environment.chain_mut().redis.kill();
+        let bytes = environment.rng.u64(1..200);
+        let _ = environment.chain().redis.cut_aof_tail(bytes);
         // As README says: Redis itself would bring half of a torn transaction back at its next start.
-        arena.chain().redis.mend_aof();
-        arena.chain_mut().redis.restart();
-        arena.wait_progress(100, SOON)?;
-        noticed += usize::from(resets(&arena) > before);
+        environment.chain().redis.mend_aof();
+        environment.chain_mut().redis.restart();
+        environment.wait_progress(100, SOON)?;
+        noticed += usize::from(resets(&environment) > before);
     }
     let terms = Terms {
         losing: Losing::Queue,
         ..Terms::default()
     };
-    let verdict = arena.finish(terms)?;
+    let verdict = environment.finish(terms)?;
     ensure!(
         verdict.lost_by_queue == 0 || noticed > 0,
         "{} readings were lost and nobody noticed",
@@ -364,18 +379,18 @@ fn tail_cut(task: &Task) -> anyhow::Result<Report> {
 }
 
 fn emptied(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let mut back = 0;
     for way in ["exchanged", "flushed"] {
-        arena.wait_progress(200, SOON)?;
+        environment.wait_progress(200, SOON)?;
         // So that a stage has seen what there was.
         sleep(Duration::from_secs(1));
         if way == "exchanged" {
-            arena.chain_mut().redis.restart_without_data();
+            environment.chain_mut().redis.restart_without_data();
         } else {
-            let _ = arena.chain().redis.cli(&["FLUSHALL"]);
+            let _ = environment.chain().redis.cli(&["FLUSHALL"]);
         }
-        for (role, stage) in &arena.stages {
+        for (role, stage) in &environment.stages {
             until("every stage says so", SOON, || {
                 stage
                     .logs()
@@ -385,10 +400,10 @@ fn emptied(task: &Task) -> anyhow::Result<Report> {
             })
             .with_context(|| format!("{}, {way}", role.name()))?;
         }
-        back = arena.traffic().sent();
-        arena.wait_progress(200, SOON)?;
+        back = environment.traffic().sent();
+        environment.wait_progress(200, SOON)?;
     }
-    let counted = resets(&arena);
+    let counted = resets(&environment);
     ensure!(
         counted == 6,
         "counted {counted} times instead of once by each stage for each way"
@@ -397,7 +412,7 @@ fn emptied(task: &Task) -> anyhow::Result<Report> {
         losing: Losing::Queue,
         ..Terms::default()
     };
-    let verdict = arena.finish(terms)?;
+    let verdict = environment.finish(terms)?;
     ensure!(
         verdict.last_lost.is_none_or(|place| place < back),
         "lost something after it was back: {:?} of {back}",

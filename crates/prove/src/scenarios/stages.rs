@@ -11,7 +11,7 @@ use queue::ledger::Counter;
 
 use super::points::{points, times};
 use super::{PAUSE, RIGS, SOON, loaded};
-use crate::arena::{Arena, Stop, until};
+use crate::environment::{Environment, Stop, until};
 use crate::oracle::Terms;
 use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
 use crate::traffic::rounds;
@@ -45,17 +45,17 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 fn stalls(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = Arena::start(task.setup().with("LEASE", "500ms"))?;
-    if !arena.is_alone() {
+    let mut environment = Environment::start(task.setup().with("LEASE", "500ms"))?;
+    if !environment.is_one_process() {
         for role in Role::ALL {
-            arena.spawn(role, None, &[]);
+            environment.spawn(role, None, &[]);
         }
     }
-    arena.ready()?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
+    environment.ready()?;
+    environment.load(PAUSE, rounds(RIGS, task.seed));
     let mut hit: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for round in 0..task.times(8) {
-        let roles = arena.roles();
+        let roles = environment.roles();
         let (sleeper, role) = (round % roles.len(), roles[round % roles.len()]);
         // Every other time the sleeper wakes up while the other has the lease and nothing more: its
         // commit is refused for its token, and for nothing else.
@@ -64,26 +64,26 @@ fn stalls(task: &Task) -> anyhow::Result<Report> {
         let point = if early {
             Point::BeforeCommit
         } else {
-            points[arena.rng.usize(..points.len())]
+            points[environment.rng.usize(..points.len())]
         };
         let stop = Stop {
             point,
             how: "stop",
-            time: times(role, point, &mut arena.rng),
+            time: times(role, point, &mut environment.rng),
         };
-        arena.stage(sleeper).kill();
-        if !arena.is_alone() {
-            arena.stage(sleeper + 3).kill();
+        environment.stage(sleeper).kill();
+        if !environment.is_one_process() {
+            environment.stage(sleeper + 3).kill();
         }
-        arena.respawn(sleeper, Some(stop))?;
+        environment.respawn(sleeper, Some(stop))?;
         until("the sleeper falls asleep", Duration::from_secs(20), || {
-            arena.stages[sleeper].1.is_stopped()
+            environment.stages[sleeper].1.is_stopped()
         })?;
         *hit.entry((role.name(), stop.point.name())).or_default() += 1;
-        sleep_and_wake(&mut arena, sleeper, early)?;
-        sleep(Duration::from_millis(arena.rng.u64(100..600)));
+        sleep_and_wake(&mut environment, sleeper, early)?;
+        sleep(Duration::from_millis(environment.rng.u64(100..600)));
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     let stalls: usize = hit.values().sum();
     Ok(Report::new(
         verdict,
@@ -93,15 +93,19 @@ fn stalls(task: &Task) -> anyhow::Result<Report> {
 }
 
 /// Lets the stage at this place sleep until its lease is over, and another has it if there is one.
-fn sleep_and_wake(arena: &mut Arena, sleeper: usize, early: bool) -> anyhow::Result<()> {
+fn sleep_and_wake(
+    environment: &mut Environment,
+    sleeper: usize,
+    early: bool,
+) -> anyhow::Result<()> {
     let standby = sleeper + 3;
     // Two leases of the stalls.
-    let over = Duration::from_millis(1_000 + arena.rng.u64(0..800));
-    if arena.is_alone() {
+    let over = Duration::from_millis(1_000 + environment.rng.u64(0..800));
+    if environment.is_one_process() {
         sleep(over);
-        arena.stage(sleeper).thaw();
+        environment.stage(sleeper).thaw();
         // Nobody took over: what it had in hand is refused, and it takes its lease anew.
-        return arena.wait_progress(1, Duration::from_secs(30));
+        return environment.wait_progress(1, Duration::from_secs(30));
     }
     if early {
         let taken = Stop {
@@ -109,34 +113,34 @@ fn sleep_and_wake(arena: &mut Arena, sleeper: usize, early: bool) -> anyhow::Res
             how: "stop",
             time: 1,
         };
-        arena.respawn(standby, Some(taken))?;
+        environment.respawn(standby, Some(taken))?;
         until("a takeover", Duration::from_secs(20), || {
-            arena.stages[standby].1.is_stopped()
+            environment.stages[standby].1.is_stopped()
         })?;
-        arena.stage(sleeper).thaw();
+        environment.stage(sleeper).thaw();
         sleep(Duration::from_millis(100));
-        arena.stage(standby).thaw();
+        environment.stage(standby).thaw();
     } else {
-        arena.respawn(standby, None)?;
+        environment.respawn(standby, None)?;
         sleep(over);
-        arena.wait_progress(1, Duration::from_secs(30))?;
-        arena.stage(sleeper).thaw();
+        environment.wait_progress(1, Duration::from_secs(30))?;
+        environment.stage(sleeper).thaw();
     }
     Ok(())
 }
 
 fn absence(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
+    let mut environment = loaded(task)?;
     let away = task.seconds(5, 60);
-    let roles = arena.roles();
+    let roles = environment.roles();
     for place in 0..roles.len() {
         sleep(Duration::from_secs(1));
-        arena.stage(place).kill();
+        environment.stage(place).kill();
         sleep(away);
-        arena.respawn(place, None)?;
-        arena.wait_progress(100, SOON)?;
+        environment.respawn(place, None)?;
+        environment.wait_progress(100, SOON)?;
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
     Ok(Report::new(
         verdict,
@@ -146,14 +150,14 @@ fn absence(task: &Task) -> anyhow::Result<Report> {
 }
 
 fn stops(task: &Task) -> anyhow::Result<Report> {
-    let mut arena = loaded(task)?;
-    let roles = arena.roles();
+    let mut environment = loaded(task)?;
+    let roles = environment.roles();
     let times = task.times(20) * roles.len();
     for round in 0..times {
         let place = round % roles.len();
-        sleep(Duration::from_millis(arena.rng.u64(100..1_500)));
-        arena.stage(place).terminate();
-        let stage = arena.stage(place);
+        sleep(Duration::from_millis(environment.rng.u64(100..1_500)));
+        environment.stage(place).terminate();
+        let stage = environment.stage(place);
         let exit = stage.wait_exit(Duration::from_secs(20));
         ensure!(
             exit.is_some_and(|exit| exit.success()),
@@ -161,10 +165,10 @@ fn stops(task: &Task) -> anyhow::Result<Report> {
             roles[place].name(),
             stage.logs()
         );
-        arena.respawn(place, None)?;
-        arena.wait_progress(10, SOON)?;
+        environment.respawn(place, None)?;
+        environment.wait_progress(10, SOON)?;
     }
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
         verdict,
         format!("{times} times SIGTERM, ended well, and went on"),
@@ -174,12 +178,12 @@ fn stops(task: &Task) -> anyhow::Result<Report> {
 
 fn takeover(task: &Task) -> anyhow::Result<Report> {
     let lease = Duration::from_secs(3);
-    let mut arena = Arena::start(task.setup().with("LEASE", "3s"))?;
+    let mut environment = Environment::start(task.setup().with("LEASE", "3s"))?;
     for role in Role::ALL {
-        arena.spawn(role, None, &[]);
+        environment.spawn(role, None, &[]);
     }
-    arena.ready()?;
-    arena.load(PAUSE, rounds(RIGS, task.seed));
+    environment.ready()?;
+    environment.load(PAUSE, rounds(RIGS, task.seed));
     let (mut slowest_kill, mut slowest_stop) = (Duration::ZERO, Duration::ZERO);
     let mut holder = [0, 1, 2];
     let rounds = task.times(50);
@@ -188,19 +192,22 @@ fn takeover(task: &Task) -> anyhow::Result<Report> {
         let held = holder[role as usize];
         let other = if held < 3 { held + 3 } else { held - 3 };
         until("a standby", Duration::from_secs(20), || {
-            arena.stages[other].1.get("/readyz").contains("\"standby\"")
+            environment.stages[other]
+                .1
+                .get("/readyz")
+                .contains("\"standby\"")
         })?;
         let is_kill = round / 3 % 2 == 0;
         if is_kill {
-            arena.stage(held).kill();
+            environment.stage(held).kill();
         } else {
-            arena.stage(held).terminate();
-            let exit = arena.stage(held).wait_exit(Duration::from_secs(10));
+            environment.stage(held).terminate();
+            let exit = environment.stage(held).wait_exit(Duration::from_secs(10));
             ensure!(exit.is_some(), "the {} doesn't stop", role.name());
         }
         let gone = Instant::now();
         until("a takeover", Duration::from_secs(20), || {
-            arena.holds_lease(other)
+            environment.holds_lease(other)
         })?;
         let took = gone.elapsed();
         if is_kill {
@@ -209,11 +216,11 @@ fn takeover(task: &Task) -> anyhow::Result<Report> {
             slowest_stop = slowest_stop.max(took);
         }
         holder[role as usize] = other;
-        arena.respawn(held, None)?;
+        environment.respawn(held, None)?;
     }
-    let stored = arena.ledger()?.get(Counter::RowsStored);
+    let stored = environment.ledger()?.get(Counter::RowsStored);
     ensure!(stored > 0, "nothing was stored");
-    let verdict = arena.finish(Terms::default())?;
+    let verdict = environment.finish(Terms::default())?;
     ensure!(
         slowest_kill <= lease + Duration::from_secs(1),
         "took over {slowest_kill:?} after a kill"

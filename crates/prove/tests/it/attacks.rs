@@ -3,29 +3,29 @@
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use e2e::Ground::{self, Alone, Servers};
+use e2e::Deployment::{self, OneProcess, Servers};
 use prove::breaks::ALL as ALL_BREAKS;
 use prove::scenario::{Report, Task, all, find};
 
 /// One attack at a time: each starts all servers and stages.
 static ARENA: Mutex<()> = Mutex::new(());
 
-fn run(ground: Ground, name: &str, n: usize) -> anyhow::Result<Report> {
+fn run(deployment: Deployment, name: &str, n: usize) -> anyhow::Result<Report> {
     let _alone = ARENA.lock().unwrap_or_else(PoisonError::into_inner);
     let given = std::env::var("RIGLINE_SEED").ok();
     let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("seed {seed} (RIGLINE_SEED={seed} repeats the choices)");
     let task = Task {
-        ground,
+        deployment,
         seed,
         n,
         broken: None,
     };
-    (find(name, ground).unwrap().run)(&task)
+    (find(name, deployment).unwrap().run)(&task)
 }
 
-fn attack(ground: Ground, name: &str, n: usize) {
-    let report = run(ground, name, n).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+fn attack(deployment: Deployment, name: &str, n: usize) {
+    let report = run(deployment, name, n).unwrap_or_else(|error| panic!("{name}: {error:#}"));
     println!("scenario {name}: {}; {}", report.facts, report.verdict);
     assert!(
         report.verdict.is_clean(),
@@ -72,12 +72,12 @@ fn old_acknowledgements_stay_out_of_a_new_session() {
 
 #[test]
 fn a_killed_process_loses_and_doubles_nothing() {
-    attack(Alone, "kills", 40);
+    attack(OneProcess, "kills", 40);
 }
 
 #[test]
 fn a_process_on_a_full_disk_acknowledges_nothing_and_goes_on() {
-    attack(Alone, "disk-full", 10);
+    attack(OneProcess, "disk-full", 10);
 }
 
 #[test]
@@ -103,9 +103,9 @@ fn every_break_has_a_patch_that_applies_and_a_scenario_that_notices() {
             "{} doesn't say what it breaks",
             rule.name
         );
-        for ground in Ground::ALL {
-            if let Some(name) = rule.scenario(*ground) {
-                assert!(find(name, *ground).is_some(), "{} by {name}", rule.name);
+        for deployment in Deployment::ALL {
+            if let Some(name) = rule.scenario(*deployment) {
+                assert!(find(name, *deployment).is_some(), "{} by {name}", rule.name);
             }
         }
         patches.retain(|path| *path != patch);

@@ -8,7 +8,7 @@ pub(super) struct Scripts {
     pub(super) renew: Script,
     pub(super) release: Script,
     pub(super) commit: Script,
-    pub(super) look: Script,
+    pub(super) snapshot: Script,
     pub(super) replay: Script,
 }
 
@@ -23,7 +23,7 @@ impl Scripts {
             lease: Script::new(drain, include_str!("lease.lua")),
             renew: Script::new(drain, include_str!("renew.lua")),
             release: Script::new(drain, include_str!("release.lua")),
-            look: Script::new(drain, include_str!("look.lua")),
+            snapshot: Script::new(drain, include_str!("snapshot.lua")),
             commit: Script::new(drain, include_str!("commit.lua")),
         }
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Limits;
 use super::error::classify;
-use crate::changes::{Append, Appended, Commit, Lease, Look, Peek, Progress, State};
+use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 use crate::error::QueueError;
 use crate::ledger::{Counter, Ledger};
 use crate::list::{List, source_of};
@@ -259,7 +259,7 @@ pub(super) fn progress(tx: &Connection, consumer: Stage) -> Step<Progress> {
     })
 }
 
-pub(super) fn look(tx: &Connection, now: Timestamp) -> Step<Look> {
+pub(super) fn snapshot(tx: &Connection, now: Timestamp) -> Step<Snapshot> {
     let mut ledger = Ledger::default();
     ledger.raw = length(tx, List::Raw)?;
     ledger.normalized = length(tx, List::Normalized)?;
@@ -280,7 +280,7 @@ pub(super) fn look(tx: &Connection, now: Timestamp) -> Step<Look> {
         )
         .optional()
         .named()?;
-    Ok(Look {
+    Ok(Snapshot {
         instance: instance.unwrap_or_default(),
         server_time: now,
         ledger,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::{Append, Appended, Commit, Lease, Look, Peek, Progress, Queue, QueueError, State};
+use crate::{Append, Appended, Commit, Lease, Peek, Progress, Queue, QueueError, Snapshot, State};
 use model::Stage;
 
 /// What happens to a call.
@@ -166,7 +166,7 @@ impl<Q: Queue> Queue for Lossy<Q> {
     async fn progress(&self, consumer: Stage) -> Result<Progress, QueueError> {
         self.inner.progress(consumer).await
     }
-    async fn look(&self) -> Result<Look, QueueError> {
-        self.inner.look().await
+    async fn snapshot(&self) -> Result<Snapshot, QueueError> {
+        self.inner.snapshot().await
     }
 }

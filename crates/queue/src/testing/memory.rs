@@ -13,7 +13,7 @@ use self::store::{Limits, Store};
 use super::simulation::BrokenRule;
 use crate::list::List;
 use crate::settings::QueueSettings;
-use crate::{Append, Appended, Commit, Lease, Look, Peek, Progress, Queue, QueueError, State};
+use crate::{Append, Appended, Commit, Lease, Peek, Progress, Queue, QueueError, Snapshot, State};
 use model::Stage;
 
 /// Lists, state, leases and ledger in memory; clones share them.
@@ -219,8 +219,8 @@ impl MemoryQueue {
         self.store().unlawful
     }
 
-    pub(super) fn look_now(&self) -> Look {
-        self.store().look(self.now())
+    pub(super) fn snapshot_now(&self) -> Snapshot {
+        self.store().snapshot(self.now())
     }
 }
 
@@ -262,7 +262,7 @@ impl Queue for MemoryQueue {
         Ok(self.progress_now(consumer))
     }
 
-    async fn look(&self) -> Result<Look, QueueError> {
-        Ok(self.look_now())
+    async fn snapshot(&self) -> Result<Snapshot, QueueError> {
+        Ok(self.snapshot_now())
     }
 }

@@ -1,7 +1,7 @@
 //! A model check of the commit protocol: two replicas of a stage, one list, a producer, and
 //! whatever can happen between them, in virtual time.
 //!
-//! The replicas run the real [`Keeper`](crate::keeper::Keeper) and the real
+//! The replicas run the real [`LeaseManager`](crate::lease_manager::LeaseManager) and the real
 //! [`settle`](crate::settle::settle) on a [`MemoryQueue`](super::MemoryQueue). A schedule, drawn
 //! from the seed, says what becomes of each call; when it is used up, all goes well, and whatever
 //! was appended has to come out, once and in order.

@@ -155,7 +155,7 @@ impl TempQueue {
 
     /// Counters and lengths of now.
     pub async fn ledger(&self) -> Ledger {
-        self.own.look().await.unwrap().ledger
+        self.own.snapshot().await.unwrap().ledger
     }
 
     /// Waits until `is_done` says so of the ledger.

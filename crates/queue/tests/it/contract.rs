@@ -13,11 +13,11 @@ use queue::settle::{Settled, settle};
 use queue::testing::{Fate, Lossy};
 use queue::{Append, Appended, Commit, Lease, Queue, QueueError};
 
+use crate::dead_letters::letters_are_replayed_once_and_marked;
 use crate::fixture::{
     Fixture, LEASE, OnMemory, OnRedis, OnSqlite, SHORT_LEASE, is_wrong_type, item, items, nonce,
     peek, settings, take, take_for, take_when_free,
 };
-use crate::letters::letters_are_replayed_once_and_marked;
 
 macro_rules! contract {
     ($($test:ident)+; not_in_memory: $($keyed:ident)+) => {
@@ -80,7 +80,7 @@ async fn settled<Q: Queue>(queue: &Q, lease: &Lease, commit: &Commit) -> Settled
 
 /// The lines of the ledger that the lists alone decide hold, and nothing is foreign.
 pub(crate) async fn assert_balanced<Q: Queue>(queue: &Q) {
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!(
         (ledger.raw_foreign(), ledger.rows_foreign()),
         (0, 0),
@@ -117,7 +117,15 @@ async fn appended_elements_come_out_in_order<F: Fixture>() {
     .await;
     let next = peek(&queue, &lease).await;
     assert_eq!((next.items, next.number), (items(2..5), 1));
-    assert_eq!(queue.look().await.unwrap().ledger.get(Counter::Accepted), 5);
+    assert_eq!(
+        queue
+            .snapshot()
+            .await
+            .unwrap()
+            .ledger
+            .get(Counter::Accepted),
+        5
+    );
 }
 
 async fn a_commit_moves_everything_at_once<F: Fixture>() {
@@ -150,7 +158,7 @@ async fn a_commit_moves_everything_at_once<F: Fixture>() {
     );
     let progress = queue.progress(Stage::Transformer).await.unwrap();
     assert_eq!((progress.number, progress.by), (2, lease.token));
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     for (counter, value) in [
         (Counter::RawTaken, 3),
         (Counter::RowsOut, 2),
@@ -170,7 +178,7 @@ async fn a_commit_moves_everything_at_once<F: Fixture>() {
         ..Commit::default()
     };
     commit(&queue, &sink, change).await;
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!(
         (
             ledger.get(Counter::RowsTaken),
@@ -303,7 +311,10 @@ async fn a_stale_token_is_refused<F: Fixture>() {
     assert_eq!(frozen.state(&old).await, Err(QueueError::Fenced));
     assert_eq!(peek(&other, &new).await, peeked, "nothing was changed");
     assert!(other.state(&new).await.unwrap().is_empty());
-    assert_eq!(other.look().await.unwrap().ledger.get(Counter::InRows), 0);
+    assert_eq!(
+        other.snapshot().await.unwrap().ledger.get(Counter::InRows),
+        0
+    );
 }
 
 async fn a_wrong_number_is_refused<F: Fixture>() {
@@ -429,7 +440,7 @@ async fn keys_of_a_wrong_type_change_nothing<F: Fixture>() {
         let lease = take(&queue, Stage::Transformer).await;
         let before = (
             peek(&queue, &lease).await,
-            queue.look().await.unwrap().ledger,
+            queue.snapshot().await.unwrap().ledger,
         );
         let change = Commit {
             take: 1,
@@ -445,7 +456,7 @@ async fn keys_of_a_wrong_type_change_nothing<F: Fixture>() {
             let refused = queue.append(&dead).await;
             assert!(is_wrong_type(&refused), "{list:?}: {refused:?}");
         }
-        let looked = queue.look().await;
+        let looked = queue.snapshot().await;
         assert!(is_wrong_type(&looked), "{list:?}: {looked:?}");
         if list == List::Raw {
             let peeked = queue.peek(&lease, 1).await;
@@ -454,7 +465,7 @@ async fn keys_of_a_wrong_type_change_nothing<F: Fixture>() {
         fixture.mend(list);
         let after = (
             peek(&queue, &lease).await,
-            queue.look().await.unwrap().ledger,
+            queue.snapshot().await.unwrap().ledger,
         );
         assert_eq!(after, before, "{list:?}");
         commit(&queue, &lease, change).await;
@@ -481,7 +492,11 @@ async fn a_full_list_takes_nothing_and_drains<F: Fixture>() {
         Appended::Full { length: 7 },
         "one call may overshoot, the next is refused"
     );
-    assert_eq!(queue.look().await.unwrap().ledger.dead, 0, "all or nothing");
+    assert_eq!(
+        queue.snapshot().await.unwrap().ledger.dead,
+        0,
+        "all or nothing"
+    );
     let lease = take(&queue, Stage::Transformer).await;
     // The limit is no condition of a commit: what was taken may always be handed on.
     let outputs = items(0..9);
@@ -514,7 +529,7 @@ async fn dead_letters_are_trimmed_oldest_first_and_counted<F: Fixture>() {
     };
     queue.append(&bury(items(0..3))).await.unwrap();
     queue.append(&bury(items(3..6))).await.unwrap();
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!(
         (ledger.dead, ledger.get(Counter::Trimmed)),
         (4, 2),
@@ -531,21 +546,21 @@ async fn dead_letters_are_trimmed_oldest_first_and_counted<F: Fixture>() {
         },
     )
     .await;
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!(
         (ledger.dead, ledger.get(Counter::Trimmed)),
         (1, 6),
         "by bytes"
     );
     queue.append(&bury(vec![vec![b'y'; 31]])).await.unwrap();
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!(
         (ledger.dead, ledger.get(Counter::Trimmed)),
         (0, 8),
         "larger than all of it"
     );
     queue.append(&bury(items(6..7))).await.unwrap();
-    assert_eq!(queue.look().await.unwrap().ledger.dead, 1);
+    assert_eq!(queue.snapshot().await.unwrap().ledger.dead, 1);
     assert_balanced(&queue).await;
 }
 
@@ -700,7 +715,7 @@ async fn large_commits_and_any_bytes_pass<F: Fixture>() {
         .unwrap()
         .unwrap();
     assert_eq!(peek(&queue, &sink).await.items, odd);
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!(ledger.dead, i64::try_from(MANY).unwrap());
     assert_balanced(&queue).await;
 }
@@ -711,7 +726,7 @@ async fn strangers_show_in_the_ledger<F: Fixture>() {
     append(&queue, items(0..1)).await;
     fixture.push_foreign(List::Raw, "hello");
     fixture.push_foreign(List::Normalized, "world");
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!((ledger.raw_foreign(), ledger.rows_foreign()), (1, 1));
     let lease = take(&queue, Stage::Transformer).await;
     let expected = vec![item(0), b"hello".to_vec()];
@@ -725,7 +740,7 @@ async fn strangers_show_in_the_ledger<F: Fixture>() {
         },
     )
     .await;
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!(
         (ledger.raw_foreign(), ledger.get(Counter::RawTaken)),
         (1, 2),
@@ -763,7 +778,7 @@ async fn a_head_that_a_stranger_changed_is_not_trimmed<F: Fixture>() {
         },
     )
     .await;
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!((ledger.raw, ledger.raw_foreign()), (0, 1));
 }
 
@@ -773,7 +788,7 @@ async fn a_flushed_queue_is_noticed<F: Fixture>() {
     let old = take(&queue, Stage::Ingester).await;
     append(&queue, items(0..5)).await;
     let mut resets = Resets::default();
-    let before = queue.look().await.unwrap();
+    let before = queue.snapshot().await.unwrap();
     assert!(!before.instance.is_empty());
     assert!(before.server_time.distance(Clock::system().now()) < Duration::from_secs(5));
     assert!(!resets.check(&before, 0));
@@ -784,7 +799,7 @@ async fn a_flushed_queue_is_noticed<F: Fixture>() {
         new.token, old.token,
         "tokens of an earlier life don't come back"
     );
-    let after = queue.look().await.unwrap();
+    let after = queue.snapshot().await.unwrap();
     assert_ne!(after.instance, before.instance);
     assert!(resets.check(&after, 0));
     append(&queue, items(0..1)).await;

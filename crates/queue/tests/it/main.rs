@@ -7,8 +7,8 @@
 )]
 
 mod contract;
+mod dead_letters;
 mod fixture;
-mod letters;
 mod model;
 mod redis_only;
 mod sqlite_only;

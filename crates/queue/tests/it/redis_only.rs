@@ -12,7 +12,7 @@ use queue::error::Cause;
 use queue::redis::RedisQueue;
 use queue::settle::{Settled, settle};
 use queue::{Append, Appended, Commit, Queue, QueueError};
-use testkit::{Flow, Proxy, Redis, Verdict};
+use testkit::{Direction, Proxy, Redis, Verdict};
 
 use crate::fixture::{Fixture, LEASE, OnRedis, items, nonce, peek, redis_settings, settings, take};
 
@@ -208,7 +208,7 @@ async fn at_its_memory_limit_redis_takes_nothing_new_and_still_drains() {
     let lease = take(&queue, Stage::Transformer).await;
     queue.renew(&lease).await.unwrap();
     assert_eq!(queue.peek(&lease, 50).await.unwrap().items.len(), 20);
-    assert_eq!(queue.look().await.unwrap().ledger.raw, 20);
+    assert_eq!(queue.snapshot().await.unwrap().ledger.raw, 20);
     let small = Commit {
         take: 19,
         outputs: items(0..3),
@@ -313,13 +313,13 @@ async fn a_queue_of_another_make_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_cut_on_the_wire_are_settled() {
     const ROUNDS: usize = 25;
-    for flow in [Flow::Reply, Flow::Request] {
+    for direction in [Direction::Reply, Direction::Request] {
         let redis = Redis::start();
         let cuts = Arc::new(AtomicUsize::new(0));
         let armed = Arc::new(AtomicUsize::new(0));
         let (count, trigger) = (Arc::clone(&cuts), Arc::clone(&armed));
         let proxy = Proxy::start(redis.port(), move |_, now, _| {
-            let cut = now == flow && trigger.swap(0, Ordering::SeqCst) == 1;
+            let cut = now == direction && trigger.swap(0, Ordering::SeqCst) == 1;
             count.fetch_add(usize::from(cut), Ordering::SeqCst);
             if cut { Verdict::Cut } else { Verdict::Pass }
         });
@@ -349,14 +349,14 @@ async fn answers_cut_on_the_wire_are_settled() {
             };
             armed.store(1, Ordering::SeqCst);
             let settled = settle(&queue, &lease, &change, &dependency, &never).await;
-            assert_eq!(settled, Settled::Applied, "{flow:?} round {number}");
+            assert_eq!(settled, Settled::Applied, "{direction:?} round {number}");
         }
-        assert_eq!(cuts.load(Ordering::SeqCst), ROUNDS, "{flow:?}");
+        assert_eq!(cuts.load(Ordering::SeqCst), ROUNDS, "{direction:?}");
         let sink = take(&queue, Stage::Sink).await;
         assert_eq!(
             peek(&queue, &sink).await.items,
             items(0..ROUNDS),
-            "{flow:?}: each once"
+            "{direction:?}: each once"
         );
     }
 }

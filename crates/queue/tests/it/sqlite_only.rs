@@ -109,12 +109,12 @@ async fn looking_changes_nothing_and_sees_what_a_process_writes() {
         "{missing:?}"
     );
     let queue = open(&path).unwrap();
-    let look = SqliteQueue::open_read_only(&path, &settings(), Clock::system()).unwrap();
+    let snapshot = SqliteQueue::open_read_only(&path, &settings(), Clock::system()).unwrap();
     append(&queue, items(0..3)).await.unwrap();
-    let ledger = look.look().await.unwrap().ledger;
+    let ledger = snapshot.snapshot().await.unwrap().ledger;
     assert_eq!((ledger.get(Counter::Accepted), ledger.raw), (3, 3));
-    assert_eq!(look.letters(0, 10).await.unwrap(), []);
-    let refused = append(&look, items(0..1)).await;
+    assert_eq!(snapshot.dead_letters(0, 10).await.unwrap(), []);
+    let refused = append(&snapshot, items(0..1)).await;
     assert!(
         matches!(
             refused,
@@ -161,7 +161,7 @@ async fn many_callers_at_once_are_all_answered_and_none_is_mixed_up() {
             "{refused:?}"
         );
     }
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!((ledger.raw, ledger.normalized), (200, 0));
     assert_eq!(ledger.get(Counter::Accepted), 200);
     let mut found = peek(&queue, &lease).await.items;
@@ -208,7 +208,7 @@ async fn who_has_the_file_alone_waits_for_no_lease_and_renews_without_a_write() 
         ..Commit::default()
     };
     queue.commit(&lease, &commit).await.unwrap();
-    // A tenure that ended without giving its lease back, as on a full disk, holds up nobody.
+    // A lease that ended without giving its lease back, as on a full disk, holds up nobody.
     let next = take(&queue, Stage::Sink).await;
     assert_eq!(queue.renew(&lease).await, Err(QueueError::Fenced));
     assert_eq!(queue.state(&lease).await, Err(QueueError::Fenced));
@@ -280,11 +280,11 @@ async fn a_full_disk_takes_nothing_and_goes_on_when_there_is_room() {
         ),
         "{refused:?}"
     );
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!((ledger.raw, ledger.get(Counter::Accepted)), (taken, taken));
     disk.free();
     append(&queue, items(0..1)).await.unwrap();
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     assert_eq!(
         (ledger.raw, ledger.get(Counter::Accepted)),
         (taken + 1, taken + 1)

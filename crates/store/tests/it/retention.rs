@@ -83,15 +83,15 @@ async fn rows_that_are_too_old_already_are_stored_and_go_then() {
 #[tokio::test]
 async fn another_process_that_deletes_does_not_confuse_the_writer() {
     let dir = TempDir::with_prefix("store-").unwrap();
-    let keeper = open(dir.path());
+    let leases = open(dir.path());
     let rows = [row("R", 1, &[("a", 0.5)])];
-    keeper.write(&rows).await.unwrap();
+    leases.write(&rows).await.unwrap();
     for _ in 0..2 {
         let deleter = open_with(dir.path(), DAY, Clock::system());
         left(&deleter.history(), &[]).await;
         drop(deleter);
-        keeper.write(&rows).await.unwrap();
-        assert_eq!(rows_of(&keeper.history(), "R").await, rows);
+        leases.write(&rows).await.unwrap();
+        assert_eq!(rows_of(&leases.history(), "R").await, rows);
         check(&path_in(dir.path()));
     }
 }

@@ -4,7 +4,7 @@
 mod influxdb;
 mod redis;
 mod room;
-mod stage;
+mod stage_process;
 mod wire;
 
 use std::net::TcpStream;

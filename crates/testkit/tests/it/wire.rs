@@ -1,4 +1,4 @@
-//! The wire does to connections what its weather says.
+//! The wire does to connections what its network says.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testkit::{Flow, Redis, Weather, Wire, free_port, wait_until};
+use testkit::{Direction, Network, Redis, TcpProxy, free_port, wait_until};
 
 /// Long enough for any piece to come through that isn't held back.
 const A_WHILE: Duration = Duration::from_millis(300);
@@ -63,7 +63,7 @@ fn serve(mut stream: &TcpStream, seen: &Mutex<Vec<u8>>) -> String {
     }
 }
 
-fn client(wire: &Wire) -> TcpStream {
+fn client(wire: &TcpProxy) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", wire.port())).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -96,7 +96,7 @@ fn expect_reset(mut stream: &TcpStream) {
 #[test]
 fn a_clear_wire_carries_everything_and_counts_it() {
     let echo = Echo::start();
-    let wire = Wire::start(echo.port);
+    let wire = TcpProxy::start(echo.port);
     let mut stream = client(&wire);
     let sent: Vec<u8> = (0..20_000_000_u32).map(|i| (i % 251) as u8).collect();
     let writing = stream.try_clone().unwrap();
@@ -118,18 +118,18 @@ fn a_clear_wire_carries_everything_and_counts_it() {
 #[test]
 fn a_black_hole_holds_everything_until_it_clears() {
     let echo = Echo::start();
-    let wire = Wire::start(echo.port);
+    let wire = TcpProxy::start(echo.port);
     let old = client(&wire);
     send(&old, "a");
     expect(&old, "a");
-    wire.set(Weather::BlackHole);
+    wire.set(Network::BlackHole);
     send(&old, "b");
     expect_nothing(&old);
     let new = client(&wire);
     send(&new, "c");
     expect_nothing(&new);
     assert_eq!((echo.seen().as_str(), wire.bytes()), ("a", (1, 1)));
-    wire.set(Weather::Clear);
+    wire.set(Network::Ok);
     expect(&old, "b");
     expect(&new, "c");
     assert_eq!(wire.connections(), 2);
@@ -138,28 +138,28 @@ fn a_black_hole_holds_everything_until_it_clears() {
 #[test]
 fn one_way_passes_one_way_only() {
     let echo = Echo::start();
-    let wire = Wire::start(echo.port);
+    let wire = TcpProxy::start(echo.port);
     let stream = client(&wire);
-    wire.set(Weather::OneWay(Flow::Request));
+    wire.set(Network::OneWay(Direction::Request));
     send(&stream, "heard");
     expect_nothing(&stream);
     assert_eq!(echo.seen(), "heard");
-    wire.set(Weather::OneWay(Flow::Reply));
+    wire.set(Network::OneWay(Direction::Reply));
     expect(&stream, "heard");
     send(&stream, "unheard");
     expect_nothing(&stream);
     assert_eq!(echo.seen(), "heard");
-    wire.set(Weather::Clear);
+    wire.set(Network::Ok);
     expect(&stream, "unheard");
 }
 
 #[test]
 fn delay_keeps_order_and_lets_many_pieces_wait_at_once() {
     let echo = Echo::start();
-    let wire = Wire::start(echo.port);
+    let wire = TcpProxy::start(echo.port);
     let stream = client(&wire);
     let delay = Duration::from_millis(400);
-    wire.set(Weather::Delay(delay));
+    wire.set(Network::Delay(delay));
     let started = Instant::now();
     for number in 0..50 {
         send(&stream, &format!("{number:02}"));
@@ -174,19 +174,19 @@ fn delay_keeps_order_and_lets_many_pieces_wait_at_once() {
     }
     let last = started.elapsed();
     assert!(last < 25 * delay, "one after the other: {last:?}");
-    // What waits goes by the new weather.
-    wire.set(Weather::Delay(Duration::from_hours(1)));
+    // What waits goes by the new network.
+    wire.set(Network::Delay(Duration::from_hours(1)));
     send(&stream, "late");
     expect_nothing(&stream);
     assert!(!echo.seen().contains("late"));
-    wire.set(Weather::Clear);
+    wire.set(Network::Ok);
     expect(&stream, "late");
 }
 
 #[test]
 fn changing_weather_loses_nothing_and_wakes_everybody() {
     let echo = Echo::start();
-    let wire = Wire::start(echo.port);
+    let wire = TcpProxy::start(echo.port);
     let clients: Vec<_> = (0..3_u8)
         .map(|seed| {
             let stream = client(&wire);
@@ -205,18 +205,18 @@ fn changing_weather_loses_nothing_and_wakes_everybody() {
         })
         .collect();
     let weathers = [
-        Weather::Clear,
-        Weather::BlackHole,
-        Weather::Delay(Duration::from_millis(3)),
-        Weather::OneWay(Flow::Reply),
-        Weather::Throttle(1_000_000),
-        Weather::OneWay(Flow::Request),
+        Network::Ok,
+        Network::BlackHole,
+        Network::Delay(Duration::from_millis(3)),
+        Network::OneWay(Direction::Reply),
+        Network::Throttle(1_000_000),
+        Network::OneWay(Direction::Request),
     ];
-    for weather in weathers.iter().cycle().take(300) {
-        wire.set(*weather);
+    for network in weathers.iter().cycle().take(300) {
+        wire.set(*network);
         thread::sleep(Duration::from_millis(1));
     }
-    wire.set(Weather::Clear);
+    wire.set(Network::Ok);
     for client in clients {
         client.join().unwrap();
     }
@@ -225,11 +225,11 @@ fn changing_weather_loses_nothing_and_wakes_everybody() {
 #[test]
 fn refused_resets_the_old_and_the_new() {
     let echo = Echo::start();
-    let wire = Wire::start(echo.port);
+    let wire = TcpProxy::start(echo.port);
     let old = client(&wire);
     send(&old, "a");
     expect(&old, "a");
-    wire.set(Weather::Refused);
+    wire.set(Network::Refused);
     expect_reset(&old);
     assert!(wait_until(SOON, || echo.ends() == ["ConnectionReset"]));
     let new = TcpStream::connect(("127.0.0.1", wire.port()));
@@ -239,7 +239,7 @@ fn refused_resets_the_old_and_the_new() {
         expect_reset(&new);
     }
     assert_eq!(wire.connections(), 1);
-    wire.set(Weather::Clear);
+    wire.set(Network::Ok);
     let again = client(&wire);
     send(&again, "b");
     expect(&again, "b");
@@ -248,21 +248,21 @@ fn refused_resets_the_old_and_the_new() {
 #[test]
 fn throttle_lets_so_many_bytes_a_second_pass() {
     let echo = Echo::start();
-    let wire = Wire::start(echo.port);
+    let wire = TcpProxy::start(echo.port);
     let stream = client(&wire);
-    wire.set(Weather::Throttle(20_000));
+    wire.set(Network::Throttle(20_000));
     let started = Instant::now();
     let text = "x".repeat(20_000);
     send(&stream, &text);
     expect(&stream, &text);
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(900), "only {took:?}");
-    wire.set(Weather::Throttle(1));
+    wire.set(Network::Throttle(1));
     send(&stream, &text);
     expect_nothing_but_little(&stream);
     let so_far = echo.seen().len() - text.len();
     assert!(so_far < 100, "{so_far} bytes at 1 a second");
-    wire.set(Weather::Clear);
+    wire.set(Network::Ok);
     assert!(wait_until(SOON, || echo.seen().len() == 2 * text.len()));
 }
 
@@ -276,17 +276,17 @@ fn expect_nothing_but_little(mut stream: &TcpStream) {
 
 #[test]
 fn dropped_connections_are_reset_on_both_sides_in_any_weather() {
-    for weather in [Weather::Clear, Weather::BlackHole] {
+    for network in [Network::Ok, Network::BlackHole] {
         let echo = Echo::start();
-        let wire = Wire::start(echo.port);
+        let wire = TcpProxy::start(echo.port);
         let old = client(&wire);
         send(&old, "a");
         expect(&old, "a");
-        wire.set(weather);
+        wire.set(network);
         wire.drop_connections();
         expect_reset(&old);
         assert!(wait_until(SOON, || echo.ends() == ["ConnectionReset"]));
-        wire.set(Weather::Clear);
+        wire.set(Network::Ok);
         let new = client(&wire);
         send(&new, "b");
         expect(&new, "b");
@@ -297,7 +297,7 @@ fn dropped_connections_are_reset_on_both_sides_in_any_weather() {
 #[test]
 fn a_cut_reply_is_lost_and_its_request_is_not() {
     let echo = Echo::start();
-    let wire = Wire::start(echo.port);
+    let wire = TcpProxy::start(echo.port);
     wire.cut_reply("MARK", 2);
     for text in ["a MARK b", "MARK"] {
         let stream = client(&wire);
@@ -321,7 +321,7 @@ fn a_cut_reply_is_lost_and_its_request_is_not() {
 #[test]
 fn a_cut_request_never_arrives() {
     let echo = Echo::start();
-    let wire = Wire::start(echo.port);
+    let wire = TcpProxy::start(echo.port);
     wire.cut_request("MARK", 1);
     let stream = client(&wire);
     send(&stream, "a MA");
@@ -342,7 +342,7 @@ fn a_cut_request_never_arrives() {
 #[test]
 fn a_held_request_comes_late_and_others_overtake_it() {
     let echo = Echo::start();
-    let wire = Wire::start(echo.port);
+    let wire = TcpProxy::start(echo.port);
     wire.hold_request("MARK", 1);
     let held = client(&wire);
     send(&held, "a");
@@ -367,7 +367,7 @@ fn a_held_request_comes_late_and_others_overtake_it() {
 #[test]
 fn redis_has_done_what_was_cut_off_from_its_answer() {
     let redis = Redis::start();
-    let wire = Wire::start(redis.port());
+    let wire = TcpProxy::start(redis.port());
     wire.cut_reply("counted", 1);
     let stream = client(&wire);
     send(&stream, "INCR counted\r\n");
@@ -383,7 +383,7 @@ fn a_wire_listens_where_it_is_told_and_goes_where_it_is_told() {
     let (one, other) = (Echo::start(), Echo::start());
     let ip = Ipv4Addr::new(127, 0, 0, 2);
     let port = free_port();
-    let wire = Wire::start_at(ip, port, one.port);
+    let wire = TcpProxy::start_at(ip, port, one.port);
     assert_eq!(wire.port(), port);
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
     let first = TcpStream::connect((ip, port)).unwrap();

@@ -10,7 +10,7 @@ use ingester::settings::ReadingLimits;
 use model::dead_letter::{DeadLetter, Rejection};
 use model::{Stage, Timestamp, element};
 use queue::list::List;
-use queue::{Letter, Replay, Replayed};
+use queue::{DeadLetterEntry, Replay, Replayed};
 use transformer::element::decode;
 
 use super::{Filter, each};
@@ -83,7 +83,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 /// Replays a letter, or says why it isn't.
 async fn replay(
     lists: &Lists,
-    letter: Letter,
+    letter: DeadLetterEntry,
     content: &DeadLetter,
     limits: &ReadingLimits,
 ) -> anyhow::Result<Result<(), String>> {
@@ -105,7 +105,7 @@ async fn replay(
 
 /// What has to be done for this letter, or why it is no use.
 fn once_more(
-    letter: Letter,
+    letter: DeadLetterEntry,
     content: &DeadLetter,
     limits: &ReadingLimits,
     now: Timestamp,
@@ -153,7 +153,7 @@ mod tests {
     use model::Stage;
     use model::dead_letter::{DeadLetter, Reason, Rejection, encode};
     use model::time::Timestamp;
-    use queue::Letter;
+    use queue::DeadLetterEntry;
     use queue::list::List;
 
     use super::once_more;
@@ -176,7 +176,7 @@ mod tests {
             },
             max_payload: 2_000,
         };
-        let letter = Letter { place: 0, element };
+        let letter = DeadLetterEntry { place: 0, element };
         let replay = once_more(letter, &content, &limits, at(100))?;
         let element = String::from_utf8(replay.element).unwrap();
         Ok((replay.list, element))

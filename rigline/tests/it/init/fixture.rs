@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
-use testkit::{InfluxDb, InfluxProxy, Launch, Stage};
+use testkit::{InfluxDb, InfluxProxy, Launch, StageProcess};
 
 use super::state::{Api, State, names, retention};
 use crate::fixture::binary;
@@ -55,7 +55,7 @@ impl Site {
     }
 
     /// Starts `rigline init`.
-    pub fn start(&self) -> Stage {
+    pub fn start(&self) -> StageProcess {
         Launch::binary(binary())
             .args(&["init"])
             .envs(&self.env())

@@ -9,7 +9,7 @@ use crate::ledger::{Counter, Ledger};
 use crate::list::{List, source_of};
 use crate::settings::QueueSettings;
 use crate::testing::simulation::BrokenRule;
-use crate::{Append, Appended, Commit, Lease, Look, Peek, Progress, QueueError, State};
+use crate::{Append, Appended, Commit, Lease, Peek, Progress, QueueError, Snapshot, State};
 use model::Stage;
 
 #[derive(Debug, Clone, Copy)]
@@ -212,12 +212,12 @@ impl Store {
         }
     }
 
-    pub(super) fn look(&self, now: Timestamp) -> Look {
+    pub(super) fn snapshot(&self, now: Timestamp) -> Snapshot {
         let mut ledger = self.ledger.clone();
         ledger.raw = number(self.length(List::Raw));
         ledger.normalized = number(self.length(List::Normalized));
         ledger.dead = number(self.length(List::Dead));
-        Look {
+        Snapshot {
             instance: self.instance.clone(),
             server_time: now,
             ledger,

@@ -10,7 +10,7 @@ use super::toy::Toy;
 use super::wire::Wire;
 use super::world::{STAGE, World};
 use super::{BrokenRule, LEASE, words};
-use crate::keeper::{Keeper, Tenure};
+use crate::lease_manager::{HeldLease, LeaseManager};
 use crate::settings::QueueSettings;
 use crate::settle::Settled;
 use crate::testing::settings;
@@ -47,22 +47,22 @@ async fn live(world: &Arc<World>, who: usize, process: &Process) {
         lease: LEASE,
         ..settings()
     };
-    let keeper = Keeper::new(wire.clone(), STAGE, &settings, process);
+    let leases = LeaseManager::new(wire.clone(), STAGE, &settings, process);
     let replica = Replica {
         wire,
         process,
-        keeper,
+        leases,
     };
-    while let Some(tenure) = replica.keeper.acquire().await {
-        replica.serve(&tenure).await;
-        tenure.give_back().await;
+    while let Some(held) = replica.leases.acquire().await {
+        replica.serve(&held).await;
+        held.give_back().await;
     }
 }
 
 struct Replica<'a> {
     wire: Wire,
     process: &'a Process,
-    keeper: Keeper<Wire>,
+    leases: LeaseManager<Wire>,
 }
 
 enum Step {
@@ -72,8 +72,8 @@ enum Step {
 }
 
 impl Replica<'_> {
-    async fn serve(&self, tenure: &Tenure<Wire>) {
-        let Ok(state) = tenure.state().await else {
+    async fn serve(&self, held: &HeldLease<Wire>) {
+        let Ok(state) = held.state().await else {
             sleep(ERROR_WAIT).await;
             return;
         };
@@ -81,22 +81,22 @@ impl Replica<'_> {
             Some(BrokenRule::ForgetState) => Toy::default(),
             _ => Toy::load(&state),
         };
-        while !self.process.stop.is_cancelled() && !tenure.lost.is_cancelled() {
-            match self.step(tenure, &mut toy).await {
+        while !self.process.stop.is_cancelled() && !held.lost.is_cancelled() {
+            match self.step(held, &mut toy).await {
                 Step::More => {}
-                Step::Wait(wait) => tenure.pause(wait, self.process).await,
+                Step::Wait(wait) => held.pause(wait, self.process).await,
                 Step::Lost => return,
             }
         }
     }
 
-    async fn step(&self, tenure: &Tenure<Wire>, toy: &mut Toy) -> Step {
+    async fn step(&self, held: &HeldLease<Wire>, toy: &mut Toy) -> Step {
         let world = &self.wire.world;
         let batch = world.size.batch;
         let peeked = if world.broken == Some(BrokenRule::TrustMemory) {
-            self.wire.peek(&tenure.lease, batch).await
+            self.wire.peek(&held.lease, batch).await
         } else {
-            tenure.peek(batch).await
+            held.peek(batch).await
         };
         let peeked = match peeked {
             Ok(peeked) => peeked,
@@ -107,7 +107,7 @@ impl Replica<'_> {
         if commit.is_empty() {
             return Step::Wait(IDLE_POLL);
         }
-        match self.settle(tenure, &commit).await {
+        match self.settle(held, &commit).await {
             Settled::Applied => {
                 if peeked.items.len() < world.size.batch {
                     Step::Wait(IDLE_POLL)
@@ -127,17 +127,17 @@ impl Replica<'_> {
         Step::Lost
     }
 
-    async fn settle(&self, tenure: &Tenure<Wire>, commit: &Commit) -> Settled {
+    async fn settle(&self, held: &HeldLease<Wire>, commit: &Commit) -> Settled {
         let world = &self.wire.world;
         let _open = world.open();
         if world.broken == Some(BrokenRule::ResendBlindly) {
-            return self.settle_blindly(&tenure.lease, commit).await;
+            return self.settle_blindly(&held.lease, commit).await;
         }
-        let settled = tenure.commit(commit).await;
+        let settled = held.commit(commit).await;
         if settled == Settled::Applied {
             world.believe(&Progress {
                 number: commit.number + 1,
-                by: tenure.lease.token.clone(),
+                by: held.lease.token.clone(),
             });
         }
         settled

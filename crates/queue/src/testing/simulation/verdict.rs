@@ -78,7 +78,7 @@ fn elements(world: &World) -> Result<(), String> {
 }
 
 fn ledger(world: &World) -> Result<(), String> {
-    let ledger = world.server.look_now().ledger;
+    let ledger = world.server.snapshot_now().ledger;
     if let Some(line) = ledger.broken_line() {
         return Err(format!("{}: {} and {}", line.text, line.left, line.right));
     }

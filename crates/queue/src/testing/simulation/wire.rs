@@ -12,7 +12,7 @@ use super::schedule::Kind;
 use super::world::{Call, World};
 use crate::error::Cause;
 use crate::testing::MemoryQueue;
-use crate::{Append, Appended, Commit, Lease, Look, Peek, Progress, Queue, QueueError, State};
+use crate::{Append, Appended, Commit, Lease, Peek, Progress, Queue, QueueError, Snapshot, State};
 use model::Stage;
 
 /// The handle of one life of one replica.
@@ -218,8 +218,9 @@ impl Queue for Wire {
         .await
     }
 
-    async fn look(&self) -> Result<Look, QueueError> {
-        self.call(Call::Look, |server| Ok(server.look_now())).await
+    async fn snapshot(&self) -> Result<Snapshot, QueueError> {
+        self.call(Call::Snapshot, |server| Ok(server.snapshot_now()))
+            .await
     }
 }
 

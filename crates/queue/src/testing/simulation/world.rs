@@ -38,7 +38,7 @@ pub(super) enum Call {
     Peek,
     Commit { number: u64, take: usize },
     Progress,
-    Look,
+    Snapshot,
 }
 
 impl Call {
@@ -69,7 +69,7 @@ impl fmt::Display for Call {
             Self::Peek => f.write_str("peek"),
             Self::Commit { number, take } => write!(f, "commit at number {number}, taking {take}"),
             Self::Progress => f.write_str("progress"),
-            Self::Look => f.write_str("look"),
+            Self::Snapshot => f.write_str("look"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use model::Stage;
 use queue::ledger::Counter;
 use queue::list::List;
-use queue::{Append, Appended, DeadLetters, Letter, Queue, Replay, Replayed};
+use queue::{Append, Appended, DeadLetterEntry, DeadLetters, Queue, Replay, Replayed};
 
 use crate::contract::{append, assert_balanced};
 use crate::fixture::{Fixture, item, items, peek, settings, take};
@@ -24,11 +24,12 @@ where
     (small.limits.dead_letter_limit, small.limits.queue_limit) = (4, 2);
     let queue = fixture.open(&small);
     bury(&queue, items(0..4)).await;
-    let letters = queue.letters(1, 2).await.unwrap();
-    let elements =
-        |letters: &[Letter]| -> Vec<_> { letters.iter().map(|l| l.element.clone()).collect() };
+    let letters = queue.dead_letters(1, 2).await.unwrap();
+    let elements = |letters: &[DeadLetterEntry]| -> Vec<_> {
+        letters.iter().map(|l| l.element.clone()).collect()
+    };
     assert_eq!(elements(&letters), items(1..3));
-    assert_eq!(queue.letters(4, 9).await.unwrap(), []);
+    assert_eq!(queue.dead_letters(4, 9).await.unwrap(), []);
 
     // The oldest goes, so that the others have moved up.
     bury(&queue, items(4..5)).await;
@@ -46,7 +47,7 @@ where
         ..once_more(List::Normalized, 101)
     };
     assert_eq!(queue.replay(&rows).await, Ok(Replayed::Done));
-    let found = queue.letters(0, 9).await.unwrap();
+    let found = queue.dead_letters(0, 9).await.unwrap();
     let marked = b"item-2, marked".to_vec();
     assert_eq!(
         elements(&found),
@@ -58,7 +59,7 @@ where
     assert_eq!(peek(&queue, &lease).await.items, [item(102)]);
     let lease = take(&queue, Stage::Sink).await;
     assert_eq!(peek(&queue, &lease).await.items, [item(101)]);
-    let ledger = queue.look().await.unwrap().ledger;
+    let ledger = queue.snapshot().await.unwrap().ledger;
     let replayed = [Counter::RawReplayed, Counter::RowsReplayed].map(|c| ledger.get(c));
     assert_eq!(replayed, [1, 1]);
     assert_balanced(&queue).await;
@@ -69,11 +70,15 @@ where
         ..once_more(List::Raw, 103)
     };
     assert_eq!(queue.replay(&full).await, Ok(Replayed::Full { length: 2 }));
-    assert_eq!(queue.letters(0, 9).await.unwrap(), found, "as they were");
+    assert_eq!(
+        queue.dead_letters(0, 9).await.unwrap(),
+        found,
+        "as they were"
+    );
     // The bytes of marked letters count: all of them go when their limit says so.
     let none = "the letters' bytes are counted as they are now";
     (small.limits.dead_letter_bytes, small.limits.queue_limit) = (6, 9);
     bury(&fixture.open(&small), items(7..8)).await;
-    let left = queue.letters(0, 9).await.unwrap();
+    let left = queue.dead_letters(0, 9).await.unwrap();
     assert_eq!(elements(&left), items(7..8), "{none}");
 }

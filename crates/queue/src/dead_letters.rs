@@ -6,7 +6,7 @@ use crate::list::List;
 
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct DeadLetterEntry {
     /// Where it was found: helps to find it again.
     pub place: i64,
     /// The element of the list, see `model::dead_letter`.
@@ -17,7 +17,7 @@ pub struct Letter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     /// The letter, as it was read.
-    pub letter: Letter,
+    pub letter: DeadLetterEntry,
     /// What is put in its place: the letter with a mark.
     pub marked: Vec<u8>,
     /// Where the element goes: [`List::Raw`] or [`List::Normalized`].
@@ -53,11 +53,11 @@ pub enum Replayed {
 /// A queue whose dead letters can be read and replayed, beside the stages that work on it.
 pub trait DeadLetters {
     /// Up to `max` letters behind the first `skip`, the oldest first.
-    fn letters(
+    fn dead_letters(
         &self,
         skip: usize,
         max: usize,
-    ) -> impl Future<Output = Result<Vec<Letter>, QueueError>> + Send;
+    ) -> impl Future<Output = Result<Vec<DeadLetterEntry>, QueueError>> + Send;
 
     /// Appends the element, counts it as replayed, and marks the letter, all at once or not at all. A
     /// letter that has been marked is no longer found, so that none is replayed twice; also not by

@@ -50,22 +50,22 @@ pub fn stage_binary(name: &str) -> PathBuf {
 
 /// A running stage; dropping it kills it.
 #[derive(Debug)]
-pub struct Stage {
+pub struct StageProcess {
     process: Process,
     dir: TempDir,
     admin_port: u16,
 }
 
-is_a_process!(Stage);
+is_a_process!(StageProcess);
 
-impl Stage {
+impl StageProcess {
     /// Starts the stage called `name` with these environment variables and no others of Rigline's.
     #[must_use]
     pub fn spawn(name: &str, env: &[(&str, &str)]) -> Self {
         Launch::stage(name).envs(env).spawn()
     }
 
-    /// As [`Stage::spawn`], for a binary that is known already.
+    /// As [`StageProcess::spawn`], for a binary that is known already.
     #[must_use]
     pub fn spawn_binary(binary: &Path, env: &[(&str, &str)]) -> Self {
         Launch::binary(binary).envs(env).spawn()

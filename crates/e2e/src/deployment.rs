@@ -4,24 +4,24 @@ use crate::chain::Role;
 
 /// Which of the two set-ups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Ground {
+pub enum Deployment {
     /// A broker, a Redis and a store, and a process for each stage.
     #[default]
     Servers,
     /// One process, which devices publish to, with its lists and rows in files.
-    Alone,
+    OneProcess,
 }
 
-impl Ground {
+impl Deployment {
     /// Both.
-    pub const ALL: &[Self] = &[Self::Servers, Self::Alone];
+    pub const ALL: &[Self] = &[Self::Servers, Self::OneProcess];
 
     /// What it is, for a person.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Servers => "stages and servers",
-            Self::Alone => "one process",
+            Self::OneProcess => "one process",
         }
     }
 
@@ -30,7 +30,7 @@ impl Ground {
     pub const fn roles(self) -> &'static [Role] {
         match self {
             Self::Servers => &Role::ALL,
-            Self::Alone => &[Role::Up],
+            Self::OneProcess => &[Role::Up],
         }
     }
 }

@@ -1,32 +1,32 @@
-//! The wires between the parts.
+//! The proxies between the parts.
 
-use testkit::Wire;
+use testkit::TcpProxy;
 
 /// A wire between each two parts.
 #[derive(Debug)]
-pub struct Wires {
+pub struct Proxies {
     /// From who publishes to the broker, or to the one process.
-    pub load: Wire,
+    pub load: TcpProxy,
     inner: Option<Inner>,
 }
 
 /// Those between servers and stages.
 #[derive(Debug)]
 struct Inner {
-    broker: Wire,
-    redis: [Wire; 3],
-    store: Wire,
+    broker: TcpProxy,
+    redis: [TcpProxy; 3],
+    store: TcpProxy,
 }
 
-impl Wires {
+impl Proxies {
     /// Those of servers, at these ports, and their stages.
     pub(super) fn around(mqtt: u16, redis: u16, store: u16) -> Self {
         Self {
-            load: Wire::start(mqtt),
+            load: TcpProxy::start(mqtt),
             inner: Some(Inner {
-                broker: Wire::start(mqtt),
-                redis: [(); 3].map(|()| Wire::start(redis)),
-                store: Wire::start(store),
+                broker: TcpProxy::start(mqtt),
+                redis: [(); 3].map(|()| TcpProxy::start(redis)),
+                store: TcpProxy::start(store),
             }),
         }
     }
@@ -34,36 +34,36 @@ impl Wires {
     /// The only one that leads to the one process.
     pub(super) fn to(mqtt: u16) -> Self {
         Self {
-            load: Wire::start(mqtt),
+            load: TcpProxy::start(mqtt),
             inner: None,
         }
     }
 
     fn inner(&self) -> &Inner {
-        self.inner.as_ref().expect("servers with wires to them")
+        self.inner.as_ref().expect("servers with proxies to them")
     }
 
     /// From the ingester to the broker.
     #[must_use]
-    pub fn broker(&self) -> &Wire {
+    pub fn broker(&self) -> &TcpProxy {
         &self.inner().broker
     }
 
     /// From each stage to Redis.
     #[must_use]
-    pub fn redis(&self) -> &[Wire; 3] {
+    pub fn redis(&self) -> &[TcpProxy; 3] {
         &self.inner().redis
     }
 
     /// From the sink to the store.
     #[must_use]
-    pub fn store(&self) -> &Wire {
+    pub fn store(&self) -> &TcpProxy {
         &self.inner().store
     }
 
     /// All of them, with their names; the load's is the first.
     #[must_use]
-    pub fn all(&self) -> Vec<(&'static str, &Wire)> {
+    pub fn all(&self) -> Vec<(&'static str, &TcpProxy)> {
         let Some(inner) = &self.inner else {
             return vec![("load to process", &self.load)];
         };

@@ -1,9 +1,9 @@
 //! Servers and stages, or one process that is all of them, and a load, with a wire that can be cut
 //! between any two of them.
 
-mod ground;
+mod deployment;
+mod proxies;
 mod verdict;
-mod wires;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use common::clock::Clock;
 use common::faults::Point;
-use e2e::{Alone, Chain, Ground, Role};
+use e2e::{Chain, Deployment, OneProcess, Role};
 use fastrand::Rng;
 use queue::ledger::{Counter, Ledger};
-use testkit::{Launch, Stage, wait_until};
+use testkit::{Launch, StageProcess, wait_until};
 use tokio::runtime::Runtime;
 
-use self::ground::Base;
-pub use self::wires::Wires;
+use self::deployment::Base;
+pub use self::proxies::Proxies;
 
 use crate::build::fault_stage;
 use crate::message::Epoch;
@@ -29,14 +29,14 @@ const READY: Duration = Duration::from_secs(30);
 /// How long a run that breaks a rule is waited for.
 const BROKEN: Duration = Duration::from_secs(20);
 
-/// How an arena is set up.
+/// How an environment is set up.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     /// What it stands on.
-    pub ground: Ground,
+    pub deployment: Deployment,
     /// Decides every choice.
     pub seed: u64,
-    /// Settings of all stages beyond the arena's own.
+    /// Settings of all stages beyond the environment's own.
     pub settings: Vec<(&'static str, String)>,
     /// Redis's options beyond the usual.
     pub redis: Vec<String>,
@@ -53,9 +53,9 @@ pub struct Setup {
 impl Setup {
     /// The usual one.
     #[must_use]
-    pub fn new(ground: Ground, seed: u64, broken: Option<PathBuf>) -> Self {
+    pub fn new(deployment: Deployment, seed: u64, broken: Option<PathBuf>) -> Self {
         Self {
-            ground,
+            deployment,
             seed,
             broken,
             ..Self::default()
@@ -83,11 +83,11 @@ pub struct Stop {
 
 /// Everything that is running.
 #[derive(Debug)]
-pub struct Arena {
+pub struct Environment {
     /// What is between the parts.
-    pub wires: Wires,
+    pub proxies: Proxies,
     /// The stages, one of each role at first; more are standbys. Or the one process.
-    pub stages: Vec<(Role, Stage)>,
+    pub stages: Vec<(Role, StageProcess)>,
     /// For choices.
     pub rng: Rng,
     /// The load's first row.
@@ -100,21 +100,21 @@ pub struct Arena {
     runtime: Runtime,
 }
 
-impl Arena {
+impl Environment {
     /// Starts servers and one stage of each role, or the one process, and waits until they are ready.
     pub fn start(setup: Setup) -> anyhow::Result<Self> {
-        let mut arena = Self::without_stages(setup);
-        for role in arena.roles() {
-            arena.spawn(*role, None, &[]);
+        let mut environment = Self::without_stages(setup);
+        for role in environment.roles() {
+            environment.spawn(*role, None, &[]);
         }
-        arena.ready()?;
-        Ok(arena)
+        environment.ready()?;
+        Ok(environment)
     }
 
     /// Starts the servers, or makes the one process's files, and starts no stage.
     #[must_use]
     pub fn without_stages(setup: Setup) -> Self {
-        let (base, wires) = Base::new(&setup);
+        let (base, proxies) = Base::new(&setup);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -127,7 +127,7 @@ impl Arena {
             .minus(Duration::from_hours(2));
         Self {
             base,
-            wires,
+            proxies,
             stages: Vec::new(),
             rng: Rng::with_seed(setup.seed),
             epoch: Epoch(start),
@@ -141,13 +141,13 @@ impl Arena {
     /// What each process is there for, in their places.
     #[must_use]
     pub fn roles(&self) -> &'static [Role] {
-        self.setup.ground.roles()
+        self.setup.deployment.roles()
     }
 
     /// Whether it is the one process.
     #[must_use]
-    pub fn is_alone(&self) -> bool {
-        self.setup.ground == Ground::Alone
+    pub fn is_one_process(&self) -> bool {
+        self.setup.deployment == Deployment::OneProcess
     }
 
     /// The servers, which there have to be.
@@ -163,8 +163,8 @@ impl Arena {
 
     /// The one process's files, which there have to be.
     #[must_use]
-    pub fn alone(&self) -> &Alone {
-        self.base.alone()
+    pub fn one_process(&self) -> &OneProcess {
+        self.base.one_process()
     }
 
     /// Starts another stage and returns its place.
@@ -188,7 +188,7 @@ impl Arena {
         if let Some(damage) = self.base.damage() {
             bail!("seed {}: damaged {damage}", self.setup.seed);
         }
-        self.checks += usize::from(self.is_alone());
+        self.checks += usize::from(self.is_one_process());
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl Arena {
     pub fn launch(&self, role: Role, stop: Option<Stop>, extra: &[(&str, String)]) -> Launch {
         let binary = self.setup.broken.clone().unwrap_or_else(fault_stage);
         let mut launch = Launch::binary(&binary).env("RIGLINE_STAGE", role.name());
-        launch = self.base.lead(launch, role, &self.wires);
+        launch = self.base.lead(launch, role, &self.proxies);
         for (name, value) in &self.setup.settings {
             launch = launch.env(name, value);
         }
@@ -210,7 +210,7 @@ impl Arena {
     }
 
     /// The stage at this place.
-    pub fn stage(&mut self, place: usize) -> &mut Stage {
+    pub fn stage(&mut self, place: usize) -> &mut StageProcess {
         &mut self.stages[place].1
     }
 
@@ -237,8 +237,8 @@ impl Arena {
 
     /// Starts the load.
     pub fn load(&mut self, pause: Duration, batches: impl Iterator<Item = Batch> + Send + 'static) {
-        let port = self.wires.load.port();
-        let traffic = Traffic::start(self.setup.ground, port, self.epoch, pause, batches);
+        let port = self.proxies.load.port();
+        let traffic = Traffic::start(self.setup.deployment, port, self.epoch, pause, batches);
         self.traffic = Some(traffic);
     }
 

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::changes::{Commit, Lease, Look, Peek, State};
+use crate::changes::{Commit, Lease, Peek, Snapshot, State};
 use crate::error::QueueError;
 use crate::ledger::Counter;
 use crate::queue::Queue;
@@ -28,7 +28,7 @@ use model::Stage;
 
 /// How often a standby asks for the lease.
 const STANDBY_POLL: Duration = Duration::from_millis(200);
-/// A tenure that ended this soon after its start ended badly.
+/// A lease that ended this soon after its start ended badly.
 const SHORT_TENURE: Duration = Duration::from_secs(1);
 /// How long to wait before another one then.
 const AFTER_SHORT_TENURE: Duration = Duration::from_millis(200);
@@ -37,7 +37,7 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Gets and keeps leases for one consumer of one process.
 #[derive(Debug, Clone)]
-pub struct Keeper<Q> {
+pub struct LeaseManager<Q> {
     queue: Q,
     consumer: Stage,
     limit: Duration,
@@ -61,7 +61,7 @@ enum IfHeld {
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// What was seen.
-    pub look: Look,
+    pub snapshot: Snapshot,
     /// When the answer came, on the monotonic clock.
     at: Instant,
 }
@@ -74,11 +74,11 @@ impl Seen {
     }
 
     fn server_now(&self) -> Timestamp {
-        self.look.server_time.plus(self.at.elapsed())
+        self.snapshot.server_time.plus(self.at.elapsed())
     }
 }
 
-impl<Q: Queue> Keeper<Q> {
+impl<Q: Queue> LeaseManager<Q> {
     /// Reports on `queue` and `lease` to the process's health.
     #[must_use]
     pub fn new(queue: Q, consumer: Stage, settings: &QueueSettings, process: &Process) -> Self {
@@ -102,32 +102,32 @@ impl<Q: Queue> Keeper<Q> {
     }
 
     /// Waits for the lease as long as it takes; `None` at a stop.
-    pub async fn acquire(&self) -> Option<Tenure<Q>> {
+    pub async fn acquire(&self) -> Option<HeldLease<Q>> {
         self.acquire_or(IfHeld::StandBy).await
     }
 
     /// Takes the lease anew unless another replica holds it; `None` then, or at a stop. Waits for a
     /// queue that can't be asked.
-    pub async fn acquire_unless_held(&self) -> Option<Tenure<Q>> {
+    pub async fn acquire_unless_held(&self) -> Option<HeldLease<Q>> {
         self.acquire_or(IfHeld::GiveUp).await
     }
 
-    async fn acquire_or(&self, if_held: IfHeld) -> Option<Tenure<Q>> {
+    async fn acquire_or(&self, if_held: IfHeld) -> Option<HeldLease<Q>> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         let last = *self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_some_and(|last| last.elapsed() < SHORT_TENURE) {
             // Whatever took the last one away so soon may do it again.
             self.process.pause(AFTER_SHORT_TENURE).await;
         }
-        // A new one for each tenure: no commit of an earlier tenure can pass for one of this.
+        // A new one for each lease: no commit of an earlier lease can pass for one of this.
         let nonce = new_nonce();
         while !self.process.stop.is_cancelled() {
             self.process.health.tick();
             let wait = match self.try_acquire(&nonce).await {
-                Ok(Some(tenure)) => {
+                Ok(Some(held)) => {
                     let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
                     *taken = Some(Instant::now());
-                    return Some(tenure);
+                    return Some(held);
                 }
                 Ok(None) => {
                     self.queue_up.up();
@@ -148,22 +148,22 @@ impl<Q: Queue> Keeper<Q> {
         None
     }
 
-    async fn try_acquire(&self, nonce: &str) -> Result<Option<Tenure<Q>>, QueueError> {
+    async fn try_acquire(&self, nonce: &str) -> Result<Option<HeldLease<Q>>, QueueError> {
         let Some(lease) = self.queue.lease(self.consumer, nonce, self.limit).await? else {
             return Ok(None);
         };
         faults::reach(Point::AfterLease);
-        // Before anything is read: from here on only this tenure commits. Both at once, so that the
+        // Before anything is read: from here on only this lease commits. Both at once, so that the
         // first renewal is soon: the way to the queue may be long, and the lease runs already.
-        let (progress, seen) = tokio::join!(self.queue.progress(self.consumer), self.look());
+        let (progress, seen) = tokio::join!(self.queue.progress(self.consumer), self.snapshot());
         let (number, seen) = (progress?.number, seen?);
         let (sender, seen) = watch::channel(seen);
         self.queue_up.up();
         self.lease_up.up();
         let lost = CancellationToken::new();
         let heart = tokio::spawn(self.clone().beat(lease.clone(), sender, lost.clone()));
-        Ok(Some(Tenure {
-            keeper: self.clone(),
+        Ok(Some(HeldLease {
+            leases: self.clone(),
             lease,
             number: AtomicU64::new(number),
             lost,
@@ -172,15 +172,15 @@ impl<Q: Queue> Keeper<Q> {
         }))
     }
 
-    async fn look(&self) -> Result<Seen, QueueError> {
+    async fn snapshot(&self) -> Result<Seen, QueueError> {
         let accepted = self.resets().accepted();
-        let look = self.queue.look().await?;
+        let snapshot = self.queue.snapshot().await?;
         let seen = Seen {
             at: Instant::now(),
-            look,
+            snapshot,
         };
-        self.resets().check(&seen.look, accepted);
-        self.show(&seen.look);
+        self.resets().check(&seen.snapshot, accepted);
+        self.show(&seen.snapshot);
         Ok(seen)
     }
 
@@ -201,14 +201,14 @@ impl<Q: Queue> Keeper<Q> {
             beats.tick().await;
             faults::reach(Point::BeforeRenewal);
             let renewed = match self.queue.renew(&lease).await {
-                Ok(()) => self.look().await,
+                Ok(()) => self.snapshot().await,
                 Err(error) => Err(error),
             };
             match renewed {
-                Ok(look) => {
+                Ok(snapshot) => {
                     faults::reach(Point::AfterRenewal);
                     self.queue_up.up();
-                    seen.send_replace(look);
+                    seen.send_replace(snapshot);
                 }
                 Err(QueueError::Fenced) => break,
                 Err(error) => self.queue_up.down(&error),
@@ -219,23 +219,23 @@ impl<Q: Queue> Keeper<Q> {
         lost.cancel();
     }
 
-    fn show(&self, look: &Look) {
+    fn show(&self, snapshot: &Snapshot) {
         let length = |count: i64| usize::try_from(count).unwrap_or(0);
-        show_list("raw", length(look.ledger.raw), self.list_limit);
+        show_list("raw", length(snapshot.ledger.raw), self.list_limit);
         show_list(
             "normalized",
-            length(look.ledger.normalized),
+            length(snapshot.ledger.normalized),
             self.list_limit,
         );
         #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
         for counter in Counter::ALL {
-            let value = look.ledger.get(counter) as f64;
+            let value = snapshot.ledger.get(counter) as f64;
             gauge!(metric::LEDGER, "counter" => counter.name()).set(value);
         }
         #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
         let foreign = (
-            look.ledger.raw_foreign() as f64,
-            look.ledger.rows_foreign() as f64,
+            snapshot.ledger.raw_foreign() as f64,
+            snapshot.ledger.rows_foreign() as f64,
         );
         gauge!(metric::LEDGER, "counter" => "raw_foreign").set(foreign.0);
         gauge!(metric::LEDGER, "counter" => "rows_foreign").set(foreign.1);
@@ -244,11 +244,11 @@ impl<Q: Queue> Keeper<Q> {
 
 /// A lease that is held, renewed by a task of its own.
 #[derive(Debug)]
-pub struct Tenure<Q> {
-    keeper: Keeper<Q>,
+pub struct HeldLease<Q> {
+    leases: LeaseManager<Q>,
     /// The lease itself.
     pub lease: Lease,
-    /// The list's commit number as this tenure left it.
+    /// The list's commit number as this lease left it.
     number: AtomicU64,
     /// Cancelled when the lease is known to be lost.
     pub lost: CancellationToken,
@@ -257,7 +257,7 @@ pub struct Tenure<Q> {
     heart: JoinHandle<()>,
 }
 
-impl<Q: Queue> Tenure<Q> {
+impl<Q: Queue> HeldLease<Q> {
     /// Waits, showing signs of life; less long at a stop or when the lease is lost.
     pub async fn pause(&self, wait: Duration, process: &Process) {
         tokio::select! {
@@ -268,17 +268,17 @@ impl<Q: Queue> Tenure<Q> {
 
     /// The consumer's state, whole.
     pub async fn state(&self) -> Result<State, QueueError> {
-        let state = self.keeper.queue.state(&self.lease).await?;
+        let state = self.leases.queue.state(&self.lease).await?;
         faults::reach(Point::AfterState);
         Ok(state)
     }
 
     /// Up to `max` elements at the list's head. [`QueueError::Conflict`] if the list isn't where this
-    /// tenure's last commit left it, as when the queue was put back to an older state: what is in
+    /// lease's last commit left it, as when the queue was put back to an older state: what is in
     /// memory doesn't belong to it then.
     pub async fn peek(&self, max: usize) -> Result<Peek, QueueError> {
         faults::reach(Point::BeforePeek);
-        let peek = self.keeper.queue.peek(&self.lease, max).await?;
+        let peek = self.leases.queue.peek(&self.lease, max).await?;
         let (expected, found) = (self.number.load(Ordering::Relaxed), peek.number);
         if found == expected {
             if !peek.items.is_empty() {
@@ -287,19 +287,19 @@ impl<Q: Queue> Tenure<Q> {
             return Ok(peek);
         }
         if found < expected {
-            self.keeper.resets().put_back(expected, found);
+            self.leases.resets().put_back(expected, found);
         }
         Err(QueueError::Conflict { expected, found })
     }
 
     /// Commits, and keeps at it until it is known what became of it.
     pub async fn commit(&self, commit: &Commit) -> Settled {
-        let Keeper {
+        let LeaseManager {
             queue,
             queue_up,
             process,
             ..
-        } = &self.keeper;
+        } = &self.leases;
         faults::reach(Point::BeforeCommit);
         let settled = settle(queue, &self.lease, commit, queue_up, process).await;
         if settled == Settled::Applied {
@@ -312,7 +312,7 @@ impl<Q: Queue> Tenure<Q> {
     /// Stops renewing and gives the lease back, so that a standby can take it at once.
     pub async fn give_back(self) {
         self.heart.abort();
-        let release = self.keeper.queue.release(&self.lease);
+        let release = self.leases.queue.release(&self.lease);
         match tokio::time::timeout(RELEASE_LIMIT, release).await {
             Ok(Ok(())) => tracing::debug!("gave the lease back"),
             // It had run out already, and that has been said.
@@ -323,7 +323,7 @@ impl<Q: Queue> Tenure<Q> {
     }
 }
 
-impl<Q> Drop for Tenure<Q> {
+impl<Q> Drop for HeldLease<Q> {
     fn drop(&mut self) {
         self.heart.abort();
     }

@@ -7,12 +7,12 @@ use common::clock::Clock;
 use model::name::RIG_ID;
 use queue::ledger::Ledger;
 use queue::sqlite::SqliteQueue;
-use queue::{Look, Queue};
+use queue::{Queue, Snapshot};
 use rigline::up::{QUEUE_FILE, STORE_FILE};
 use store::history::Selection;
 use store::{History, SqliteHistory};
 use tempfile::TempDir;
-use testkit::{Launch, Stage, free_port, mqtt_client};
+use testkit::{Launch, StageProcess, free_port, mqtt_client};
 
 use crate::rows::Rows;
 
@@ -21,7 +21,7 @@ const PAGE: usize = 10_000;
 
 /// A data directory, and the settings that lead the one process to it.
 #[derive(Debug)]
-pub struct Alone {
+pub struct OneProcess {
     data: PathBuf,
     /// Removes the directory, if it isn't somebody else's.
     _own: Option<TempDir>,
@@ -29,16 +29,16 @@ pub struct Alone {
     env: Vec<(String, String)>,
 }
 
-impl Alone {
+impl OneProcess {
     /// In a directory of its own; `extra` are settings of the process.
     #[must_use]
     pub fn new(extra: &[(&str, &str)]) -> Self {
-        let own = TempDir::with_prefix("alone-").expect("a temporary directory");
+        let own = TempDir::with_prefix("one_process-").expect("a temporary directory");
         let data = own.path().join("data");
         Self::around(data, Some(own), extra)
     }
 
-    /// As [`Alone::new`], in a directory that somebody else removes.
+    /// As [`OneProcess::new`], in a directory that somebody else removes.
     #[must_use]
     pub fn within(data: PathBuf, extra: &[(&str, &str)]) -> Self {
         Self::around(data, None, extra)
@@ -86,7 +86,7 @@ impl Alone {
 
     /// Starts `rigline up`; `extra` wins over what was given before.
     #[must_use]
-    pub fn spawn(&self, extra: &[(&str, &str)]) -> Stage {
+    pub fn spawn(&self, extra: &[(&str, &str)]) -> StageProcess {
         let launch = Launch::stage("rigline").args(&["up"]);
         launch.envs(&self.env).envs(extra).spawn()
     }
@@ -96,7 +96,7 @@ impl Alone {
     pub async fn ledger(&self) -> Result<Ledger, queue::QueueError> {
         let settings = queue::testing::settings();
         let queue = SqliteQueue::open_read_only(&self.queue_file(), &settings, Clock::system())?;
-        let Look { ledger, .. } = queue.look().await?;
+        let Snapshot { ledger, .. } = queue.snapshot().await?;
         Ok(ledger)
     }
 

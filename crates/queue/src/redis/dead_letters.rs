@@ -2,12 +2,16 @@
 
 use super::RedisQueue;
 use super::reply::{self, Reply};
+use crate::dead_letters::{DeadLetterEntry, DeadLetters, Replay, Replayed};
 use crate::error::QueueError;
-use crate::letters::{DeadLetters, Letter, Replay, Replayed};
 use crate::list::List;
 
 impl DeadLetters for RedisQueue {
-    async fn letters(&self, skip: usize, max: usize) -> Result<Vec<Letter>, QueueError> {
+    async fn dead_letters(
+        &self,
+        skip: usize,
+        max: usize,
+    ) -> Result<Vec<DeadLetterEntry>, QueueError> {
         if max == 0 {
             return Ok(Vec::new());
         }
@@ -20,7 +24,7 @@ impl DeadLetters for RedisQueue {
         let first = i64::try_from(skip).unwrap_or(i64::MAX);
         let letters = elements.into_iter().zip(first..);
         Ok(letters
-            .map(|(element, place)| Letter { place, element })
+            .map(|(element, place)| DeadLetterEntry { place, element })
             .collect())
     }
 

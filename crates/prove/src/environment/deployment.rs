@@ -1,22 +1,22 @@
-//! What an arena stands on: servers around the stages, or the files of the one process.
+//! What an environment stands on: servers around the stages, or the files of the one process.
 
 use std::fs;
 
 use common::clock::Clock;
 use e2e::rows::{Rows, read_back};
-use e2e::{Alone, Chain, Ground, Role};
+use e2e::{Chain, Deployment, OneProcess, Role};
 use queue::ledger::Ledger;
 use queue::redis::RedisQueue;
 use queue::sqlite::SqliteQueue;
 use queue::testing::audit::{audit, damage};
-use queue::{Look, Queue, QueueError};
+use queue::{Queue, QueueError, Snapshot};
 use testkit::{Launch, Mosquitto, Redis};
 
-use super::{Setup, Wires};
+use super::{Proxies, Setup};
 use crate::history::{self, History};
 use crate::message::{Cell, Epoch};
 
-/// Settings of every arena: all that takes its time takes little.
+/// Settings of every environment: all that takes its time takes little.
 const QUICK: [(&str, &str); 4] = [
     ("LEASE", "1s"),
     ("FLUSH_INTERVAL", "1s"),
@@ -28,21 +28,21 @@ const QUICK: [(&str, &str); 4] = [
 #[derive(Debug)]
 pub(super) enum Base {
     Servers(Box<Chain>, RedisQueue),
-    Alone(Alone),
+    OneProcess(OneProcess),
 }
 
 impl Base {
-    pub(super) fn new(setup: &Setup) -> (Self, Wires) {
-        match setup.ground {
-            Ground::Servers => servers(setup),
-            Ground::Alone => alone(setup),
+    pub(super) fn new(setup: &Setup) -> (Self, Proxies) {
+        match setup.deployment {
+            Deployment::Servers => servers(setup),
+            Deployment::OneProcess => one_process(setup),
         }
     }
 
     pub(super) fn chain(&self) -> &Chain {
         let chain = match self {
             Self::Servers(chain, _) => Some(chain),
-            Self::Alone(_) => None,
+            Self::OneProcess(_) => None,
         };
         chain.expect("servers: the one process has none")
     }
@@ -50,42 +50,42 @@ impl Base {
     pub(super) fn chain_mut(&mut self) -> &mut Chain {
         let chain = match self {
             Self::Servers(chain, _) => Some(chain),
-            Self::Alone(_) => None,
+            Self::OneProcess(_) => None,
         };
         chain.expect("servers: the one process has none")
     }
 
-    pub(super) fn alone(&self) -> &Alone {
-        let alone = match self {
+    pub(super) fn one_process(&self) -> &OneProcess {
+        let one_process = match self {
             Self::Servers(..) => None,
-            Self::Alone(alone) => Some(alone),
+            Self::OneProcess(one_process) => Some(one_process),
         };
-        alone.expect("one process: stages have no files")
+        one_process.expect("one process: stages have no files")
     }
 
     /// With the settings that lead a process here.
-    pub(super) fn lead(&self, launch: Launch, role: Role, wires: &Wires) -> Launch {
+    pub(super) fn lead(&self, launch: Launch, role: Role, proxies: &Proxies) -> Launch {
         match self {
             Self::Servers(chain, _) => {
-                let store = format!("http://127.0.0.1:{}", wires.store().port());
-                let redis = wires.redis()[role as usize].port();
+                let store = format!("http://127.0.0.1:{}", proxies.store().port());
+                let redis = proxies.redis()[role as usize].port();
                 launch
                     .envs(chain.env())
-                    .env("MQTT_PORT", &wires.broker().port().to_string())
+                    .env("MQTT_PORT", &proxies.broker().port().to_string())
                     .env("REDIS_PORT", &redis.to_string())
                     .env("INFLUX_URL", &store)
             }
-            Self::Alone(alone) => launch.envs(alone.env()),
+            Self::OneProcess(one_process) => launch.envs(one_process.env()),
         }
     }
 
     pub(super) async fn ledger(&self) -> Result<Ledger, QueueError> {
         match self {
             Self::Servers(_, queue) => {
-                let Look { ledger, .. } = queue.look().await?;
+                let Snapshot { ledger, .. } = queue.snapshot().await?;
                 Ok(ledger)
             }
-            Self::Alone(alone) => alone.ledger().await,
+            Self::OneProcess(one_process) => one_process.ledger().await,
         }
     }
 
@@ -93,7 +93,9 @@ impl Base {
     pub(super) fn history(&self, epoch: Epoch) -> std::io::Result<History> {
         match self {
             Self::Servers(chain, _) => history::redis::read(chain.redis.dir(), epoch),
-            Self::Alone(alone) => Ok(history::sqlite::read(&alone.queue_file(), epoch)),
+            Self::OneProcess(one_process) => {
+                Ok(history::sqlite::read(&one_process.queue_file(), epoch))
+            }
         }
     }
 
@@ -104,7 +106,9 @@ impl Base {
                 let trail = history::redis::trail(chain.redis.dir(), cell, epoch);
                 trail.unwrap_or_default()
             }
-            Self::Alone(alone) => history::sqlite::trail(&alone.queue_file(), cell, epoch),
+            Self::OneProcess(one_process) => {
+                history::sqlite::trail(&one_process.queue_file(), cell, epoch)
+            }
         }
     }
 
@@ -112,16 +116,16 @@ impl Base {
     pub(super) async fn rows(&self) -> Rows {
         match self {
             Self::Servers(chain, _) => read_back(&chain.influxdb),
-            Self::Alone(alone) => alone.rows().await,
+            Self::OneProcess(one_process) => one_process.rows().await,
         }
     }
 
     /// What is wrong with the files, if there are any and something is.
     pub(super) fn damage(&self) -> Option<String> {
-        let Self::Alone(alone) = self else {
+        let Self::OneProcess(one_process) = self else {
             return None;
         };
-        let files = [alone.queue_file(), alone.store_file()];
+        let files = [one_process.queue_file(), one_process.store_file()];
         files.iter().filter(|path| path.exists()).find_map(|path| {
             let found = damage(path)?;
             Some(format!("{}: {found}", path.display()))
@@ -129,7 +133,7 @@ impl Base {
     }
 }
 
-fn servers(setup: &Setup) -> (Base, Wires) {
+fn servers(setup: &Setup) -> (Base, Proxies) {
     let mut options: Vec<&str> = vec![
         "--auto-aof-rewrite-percentage",
         "0",
@@ -145,22 +149,22 @@ fn servers(setup: &Setup) -> (Base, Wires) {
     };
     let chain = Chain::around(Mosquitto::start_with(&lines), redis, &QUICK);
     let (mqtt, lists) = (chain.mosquitto.port(), chain.redis.port());
-    let wires = Wires::around(mqtt, lists, chain.influxdb.port());
+    let proxies = Proxies::around(mqtt, lists, chain.influxdb.port());
     let queue = chain.queue();
-    (Base::Servers(Box::new(chain), queue), wires)
+    (Base::Servers(Box::new(chain), queue), proxies)
 }
 
-fn alone(setup: &Setup) -> (Base, Wires) {
-    let alone = match &setup.dir {
-        Some(dir) => Alone::within(dir.join("data"), &QUICK),
-        None => Alone::new(&QUICK),
+fn one_process(setup: &Setup) -> (Base, Proxies) {
+    let one_process = match &setup.dir {
+        Some(dir) => OneProcess::within(dir.join("data"), &QUICK),
+        None => OneProcess::new(&QUICK),
     };
-    let queue = alone.queue_file();
+    let queue = one_process.queue_file();
     let data = queue.parent().expect("a directory");
     fs::create_dir_all(data).expect("a directory that can be made");
     let settings = queue::testing::settings();
     drop(SqliteQueue::open(&queue, &settings, Clock::system()).expect("a queue"));
     audit(&queue);
-    let wires = Wires::to(alone.port());
-    (Base::Alone(alone), wires)
+    let proxies = Proxies::to(one_process.port());
+    (Base::OneProcess(one_process), proxies)
 }

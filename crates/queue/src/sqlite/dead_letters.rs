@@ -4,12 +4,18 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::steps::{self, Named, Step};
 use super::{Limits, SqliteQueue};
+use crate::dead_letters::{DeadLetterEntry, DeadLetters, Replay, Replayed};
 use crate::error::QueueError;
-use crate::letters::{DeadLetters, Letter, Replay, Replayed};
 
 impl DeadLetters for SqliteQueue {
-    async fn letters(&self, skip: usize, max: usize) -> Result<Vec<Letter>, QueueError> {
-        self.database.read(move |tx| letters(tx, skip, max)).await
+    async fn dead_letters(
+        &self,
+        skip: usize,
+        max: usize,
+    ) -> Result<Vec<DeadLetterEntry>, QueueError> {
+        self.database
+            .read(move |tx| dead_letters(tx, skip, max))
+            .await
     }
 
     async fn replay(&self, once_more: &Replay) -> Result<Replayed, QueueError> {
@@ -20,14 +26,14 @@ impl DeadLetters for SqliteQueue {
     }
 }
 
-fn letters(tx: &Connection, skip: usize, max: usize) -> Step<Vec<Letter>> {
+fn dead_letters(tx: &Connection, skip: usize, max: usize) -> Step<Vec<DeadLetterEntry>> {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let mut select = tx
         .prepare_cached("SELECT id, item FROM dead ORDER BY id LIMIT ?2 OFFSET ?1")
         .named()?;
     let found = select
         .query_map([number(skip), number(max)], |row| {
-            Ok(Letter {
+            Ok(DeadLetterEntry {
                 place: row.get(0)?,
                 element: row.get(1)?,
             })
@@ -41,7 +47,7 @@ fn replay(tx: &Connection, replay: &Replay, limits: Limits) -> Step<Replayed> {
     if length >= limits.list {
         return Ok(Replayed::Full { length });
     }
-    let Letter { place, element } = &replay.letter;
+    let DeadLetterEntry { place, element } = &replay.letter;
     // Ids stay as they are, whatever is trimmed.
     let found = tx
         .query_row(

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use testkit::{Launch, Stage, wait_until};
+use testkit::{Launch, StageProcess, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -13,7 +13,7 @@ fn shell(script: &str) -> Launch {
         .env("PATH", "/usr/bin:/bin")
 }
 
-fn says(stage: &Stage, text: &str) -> bool {
+fn says(stage: &StageProcess, text: &str) -> bool {
     wait_until(SOON, || stage.logs().contains(text))
 }
 

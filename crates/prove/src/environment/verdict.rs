@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use model::time::Timestamp;
 use queue::ledger::{Counter, Ledger};
 
-use super::Arena;
+use super::Environment;
 use crate::oracle::{Evidence, Stored, Terms, Verdict, judge};
 use crate::traffic::{Sent, Traffic};
 
@@ -17,7 +17,7 @@ const STILL: Duration = Duration::from_secs(3);
 /// Offenders whose whole trail is shown.
 const TRAILS: usize = 3;
 
-impl Arena {
+impl Environment {
     /// Ends the load, waits until everything has gone through, stops all stages, and has the oracle
     /// compare. Everything has to be running and reachable by now.
     pub fn finish(&mut self, terms: Terms) -> anyhow::Result<Verdict> {
