@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::faults::{self, Point};
 use common::guard::guarded;
-use common::harness::{Process, show_list};
+use common::harness::Process;
 use common::health::Dependency;
 use common::metric;
 use metrics::{counter, histogram};
@@ -168,7 +168,7 @@ impl<Q: Queue> Ingester<Q> {
                 Ok(())
             }
             Ok(Appended::Full { length }) => {
-                show_list("raw", length, self.settings.queue.limits.queue_limit);
+                metric::record_list_length("raw", length, self.settings.queue.limits.queue_limit);
                 self.list_has_space.down(&format_args!(
                     "{} is full ({length} elements), not acknowledging until the transformer has \
                      drained it",
@@ -253,7 +253,7 @@ impl<Q: Queue> Ingester<Q> {
         }
         #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
         histogram!(metric::BATCH_SIZE, "stage" => STAGE.name()).record(batch.deliveries as f64);
-        show_list("raw", length, self.settings.queue.limits.queue_limit);
+        metric::record_list_length("raw", length, self.settings.queue.limits.queue_limit);
     }
 }
 

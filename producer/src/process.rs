@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use common::harness::{self, Program};
+use common::cli::Program;
+use common::harness;
 
 use crate::progress::Show;
 use crate::run::run_with;

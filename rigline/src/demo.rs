@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use common::harness::{self, Process, Program};
+use common::cli::Program;
+use common::harness::{self, Process};
 use common::settings::{BadSetting, Settings, path, positive_duration};
 use producer::{FleetSettings, ProducerSettings, Rigs};
 use queue::Queue;
@@ -150,7 +151,7 @@ fn start_fleet(
     };
     let mqtt = MqttSettings::at(&host, listen.port());
     let producer = ProducerSettings::simulated(mqtt, settings.fleet());
-    tokio::spawn(producer::run(producer, process.part("producer")))
+    tokio::spawn(producer::run(producer, process.for_stage("producer")))
 }
 
 /// Waits for the fleet's end, and then until what it sent has gone through; at a stop, not long.

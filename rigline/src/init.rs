@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use common::harness;
+use common::cli;
 use tokio::signal::unix::{SignalKind, signal};
 
 use settings::InitArgs;
@@ -37,7 +37,7 @@ const ABOUT: &str = "Sets InfluxDB up: user, organisation, bucket, tokens for si
 /// `args` start with the program's name.
 #[expect(clippy::print_stderr, reason = "the answer of a command")]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: InitArgs = match harness::settings("rigline init", ABOUT, args) {
+    let args: InitArgs = match cli::parse_settings("rigline init", ABOUT, args) {
         Ok(args) => args,
         Err(code) => return code,
     };

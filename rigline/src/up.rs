@@ -9,7 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
-use common::harness::{self, Process, Program};
+use common::cli::Program;
+use common::harness::{self, Process};
 
 use crate::console::Console;
 

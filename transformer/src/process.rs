@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use common::harness::{self, Process, Program};
+use common::cli::Program;
+use common::harness::{self, Process};
 use queue::redis::RedisQueue;
 
 use crate::settings::TransformerSettings;

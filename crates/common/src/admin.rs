@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
 
-/// How long a health check waits for an answer.
+/// How long a health check waits for a response.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
@@ -25,7 +25,7 @@ struct Admin {
     metrics: PrometheusHandle,
 }
 
-/// Opens the listener. A port that was merely the default and is taken falls back to a free one.
+/// Opens the listener. If `is_default` and the port is in use, it opens any free port instead.
 pub async fn bind(addr: SocketAddr, is_default: bool) -> anyhow::Result<TcpListener> {
     let refused = match TcpListener::bind(addr).await {
         Ok(listener) => return Ok(listener),
@@ -37,8 +37,8 @@ pub async fn bind(addr: SocketAddr, is_default: bool) -> anyhow::Result<TcpListe
     let listener = TcpListener::bind(SocketAddr::new(addr.ip(), 0))
         .await
         .with_context(|| format!("cannot listen on any port of {}", addr.ip()))?;
-    let taken = addr.port();
-    tracing::warn!(taken, now = %listener.local_addr()?, "admin port is taken, using a free one");
+    let in_use = addr.port();
+    tracing::warn!(in_use, now = %listener.local_addr()?, "the admin port is in use, using a free one");
     Ok(listener)
 }
 
@@ -79,7 +79,10 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = serde_json::to_string(&report).unwrap_or_default();
+    let (status, body) = match serde_json::to_string(&report) {
+        Ok(body) => (status, body),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    };
     (
         status,
         [(header::CONTENT_TYPE, "application/json")],
@@ -94,8 +97,8 @@ async fn prometheus(State(admin): State<Admin>) -> impl IntoResponse {
     )
 }
 
-/// Asks a running process for `path` (`/healthz`, `/readyz`); its answer's body, as an error
-/// unless the answer was 200.
+/// Requests `path` (`/healthz`, `/readyz`) from a running process. Returns the body of the response,
+/// as an error unless the status is 200.
 pub fn check(addr: SocketAddr, path: &str) -> anyhow::Result<String> {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -107,13 +110,15 @@ pub fn check(addr: SocketAddr, path: &str) -> anyhow::Result<String> {
         .with_context(|| format!("nothing listens on {addr}"))?;
     stream.set_read_timeout(Some(CHECK_TIMEOUT))?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {addr}\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).context("no answer")?;
-    let body = answer
+    let mut response = String::new();
+    stream
+        .read_to_string(&mut response)
+        .context("no response")?;
+    let body = response
         .split_once("\r\n\r\n")
         .map_or("", |(_, body)| body)
         .trim()
         .to_owned();
-    anyhow::ensure!(answer.split(' ').nth(1) == Some("200"), "{body}");
+    anyhow::ensure!(response.split(' ').nth(1) == Some("200"), "{body}");
     Ok(body)
 }

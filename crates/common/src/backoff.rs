@@ -1,11 +1,11 @@
-//! Capped, jittered, endless backoff.
+//! Exponential backoff with jitter and an upper bound, without end.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// How long to wait before each next try: doubling from `min`, never above `max`, with jitter, also
-/// at `max`: a wait that is always the same can keep step with what it waits for, and miss it for ever.
+/// The waits between retries: they double from `min`, with jitter, and never exceed `max`. Waits vary
+/// also at `max`: constant waits can stay in step with a periodic outage, so that every retry fails.
 #[derive(Debug)]
 pub struct Backoff {
     builder: ExponentialBuilder,
@@ -52,7 +52,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stays_between_its_bounds_for_ever(min in 1_u64..500, factor in 1_u64..200) {
+        fn waits_stay_between_their_bounds(min in 1_u64..500, factor in 1_u64..200) {
             let (min, max) = (Duration::from_millis(min), Duration::from_millis(min * factor));
             let mut backoff = Backoff::new(min, max);
             for _ in 0..50 {
@@ -64,7 +64,7 @@ mod tests {
         }
 
         #[test]
-        fn varies_also_at_its_upper_bound(min in 1_u64..500, factor in 2_u64..200) {
+        fn waits_vary_also_at_the_upper_bound(min in 1_u64..500, factor in 2_u64..200) {
             let (min, max) = (Duration::from_millis(min), Duration::from_millis(min * factor));
             let mut backoff = Backoff::new(min, max);
             let waits: Vec<_> = (0..50).map(|_| backoff.next_wait()).skip(20).collect();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use model::Timestamp;
 
-/// A wall clock. Everything that needs the time of day is handed one, so that tests can run a
-/// stage whose clock is wrong without touching the machine's.
+/// A wall clock. Code that needs the time of day takes one as a parameter, so that tests can run a
+/// stage whose clock is wrong.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clock {
     offset_ns: i64,

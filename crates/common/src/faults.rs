@@ -8,36 +8,36 @@
 pub enum Point {
     /// The ingester is about to append.
     BeforeAppend,
-    /// It knows that its append is durable.
+    /// The append is durable.
     AfterAppend,
     /// Acknowledgements are about to be sent to the broker.
     BeforeAcknowledgement,
-    /// They were sent.
+    /// Acknowledgements were sent.
     AfterAcknowledgement,
-    /// A consumer holds a lease that it has just taken.
+    /// A consumer has just acquired its lease.
     AfterLease,
-    /// It has read its state.
+    /// The consumer has read its state.
     AfterState,
-    /// It is about to peek.
+    /// The consumer is about to peek.
     BeforePeek,
-    /// It has elements in hand.
+    /// The consumer has peeked at some elements.
     AfterPeek,
     /// The sink is about to write to the store.
     BeforeWrite,
-    /// It knows that its write is stored.
+    /// The sink's write is stored.
     AfterWrite,
     /// A commit is about to be sent.
     BeforeCommit,
-    /// It is known to be applied.
+    /// The commit was applied.
     AfterCommit,
     /// A lease is about to be renewed.
     BeforeRenewal,
-    /// It was renewed.
+    /// The lease was renewed.
     AfterRenewal,
 }
 
 impl Point {
-    /// All of them, in the order in which data passes them.
+    /// All points, in the order in which data passes them.
     pub const ALL: [Self; 14] = [
         Self::BeforeAppend,
         Self::AfterAppend,
@@ -77,7 +77,7 @@ impl Point {
     }
 }
 
-/// The process has come to this point. Does nothing without `--cfg rigline_faults`.
+/// Reports that the process has reached `point`. Does nothing without `--cfg rigline_faults`.
 #[cfg(not(rigline_faults))]
 pub const fn reach(_: Point) {}
 
@@ -92,12 +92,12 @@ mod hook {
 
     static HOOK: OnceLock<fn(Point)> = OnceLock::new();
 
-    /// Has `hook` called at each point from now on; only the first call counts.
+    /// Sets the function that [`reach`] calls. Only the first call has an effect.
     pub fn set_hook(hook: fn(Point)) {
         let _ = HOOK.set(hook);
     }
 
-    /// The process has come to this point.
+    /// Reports that the process has reached `point`.
     pub fn reach(point: Point) {
         if let Some(hook) = HOOK.get() {
             hook(point);

@@ -1,14 +1,14 @@
-//! One bad element must not stop the others: panics become values.
+//! Turns a panic while processing one element into an error, so that processing continues.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Work on one element panicked; holds the panic's message.
+/// Processing an element panicked; holds the panic's message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the code that handles it panicked: {0}")]
+#[error("processing it panicked: {0}")]
 pub struct Poison(pub String);
 
-/// Runs `work`, which must not leave half a change behind when it panics: it reads an element and
-/// returns what it found, before any state has changed.
+/// Runs `work` and catches a panic. `work` must not change any state: a panic would leave it
+/// half-changed.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Poison> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let message = panic
@@ -25,7 +25,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::panic, reason = "panics are what is tested")]
-    fn a_panic_becomes_a_value() {
+    fn panic_becomes_an_error() {
         assert_eq!(guarded(|| 7), Ok(7));
         let text = "17".to_owned();
         assert_eq!(

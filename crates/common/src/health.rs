@@ -1,4 +1,4 @@
-//! What a stage knows about itself and about the things it needs.
+//! The health of a stage: whether its main loop runs, and the state of its dependencies.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -15,12 +15,12 @@ use crate::metric;
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// The name of the dependency that a standby needs, too.
 pub const QUEUE: &str = "queue";
-/// How often work that takes its time ticks.
-const TICK_EVERY: Duration = Duration::from_secs(1);
-/// While a dependency stays down, its error is logged again only this often.
-const REPEAT_LOG: Duration = Duration::from_secs(30);
-/// And another error, or the next fall after a rise, only this often.
-const NEWS_LOG: Duration = Duration::from_secs(5);
+/// How often long work ticks.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the same error of a dependency is logged while it stays down.
+const REPEAT_LOG_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a dependency's new error, or its next failure after a recovery, is logged.
+const CHANGE_LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The health of one process, or of a stage in a process of several; clones share it.
 #[derive(Debug, Clone)]
@@ -30,73 +30,75 @@ pub struct Health {
 
 #[derive(Debug)]
 struct Inner {
-    /// Whose it is; empty in tests.
+    /// The stage's name; empty in tests.
     stage: &'static str,
     started: Instant,
     last_tick_ms: AtomicU64,
     dependencies: Mutex<Vec<Dependency>>,
-    parts: Mutex<Vec<Health>>,
+    /// The stages that run in this process.
+    stages: Mutex<Vec<Health>>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self::of("")
+        Self::for_stage("")
     }
 }
 
 impl Health {
-    /// That of the process of this stage.
+    /// The health of a stage.
     #[must_use]
-    pub fn of(stage: &'static str) -> Self {
+    pub fn for_stage(stage: &'static str) -> Self {
         Self {
             inner: Arc::new(Inner {
                 stage,
                 started: Instant::now(),
                 last_tick_ms: AtomicU64::new(0),
                 dependencies: Mutex::default(),
-                parts: Mutex::default(),
+                stages: Mutex::default(),
             }),
         }
     }
 
-    /// That of a stage that runs in this process beside others: the whole is as well as its parts.
+    /// Adds the health of a stage that runs in this process. The process is live and ready only if
+    /// each of its stages is.
     #[must_use]
-    pub fn part(&self, stage: &'static str) -> Self {
-        let part = Self::of(stage);
-        lock(&self.inner.parts).push(part.clone());
-        part
+    pub fn add_stage(&self, stage: &'static str) -> Self {
+        let added = Self::for_stage(stage);
+        lock(&self.inner.stages).push(added.clone());
+        added
     }
 
-    /// The main loop is alive; call it at least every few seconds.
+    /// Records that the main loop runs. Call it at least every few seconds.
     pub fn tick(&self) {
         let ms = u64::try_from(self.inner.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.inner.last_tick_ms.store(ms, Ordering::Relaxed);
     }
 
-    /// Ticks on, beside work that takes its time but is bounded or shows its own errors.
+    /// Ticks until it is dropped, beside long work that is bounded or reports its own errors.
     pub async fn tick_for_ever(&self) -> Infallible {
         loop {
             self.tick();
-            tokio::time::sleep(TICK_EVERY).await;
+            tokio::time::sleep(TICK_INTERVAL).await;
         }
     }
 
-    /// How long ago the main loop ticked; of several the one for which it is longest ago.
+    /// How long ago the main loop ticked; with several stages, the longest of their times.
     #[must_use]
     pub fn since_tick(&self) -> Duration {
         let last = Duration::from_millis(self.inner.last_tick_ms.load(Ordering::Relaxed));
         let own = self.inner.started.elapsed().saturating_sub(last);
-        let parts = lock(&self.inner.parts);
-        parts.iter().map(Self::since_tick).fold(own, Duration::max)
+        let stages = lock(&self.inner.stages);
+        stages.iter().map(Self::since_tick).fold(own, Duration::max)
     }
 
-    /// Whether the main loop has ticked lately.
+    /// Whether the main loop has ticked within 30 s.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.since_tick() < STUCK_AFTER
     }
 
-    /// Adds a dependency, not up yet.
+    /// Adds a dependency in the state [`Status::Waiting`].
     #[must_use]
     pub fn dependency(&self, name: &'static str) -> Dependency {
         let dependency = Dependency {
@@ -104,7 +106,7 @@ impl Health {
             stage: self.inner.stage,
             state: Arc::new(Mutex::new(State::default())),
         };
-        dependency.show(0.0);
+        dependency.set_gauge(0.0);
         lock(&self.inner.dependencies).push(dependency.clone());
         dependency
     }
@@ -115,14 +117,17 @@ impl Health {
         let own = lock(&self.inner.dependencies);
         let mut dependencies: Vec<_> = own.iter().map(Dependency::report).collect();
         drop(own);
-        // A standby asks for nothing but the queue; of the rest it knows at best how it once was.
-        let stands_by = dependencies.iter().any(|d| d.state == "standby");
-        let counts = |d: &&DependencyReport| !stands_by || d.name == QUEUE;
-        let all_up = dependencies.iter().filter(counts).all(|d| d.state == "up");
-        let parts = lock(&self.inner.parts);
-        let mut ready = all_up && !(dependencies.is_empty() && parts.is_empty());
-        for part in parts.iter() {
-            let report = part.report();
+        // A standby uses only the queue. The states of its other dependencies may be out of date.
+        let is_standby = dependencies.iter().any(|d| d.state == Status::Standby);
+        let counts = |d: &&DependencyReport| !is_standby || d.name == QUEUE;
+        let all_up = dependencies
+            .iter()
+            .filter(counts)
+            .all(|d| d.state == Status::Up);
+        let stages = lock(&self.inner.stages);
+        let mut ready = all_up && !(dependencies.is_empty() && stages.is_empty());
+        for stage in stages.iter() {
+            let report = stage.report();
             ready &= report.ready;
             dependencies.extend(report.dependencies);
         }
@@ -137,25 +142,25 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What `/readyz` shows.
+/// The answer of `/readyz`.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// Whether all dependencies are up.
     pub ready: bool,
-    /// Each of them.
+    /// All dependencies.
     pub dependencies: Vec<DependencyReport>,
 }
 
-/// One line of a [`Report`].
+/// A dependency in a [`Report`].
 #[derive(Debug, Serialize)]
 pub struct DependencyReport {
-    /// What is depended on.
+    /// The dependency's name.
     pub name: &'static str,
-    /// `waiting`, `up`, `standby` or `down`.
-    pub state: &'static str,
+    /// Its state.
+    pub state: Status,
     /// How long it has been in this state, in seconds.
     pub for_seconds: u64,
-    /// Which stage depends on it.
+    /// The stage that depends on it.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub stage: &'static str,
     /// The last error, kept after recovery.
@@ -163,12 +168,18 @@ pub struct DependencyReport {
     pub last_error: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Status {
+/// The state of a dependency.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Not tried yet.
     #[default]
     Waiting,
+    /// It works.
     Up,
+    /// Another replica holds it. Only leases have this state.
     Standby,
+    /// It failed; the stage tries again.
     Down,
 }
 
@@ -180,8 +191,8 @@ struct State {
     last_logged: Option<Instant>,
     /// Errors since then.
     unlogged: u64,
-    /// It was logged as down, so its coming up is to be logged, too.
-    announced: bool,
+    /// The failure was logged, so the recovery is logged, too.
+    logged_down: bool,
 }
 
 impl Default for State {
@@ -192,13 +203,13 @@ impl Default for State {
             last_error: None,
             last_logged: None,
             unlogged: 0,
-            announced: false,
+            logged_down: false,
         }
     }
 }
 
-/// Something a stage needs (a server, a lease, a clock that agrees). Logs its ups and downs,
-/// repeated errors at most every 30 s; clones share the state.
+/// Something that a stage needs (a server, a lease, a correct clock). Logs each change of its state,
+/// and the same error at most every 30 s. Clones share the state.
 #[derive(Debug, Clone)]
 pub struct Dependency {
     name: &'static str,
@@ -207,28 +218,28 @@ pub struct Dependency {
 }
 
 impl Dependency {
-    /// A dependency that no [`Health`] reports, for tests and one-off tools.
+    /// A dependency that no [`Health`] reports, for tests and commands.
     #[must_use]
     pub fn unreported(name: &'static str) -> Self {
         Health::default().dependency(name)
     }
 
-    /// It works.
+    /// Sets the state [`Status::Up`].
     pub fn up(&self) {
         let mut state = self.lock();
         if state.status == Status::Up {
             return;
         }
-        // One that goes up and down all the time is news only as often as its downs are.
-        if state.announced || state.status == Status::Waiting {
+        // The recoveries of a dependency that fails often are logged only as often as its failures.
+        if state.logged_down || state.status == Status::Waiting {
             tracing::info!(dependency = self.name, stage = self.stage, "up");
-            state.announced = false;
+            state.logged_down = false;
         }
-        self.show(1.0);
+        self.set_gauge(1.0);
         state.enter(Status::Up);
     }
 
-    /// It is held by another replica, and this one waits for its turn: no fault.
+    /// Sets the state [`Status::Standby`]: another replica holds it. This isn't an error.
     pub fn standby(&self) {
         let mut state = self.lock();
         if state.status != Status::Standby {
@@ -241,15 +252,20 @@ impl Dependency {
         }
     }
 
-    /// It doesn't work, for this reason; the caller will try again.
+    /// Sets the state [`Status::Down`] with the error. The caller tries again.
     pub fn down(&self, error: &dyn Display) {
         counter!(metric::RETRIES, "stage" => self.stage, "dependency" => self.name).increment(1);
         let error = error.to_string();
         let mut state = self.lock();
-        let news = state.status != Status::Down || state.last_error.as_ref() != Some(&error);
-        let due = state
-            .last_logged
-            .is_none_or(|logged| logged.elapsed() >= if news { NEWS_LOG } else { REPEAT_LOG });
+        let changed = state.status != Status::Down || state.last_error.as_ref() != Some(&error);
+        let due = state.last_logged.is_none_or(|logged| {
+            logged.elapsed()
+                >= if changed {
+                    CHANGE_LOG_INTERVAL
+                } else {
+                    REPEAT_LOG_INTERVAL
+                }
+        });
         if due {
             tracing::warn!(
                 dependency = self.name,
@@ -260,12 +276,12 @@ impl Dependency {
             );
             state.last_logged = Some(Instant::now());
             state.unlogged = 0;
-            state.announced = true;
+            state.logged_down = true;
         } else {
             state.unlogged += 1;
         }
         if state.status != Status::Down {
-            self.show(0.0);
+            self.set_gauge(0.0);
             state.enter(Status::Down);
         }
         state.last_error = Some(error);
@@ -275,19 +291,14 @@ impl Dependency {
         let state = self.lock();
         DependencyReport {
             name: self.name,
-            state: match state.status {
-                Status::Waiting => "waiting",
-                Status::Up => "up",
-                Status::Standby => "standby",
-                Status::Down => "down",
-            },
+            state: state.status,
             for_seconds: state.since.elapsed().as_secs(),
             stage: self.stage,
             last_error: state.last_error.clone(),
         }
     }
 
-    fn show(&self, up: f64) {
+    fn set_gauge(&self, up: f64) {
         let labels = [("stage", self.stage), ("dependency", self.name)];
         gauge!(metric::DEPENDENCY_UP, &labels).set(up);
     }
@@ -311,15 +322,15 @@ mod tests {
     #[test]
     fn ready_when_every_dependency_is_up_or_standby() {
         let health = Health::default();
-        assert!(!health.report().ready, "nothing is known yet");
+        assert!(!health.report().ready, "no dependency has been added");
         let (queue, lease) = (health.dependency(QUEUE), health.dependency("lease"));
         let store = health.dependency("store");
         assert!(!health.report().ready);
         queue.up();
         lease.standby();
-        assert!(health.report().ready, "its turn at the store hasn't come");
+        assert!(health.report().ready, "a standby doesn't use the store");
         store.down(&"away");
-        assert!(health.report().ready, "nobody asks the store now");
+        assert!(health.report().ready, "a standby doesn't use the store");
         lease.up();
         assert!(!health.report().ready);
         store.up();
@@ -336,9 +347,9 @@ mod tests {
     }
 
     #[test]
-    fn a_process_of_several_stages_is_ready_when_all_of_them_are() {
-        let process = Health::of("up");
-        let (ingester, sink) = (process.part("ingester"), process.part("sink"));
+    fn process_is_ready_when_all_its_stages_are() {
+        let process = Health::for_stage("up");
+        let (ingester, sink) = (process.add_stage("ingester"), process.add_stage("sink"));
         let lease = ingester.dependency("lease");
         let store = sink.dependency("store");
         lease.up();
@@ -353,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_process_is_live() {
+    fn fresh_process_is_live() {
         let health = Health::default();
         health.tick();
         assert!(health.is_live());

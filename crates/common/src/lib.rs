@@ -1,5 +1,5 @@
-//! What every process needs: settings, the clock, health, telemetry and the process life cycle. It
-//! names no vendor's client.
+//! What every process needs: settings, the command line, the clock, health, telemetry and the process
+//! life cycle. It names no vendor's client.
 
 pub mod clock;
 
@@ -12,6 +12,7 @@ pub mod health;
 pub mod metric;
 
 pub mod admin;
+pub mod cli;
 pub mod faults;
 pub mod harness;
 pub mod telemetry;

@@ -1,9 +1,9 @@
-//! The names of everything that is counted, in one place; Prometheus style, with units.
+//! The names of all metrics, in Prometheus style with units.
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use model::dead_letter::Reason;
 
-/// Readings that a stage took in.
+/// Readings that a stage has taken.
 pub const READINGS: &str = "rigline_readings_total";
 /// Rows by how they came to be: `complete`, `partial`, `forced`, `second`, `late`; at the sink `stored`.
 pub const ROWS: &str = "rigline_rows_total";
@@ -21,11 +21,11 @@ pub const LIST_LENGTH: &str = "rigline_list_length";
 pub const LIST_LIMIT: &str = "rigline_list_limit";
 /// From a row's tick to its being stored, in seconds.
 pub const STORE_DELAY: &str = "rigline_store_delay_seconds";
-/// Tries that failed and were or will be repeated, by dependency.
+/// Failed attempts that are retried, by dependency.
 pub const RETRIES: &str = "rigline_retries_total";
 /// Elements in a batch.
 pub const BATCH_SIZE: &str = "rigline_batch_size";
-/// Times that the queue was found emptied, flushed or exchanged.
+/// Times that the queue was found flushed, emptied, restored to an older state or replaced.
 pub const RESETS: &str = "rigline_queue_resets_total";
 /// Whether a dependency is up (1) or not (0).
 pub const DEPENDENCY_UP: &str = "rigline_dependency_up";
@@ -33,9 +33,9 @@ pub const DEPENDENCY_UP: &str = "rigline_dependency_up";
 pub const OPEN_ROWS: &str = "rigline_open_rows";
 /// The ledger's counters, as last seen.
 pub const LEDGER: &str = "rigline_ledger";
-/// Connections of devices to our own listener that are open.
+/// Open connections of devices to the listener.
 pub const MQTT_CONNECTIONS: &str = "rigline_mqtt_connections";
-/// Connections of devices that were refused or ended by us, by `reason`.
+/// Connections of devices that the listener refused or closed, by `reason`.
 pub const MQTT_REFUSED: &str = "rigline_mqtt_refused_total";
 /// Readings that the producer handed to the broker, by `state`: `sent`, `acknowledged`.
 pub const PRODUCED: &str = "rigline_produced_readings_total";
@@ -51,7 +51,7 @@ pub const BATCH_BUCKETS: [f64; 9] = [
 
 /// Registers the help texts.
 pub fn describe() {
-    describe_counter!(READINGS, "readings taken in by this stage");
+    describe_counter!(READINGS, "readings taken by this stage");
     describe_counter!(ROWS, "rows by how they came to be; at the sink, stored");
     describe_counter!(
         REPEATED,
@@ -72,11 +72,11 @@ pub fn describe() {
         STORE_DELAY,
         "from a row's tick to its being stored, in seconds"
     );
-    describe_counter!(RETRIES, "tries that failed and are repeated, by dependency");
+    describe_counter!(RETRIES, "failed attempts that are retried, by dependency");
     describe_histogram!(BATCH_SIZE, "elements in a batch");
     describe_counter!(
         RESETS,
-        "times the queue was found emptied, flushed or exchanged"
+        "times the queue was found flushed, emptied, restored to an older state or replaced"
     );
     describe_gauge!(DEPENDENCY_UP, "whether a dependency is up");
     describe_gauge!(OPEN_ROWS, "rows that wait for more readings");
@@ -84,12 +84,19 @@ pub fn describe() {
     describe_gauge!(MQTT_CONNECTIONS, "open connections of devices");
     describe_counter!(
         MQTT_REFUSED,
-        "connections of devices that were refused or ended, by reason"
+        "connections of devices that were refused or closed, by reason"
     );
     describe_counter!(PRODUCED, "readings handed to the broker, by state");
 }
 
-/// Counts a dead letter; call it once the letter is in its list.
+/// Records the length and the limit of a list.
+#[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
+pub fn record_list_length(list: &'static str, length: usize, limit: usize) {
+    gauge!(LIST_LENGTH, "list" => list).set(length as f64);
+    gauge!(LIST_LIMIT, "list" => list).set(limit as f64);
+}
+
+/// Counts a dead letter. Call it after the letter is in its list.
 pub fn count_dead_letter(reason: Reason) {
     counter!(DEAD_LETTERS, "reason" => reason.as_str()).increment(1);
 }

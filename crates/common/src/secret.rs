@@ -1,4 +1,4 @@
-//! Secrets that can't be printed by accident.
+//! Passwords and tokens that `Debug` and logs don't show.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,21 +10,21 @@ use crate::settings::BadSetting;
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret text.
+    /// Wraps a secret string.
     #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
     }
 
-    /// The text itself, for handing to a client.
+    /// The secret in plain text, for a client.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Makes sure of the secret of variable `name`, which can be given as it is or as the path of a
-    /// file that holds it (`NAME_FILE`; line ends at its end are dropped). An empty one counts as
-    /// not given. Afterwards `given` is the secret, if any, and `file` is spent.
+    /// Resolves the secret of variable `name`, which is given either directly or as the path of a file
+    /// (`NAME_FILE`; trailing line ends are removed). An empty one counts as not given. Afterwards
+    /// `given` holds the secret, if any, and `file` is `None`.
     pub fn resolve(
         name: &'static str,
         given: &mut Option<Self>,
@@ -76,12 +76,12 @@ mod tests {
     use super::Secret;
 
     #[test]
-    fn a_secret_does_not_print() {
+    fn debug_output_hides_the_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
     }
 
     #[test]
-    fn comes_from_the_variable_or_from_a_file_but_not_from_both() {
+    fn secret_comes_from_either_the_variable_or_the_file() {
         let path = std::env::temp_dir().join(format!("rigline-secret-{}", std::process::id()));
         std::fs::write(&path, "s3cret\r\n").unwrap();
         let plain = Secret::new("plain");

@@ -1,5 +1,5 @@
-//! Reading settings: every one is a flag and an environment variable, checked before a socket
-//! opens.
+//! Parsers and errors of settings. Every setting is a flag and an environment variable, and is checked
+//! before a socket opens.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ mod tests;
 
 pub use self::readings::TimeLimitSettings;
 
-/// A setting that can't be used: which, what was given, what is accepted.
+/// An invalid setting: its name, the given value and the accepted values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {given:?} can't be used; accepted: {accepted}")]
 pub struct BadSetting {
@@ -22,7 +22,7 @@ pub struct BadSetting {
 }
 
 impl BadSetting {
-    /// `variable` was `given`, but only `accepted` will do.
+    /// An error for the value `given` of `variable`, where only `accepted` is valid.
     #[must_use]
     pub fn new(variable: &str, given: &str, accepted: &str) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl BadSetting {
         }
     }
 
-    /// Fails with these words unless `ok` holds.
+    /// Returns the error unless `ok`.
     pub fn unless(ok: bool, variable: &str, given: &str, accepted: &str) -> Result<(), Self> {
         if ok {
             Ok(())
@@ -42,24 +42,24 @@ impl BadSetting {
     }
 }
 
-/// A group of settings that may have more to check than each value on its own.
+/// A group of settings that are checked together.
 pub trait Settings: clap::Args {
-    /// Checks what the parser can't see, and reads secrets from their files.
+    /// Checks rules between settings, and reads secrets from their files.
     fn check(&mut self) -> Result<(), BadSetting>;
 }
 
 const DURATION_FORMS: &str = "a number of seconds, or one with ms, s, m, h or d: 250ms, 5s, 10m";
 
-/// A hundred years: longer ones would overflow when added to an instant.
+/// A hundred years: a longer duration would overflow when added to an instant.
 const LONGEST_SECONDS: f64 = 3_153_600_000.0;
 
 /// Reads `5s`, `250ms`, `10m`, `1h`, `29d`, or a plain number of seconds; fractions are allowed.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let split = text
+pub fn duration(value: &str) -> Result<Duration, String> {
+    let value = value.trim();
+    let split = value
         .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
+        .unwrap_or(value.len());
+    let (number, unit) = value.split_at(split);
     let seconds = match unit {
         "ms" => 0.001,
         "" | "s" => 1.0,
@@ -78,8 +78,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// As [`duration`], but not zero.
-pub fn positive_duration(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
+pub fn positive_duration(value: &str) -> Result<Duration, String> {
+    match duration(value)? {
         Duration::ZERO => Err(format!("{DURATION_FORMS}, above 0")),
         duration => Ok(duration),
     }
@@ -88,12 +88,12 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
 const SIZE_FORMS: &str = "a number of bytes, or one with KiB, MiB or GiB: 65536, 64KiB";
 
 /// Reads `64KiB`, `256MiB`, `1GiB`, or a plain number of bytes.
-pub fn bytes(text: &str) -> Result<usize, String> {
-    let text = text.trim();
-    let split = text
+pub fn bytes(value: &str) -> Result<usize, String> {
+    let value = value.trim();
+    let split = value
         .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
+        .unwrap_or(value.len());
+    let (number, unit) = value.split_at(split);
     let scale: usize = match unit.trim() {
         "" | "B" => 1,
         "KiB" => 1 << 10,
@@ -109,24 +109,24 @@ pub fn bytes(text: &str) -> Result<usize, String> {
 }
 
 /// Reads a whole number above zero.
-pub fn count(text: &str) -> Result<usize, String> {
-    match text.trim().parse() {
+pub fn count(value: &str) -> Result<usize, String> {
+    match value.trim().parse() {
         Ok(number) if number > 0 => Ok(number),
         _ => Err("a whole number above 0".to_owned()),
     }
 }
 
-/// Reads a path, which may be empty: so is a variable that is set to nothing.
+/// Reads a path, which may be empty, as when the variable is set to an empty string.
 #[must_use]
 pub fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// Reads a text that isn't empty.
-pub fn not_empty(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        Err("a text that isn't empty".into())
+/// Reads a string that isn't empty.
+pub fn not_empty(value: &str) -> Result<String, String> {
+    if value.trim().is_empty() {
+        Err("a string that isn't empty".into())
     } else {
-        Ok(text.into())
+        Ok(value.into())
     }
 }

@@ -11,25 +11,24 @@ use tracing_subscriber::EnvFilter;
 
 use crate::metric;
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Human on a terminal, JSON otherwise.
+    /// Plain text on a terminal, JSON otherwise.
     Auto,
-    /// For people.
+    /// Plain text.
     Human,
     /// One JSON object a line.
     Json,
 }
 
-/// Lines that wait to be written; beyond them, lines are dropped.
+/// Most lines that wait to be written. Further lines are dropped.
 const WAITING_LINES: usize = 4_096;
 
-/// How long the last lines may take to be written.
+/// How long the process waits at its end for the last lines to be written.
 const LAST_LINES: Duration = Duration::from_millis(1_500);
 
-/// Logs that are being written; dropped at the end of the process, it waits for the last lines, but
-/// not for long.
+/// The running log writer. Dropping it waits, for at most 1.5 s, until the last lines are written.
 #[derive(Debug)]
 pub struct Logs {
     guard: Option<WorkerGuard>,
@@ -39,7 +38,7 @@ impl Drop for Logs {
     fn drop(&mut self) {
         let guard = self.guard.take();
         let (done, is_done) = mpsc::channel::<()>();
-        // In a thread of its own: it complains on standard output, where nobody may be reading either.
+        // In a thread of its own: the guard prints its errors to standard output, which may block.
         std::thread::spawn(move || {
             drop(guard);
             drop(done);
@@ -48,9 +47,8 @@ impl Drop for Logs {
     }
 }
 
-/// Starts logging to standard error. A panic is logged too, instead of printed raw. Lines are written
-/// by a thread of their own: one that can't be written (a reader that stands still, a full disk) is
-/// waited for by nobody.
+/// Starts logging to standard error, panics included. A thread writes the lines, so that a blocked
+/// reader or a full disk doesn't block the stage.
 pub fn start_logs(format: LogFormat, filter: &str) -> Result<Logs, String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     let terminal = std::io::stderr().is_terminal();
@@ -67,8 +65,7 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<Logs, String> {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
-        // A log that can't be written (a full disk, a reader that went away) must not stop the
-        // readings; by default the failure is printed to the same place, which panics.
+        // By default, an error of writing the log is printed to standard error, which panics.
         .log_internal_errors(false);
     let started = if human {
         logs.with_ansi(terminal).with_target(false).try_init()
@@ -86,7 +83,7 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<Logs, String> {
     Ok(Logs { guard: Some(guard) })
 }
 
-/// Starts collecting metrics; the handle renders them as Prometheus text.
+/// Starts the metrics recorder. The handle renders the metrics in Prometheus's text format.
 pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(

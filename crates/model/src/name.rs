@@ -54,12 +54,11 @@ impl<'a> Name<'a> {
         if name.len() > MAX_NAME {
             return Err(NameError::TooLong(name.len()));
         }
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if name.bytes().all(allowed) {
-            return Ok(Self(name));
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        match name.chars().find(|c| !allowed(*c)) {
+            None => Ok(Self(name)),
+            Some(refused) => Err(NameError::Character(refused)),
         }
-        let refused = name.chars().find(|c| !u8::try_from(*c).is_ok_and(allowed));
-        Err(NameError::Character(refused.unwrap_or_default()))
     }
 
     /// The name as a string.

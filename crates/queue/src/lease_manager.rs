@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::backoff::Backoff;
 use common::clock::Clock;
 use common::faults::{self, Point};
-use common::harness::{Process, show_list};
+use common::harness::Process;
 use common::health::{Dependency, QUEUE};
 use common::metric;
 use metrics::gauge;
@@ -221,8 +221,8 @@ impl<Q: Queue> LeaseManager<Q> {
 
     fn show(&self, snapshot: &Snapshot) {
         let length = |count: i64| usize::try_from(count).unwrap_or(0);
-        show_list("raw", length(snapshot.ledger.raw), self.list_limit);
-        show_list(
+        metric::record_list_length("raw", length(snapshot.ledger.raw), self.list_limit);
+        metric::record_list_length(
             "normalized",
             length(snapshot.ledger.normalized),
             self.list_limit,

@@ -1,5 +1,6 @@
 //! What is taken, and what becomes a dead letter.
 
+use common::health::Status;
 use std::time::Duration;
 
 use common::clock::Clock;
@@ -150,12 +151,12 @@ async fn while_the_clocks_disagree_nothing_is_taken_and_nothing_lost() {
     for wrong in [Clock::ahead(hour), Clock::behind(hour)] {
         let (queue, broker) = (queue(), Mosquitto::start());
         let stage = start_at(wrong, &queue, &broker);
-        let said = stage.until("clock", "down").await;
+        let said = stage.until("clock", Status::Down).await;
         assert!(
             said.contains("clock") && said.contains("MAX_FUTURE"),
             "{said}"
         );
-        stage.until("mqtt", "up").await;
+        stage.until("mqtt", Status::Up).await;
         assert!(!stage.is_ready());
         Device::start(&broker).send(0..50).await;
         // Long enough to take them all, if it took any.

@@ -1,5 +1,6 @@
 //! Acknowledged is what is in the list, and what isn't comes again.
 
+use common::health::Status;
 use std::collections::BTreeSet;
 
 use common::clock::Clock;
@@ -60,7 +61,7 @@ async fn a_full_list_stops_the_acknowledging_until_it_is_drained() {
     let stage = start(&queue, &broker);
     stage.ready().await;
     Device::start(&broker).send(0..500).await;
-    let said = stage.until("raw_list", "down").await;
+    let said = stage.until("raw_list", Status::Down).await;
     assert!(said.contains("raw_events is full"), "{said}");
     assert!(!stage.is_ready());
     let ledger = queue.ledger().await;
@@ -82,13 +83,13 @@ async fn what_found_no_room_comes_again_after_a_restart() {
     let stage = start(&queue, &broker);
     stage.ready().await;
     Device::start(&broker).send(0..300).await;
-    stage.until("raw_list", "down").await;
+    stage.until("raw_list", Status::Down).await;
     stage.stop().await;
     let mut taken = values(&queue.drain(Stage::Transformer).await);
     assert!(taken.len() < 70, "{}", taken.len());
     let mut stage = start(&queue, &broker);
     // And once more, killed instead of stopped.
-    stage.until("raw_list", "down").await;
+    stage.until("raw_list", Status::Down).await;
     stage.kill().await;
     queue.expire_leases();
     stage = start(&queue, &broker);

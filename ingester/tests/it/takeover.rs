@@ -1,5 +1,6 @@
 //! Leases: one ingester has the broker's session at a time, and no reading falls between two.
 
+use common::health::Status;
 use std::time::Duration;
 
 use common::clock::Clock;
@@ -24,14 +25,14 @@ async fn a_standby_takes_the_session_over() {
     let first = start(&queue, &broker);
     first.ready().await;
     let second = start(&queue, &broker);
-    second.until("lease", "standby").await;
+    second.until("lease", Status::Standby).await;
     assert!(second.is_ready(), "a standby is no fault");
     let device = Device::start(&broker);
     device.send(0..1_000).await;
     accepted(&queue, 1).await;
     first.stop().await;
     device.send(1_000..2_000).await;
-    second.until("lease", "up").await;
+    second.until("lease", Status::Up).await;
     second.ready().await;
     device.send(2_000..3_000).await;
     queue.wait_for(|ledger| ledger.raw >= 3_000).await;
@@ -50,7 +51,7 @@ async fn who_lost_the_lease_to_another_leaves_the_session_to_it() {
     accepted(&queue, 100).await;
     let other = queue.open_later();
     let lease = take_away(&other).await;
-    stage.until("lease", "standby").await;
+    stage.until("lease", Status::Standby).await;
     wait_until("the end of the session", || {
         broker
             .logs()
@@ -77,7 +78,7 @@ async fn a_lease_that_merely_ran_out_is_taken_again_and_the_session_stays() {
     queue.expire_leases();
     device.send(100..200).await;
     wait_until("the loss", || stage.last_error("lease").is_some()).await;
-    stage.until("lease", "up").await;
+    stage.until("lease", Status::Up).await;
     device.send(200..300).await;
     accepted(&queue, 300).await;
     stage.stop().await;

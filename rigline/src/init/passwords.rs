@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use common::harness;
+use common::cli;
 use common::secret::Secret;
 
 use super::USER;
@@ -17,7 +17,7 @@ const ABOUT: &str = "Shows the passwords and tokens that rigline init has made";
 
 /// Prints all of them; exit code 2 if there are none. `args` start with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match harness::settings("rigline passwords", ABOUT, args) {
+    match cli::parse_settings("rigline passwords", ABOUT, args) {
         Ok(place) => inspect::main(async { show(&place) }),
         Err(code) => code,
     }

@@ -109,16 +109,16 @@ impl Plant {
             work,
             queue.clone(),
             move |up| listener.start(up),
-            process.part("ingester"),
+            process.for_stage("ingester"),
         ));
         let work = transformer::settings::Work {
             rows: settings.rows,
             times: settings.readings.times,
             queue: lists.clone(),
         };
-        let part = process.part("transformer");
+        let part = process.for_stage("transformer");
         stages.spawn(transformer::run(work, queue.clone(), part));
-        stages.spawn(sink::run(lists, queue, store, process.part("sink")));
+        stages.spawn(sink::run(lists, queue, store, process.for_stage("sink")));
         let ended = tokio::select! {
             ended = all(&mut stages, process) => ended,
             lost = watch.lost() => Err(lost.into()),

@@ -1,5 +1,6 @@
 //! Stores that are away, ill, or set up wrongly: nothing is discarded, and it goes on by itself.
 
+use common::health::Status;
 use std::time::Duration;
 
 use model::row::Row;
@@ -19,7 +20,7 @@ async fn waits_out(reply: Reply, says: &[&str]) {
     queue.append_rows(rows("R", 0..20)).await;
     server.reply_always(Some(reply));
     let stage = start(&queue, &server);
-    let said = stage.until("store", "down").await;
+    let said = stage.until("store", Status::Down).await;
     for words in says {
         assert!(said.contains(words), "{words} isn't in: {said}");
     }
@@ -96,7 +97,7 @@ async fn a_store_that_was_away_gets_what_came_in_meanwhile() {
     done(&queue, 20, 0).await;
     server.stop();
     queue.append_rows(rows("R", 20..40)).await;
-    stage.until("store", "down").await;
+    stage.until("store", Status::Down).await;
     assert!(!stage.is_ready());
     queue.append_rows(rows("R", 40..60)).await;
     assert_eq!(queue.ledger().await.normalized, 40);
@@ -112,7 +113,7 @@ async fn an_idle_sink_knows_about_its_store() {
     let (queue, mut server) = (queue_of(7), InfluxProxy::start());
     server.stop();
     let stage = start(&queue, &server);
-    stage.until("store", "down").await;
+    stage.until("store", Status::Down).await;
     server.restart();
     stage.ready().await;
     assert_eq!(server.count(), 0);
@@ -161,12 +162,12 @@ async fn a_long_wait_ends_with_the_lease_and_at_a_stop() {
     let (queue, server) = (queue_of(7), InfluxProxy::start());
     queue.append_rows(rows("R", 0..20)).await;
     let waiting = start_with(queue.open(), queue.settings(), Busy);
-    assert_eq!(waiting.until("store", "down").await, "busy");
+    assert_eq!(waiting.until("store", Status::Down).await, "busy");
     let other = start_on(queue.open_later(), queue.settings(), &server);
-    waiting.until("lease", "standby").await;
+    waiting.until("lease", Status::Standby).await;
     done(&queue, 20, 0).await;
     other.stop().await;
-    waiting.until("lease", "up").await;
+    waiting.until("lease", Status::Up).await;
     waiting.stop().await;
     assert_stored(&server, "R", 0..20);
 }

@@ -1,5 +1,6 @@
 //! Rows and elements that can't be stored.
 
+use common::health::Status;
 use queue::ledger::Counter;
 use queue::list::List;
 use queue::settings::QueueSettings;
@@ -102,7 +103,7 @@ async fn a_store_that_refuses_a_hundred_rows_is_at_fault_and_not_the_rows() {
     server.reply_by(|write| Reply::unparsable(write, |_| true));
     queue.append_rows(rows("R", 0..150)).await;
     let stage = start(&queue, &server);
-    let said = stage.until("store", "down").await;
+    let said = stage.until("store", Status::Down).await;
     assert!(
         said.contains("100 rows") && said.contains("unable to parse"),
         "{said}"
@@ -154,7 +155,7 @@ async fn elements_that_are_no_rows_become_dead_letters_without_a_store() {
     queue.push_foreign(List::Normalized, b"between");
     queue.append_rows(rows("R", 0..3)).await;
     queue.push_foreign(List::Normalized, &row("R", 3));
-    let said = stage.until("store", "down").await;
+    let said = stage.until("store", Status::Down).await;
     assert!(said.contains(&server.url()), "{said}");
     server.restart();
     let ledger = queue.wait_for(|ledger| ledger.normalized == 0).await;

@@ -1,5 +1,6 @@
 //! Another sink goes on where one ended or stood still.
 
+use common::health::Status;
 use std::time::Duration;
 
 use queue::settings::QueueSettings;
@@ -34,13 +35,13 @@ async fn a_standby_goes_on_where_the_first_was_stopped() {
     let first = start(&queue, &server);
     first.ready().await;
     let second = start(&queue, &server);
-    second.until("lease", "standby").await;
+    second.until("lease", Status::Standby).await;
     assert!(second.is_ready(), "a standby is no fault");
     queue.append_rows(rows("R", 0..20)).await;
     done(&queue, 20, 0).await;
     queue.append_rows(rows("R", 20..60)).await;
     first.stop().await;
-    second.until("lease", "up").await;
+    second.until("lease", Status::Up).await;
     second.ready().await;
     done(&queue, 60, 0).await;
     second.stop().await;
@@ -81,10 +82,10 @@ async fn the_lease_is_lost_in_an_outage(outage: Outage) {
     assert_untouched(&queue, 20).await;
     // To this one the first's lease has run out, as if the first had stood still for long.
     let second = start_on(queue.open_later(), queue.settings(), &server);
-    second.until("lease", "up").await;
-    first.until("lease", "standby").await;
+    second.until("lease", Status::Up).await;
+    first.until("lease", Status::Standby).await;
     if outage == Outage::Away {
-        second.until("store", "down").await;
+        second.until("store", Status::Down).await;
         assert_untouched(&queue, 20).await;
         server.reply_always(None);
     }

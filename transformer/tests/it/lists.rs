@@ -1,5 +1,6 @@
 //! Full lists, elements of strangers, and clocks that are wrong.
 
+use common::health::Status;
 use std::time::Duration;
 
 use common::clock::Clock;
@@ -24,7 +25,7 @@ async fn a_full_normalized_list_stops_the_taking_until_it_is_drained() {
     let stage = start(&queue, Duration::from_millis(10));
     queue.wait_for(|ledger| ledger.normalized >= 4).await;
     // Reported by a step that has seen the full list and taken nothing.
-    stage.until("normalized_list", "down").await;
+    stage.until("normalized_list", Status::Down).await;
     let ledger = queue.ledger().await;
     assert_exact(&ledger);
     assert_eq!((ledger.raw, ledger.normalized), (48, 4));

@@ -1,5 +1,6 @@
 //! Restarts, lost answers and lost leases: nothing lost, nothing doubled.
 
+use common::health::Status;
 use std::time::Duration;
 
 use queue::ledger::Counter;
@@ -175,18 +176,18 @@ async fn the_lease_is_lost_in_the_middle(lease: Duration, found: Found) {
         .await;
     done(&queue, 1).await;
     if found == Found::ByRenewing {
-        let said = first.until("lease", "down").await;
+        let said = first.until("lease", Status::Down).await;
         assert!(said.contains("another replica has it"), "{said}");
     }
     first_queue.let_go();
-    first.until("lease", "standby").await;
+    first.until("lease", Status::Standby).await;
     assert!(first.is_ready(), "a standby is no fault");
     second.ready().await;
     let ledger = queue.ledger().await;
     assert_exact(&ledger);
     assert_eq!(ledger.get(Counter::RawTaken), 5, "the commit was refused");
     second.stop().await;
-    first.until("lease", "up").await;
+    first.until("lease", Status::Up).await;
     // Now the first has to know what the second took.
     queue
         .append(vec![

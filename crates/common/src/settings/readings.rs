@@ -1,4 +1,4 @@
-//! Settings of how far from its arrival a reading may be, which ingester and transformer share.
+//! Limits of a reading's timestamp, which the ingester and the transformer share.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use model::limits::TimeLimits;
 
 use super::positive_duration;
 
-/// How far from its arrival a reading may be.
+/// Limits of a reading's timestamp, relative to its arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Readings")]
 pub struct TimeLimitSettings {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::clock::Clock;
 use common::harness::Process;
-use common::health::DependencyReport;
+use common::health::{DependencyReport, Status};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -74,15 +74,15 @@ impl Running {
         self.wait("ready", || self.is_ready()).await;
     }
 
-    /// Whether something that the stage depends on is `waiting`, `up`, `standby` or `down`.
+    /// Whether something that the stage depends on is in this state.
     #[must_use]
-    pub fn is(&self, name: &str, state: &str) -> bool {
+    pub fn is(&self, name: &str, state: Status) -> bool {
         self.of(name).is_some_and(|found| found.state == state)
     }
 
     /// Waits until it is so; returns the last error.
-    pub async fn until(&self, name: &str, state: &str) -> String {
-        let what = format!("{name} {state}");
+    pub async fn until(&self, name: &str, state: Status) -> String {
+        let what = format!("{name} {state:?}");
         self.wait(&what, || self.is(name, state)).await;
         self.last_error(name).unwrap_or_default()
     }

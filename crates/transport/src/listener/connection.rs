@@ -50,8 +50,8 @@ pub(crate) async fn run(
         () = stop.cancelled() => return,
         accepted = handshake::accept_client(&read_half, &shared) => accepted,
     };
-    let (mut connect, read_ahead) = match accepted {
-        Ok(accepted) => accepted,
+    let client = match accepted {
+        Ok(client) => client,
         Err(HandshakeError::Closed) => return,
         Err(HandshakeError::Disconnect(reason)) => {
             return shared.reporter.disconnected(&reason, "", peer);
@@ -65,9 +65,14 @@ pub(crate) async fn run(
             return close(read_half, write_half, unsent).await;
         }
     };
-    handshake::complete(&mut connect, shared.max_packet, &mut unsent);
+    handshake::encode_connack(&client, shared.max_packet, &mut unsent);
+    let connect = client.connect;
     let (registration, commands) = shared.registry.register(number, &connect.client_id);
-    let buffer = PacketBuffer::new(connect.version, shared.max_packet, read_ahead.freeze());
+    let buffer = PacketBuffer::new(
+        connect.version,
+        shared.max_packet,
+        client.read_ahead.freeze(),
+    );
     let keep_alive = KeepAlive::new(connect.keep_alive);
     let mut connection = Connection {
         reader: PacketReader::new(read_half, shared.limits.clone(), keep_alive, buffer),

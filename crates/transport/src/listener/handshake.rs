@@ -32,6 +32,16 @@ pub(crate) struct RefusedClient {
     pub(crate) maximum_packet: Option<u32>,
 }
 
+/// A client that is accepted.
+#[derive(Debug)]
+pub(crate) struct AcceptedClient {
+    pub(crate) connect: Connect,
+    /// The listener chose the client id.
+    pub(crate) has_assigned_id: bool,
+    /// Bytes that arrived behind the CONNECT.
+    pub(crate) read_ahead: BytesMut,
+}
+
 /// Why a client isn't accepted.
 #[derive(Debug)]
 pub(crate) enum HandshakeError {
@@ -55,18 +65,18 @@ impl From<ProtocolError> for HandshakeError {
     }
 }
 
-/// Reads the CONNECT and authenticates the client. Returns the bytes behind the CONNECT, too.
+/// Reads the CONNECT, authenticates the client, and assigns a client id if the client has none.
 pub(crate) async fn accept_client(
     socket: &OwnedReadHalf,
     shared: &Shared,
-) -> Result<(Connect, BytesMut), HandshakeError> {
+) -> Result<AcceptedClient, HandshakeError> {
     let mut bytes = BytesMut::new();
     let header = timeout(CONNECT_TIMEOUT, read_connect(socket, shared, &mut bytes))
         .await
         .map_err(|_| DisconnectReason::Slow(CONNECT_TIMEOUT))??;
     let packet = bytes.split_to(header.length);
     let body = packet.get(header.body_at..).unwrap_or_default();
-    let connect = Connect::decode(header, body).map_err(|error| match error {
+    let mut connect = Connect::decode(header, body).map_err(|error| match error {
         ConnectError::Protocol(error) => error.into(),
         ConnectError::Version(version) => HandshakeError::Refused(RefusedClient {
             version,
@@ -79,8 +89,12 @@ pub(crate) async fn accept_client(
         Some(refusal) => Err(refusal),
         None => shared.authenticator.authenticate(&connect).await,
     };
-    match accepted {
-        Ok(()) => Ok((connect, bytes)),
+    match accepted.and_then(|()| assign_client_id(&mut connect)) {
+        Ok(has_assigned_id) => Ok(AcceptedClient {
+            connect,
+            has_assigned_id,
+            read_ahead: bytes,
+        }),
         Err(refusal) => Err(HandshakeError::Refused(RefusedClient {
             version: connect.version,
             refusal,
@@ -90,17 +104,23 @@ pub(crate) async fn accept_client(
     }
 }
 
-/// Encodes the CONNACK for an accepted client. Assigns a client id if the client has none.
-pub(crate) fn complete(connect: &mut Connect, max_packet: usize, out: &mut BytesMut) {
-    let is_assigned = connect.client_id.is_empty();
-    if is_assigned {
-        // Without random numbers, clients would share an id, and take over each other's connection.
-        let random = getrandom::u64().unwrap_or_default();
-        connect.client_id = format!("rigline-{random:016x}");
+/// Assigns a client id if the client has none. Returns whether it did.
+fn assign_client_id(connect: &mut Connect) -> Result<bool, ConnectRefusal> {
+    if !connect.client_id.is_empty() {
+        return Ok(false);
     }
+    // Two clients with the same id would take over each other's connection.
+    let random = getrandom::u64().map_err(|_| ConnectRefusal::Busy)?;
+    connect.client_id = format!("rigline-{random:016x}");
+    Ok(true)
+}
+
+/// Encodes the CONNACK for an accepted client.
+pub(crate) fn encode_connack(client: &AcceptedClient, max_packet: usize, out: &mut BytesMut) {
+    let connect = &client.connect;
     let accepted = Accepted {
         max_packet,
-        assigned_id: is_assigned.then_some(connect.client_id.as_str()),
+        assigned_id: client.has_assigned_id.then_some(connect.client_id.as_str()),
         wants_session: connect.properties.session_expiry > 0,
     };
     encode::connect_accepted(out, connect.version, accepted);

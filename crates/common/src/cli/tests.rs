@@ -57,15 +57,15 @@ fn settings_are_flags_with_defaults() {
 }
 
 #[test]
-fn a_bad_setting_names_variable_value_and_what_is_accepted() {
+fn bad_setting_names_the_variable_the_value_and_what_is_accepted() {
     let command = command::<Sample>(&PROGRAM);
     let error = command
         .clone()
         .try_get_matches_from(args(&["--flush", "soon"]))
         .unwrap_err();
-    let said = bad_setting(&command, &error).unwrap().to_string();
+    let message = bad_setting(&command, &error).unwrap().to_string();
     for part in ["SAMPLE_FLUSH (--flush)", "soon", "250ms"] {
-        assert!(said.contains(part), "{said}");
+        assert!(message.contains(part), "{message}");
     }
     assert!(parse::<Sample>(&PROGRAM, args(&["--flush", "soon"])).is_err());
     assert!(
@@ -75,7 +75,7 @@ fn a_bad_setting_names_variable_value_and_what_is_accepted() {
 }
 
 #[test]
-fn a_healthcheck_needs_no_other_settings() {
+fn healthcheck_needs_no_other_settings() {
     let (cli, _) = parse::<Sample>(&PROGRAM, args(&["--flush", "2h", "healthcheck"])).unwrap();
     assert!(cli.command.is_some());
 }
