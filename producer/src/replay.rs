@@ -153,7 +153,7 @@ mod tests {
     use super::expected;
 
     #[test]
-    fn the_rest_of_a_file_is_expected_to_be_like_its_beginning() {
+    fn expected_count_extrapolates_from_the_beginning_of_the_file() {
         assert_eq!(expected(10, 100, 1_000), 100);
         assert_eq!(expected(10, 1_000, 1_000), 10);
         assert_eq!(expected(0, 0, 0), 0);

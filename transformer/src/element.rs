@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_are_judged_by_their_arrival() {
+    fn elements_are_checked_against_their_arrival() {
         assert_eq!(reason("2025-11-02T14:00:00Z"), None);
         assert_eq!(reason("2025-11-02T14:01:00Z"), None);
         assert_eq!(reason("2025-11-02T14:01:00.001Z"), Some(Reason::Future));

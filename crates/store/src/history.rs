@@ -1,4 +1,4 @@
-//! Reading back what a store keeps.
+//! Reading rows from a store.
 
 use std::time::Duration;
 
@@ -9,35 +9,34 @@ mod tally;
 
 pub(crate) use tally::{Grid, Tally};
 
-/// Most rows of a page; a larger limit means this one.
+/// Most rows of a page. A larger limit is reduced to this.
 pub const MAX_PAGE: usize = 10_000;
-/// Most values of a page: one of wide rows ends before its limit.
+/// Most values of a page. A page of wide rows ends before its limit.
 pub const MAX_PAGE_VALUES: usize = 200_000;
-/// Most buckets that a span may be cut into, empty ones included.
+/// Most buckets of a time range, empty ones included.
 pub const MAX_BUCKETS: u64 = 100_000;
-/// Most buckets of one answer, those of all its sensors together.
-pub const MAX_ANSWER: usize = 1_000_000;
+/// Most buckets of one result, over all its sensors.
+pub const MAX_RESULT_BUCKETS: usize = 1_000_000;
 
-/// Something that rows can be read from.
+/// A store that rows can be read from.
 ///
-/// A rig or a sensor that the store doesn't know is an empty answer, not an error. What is being
-/// written or deleted meanwhile is seen or not. Dropping a call before it has returned ends it
-/// soon.
+/// An unknown rig or sensor gives an empty result, not an error. Concurrent writes and deletions may or
+/// may not be visible. A dropped call ends soon.
 pub trait History: Send + Sync {
-    /// Every rig that has rows, in order of name.
+    /// All rigs that have rows, ordered by name.
     fn rigs(&self) -> impl Future<Output = Result<Vec<RigSpan>, ReadError>> + Send;
 
-    /// The names of the sensors that have a value, of one rig or of any, in order.
+    /// The names of the sensors that have values, of one rig or of all, in order.
     fn sensors(
         &self,
         rig: Option<&str>,
     ) -> impl Future<Output = Result<Vec<String>, ReadError>> + Send;
 
-    /// Each sensor's newest value of one rig, in order of the sensors' names.
+    /// The newest value of each sensor of a rig, ordered by sensor name.
     fn latest(&self, rig: &str) -> impl Future<Output = Result<Vec<Latest>, ReadError>> + Send;
 
-    /// Rows in order of tick, at most `limit` and [`MAX_PAGE`] of them. A row has the asked
-    /// sensors that it has values of, in order of name; rows that have none are left out.
+    /// Rows ordered by tick, at most `limit` and at most [`MAX_PAGE`]. A row holds its values of the
+    /// selected sensors, ordered by name; rows without such values are left out.
     /// [`ReadError::BadRequest`] if `limit` is 0.
     fn range(
         &self,
@@ -45,10 +44,10 @@ pub trait History: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Page, ReadError>> + Send;
 
-    /// Values in buckets, which start at multiples of `bucket` since 1970; those without values
-    /// are left out, and so are sensors without buckets. The first and the last bucket hold only
-    /// what is in the span. [`ReadError::BadRequest`] if `bucket` is zero, or if there would be
-    /// more than [`MAX_BUCKETS`] or [`MAX_ANSWER`].
+    /// Statistics of values in buckets, which start at multiples of `bucket` since 1970. Empty buckets
+    /// and sensors without buckets are left out. The first and the last bucket hold only values of the
+    /// time range. [`ReadError::BadRequest`] if `bucket` is zero, or if there would be more than
+    /// [`MAX_BUCKETS`] or [`MAX_RESULT_BUCKETS`].
     fn buckets(
         &self,
         of: Selection<'_>,
@@ -56,20 +55,20 @@ pub trait History: Send + Sync {
     ) -> impl Future<Output = Result<Vec<Series>, ReadError>> + Send;
 }
 
-/// What to read of a rig.
+/// The rows to read: of a rig, some sensors and a time range.
 #[derive(Debug, Clone, Copy)]
 pub struct Selection<'a> {
     /// The rig.
     pub rig: &'a str,
-    /// Names of sensors; none at all means all of them.
+    /// Names of sensors; empty for all.
     pub sensors: &'a [String],
     /// The first tick.
     pub from: Timestamp,
-    /// The tick to end before.
+    /// The first tick after the time range.
     pub to: Timestamp,
 }
 
-/// A rig and the time that it has rows of.
+/// A rig with the time range of its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RigSpan {
     /// The rig.
@@ -85,68 +84,67 @@ pub struct RigSpan {
 pub struct Latest {
     /// The sensor.
     pub sensor: String,
-    /// When.
+    /// The tick of the value's row.
     pub tick: Timestamp,
     /// The value.
     pub value: f64,
 }
 
-/// Some of the rows that were asked for.
+/// A page of rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// In order of tick.
+    /// The rows, ordered by tick.
     pub rows: Vec<Row<'static>>,
-    /// If there are more: the `from` of the next page.
+    /// The `from` of the next page, if there are more rows.
     pub next: Option<Timestamp>,
 }
 
-/// A sensor's buckets.
+/// A sensor with its buckets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// The sensor.
     pub sensor: String,
-    /// In order of start.
+    /// The buckets, ordered by start.
     pub buckets: Vec<Bucket>,
 }
 
-/// What the values of a sensor in a span of time come to.
+/// Statistics of a sensor's values in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bucket {
-    /// Where the bucket starts, a multiple of its length since 1970.
+    /// The start of the bucket.
     pub start: Timestamp,
-    /// How many values, at least 1.
+    /// Number of values, at least 1.
     pub count: u64,
-    /// Their arithmetic mean.
+    /// Arithmetic mean.
     pub mean: f64,
-    /// The smallest.
+    /// Smallest value.
     pub min: f64,
-    /// The largest.
+    /// Largest value.
     pub max: f64,
-    /// The standard deviation of a sample (by n - 1): none of a single value, nor where it is too
-    /// large for a double.
+    /// Sample standard deviation (divisor n - 1). `None` for a single value, or if it is too large for a
+    /// double.
     pub stddev: Option<f64>,
 }
 
-/// Why there is no answer, named by what to do next. The details are for people and hold no
-/// secret.
+/// Why a read failed, named by what to do next. Messages are for operators and contain no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// Ask again later: the store is away, busy or ill.
+    /// Try again later: the store is unavailable.
     #[error("{detail}")]
     Unavailable {
         /// What happened.
         detail: String,
     },
-    /// Ask for something else.
+    /// The request is invalid.
     #[error("{detail}")]
     BadRequest {
         /// What is accepted.
         detail: String,
     },
-    /// A person has to look after the store or its settings.
+    /// An operator has to change the store or its settings.
     #[error("{detail}")]
     Denied {
-        /// What to look at, and what the store said.
+        /// What to check, and the store's message.
         detail: String,
     },
 }

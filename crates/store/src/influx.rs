@@ -1,4 +1,4 @@
-//! `InfluxDB` 2 as a store, written to through the `influxdb2` client.
+//! The store in `InfluxDB` 2, through the `influxdb2` client.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ mod setup;
 #[cfg(test)]
 mod tests;
 
-use answer::Asked;
+use answer::Target;
 pub use settings::InfluxSettings;
 pub use setup::{Access, Authorization, FirstSetup, Id, InfluxSetup, Operator, SetupError};
 
-/// A server that can't be connected to within this time is away.
+/// How long connecting to the server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Finds out that the server's machine has gone while nothing is sent.
+/// Detects a server machine that is gone, also while nothing is sent.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// Why there is no store to write to.
+/// Why a client can't be created.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A setting can't be used.
@@ -40,13 +40,13 @@ pub enum BuildError {
 #[derive(Debug, Clone)]
 pub struct InfluxStore {
     client: Client,
-    asked: Asked,
+    target: Target,
 }
 
 impl InfluxStore {
-    /// Makes a client; opens no connection yet.
+    /// Creates the client. Connects at the first write.
     pub fn new(settings: &InfluxSettings) -> Result<Self, BuildError> {
-        // The client's builder panics at a URL that it can't read.
+        // The client's builder panics at an invalid URL.
         let url = settings::checked_url(&settings.url)?;
         let http = http_builder(settings.timeout);
         let token = settings.token.as_ref().map_or("", |token| token.expose());
@@ -55,7 +55,7 @@ impl InfluxStore {
             .map_err(|error| BuildError::Client(error.to_string()))?;
         Ok(Self {
             client,
-            asked: Asked {
+            target: Target {
                 url: url.as_str().trim_end_matches('/').to_owned(),
                 org: settings.org.clone(),
                 bucket: settings.bucket.clone(),
@@ -67,22 +67,22 @@ impl InfluxStore {
 
     async fn send(&self, lines: Vec<u8>) -> Result<(), WriteError> {
         let empty = lines.is_empty();
-        let Asked { org, bucket, .. } = &self.asked;
+        let Target { org, bucket, .. } = &self.target;
         self.client
             .write_line_protocol_with_precision(org, bucket, lines, TimestampPrecision::Nanoseconds)
             .await
-            .map_err(|error| self.asked.write_error(error, empty))
+            .map_err(|error| self.target.write_error(error, empty))
     }
 }
 
-/// What every client here has in common.
+/// The settings of every HTTP client for InfluxDB.
 fn http_builder(timeout: Duration) -> reqwest::ClientBuilder {
     reqwest::ClientBuilder::new()
         .user_agent(concat!("rigline/", env!("CARGO_PKG_VERSION")))
         .timeout(timeout)
         .connect_timeout(timeout.min(CONNECT_TIMEOUT))
         .tcp_keepalive(TCP_KEEPALIVE)
-        // A token must not travel to wherever an answer or the environment points.
+        // A token must not be sent to an address from a response or from the environment.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
 }
@@ -98,7 +98,7 @@ impl Store for InfluxStore {
         self.send(lines).await
     }
 
-    /// An empty write, which the server checks for token, organisation and bucket.
+    /// Sends an empty write: the server checks token, organisation and bucket.
     async fn preflight(&self) -> Result<(), WriteError> {
         self.send(Vec::new()).await
     }

@@ -1,5 +1,4 @@
-//! The room of the stores: where rows end up and are read from again. The only one that names a
-//! store's client.
+//! Stores that rows are written to and read from. Only this crate names a store's client library.
 
 use std::time::Duration;
 
@@ -18,55 +17,55 @@ pub use influx::{
     Operator, SetupError,
 };
 
-/// Something that keeps rows.
+/// A store that rows are written to.
 ///
-/// Rows have a key (tags and time) and fields. A store merges rows of equal key, and where they
-/// have a field in common the one written later wins; so writing the same rows again, in the same
-/// order, changes nothing. Dropping a write before it has returned is allowed.
+/// Rows have a key (tags and time) and fields. A store merges rows of the same key; the value of a field
+/// that was written last wins. So writing the same rows again, in the same order, changes nothing. A
+/// write may be dropped before it returns.
 pub trait Store: Send + Sync {
-    /// Writes rows, in their order. When it returns an error, none, some or all of them may have
-    /// been stored. No rows at all are written without asking the store.
+    /// Writes rows in order. After an error, none, some or all of them may be stored. Without rows, it
+    /// returns without contacting the store.
     fn write(&self, rows: &[Row<'_>]) -> impl Future<Output = Result<(), WriteError>> + Send;
 
-    /// Asks whether a write would be let in, without writing anything: only rows can be at fault
-    /// if it would. Never [`WriteError::TooLarge`] or [`WriteError::Rejected`].
+    /// Checks whether the store accepts writes, without writing rows. If it succeeds, a later rejection
+    /// is due to the rows. Never [`WriteError::TooLarge`] or [`WriteError::Rejected`].
     fn preflight(&self) -> impl Future<Output = Result<(), WriteError>> + Send;
 
-    /// Whether [`WriteError::Rejected`] of a single row is about that row for certain: then any
-    /// number of them one after another says nothing about the store.
+    /// Whether [`WriteError::Rejected`] of a single row is certainly due to that row. If so, many
+    /// rejections in sequence don't indicate a fault of the store.
     fn blames_rows(&self) -> bool {
         false
     }
 }
 
-/// Why rows weren't written, named by what to do next. The details are for people and hold no
-/// secret; what the store itself said is cut at 2 KiB.
+/// Why a write failed, named by what to do next. Messages are for operators and contain no secrets; the
+/// store's own message is truncated at 2 KiB.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// Write the same rows again later: the store is away, busy or ill.
+    /// Write the same rows again later: the store is unavailable.
     #[error("{detail}")]
     Retry {
         /// What happened.
         detail: String,
-        /// How long the store asked to be left alone, where that can be seen.
+        /// How long the store asked to wait, if known.
         after: Option<Duration>,
     },
     /// Write fewer rows at once.
     #[error("{detail}")]
     TooLarge {
-        /// What the store said.
+        /// The store's message.
         detail: String,
     },
-    /// At least one of the rows can't be stored; the others may not have been stored either.
+    /// At least one row can't be stored. The others may not have been stored either.
     #[error("{detail}")]
     Rejected {
-        /// What the store said, perhaps of one row only.
+        /// The store's message, which may concern one row only.
         detail: String,
     },
-    /// A person has to change the settings, or what they point to; the rows aren't at fault.
+    /// An operator has to change the settings or the store. The rows aren't the cause.
     #[error("{detail}")]
     Denied {
-        /// What to look at, and what the store said.
+        /// What to check, and the store's message.
         detail: String,
     },
 }

@@ -11,7 +11,7 @@ mod tests;
 
 const MEASUREMENT: &[u8] = b"rig_measurements";
 
-/// What to set aside for a line, in bytes; six sensors need about 130.
+/// Initial capacity for a line, in bytes. Six sensors need about 130.
 const USUAL_LINE: usize = 160;
 
 /// Why a row can't be written as a line.
@@ -20,19 +20,19 @@ pub(crate) enum LineError {
     /// A tag or field without a name, or a tag without a value.
     #[error("a tag or field has an empty name or value")]
     Empty,
-    /// The protocol has no form for it that every part of the server reads alike: a backslash
-    /// before an escaped character, a line end, white space at the start.
+    /// The protocol has no unambiguous form for it: a backslash before an escaped character, a line end,
+    /// or leading white space.
     #[error("{0:?} has a backslash or a control character, which line protocol can't carry")]
     Unwritable(String),
-    /// Nothing to store.
+    /// The row has no fields.
     #[error("there is no field in it")]
     NoField,
-    /// Neither NaN nor infinities can be stored.
+    /// A value is NaN or infinite.
     #[error("{0:?} is {1}, which is no number that can be stored")]
     NotFinite(String, f64),
 }
 
-/// All rows, or the first that can't be written, with its index.
+/// Encodes rows. Returns the index of the first row that can't be encoded.
 pub(crate) fn encode(rows: &[Row<'_>]) -> Result<Vec<u8>, (usize, LineError)> {
     let mut lines = Vec::with_capacity(rows.len() * USUAL_LINE);
     for (index, row) in rows.iter().enumerate() {
@@ -41,14 +41,14 @@ pub(crate) fn encode(rows: &[Row<'_>]) -> Result<Vec<u8>, (usize, LineError)> {
     Ok(lines)
 }
 
-/// Appends the line of a row; after an error `out` ends with a part of it.
+/// Appends the line of a row. After an error, `out` ends with a part of it.
 fn encode_row(row: &Row<'_>, out: &mut Vec<u8>) -> Result<(), LineError> {
     let tags = row.tags.iter().map(|(name, value)| (&**name, &**value));
     let fields = row.fields.iter().map(|(name, value)| (&**name, *value));
     encode_line(tags, fields, row.timestamp.nanos(), out)
 }
 
-/// As [`encode_row`], for any names: the escapes don't rely on what [`model::Name`] allows.
+/// Like [`encode_row`], but for any names: the escapes don't rely on the rules of [`model::Name`].
 fn encode_line<'a>(
     tags: impl Iterator<Item = (&'a str, &'a str)>,
     fields: impl Iterator<Item = (&'a str, f64)>,
@@ -84,7 +84,7 @@ fn encode_line<'a>(
     Ok(())
 }
 
-/// Appends a tag's name or value or a field's name, which are escaped alike.
+/// Appends a tag's name or value, or a field's name. All are escaped in the same way.
 fn push_name(name: &str, out: &mut Vec<u8>) -> Result<(), LineError> {
     if name.is_empty() {
         return Err(LineError::Empty);

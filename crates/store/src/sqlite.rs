@@ -1,7 +1,7 @@
-//! The store in one SQLite file, for everything in one process.
+//! The store in one SQLite file, for the one-process deployment.
 //!
-//! A thread writes and another one reads, each on a connection of its own: a long query never
-//! holds up a write.
+//! One thread writes and another one reads, each on its own connection, so that a long query doesn't
+//! delay writes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ use schema::STORE;
 use sqlite::{OpenError, Stopped, Worker};
 use writer::{Task, Writer};
 
-/// Rows in one file. Clones share its threads, which end when the last handle is dropped; that
-/// waits for what they are at, and leaves the file closed.
+/// Rows in one file. Clones share its threads. Dropping the last handle waits for their current work,
+/// ends them and closes the file.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     // Dropped first: whoever closes the file last copies the log into it, which a reader can't.
@@ -40,8 +40,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens or makes the file; one of an older version is brought up to date. `clock` says which
-    /// rows are older than the settings keep them.
+    /// Opens or creates the file, and migrates a file of an older version. `clock` decides which rows
+    /// are past their retention.
     pub fn open(path: &Path, settings: &SqliteSettings, clock: Clock) -> Result<Self, OpenError> {
         let connection = STORE.open(path)?;
         let history = SqliteHistory::beside(path)?;
@@ -58,7 +58,7 @@ impl SqliteStore {
         })
     }
 
-    /// What is read from the same file.
+    /// A reader of the same file.
     #[must_use]
     pub fn history(&self) -> SqliteHistory {
         self.history.clone()
@@ -75,7 +75,7 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    /// Durable when it returns. Writes that wait at the same time share a transaction.
+    /// The rows are durable when it returns. Concurrent writes share a transaction.
     async fn write(&self, rows: &[Row<'_>]) -> Result<(), WriteError> {
         if rows.is_empty() {
             return Ok(());
@@ -86,12 +86,12 @@ impl Store for SqliteStore {
         self.ask(|answer| Task::Write { batch, answer }).await
     }
 
-    /// A small write beside the rows, so that a full disk shows.
+    /// Writes a few bytes to a table of its own, to detect a full disk.
     async fn preflight(&self) -> Result<(), WriteError> {
         self.ask(|answer| Task::Probe { answer }).await
     }
 
-    /// Each is refused for what is in it, or for a sensor too many.
+    /// A row is rejected for its content, or because the file has too many sensors.
     fn blames_rows(&self) -> bool {
         true
     }

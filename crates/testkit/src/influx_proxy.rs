@@ -91,7 +91,7 @@ impl InfluxProxy {
     #[must_use]
     pub fn with_retention(retention: Option<Duration>) -> Self {
         let server = InfluxDb::shared();
-        let bucket = server.make_bucket(retention);
+        let bucket = server.create_bucket(retention);
         Self::new(server.port(), bucket)
     }
 

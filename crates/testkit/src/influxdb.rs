@@ -81,7 +81,7 @@ impl InfluxDb {
     }
 
     /// A server, set up, for all tests of a process that need no more than a
-    /// [bucket of their own](Self::make_bucket). It ends with the process.
+    /// [bucket of their own](Self::create_bucket). It ends with the process.
     #[must_use]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<InfluxDb> = OnceLock::new();
@@ -121,7 +121,7 @@ impl InfluxDb {
 
     /// Makes a bucket that no other test uses; rows are kept for `retention`, or for ever.
     #[must_use]
-    pub fn make_bucket(&self, retention: Option<Duration>) -> String {
+    pub fn create_bucket(&self, retention: Option<Duration>) -> String {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let name = format!("bucket-{}", MADE.fetch_add(1, Ordering::Relaxed));
         let rules = expire_after(retention);
@@ -133,7 +133,7 @@ impl InfluxDb {
 
     /// Makes a token that may do `action`, which is `read` or `write`, with this bucket and nothing else.
     #[must_use]
-    pub fn make_token(&self, action: &str, bucket: &str) -> String {
+    pub fn create_token(&self, action: &str, bucket: &str) -> String {
         let (org, id) = (self.org_id(), self.bucket_id(bucket));
         let resource = json!({ "type": "buckets", "orgID": org, "id": id });
         let permissions = json!([{ "action": action, "resource": resource }]);

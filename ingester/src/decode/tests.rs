@@ -38,7 +38,7 @@ fn good(payload: &str) -> (String, f64) {
 }
 
 #[test]
-fn a_reading_has_all_that_its_topic_and_payload_say() {
+fn reading_is_decoded_from_topic_and_payload() {
     let payload = br#"{"timestamp": "2025-11-02T14:21:33.512Z", "value": 78.2}"#;
     let reading = decode(TOPIC, payload, now(), &LIMITS).unwrap();
     assert_eq!((&*reading.rig_id, &*reading.sensor), ("RIG-1", "pressure"));
@@ -67,7 +67,7 @@ fn timestamps_have_several_forms() {
 }
 
 #[test]
-fn values_are_finite_numbers_or_texts_of_them() {
+fn values_are_finite_numbers_or_strings_of_them() {
     for (value, want) in [
         ("78", 78.0),
         ("-0", 0.0),
@@ -113,7 +113,7 @@ fn values_are_finite_numbers_or_texts_of_them() {
 }
 
 #[test]
-fn what_is_no_object_is_told_apart_from_what_is_no_json() {
+fn invalid_json_and_json_without_an_object_have_their_own_reasons() {
     for bad in [
         "null",
         "true",
@@ -193,7 +193,7 @@ fn topics_and_names_are_checked() {
 }
 
 #[test]
-fn times_are_placed_or_turned_away() {
+fn timestamps_outside_the_limits_are_rejected() {
     let at = |timestamp: &str| format!(r#"{{"timestamp":"{timestamp}","value":1}}"#);
     good(&at("2025-11-02T14:22:40Z"));
     assert_eq!(fault(TOPIC, at("2025-11-02T14:22:40.001Z")), Reason::Future);
@@ -219,7 +219,7 @@ fn times_are_placed_or_turned_away() {
 }
 
 #[test]
-fn a_large_payload_is_turned_away_whatever_else_is_wrong() {
+fn too_large_payload_is_rejected_before_other_checks() {
     assert_eq!(fault("nowhere", vec![b'{'; 65_537]), Reason::TooLarge);
     let mut fits = br#"{"value":1}"#.to_vec();
     fits.resize(65_536, b' ');
@@ -227,7 +227,7 @@ fn a_large_payload_is_turned_away_whatever_else_is_wrong() {
 }
 
 #[test]
-fn every_cut_and_every_flipped_bit_is_a_reading_or_a_fault() {
+fn truncated_and_damaged_payloads_are_a_reading_or_a_rejection() {
     let whole = br#"{"timestamp": "2025-11-02T14:21:33.512Z", "value": 78.2}"#;
     for end in 0..whole.len() {
         assert_eq!(fault(TOPIC, &whole[..end]), Reason::NotJson, "{end}");
@@ -241,7 +241,7 @@ fn every_cut_and_every_flipped_bit_is_a_reading_or_a_fault() {
 
 proptest! {
     #[test]
-    fn anything_is_a_reading_or_a_fault(topic in ".{0,80}", payload in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_messages_are_a_reading_or_a_rejection(topic in ".{0,80}", payload in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = decode(&topic, &payload, now(), &LIMITS);
         let _ = decode(TOPIC, &payload, now(), &LIMITS);
     }

@@ -16,7 +16,7 @@ use crate::fixture::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reading_comes_into_the_list_with_its_time_and_its_arrival() {
+async fn reading_is_appended_with_its_timestamp_and_arrival() {
     let (queue, broker) = (queue(), Mosquitto::start());
     let stage = start(&queue, &broker);
     stage.ready().await;
@@ -46,7 +46,7 @@ async fn a_reading_comes_into_the_list_with_its_time_and_its_arrival() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_input_becomes_dead_letters_and_the_good_part_goes_on() {
+async fn bad_input_becomes_dead_letters_and_the_rest_is_appended() {
     let good = || payload(now(), 1).into_bytes();
     let at = |timestamp| payload(timestamp, 1).into_bytes();
     let hour = Duration::from_hours(1);
@@ -146,7 +146,7 @@ async fn retained_readings_and_those_of_qos_0_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_clocks_disagree_nothing_is_taken_and_nothing_lost() {
+async fn nothing_is_taken_or_lost_while_clocks_disagree() {
     let hour = Duration::from_hours(1);
     for wrong in [Clock::ahead(hour), Clock::behind(hour)] {
         let (queue, broker) = (queue(), Mosquitto::start());

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(30);
 const MESSAGES: usize = 6_000;
 
 #[test]
-fn it_works_and_ends_while_nobody_reads_its_log() {
+fn blocked_standard_error_does_not_stop_the_stage() {
     let (broker, redis) = (Mosquitto::start(), Redis::start());
     let (mut stage, output) = Launch::binary(Path::new(env!("CARGO_BIN_EXE_ingester")))
         .env("MQTT_HOST", "127.0.0.1")

@@ -14,7 +14,7 @@ use crate::fixture::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_appended_is_acknowledged_and_does_not_come_again() {
+async fn appended_readings_are_acknowledged_and_not_redelivered() {
     let (queue, broker) = (queue(), Mosquitto::start());
     let stage = start(&queue, &broker);
     stage.ready().await;
@@ -36,7 +36,7 @@ async fn what_was_appended_is_acknowledged_and_does_not_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_published_while_it_is_away_is_taken_later() {
+async fn readings_published_while_stopped_are_taken_after_the_start() {
     let (queue, broker) = (queue(), Mosquitto::start());
     let stage = start(&queue, &broker);
     stage.ready().await;
@@ -56,7 +56,7 @@ fn small_queue() -> TempQueue {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_list_stops_the_acknowledging_until_it_is_drained() {
+async fn full_list_pauses_acknowledgements_until_it_is_drained() {
     let (queue, broker) = (small_queue(), Mosquitto::start());
     let stage = start(&queue, &broker);
     stage.ready().await;
@@ -78,7 +78,7 @@ async fn a_full_list_stops_the_acknowledging_until_it_is_drained() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_found_no_room_comes_again_after_a_restart() {
+async fn readings_refused_by_a_full_list_are_redelivered_after_a_restart() {
     let (queue, broker) = (small_queue(), Mosquitto::start());
     let stage = start(&queue, &broker);
     stage.ready().await;
@@ -100,7 +100,7 @@ async fn what_found_no_room_comes_again_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_answer_to_an_append_repeats_the_very_same_elements() {
+async fn append_without_reply_is_retried_with_the_same_elements() {
     use Fate::{Answered, Applied, Dropped};
     let (queue, broker) = (queue(), Mosquitto::start());
     let fates = [Applied, Dropped, Applied, Answered, Dropped, Applied];

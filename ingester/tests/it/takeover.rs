@@ -42,7 +42,7 @@ async fn a_standby_takes_the_session_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_lost_the_lease_to_another_leaves_the_session_to_it() {
+async fn replica_that_lost_its_lease_leaves_the_session_to_the_new_holder() {
     let (queue, broker) = (queue(), Mosquitto::start());
     let stage = start(&queue, &broker);
     stage.ready().await;
@@ -69,7 +69,7 @@ async fn who_lost_the_lease_to_another_leaves_the_session_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_that_merely_ran_out_is_taken_again_and_the_session_stays() {
+async fn expired_lease_that_nobody_took_is_acquired_again_with_the_same_session() {
     let (queue, broker) = (queue(), Mosquitto::start());
     let stage = start(&queue, &broker);
     stage.ready().await;
@@ -91,7 +91,7 @@ async fn a_lease_that_merely_ran_out_is_taken_again_and_the_session_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_killed_between_append_and_acknowledgement_gets_the_readings_again() {
+async fn kill_between_append_and_acknowledgement_gets_readings_redelivered() {
     let (queue, broker) = (queue(), Mosquitto::start());
     // The answer is lost, so it isn't acknowledged; it would be appended once more a moment later.
     let lossy = Lossy::of_appends(queue.open(), &[Fate::Applied, Fate::Held]);

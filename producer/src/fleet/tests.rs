@@ -18,7 +18,7 @@ fn values(fleet: &Fleet, rig: usize, rounds: u64) -> Vec<f64> {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_readings_for_ever() {
+fn same_seed_gives_the_same_readings() {
     let fleet = fleet(&["RIG-01"], 1, Faults::default());
     // Fixed: a change here breaks everybody's recorded runs.
     assert_eq!(
@@ -28,7 +28,7 @@ fn the_same_seed_gives_the_same_readings_for_ever() {
 }
 
 #[test]
-fn a_rig_does_not_depend_on_its_neighbours() {
+fn a_rigs_values_do_not_depend_on_other_rigs() {
     let small = fleet(&["RIG-42"], 7, Faults::default());
     let large = fleet(&["RIG-1", "RIG-42", "RIG-3"], 7, Faults::default());
     assert_eq!(values(&small, 0, 50), values(&large, 1, 50));
@@ -66,7 +66,7 @@ fn values_are_steady_with_slow_drift_and_noise() {
 }
 
 #[test]
-fn faults_are_as_frequent_as_asked_for_and_independent() {
+fn faults_have_the_configured_frequency_and_are_independent() {
     let faults = Faults {
         missing: 0.1,
         duplicated: 0.2,
@@ -97,7 +97,7 @@ fn faults_are_as_frequent_as_asked_for_and_independent() {
 }
 
 #[test]
-fn certain_faults_happen_always_and_impossible_ones_never() {
+fn faults_of_probability_one_and_zero_are_exact() {
     let healthy = fleet(&["a"], 3, Faults::default());
     let certain = Faults {
         duplicated: 1.0,
@@ -136,7 +136,7 @@ fn certain_faults_happen_always_and_impossible_ones_never() {
 }
 
 #[test]
-fn rounds_are_shuffled_as_often_as_asked_for_and_each_in_its_own_way() {
+fn rounds_are_shuffled_with_the_configured_probability_and_differently() {
     let with = |shuffled| Faults {
         shuffled,
         ..Faults::default()
@@ -167,7 +167,7 @@ fn rounds_are_shuffled_as_often_as_asked_for_and_each_in_its_own_way() {
 }
 
 #[test]
-fn clocks_are_off_in_both_directions_and_only_if_asked_for() {
+fn clock_offsets_go_both_ways_and_are_off_by_default() {
     let names: Vec<String> = (0..1_000).map(|n| format!("RIG-{n}")).collect();
     let time = Timestamp::from_millis(1_762_093_293_512);
     let clocks = |clock_offset| {
@@ -198,7 +198,7 @@ fn clocks_are_off_in_both_directions_and_only_if_asked_for() {
 
 proptest! {
     #[test]
-    fn an_order_holds_every_reading_once_and_does_not_depend_on_the_neighbours(
+    fn order_holds_every_reading_once_and_does_not_depend_on_other_rigs(
         seed in any::<u64>(), round in any::<u64>(), readings in 0..20_usize,
     ) {
         let faults = Faults { shuffled: 1.0, ..Faults::default() };
@@ -213,7 +213,7 @@ proptest! {
     }
 
     #[test]
-    fn a_clock_is_off_at_most_as_far_as_it_may_be(
+    fn clock_offset_is_within_its_limit(
         seed in any::<u64>(), name in "[A-Za-z0-9._-]{1,64}", most in any::<Duration>(),
     ) {
         let faults = Faults { clock_offset: most, ..Faults::default() };

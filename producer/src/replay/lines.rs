@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_have_numbers_and_blank_ones_are_no_lines() {
+    fn lines_are_numbered_and_blank_lines_are_skipped() {
         let text = b"\n{\"topic\":\"t\",\"payload\":1}\r\n  \n{\"topic\":\"t\",\"payload\":2}";
         let want = [(2, 28, Ok("1".to_owned())), (4, 56, Ok("2".to_owned()))];
         assert_eq!(lines(text, 100), want);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_skipped_as_a_whole() {
+    fn too_long_line_is_skipped_to_its_end() {
         let good = "{\"topic\":\"t\",\"payload\":1}";
         for (long, ending) in [(26, "\n"), (27, "\n"), (1_000, "\n"), (1_000, "")] {
             let text = format!("{good}\n{}{ending}", "x".repeat(long));
@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_read_is_counted(text in "[x\n]{0,60}", longest in 1..10_usize) {
+        fn line_numbers_and_offsets_are_exact(text in "[x\n]{0,60}", longest in 1..10_usize) {
             let lines = lines(text.as_bytes(), longest);
             let written = text.lines().enumerate().filter(|(_, line)| !line.is_empty());
             let numbers: Vec<u64> = written.map(|(place, _)| place as u64 + 1).collect();

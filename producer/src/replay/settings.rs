@@ -166,7 +166,7 @@ mod tests {
     use super::Speed;
 
     #[test]
-    fn a_speed_is_a_number_or_max() {
+    fn speed_is_a_number_or_max() {
         for (text, want) in [
             ("1x", Speed::Times(1.0)),
             ("10", Speed::Times(10.0)),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_divided_by_the_speed_and_never_too_long_for_a_duration() {
+    fn times_are_divided_by_the_speed_without_overflow() {
         let second = Duration::from_secs(1);
         assert_eq!(Speed::Times(10.0).scale(second), Duration::from_millis(100));
         assert_eq!(Speed::Times(0.5).scale(second), Duration::from_secs(2));

@@ -21,13 +21,13 @@ fn producer(args: &[&str]) -> Result<ProducerSettings, BadSetting> {
 }
 
 #[test]
-fn the_defaults_are_those_of_a_fleet_without_faults() {
+fn default_fleet_has_no_faults() {
     let usual = FleetSettings::of(Rigs::numbered(10));
     assert_eq!(settings(&[]).unwrap(), usual);
 }
 
 #[test]
-fn a_replay_is_not_a_fleet() {
+fn fleet_settings_are_refused_with_a_replay() {
     let replay = ["--replay", "/dev/null"];
     let with = |more: &[&str]| producer(&[&replay, more].concat());
     let settings = with(&["--speed", "max", "--count", "5"]).unwrap();
@@ -118,7 +118,7 @@ fn the_end_is_a_count_or_a_duration() {
 }
 
 #[test]
-fn a_fast_run_has_to_fit_between_the_oldest_reading_and_the_present() {
+fn fast_run_must_not_exceed_the_age_limit() {
     let most = 28 * 86_400 * 60;
     let text = most.to_string();
     assert_eq!(

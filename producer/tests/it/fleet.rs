@@ -10,7 +10,7 @@ use testkit::Mosquitto;
 use super::{PATIENCE, heard, listen, messages, reading, start_with};
 
 #[test]
-fn a_fast_run_sends_what_its_seed_says() {
+fn fast_run_sends_the_readings_of_its_seed() {
     let broker = Mosquitto::start();
     let listener = listen(&broker, 600);
     let names = ["RIG-1".to_owned(), "RIG-42".to_owned()];
@@ -57,7 +57,7 @@ fn a_fast_run_sends_what_its_seed_says() {
 }
 
 #[test]
-fn faults_are_seen_on_the_wire() {
+fn faults_are_visible_in_the_published_messages() {
     let broker = Mosquitto::start();
     let faults = Faults {
         missing: 0.1,
@@ -136,7 +136,7 @@ fn run(broker: &Mosquitto, count: usize, env: &[(&str, &str)]) {
 }
 
 #[test]
-fn garbled_payloads_are_cut_short_where_the_seed_says_so() {
+fn garbled_payloads_are_truncated_as_computed_from_the_seed() {
     let broker = Mosquitto::start();
     let faults = Faults {
         garbled: 0.3,
@@ -161,7 +161,7 @@ fn garbled_payloads_are_cut_short_where_the_seed_says_so() {
 }
 
 #[test]
-fn shuffled_rounds_are_in_the_order_that_the_seed_says() {
+fn shuffled_rounds_are_sent_in_the_order_of_the_seed() {
     let broker = Mosquitto::start();
     let faults = Faults {
         shuffled: 0.5,
@@ -193,7 +193,7 @@ fn shuffled_rounds_are_in_the_order_that_the_seed_says() {
 }
 
 #[test]
-fn clocks_that_are_off_are_off_by_the_same_time_in_every_round() {
+fn clock_offset_is_the_same_in_every_round() {
     let broker = Mosquitto::start();
     let most = Duration::from_mins(2);
     let faults = Faults {

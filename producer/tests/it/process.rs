@@ -12,7 +12,7 @@ use testkit::Mosquitto;
 use super::{PATIENCE, PRODUCER, start, start_with};
 
 #[test]
-fn told_to_stop_it_waits_for_acknowledgements_and_says_how_many() {
+fn stop_waits_for_acknowledgements_and_logs_their_number() {
     let broker = Mosquitto::start();
     let mut producer = start_with(&broker, &[("RIGS", "3"), ("INTERVAL", "100ms")]);
     assert!(producer.ready(PATIENCE), "{}", producer.logs());
@@ -35,7 +35,7 @@ fn told_to_stop_it_waits_for_acknowledgements_and_says_how_many() {
 }
 
 #[test]
-fn without_a_broker_it_says_what_it_could_not_deliver() {
+fn without_a_broker_undelivered_readings_are_logged() {
     let mut broker = Mosquitto::start();
     broker.stop();
     let mut producer = start_with(&broker, &[("FAST", "true"), ("COUNT", "60")]);

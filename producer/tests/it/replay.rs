@@ -33,7 +33,7 @@ fn ended(mut producer: StageProcess) -> (Option<i32>, String) {
 }
 
 #[test]
-fn every_payload_arrives_byte_by_byte_and_in_order() {
+fn payloads_arrive_unchanged_and_in_order() {
     let broker = Mosquitto::start();
     let written = [
         r#"{"value":1.50,"timestamp":"2025-11-02T14:21:33Z"}"#,
@@ -71,7 +71,7 @@ fn every_payload_arrives_byte_by_byte_and_in_order() {
 }
 
 #[test]
-fn gaps_are_kept_and_nothing_waits_for_the_past() {
+fn gaps_between_timestamps_are_kept_and_earlier_lines_follow_at_once() {
     let broker = Mosquitto::start();
     let at = |ms: u64| format!(r#"{{"timestamp":{},"value":{ms}}}"#, 1_762_093_293_000 + ms);
     let payloads = [
@@ -155,7 +155,7 @@ fn a_replay_that_waits_can_be_stopped_and_ends_after_a_duration() {
 }
 
 #[test]
-fn lines_that_cannot_be_used_are_counted_and_the_others_are_sent() {
+fn invalid_lines_are_counted_and_the_others_are_sent() {
     let broker = Mosquitto::start();
     let mut text = line("t", "1") + "not JSON\n" + &line("a/+", "2") + &line("a\\u0001b", "2");
     text += &["x".repeat((1 << 20) + 1).as_str(), "\n"].concat();
@@ -184,7 +184,7 @@ fn lines_that_cannot_be_used_are_counted_and_the_others_are_sent() {
 }
 
 #[test]
-fn what_would_do_nothing_beside_a_replay_is_refused() {
+fn settings_without_effect_on_a_replay_are_refused() {
     let file = file("");
     for (variable, given) in [
         ("RIGS", "2"),

@@ -64,7 +64,7 @@ mod tests {
     use super::{name, password, token};
 
     #[test]
-    fn secrets_are_long_readable_and_never_the_same() {
+    fn secrets_are_long_readable_and_different() {
         for _ in 0..200 {
             let (one, other) = (password().unwrap(), password().unwrap());
             assert!(one != other);

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broken_write_left_is_neither_read_nor_in_the_way() {
+    fn leftover_of_an_interrupted_write_is_ignored() {
         let (_dir, secrets) = made();
         let torn = secrets.dir().join("admin/.influx-password.new");
         fs::write(&torn, "ha").unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_no_secret_but_says_something_of_jupyter() {
+    fn empty_file_counts_as_missing_except_for_jupyter() {
         let (_dir, secrets) = made();
         fs::write(secrets.dir().join("admin/influx-token"), "\n").unwrap();
         assert_eq!(secrets.read_full(Kept::OperatorToken).unwrap(), None);

@@ -115,14 +115,14 @@ impl Task<'_> {
         let org = match operator.organisation(org_name).await? {
             Some(org) => org,
             None => operator
-                .make_organisation(org_name)
+                .create_organisation(org_name)
                 .await
                 .with_context(|| format!("cannot make organisation {org_name:?} (INFLUX_ORG)"))?,
         };
         let bucket = match operator.bucket(&org, bucket_name).await? {
             Some(bucket) => bucket,
             None => operator
-                .make_bucket(&org, bucket_name, KEPT_FOR)
+                .create_bucket(&org, bucket_name, KEPT_FOR)
                 .await
                 .with_context(|| format!("cannot make bucket {bucket_name:?} (INFLUX_BUCKET)"))?,
         };
@@ -155,7 +155,7 @@ impl Task<'_> {
                 let marks = Secret::new(format!("{marks}{begun}\n"));
                 self.secrets.put(Kept::Dashboards, &marks)?;
             }
-            operator.make_dashboard(org, &name, bucket).await?;
+            operator.create_dashboard(org, &name, bucket).await?;
         }
         let others = marks.lines().filter(|line| *line != begun);
         let marks: Vec<_> = others.chain([made.as_str()]).collect();

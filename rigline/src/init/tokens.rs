@@ -60,7 +60,7 @@ impl Task<'_> {
         }
         let description = format!("{owner} may {may} {bucket}");
         let token = operator
-            .make_token(&description, access, &target.org, &target.bucket)
+            .create_token(&description, access, &target.org, &target.bucket)
             .await
             .with_context(|| format!("cannot make a token for the {name}"))?;
         self.secrets.put(kept, &token)?;

@@ -73,7 +73,7 @@ mod tests {
     use super::trouble;
 
     #[test]
-    fn what_vanished_is_trouble_and_what_strangers_pushed_is_not() {
+    fn vanished_elements_are_an_error_and_external_ones_are_not() {
         let mut ledger = Ledger::default();
         ledger.raw = 3;
         assert_eq!(trouble(&ledger), None);

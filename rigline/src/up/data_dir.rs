@@ -177,7 +177,7 @@ mod tests {
     use super::DataDir;
 
     #[test]
-    fn one_has_it_and_the_other_is_told_who() {
+    fn second_holder_is_refused_with_the_first_ones_process_id() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("deep/data");
         let held = DataDir::hold(&path).unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_no_directory() {
+    fn file_instead_of_a_directory_is_refused() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, "").unwrap();

@@ -9,7 +9,7 @@ use testkit::{free_port, wait_until};
 use crate::fixture::{SOON, ask, binary, text};
 
 #[test]
-fn it_shows_rows_repeats_and_a_balanced_ledger_and_ends_by_itself() {
+fn demo_shows_rows_and_a_balanced_ledger_and_ends_after_its_duration() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
     let listen = format!("127.0.0.1:{}", free_port());
@@ -69,7 +69,7 @@ fn it_shows_rows_repeats_and_a_balanced_ledger_and_ends_by_itself() {
 }
 
 #[test]
-fn ctrl_c_ends_it_and_its_data_is_gone() {
+fn ctrl_c_ends_the_demo_and_removes_its_data() {
     let dir = TempDir::new().unwrap();
     let listen = format!("127.0.0.1:{}", free_port());
     let log = dir.path().join("log");

@@ -17,7 +17,7 @@ use fixture::{Site, creating};
 use state::{named, names, retention};
 
 #[test]
-fn a_fresh_start_makes_everything_and_says_no_secret() {
+fn first_start_creates_everything_and_prints_no_secret() {
     let site = Site::new();
     let ended = site.init(&[]);
     let said = text(&ended);
@@ -123,7 +123,7 @@ fn the_dashboards_queries_return_what_was_written() {
 }
 
 #[test]
-fn a_dashboard_that_was_changed_or_deleted_stays_so() {
+fn changed_or_deleted_dashboard_is_left_alone() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
     let dashboard = site.state().dashboards[0].clone();
@@ -143,7 +143,7 @@ fn a_dashboard_that_was_changed_or_deleted_stays_so() {
 }
 
 #[test]
-fn a_revoked_or_inactive_token_is_replaced_and_the_other_one_stays() {
+fn revoked_or_inactive_token_is_replaced_and_the_other_kept() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
     for (lost, kept) in [("sink", "notebook"), ("notebook", "sink")] {
@@ -180,7 +180,7 @@ fn a_revoked_or_inactive_token_is_replaced_and_the_other_one_stays() {
 }
 
 #[test]
-fn another_bucket_and_another_organisation_later() {
+fn changed_bucket_and_organisation_are_created() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
     let env = [("INFLUX_BUCKET", "other"), ("INFLUX_ORG", "new org")];
@@ -215,7 +215,7 @@ fn another_bucket_and_another_organisation_later() {
 }
 
 #[test]
-fn a_bucket_that_is_there_keeps_its_retention() {
+fn existing_bucket_keeps_its_retention() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
     let id = site.state().buckets[0]["id"].clone();

@@ -123,7 +123,7 @@ fn rows_come_in_three_forms_and_as_many_as_asked_for() {
 }
 
 #[test]
-fn without_data_it_says_what_would_make_some() {
+fn without_data_the_error_names_how_to_make_some() {
     let dir = tempfile::TempDir::new().unwrap();
     for args in [
         &["ledger"][..],

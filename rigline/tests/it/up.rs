@@ -34,7 +34,7 @@ fn what_a_device_publishes_is_a_row_in_the_data_directory() {
 }
 
 #[test]
-fn a_stop_keeps_what_waits_and_the_next_start_goes_on() {
+fn stop_keeps_waiting_rows_for_the_next_start() {
     let settings = [("FLUSH_INTERVAL", "1h"), ("RIG_IDLE", "2h")];
     let up = Up::start(&settings);
     let time = second();
@@ -60,7 +60,7 @@ fn a_stop_keeps_what_waits_and_the_next_start_goes_on() {
 }
 
 #[test]
-fn a_second_process_is_told_who_has_the_directory() {
+fn second_process_is_refused_with_the_first_ones_process_id() {
     let up = Up::start(&[]);
     let listen = format!("127.0.0.1:{}", free_port());
     let second = ask(&up.data(), &["up", "--mqtt-listen", &listen]);
@@ -72,7 +72,7 @@ fn a_second_process_is_told_who_has_the_directory() {
 
 /// A row with one sensor too many, many of them one after another, is at fault and not the store.
 #[test]
-fn too_many_sensors_are_dead_letters_and_the_good_rows_go_on() {
+fn rows_above_the_sensor_limit_are_dead_letters_and_others_are_stored() {
     let up = Up::start(&[("FLUSH_INTERVAL", "100ms")]);
     let lines: Vec<String> = (0..1_250)
         .map(|n| {
@@ -98,7 +98,7 @@ fn too_many_sensors_are_dead_letters_and_the_good_rows_go_on() {
 }
 
 #[test]
-fn files_that_are_taken_away_end_it_before_more_is_acknowledged() {
+fn removed_files_end_the_process_before_more_is_acknowledged() {
     for file in ["queue.db", "store.db", "lock"] {
         let mut up = Up::start(&[]);
         fs::rename(up.data().join(file), up.data().join("aside")).unwrap();
@@ -113,7 +113,7 @@ fn files_that_are_taken_away_end_it_before_more_is_acknowledged() {
 }
 
 #[test]
-fn half_a_data_directory_is_said() {
+fn missing_file_of_the_data_directory_is_logged() {
     let up = Up::start(&[]);
     up.publish("pressure", "{\"value\":1}");
     let dir = up.stop();
@@ -140,7 +140,7 @@ fn a_port_in_use_is_named_with_what_to_do() {
 }
 
 #[test]
-fn bad_settings_end_it_before_it_touches_anything() {
+fn bad_settings_end_the_process_before_it_creates_files() {
     let dir = tempfile::TempDir::new().unwrap();
     let data = dir.path().join("data");
     let cases: [(&[&str], &[&str]); 6] = [
@@ -205,7 +205,7 @@ fn with_a_password_file_only_those_in_it_may_publish() {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "what is skipped is said")]
-fn a_full_disk_is_said_and_waited_out() {
+fn full_disk_is_logged_and_retried() {
     let Some(disk) = SmallDisk::mount(8 << 20) else {
         println!("skipped: a small disk needs root");
         return;

@@ -103,7 +103,7 @@ fn stored(count: usize) -> Written {
 }
 
 #[tokio::test]
-async fn a_good_batch_is_one_request() {
+async fn good_batch_is_one_request() {
     let server = InfluxProxy::start();
     let mut writer = writer(&server);
     assert_eq!(
@@ -141,7 +141,7 @@ async fn one_bad_row_of_5000_costs_at_most_27_requests_more() {
 }
 
 #[tokio::test]
-async fn of_several_bad_rows_each_is_found_and_all_others_are_stored() {
+async fn every_bad_row_is_found_and_all_others_are_stored() {
     for refusal in [Refusal::Unparsable, Refusal::OutsideRetention] {
         let server = refusing_bad(refusal);
         let bad = [0, 1, 2, 50, 51, 499, 500, 998, 999];
@@ -157,7 +157,7 @@ async fn of_several_bad_rows_each_is_found_and_all_others_are_stored() {
 }
 
 #[tokio::test]
-async fn of_two_values_for_a_cell_the_later_one_wins_whatever_is_refused_between() {
+async fn later_value_of_a_cell_wins_across_splits() {
     for refusal in [Refusal::Unparsable, Refusal::OutsideRetention] {
         let server = refusing_bad(refusal);
         // Long enough a run that later rows are tried before it is believed.
@@ -240,7 +240,7 @@ async fn a_row_that_cannot_be_encoded_is_rejected_alone() {
 }
 
 #[tokio::test]
-async fn what_passes_by_itself_is_retried() {
+async fn temporary_errors_are_retried() {
     let server = InfluxProxy::start();
     let mut writer = writer(&server);
     let batch = rows(10, |_| false);
@@ -262,7 +262,7 @@ async fn what_passes_by_itself_is_retried() {
 }
 
 #[tokio::test]
-async fn a_store_that_says_nothing_is_left_after_the_time_limit() {
+async fn silent_store_is_abandoned_after_the_timeout() {
     let server = InfluxProxy::start();
     let settings = InfluxSettings {
         timeout: Duration::from_millis(200),
@@ -277,7 +277,7 @@ async fn a_store_that_says_nothing_is_left_after_the_time_limit() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_not_allowed_is_held() {
+async fn denied_write_is_held() {
     let server = InfluxProxy::start();
     for (status, variable) in [
         (401, "INFLUX_TOKEN"),
@@ -295,7 +295,7 @@ async fn a_write_that_is_not_allowed_is_held() {
 }
 
 #[tokio::test]
-async fn rows_are_blamed_only_if_an_empty_write_goes_through() {
+async fn rows_are_rejected_only_if_an_empty_write_succeeds() {
     for status in [400, 422] {
         let server = InfluxProxy::start();
         let mut writer = writer(&server);

@@ -43,7 +43,7 @@ async fn all(cases: Vec<(Reply, &'static [&'static str])>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_settings_are_held_for_and_say_what_to_fix() {
+async fn wrong_settings_are_held_with_what_to_fix() {
     let error = Reply::error;
     all(vec![
         (
@@ -72,7 +72,7 @@ async fn wrong_settings_are_held_for_and_say_what_to_fix() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_is_ill_is_waited_for() {
+async fn failing_store_is_retried() {
     let status = |status| Reply::status(status, "words of a proxy");
     all(vec![
         (status(503), &["503", "words of a proxy"]),
@@ -89,7 +89,7 @@ async fn a_store_that_is_ill_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_was_away_gets_what_came_in_meanwhile() {
+async fn rows_queued_during_an_outage_are_stored_afterwards() {
     let (queue, mut server) = (queue_of(7), InfluxProxy::start());
     let stage = start(&queue, &server);
     stage.ready().await;
@@ -109,7 +109,7 @@ async fn a_store_that_was_away_gets_what_came_in_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_sink_knows_about_its_store() {
+async fn idle_sink_checks_its_store() {
     let (queue, mut server) = (queue_of(7), InfluxProxy::start());
     server.stop();
     let stage = start(&queue, &server);
@@ -158,7 +158,7 @@ impl Store for Busy {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_wait_ends_with_the_lease_and_at_a_stop() {
+async fn long_retry_wait_ends_with_the_lease_and_at_a_stop() {
     let (queue, server) = (queue_of(7), InfluxProxy::start());
     queue.append_rows(rows("R", 0..20)).await;
     let waiting = start_with(queue.open(), queue.settings(), Busy);
@@ -173,7 +173,7 @@ async fn a_long_wait_ends_with_the_lease_and_at_a_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_answers_to_commits_lose_and_double_nothing() {
+async fn lost_commit_replies_lose_and_double_nothing() {
     use Fate::{Answered, Applied, Delayed, Dropped};
     let (queue, server) = (queue_of(7), InfluxProxy::start());
     queue.append_rows(rows("R", 0..60)).await;

@@ -29,7 +29,7 @@ async fn rows_are_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_is_refused_becomes_a_dead_letter_and_the_rest_is_stored() {
+async fn refused_row_becomes_a_dead_letter_and_the_rest_is_stored() {
     let unparsable = InfluxProxy::start();
     unparsable.reply_by(|write| Reply::unparsable(write, |line| line.contains("rig_id=BAD ")));
     // Another program wrote this field as an integer, in the week of the rows.
@@ -74,7 +74,7 @@ async fn a_row_that_is_refused_becomes_a_dead_letter_and_the_rest_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_that_is_too_large_is_halved_and_a_row_that_is_alone_refused() {
+async fn too_large_batch_is_halved_and_a_single_row_refused() {
     let (queue, server) = (queue_of(5_000), InfluxProxy::start());
     server.reply_by(|write| Reply::too_large(write, 300));
     let mut all = rows("R", 0..30);
@@ -98,7 +98,7 @@ async fn a_batch_that_is_too_large_is_halved_and_a_row_that_is_alone_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_refuses_a_hundred_rows_is_at_fault_and_not_the_rows() {
+async fn hundred_refusals_in_sequence_hold_the_batch() {
     let (queue, server) = (queue_of(5_000), InfluxProxy::start());
     server.reply_by(|write| Reply::unparsable(write, |_| true));
     queue.append_rows(rows("R", 0..150)).await;
@@ -118,7 +118,7 @@ async fn a_store_that_refuses_a_hundred_rows_is_at_fault_and_not_the_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn elements_that_are_no_rows_become_dead_letters_without_a_store() {
+async fn invalid_elements_become_dead_letters_while_the_store_is_down() {
     let (queue, mut server) = (queue_of(4), InfluxProxy::start());
     server.stop();
     let bad: [&[u8]; 6] = [

@@ -13,7 +13,7 @@ use crate::fixture::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_killed_between_write_and_commit_is_repeated_without_a_trace() {
+async fn kill_between_write_and_commit_writes_the_same_points_again() {
     let (queue, server) = (queue_of(7), InfluxProxy::start());
     queue.append_rows(rows("R", 0..20)).await;
     let held = Lossy::new(queue.open(), &[Fate::Answered, Fate::Held]);
@@ -30,7 +30,7 @@ async fn who_is_killed_between_write_and_commit_is_repeated_without_a_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_standby_goes_on_where_the_first_was_stopped() {
+async fn standby_continues_where_the_first_replica_stopped() {
     let (queue, server) = (queue_of(7), InfluxProxy::start());
     let first = start(&queue, &server);
     first.ready().await;
@@ -57,12 +57,12 @@ enum Outage {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_loses_the_lease_while_a_write_hangs_leaves_the_rows_to_another() {
+async fn lease_lost_during_a_hanging_write_leaves_the_rows_to_the_new_holder() {
     the_lease_is_lost_in_an_outage(Outage::Hangs).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_loses_the_lease_while_the_store_is_away_leaves_the_rows_to_another() {
+async fn lease_lost_while_the_store_is_unavailable_leaves_the_rows_to_the_new_holder() {
     the_lease_is_lost_in_an_outage(Outage::Away).await;
 }
 

@@ -105,7 +105,7 @@ fn add(sum: &mut Counts, counts: &Counts) {
 }
 
 #[test]
-fn a_complete_row_is_emitted_at_once_and_others_when_they_have_waited() {
+fn complete_row_is_emitted_at_once_and_partial_rows_after_the_timeout() {
     let counts = check(&[
         (&[reading("a", 0, 1.0)], 100, &[]),
         (&[reading("b", 999, 2.0)], 0, &["0 a=1 b=2"]),
@@ -149,7 +149,7 @@ fn the_first_reading_of_a_cell_wins_before_and_after_the_row_is_emitted() {
 }
 
 #[test]
-fn a_field_that_comes_after_its_row_makes_a_second_small_row() {
+fn field_after_its_row_makes_a_second_row() {
     let counts = check(&[
         (&[reading("a", 0, 1.0)], 2_000, &["0 a=1"]),
         (&[reading("b", 0, 2.0)], 0, &["0 b=2"]),
@@ -160,7 +160,7 @@ fn a_field_that_comes_after_its_row_makes_a_second_small_row() {
 }
 
 #[test]
-fn behind_the_window_every_reading_is_a_row_of_its_own() {
+fn each_reading_behind_the_window_is_its_own_row() {
     let counts = check(&[
         (&[reading("a", 6_000, 1.0)], 0, &[]),
         (&[reading("a", 1_000, 2.0)], 0, &[]),
@@ -175,7 +175,7 @@ fn behind_the_window_every_reading_is_a_row_of_its_own() {
 }
 
 #[test]
-fn with_too_many_open_rows_the_oldest_goes_first() {
+fn oldest_row_is_emitted_when_too_many_are_open() {
     let readings: Vec<_> = [3, 1, 2, 4, 5]
         .map(|s| reading("a", s * 1_000, 1.0))
         .to_vec();
@@ -226,7 +226,7 @@ fn expire_emits_at_most_max_rows() {
 }
 
 #[test]
-fn other_expected_sensors_after_a_restart_find_their_cells() {
+fn changed_expected_sensors_keep_their_cells_after_a_restart() {
     let mut pivot = Pivot::load(&settings(), Vec::new()).unwrap();
     take(&mut pivot, &reading("b", 0, 1.0), Duration::ZERO);
     take(&mut pivot, &reading("z", 0, 2.0), Duration::ZERO);

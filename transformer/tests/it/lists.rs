@@ -16,7 +16,7 @@ use crate::fixture::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_normalized_list_stops_the_taking_until_it_is_drained() {
+async fn full_normalized_list_pauses_the_stage_until_it_is_drained() {
     let queue = TempQueue::new(limited(|limits| {
         (limits.batch, limits.queue_limit) = (6, 4);
     }));
@@ -52,7 +52,7 @@ fn letters(queue: &TempQueue) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn elements_of_strangers_are_taken_or_become_dead_letters() {
+async fn elements_of_external_producers_are_taken_or_become_dead_letters() {
     let queue = TempQueue::new(QueueSettings {
         raw_queue: "readings_of_ours".into(),
         ..limited(|limits| limits.batch = 4)
@@ -103,7 +103,7 @@ async fn elements_of_strangers_are_taken_or_become_dead_letters() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn time_is_judged_by_the_arrival_and_by_no_clock() {
+async fn timestamps_are_checked_against_the_arrival_not_the_clock() {
     let ahead = Duration::from_hours(24 * 365);
     for clock in [Clock::system(), Clock::ahead(ahead), Clock::behind(ahead)] {
         let queue = TempQueue::new(queue::testing::settings());

@@ -19,7 +19,7 @@ enum End {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_reads_open_rows_and_emitted_cells_back() {
+async fn restart_restores_open_rows_and_emitted_cells() {
     for end in [End::Stopped, End::Killed] {
         let queue = queue_of(5_000);
         let stage = start(&queue, NEVER);
@@ -67,7 +67,7 @@ async fn a_restart_reads_open_rows_and_emitted_cells_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_was_open_at_the_stop_is_given_up_after_the_restart() {
+async fn row_open_at_the_stop_is_flushed_after_the_restart() {
     let queue = queue_of(5_000);
     let stage = start(&queue, NEVER);
     queue.append(vec![reading("R", 0, "a", 1.0)]).await;
@@ -92,7 +92,7 @@ async fn append_rows(queue: &TempQueue, seconds: std::ops::Range<i64>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_restarts_in_a_stream_lose_and_double_nothing() {
+async fn restarts_within_a_stream_lose_and_double_nothing() {
     let queue = queue_of(7);
     for round in 0..12 {
         append_rows(&queue, round * 10..round * 10 + 10).await;
@@ -118,7 +118,7 @@ async fn many_restarts_in_a_stream_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_answers_to_commits_lose_and_double_nothing() {
+async fn lost_commit_replies_lose_and_double_nothing() {
     use Fate::{Answered, Applied, Delayed, Dropped};
     let queue = queue_of(7);
     append_rows(&queue, 0..30).await;
@@ -210,7 +210,7 @@ async fn the_lease_is_lost_in_the_middle(lease: Duration, found: Found) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_was_put_back_to_an_older_state_is_read_anew() {
+async fn restored_older_queue_is_reloaded() {
     let queue = queue_of(5_000);
     let stage = start(&queue, NEVER);
     let readings: Vec<_> = SENSORS

@@ -17,7 +17,7 @@ fn sensor_by_sensor(rigs: usize, sensors: &[&str]) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_complete_row_comes_out_at_once_and_the_rest_of_it_never_again() {
+async fn complete_row_is_emitted_at_once_and_only_once() {
     let queue = queue_of(5_000);
     let stage = start(&queue, NEVER);
     stage.ready().await;
@@ -51,7 +51,7 @@ async fn a_complete_row_comes_out_at_once_and_the_rest_of_it_never_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_input_still_gives_up_rows() {
+async fn partial_rows_are_flushed_while_the_input_is_idle() {
     let queue = queue_of(5_000);
     let stage = start(&queue, std::time::Duration::from_millis(100));
     stage.ready().await;
@@ -75,7 +75,7 @@ async fn an_idle_input_still_gives_up_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_never_cuts_a_row_in_half() {
+async fn backlog_never_splits_a_row() {
     // Also where the last batch is a full one, so that the end shows only in an empty peek.
     for (batch, rigs) in [(7, 40), (8, 40), (1, 20)] {
         let queue = queue_of(batch);
@@ -92,7 +92,7 @@ async fn a_backlog_never_cuts_a_row_in_half() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn behind_a_backlog_incomplete_rows_come_out_whole() {
+async fn partial_rows_behind_a_backlog_are_emitted_once() {
     // More rows are due at once than a batch may hold.
     let queue = queue_of(6);
     queue.append(sensor_by_sensor(33, &["a", "c"])).await;
@@ -108,7 +108,7 @@ async fn behind_a_backlog_incomplete_rows_come_out_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn late_readings_and_too_many_open_rows_come_out_alone() {
+async fn late_readings_and_excess_open_rows_are_emitted_separately() {
     let queue = queue_of(5_000);
     let mut settings = settings(&queue, NEVER);
     settings.rows.max_open_rows = 2;
@@ -139,7 +139,7 @@ async fn late_readings_and_too_many_open_rows_come_out_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_row_holds_depends_neither_on_batches_nor_on_how_it_was_appended() {
+async fn rows_depend_neither_on_batch_sizes_nor_on_appends() {
     let mut expected = Vec::new();
     let mut readings = Vec::new();
     for second in 0..20 {

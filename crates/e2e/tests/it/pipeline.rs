@@ -52,7 +52,7 @@ macro_rules! tests_on_both {
 tests_on_both! {
     what_any_client_publishes_arrives_as_a_complete_row_within_a_second,
     what_our_producer_sends_is_stored_value_by_value,
-    bad_input_becomes_dead_letters_and_the_good_part_goes_on,
+    bad_input_becomes_dead_letters_and_the_rest_is_appended,
     the_row_rules_hold_over_the_whole_chain,
     open_rows_outlive_a_stop,
     what_was_acknowledged_outlives_kills,
@@ -130,7 +130,7 @@ async fn what_our_producer_sends_is_stored_value_by_value(on: Deployment) {
     }
 }
 
-async fn bad_input_becomes_dead_letters_and_the_good_part_goes_on(on: Deployment) {
+async fn bad_input_becomes_dead_letters_and_the_rest_is_appended(on: Deployment) {
     let pipeline = Pipeline::start(on, &[("FLUSH_INTERVAL", "200ms")]);
     let now = this_second();
     let (pressure, future) = ("rigs/R/measurements/pressure", now + 3_600_000);

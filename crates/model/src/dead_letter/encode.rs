@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_payload_too_large_the_first_kibibyte_length_and_hash_are_kept() {
+    fn too_large_payload_is_kept_as_its_first_kibibyte_length_and_hash() {
         let letter = letter(Reason::TooLarge, "t", &vec![b'a'; 70_000]);
         assert_eq!(letter["payload"].as_str().unwrap().len(), 1024);
         let detail = letter["detail"].as_str().unwrap();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_topic_is_clipped() {
+    fn huge_topic_is_clipped() {
         let letter = letter(Reason::BadTopic, &"\u{e9}".repeat(30_000), b"");
         assert_eq!(letter["topic"].as_str().unwrap().len(), 2048);
     }

@@ -112,7 +112,7 @@ fn number() -> impl Strategy<Value = f64> {
 
 proptest! {
     #[test]
-    fn readings_read_back(
+    fn readings_are_read_back(
         rig_id in name(), name in name(), value in number(), at in any::<i64>(), arrived in any::<i64>(),
     ) {
         let reading = Reading {
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn rows_read_back(
+    fn rows_are_read_back(
         rig_id in name(),
         at in any::<i64>(),
         fields in proptest::collection::btree_map(name(), number(), 1..9),

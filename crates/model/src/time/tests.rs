@@ -29,7 +29,7 @@ fn reads_rfc3339_and_writes_it_in_utc() {
 }
 
 #[test]
-fn turns_away_what_is_no_time() {
+fn strings_and_numbers_that_are_no_time_are_errors() {
     for (given, error) in [
         ("", TimeError::Syntax),
         ("yesterday", TimeError::Syntax),
@@ -87,13 +87,13 @@ fn ticks_round_down_on_both_sides_of_1970() {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_back(ns in any::<i64>()) {
+    fn written_times_are_read_back(ns in any::<i64>()) {
         let time = Timestamp::from_nanos(ns);
         prop_assert_eq!(Timestamp::parse(&time.to_string()), Ok(time));
     }
 
     #[test]
-    fn any_text_is_a_time_or_an_error(text in ".{0,40}") {
+    fn any_string_is_a_time_or_an_error(text in ".{0,40}") {
         let _ = Timestamp::parse(&text);
     }
 }

@@ -1,4 +1,4 @@
-//! Cutting time into buckets and summing up what is in each.
+//! Time buckets and running statistics of their values.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use super::{Bucket, MAX_BUCKETS, ReadError};
 #[cfg(test)]
 mod tests;
 
-/// Where buckets start: at the multiples of their length since 1970.
+/// Buckets that start at multiples of their length since 1970.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Grid {
     step: i64,
 }
 
 impl Grid {
-    /// The grid of `bucket`, if it cuts `from` to `to` into as many as can be answered.
+    /// Buckets of this length, unless `from` to `to` has more than [`MAX_BUCKETS`].
     pub(crate) fn new(bucket: Duration, from: Timestamp, to: Timestamp) -> Result<Self, ReadError> {
         if bucket.is_zero() {
             return Err(ReadError::BadRequest {
@@ -28,6 +28,7 @@ impl Grid {
         };
         let last = to.nanos().saturating_sub(1);
         let count = match grid.index(last).checked_sub(grid.index(from.nanos())) {
+            // A range that ends before it starts has no buckets.
             Some(apart) => u64::try_from(apart.saturating_add(1)).unwrap_or(0),
             None => u64::MAX,
         };
@@ -42,7 +43,7 @@ impl Grid {
         Ok(grid)
     }
 
-    /// Which bucket a tick in nanoseconds is in, counted from 1970.
+    /// The number of the bucket that a tick in nanoseconds is in, counted from 1970.
     pub(crate) fn index(self, tick: i64) -> i64 {
         tick.div_euclid(self.step)
     }
@@ -52,8 +53,8 @@ impl Grid {
     }
 }
 
-/// The running sums of a bucket, by Welford's method: they stay exact where the values are large
-/// and close to each other, which a sum of squares doesn't.
+/// Running statistics of a bucket by Welford's method, which stays exact where values are large and
+/// close to each other, unlike a sum of squares.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tally {
     index: i64,
@@ -65,7 +66,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Of the first value of the bucket with this index.
+    /// Starts with the first value of the bucket with this index.
     pub(crate) fn of(index: i64, value: f64) -> Self {
         Self {
             index,
@@ -77,12 +78,12 @@ impl Tally {
         }
     }
 
-    /// The bucket that it sums up.
+    /// The bucket's number.
     pub(crate) fn index(&self) -> i64 {
         self.index
     }
 
-    /// One more value.
+    /// Adds a value.
     pub(crate) fn add(&mut self, value: f64) {
         self.count += 1;
         #[expect(
@@ -102,7 +103,7 @@ impl Tally {
         self.squares += apart * (value - self.mean);
     }
 
-    /// What it came to.
+    /// The statistics.
     pub(crate) fn bucket(&self, grid: Grid) -> Bucket {
         #[expect(
             clippy::cast_precision_loss,

@@ -1,4 +1,4 @@
-//! Which `InfluxDB`, and who is writing.
+//! Settings of the `InfluxDB` store.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use reqwest::Url;
 const URL_FORMS: &str = "http:// or https://, a host and maybe a port, as in \
     http://localhost:8086; no path, no user name or password (see INFLUX_TOKEN)";
 
-/// Where rows are written to. Proxies named in the environment (`HTTP_PROXY` and the like) aren't
-/// used, because the store is taken to be near.
+/// Server and bucket that rows are written to. Proxies of the environment (such as `HTTP_PROXY`) aren't
+/// used: the server is expected in the same network.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "InfluxDB")]
 pub struct InfluxSettings {
@@ -82,7 +82,7 @@ impl Settings for InfluxSettings {
     }
 }
 
-/// The URL, if it is one that a client can be made of.
+/// Checks that a client accepts the URL.
 pub(super) fn checked_url(given: &str) -> Result<Url, BadSetting> {
     let usable = Url::parse(given).ok().filter(|url| {
         matches!(url.scheme(), "http" | "https")

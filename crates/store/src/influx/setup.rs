@@ -1,5 +1,5 @@
-//! Setting an `InfluxDB` 2 up: its first user, tokens, a bucket and a dashboard, over the parts of its
-//! API that are for that. Requests and answers are those of a server 2.9.1.
+//! Setting an `InfluxDB` 2 up: its first user, tokens, a bucket and a dashboard, through its
+//! HTTP API. Requests and responses are those of InfluxDB 2.9.1.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use super::settings::checked_url;
 use super::{BuildError, InfluxSettings, http_builder};
 
-mod call;
+mod api;
 mod dashboard;
 mod operator;
 #[cfg(test)]
 mod tests;
 
-use call::{Answer, Ask, Caller};
+use api::{ApiClient, ApiRequest, ApiResponse};
 pub use operator::{Authorization, Id, Operator};
 
-/// Why a step wasn't done, named by what to do next. The words are for people and hold no secret.
+/// Why a step failed, named by what to do next. Messages are for operators and contain no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
-    /// Ask again later: the server is away, starting or ill. It may have done what it was asked for.
+    /// ApiRequest again later: the server is away, starting or ill. It may have done what it was requested.
     #[error("{detail}")]
     Away {
         /// What happened.
@@ -31,27 +31,27 @@ pub enum SetupError {
     /// The server doesn't know the token, or the token may not do this.
     #[error("{detail}")]
     Unauthorized {
-        /// What the server said.
+        /// The server's message.
         detail: String,
     },
-    /// The server understood, and won't.
-    #[error("it answered {status}: {message}")]
+    /// The server refused the request.
+    #[error("status {status}: {message}")]
     Refused {
-        /// The status of HTTP.
+        /// The HTTP status.
         status: u16,
-        /// Its words.
+        /// The server's message.
         message: String,
     },
-    /// Not an answer that an `InfluxDB` 2 gives.
+    /// A response that `InfluxDB` 2 doesn't give.
     #[error("{detail}")]
     Unexpected {
-        /// What was answered.
+        /// The response.
         detail: String,
     },
 }
 
 impl SetupError {
-    /// Whether the same may go well later.
+    /// Whether the same request may succeed later.
     #[must_use]
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Away { .. })
@@ -61,9 +61,9 @@ impl SetupError {
 /// What a token may do with a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Write and nothing else.
+    /// Write only.
     Write,
-    /// Read and nothing else.
+    /// Read only.
     Read,
 }
 
@@ -76,31 +76,31 @@ impl Access {
     }
 }
 
-/// What a server without users is given.
+/// The first user, organisation and bucket of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct FirstSetup<'a> {
     /// The first user.
     pub user: &'a str,
-    /// That user's password.
+    /// The user's password.
     pub password: &'a Secret,
-    /// The operator token, which may do everything.
+    /// The operator token, which has all permissions.
     pub token: &'a Secret,
     /// The first organisation.
     pub org: &'a str,
-    /// Its first bucket.
+    /// The first bucket.
     pub bucket: &'a str,
-    /// How long the bucket keeps rows.
+    /// The bucket's retention period.
     pub kept_for: Duration,
 }
 
-/// A server that is to be set up. Clones share its connections.
+/// A client that sets up a server. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct InfluxSetup {
-    caller: Caller,
+    client: ApiClient,
 }
 
 impl InfluxSetup {
-    /// Makes a client; opens no connection yet.
+    /// Creates the client. Connects at the first request.
     pub fn new(settings: &InfluxSettings) -> Result<Self, BuildError> {
         let url = checked_url(&settings.url)?;
         let http = http_builder(settings.timeout)
@@ -108,7 +108,7 @@ impl InfluxSetup {
             .map_err(|error| BuildError::Client(error.to_string()))?;
         let url = url.as_str().trim_end_matches('/').to_owned();
         Ok(Self {
-            caller: Caller {
+            client: ApiClient {
                 http,
                 url,
                 timeout: settings.timeout,
@@ -116,16 +116,16 @@ impl InfluxSetup {
         })
     }
 
-    /// Its address.
+    /// The server's URL.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.caller.url
+        &self.client.url
     }
 
-    /// Whether it takes queries and writes; [`SetupError::Away`] if not yet.
+    /// Checks that the server takes queries and writes; [`SetupError::Away`] if it doesn't yet.
     pub async fn health(&self) -> Result<(), SetupError> {
-        let answer = self.caller.call(Ask::get("/health")).await?;
-        let health = answer.expect(&[200])?.json()?;
+        let response = self.client.send(ApiRequest::get("/health")).await?;
+        let health = response.expect(&[200])?.json()?;
         if health["status"] == "pass" {
             return Ok(());
         }
@@ -134,16 +134,16 @@ impl InfluxSetup {
         })
     }
 
-    /// Whether it has neither users nor organisations, so that [`set_up`](Self::set_up) is allowed.
+    /// Whether the server has no users and no organisations, so that [`set_up`](Self::set_up) works.
     pub async fn is_untouched(&self) -> Result<bool, SetupError> {
-        let answer = self.caller.call(Ask::get("/api/v2/setup")).await?;
-        let answer = answer.expect(&[200])?;
-        let allowed = answer.json()?["allowed"].as_bool();
-        allowed.ok_or_else(|| answer.unexpected("no \"allowed\""))
+        let response = self.client.send(ApiRequest::get("/api/v2/setup")).await?;
+        let response = response.expect(&[200])?;
+        let allowed = response.json()?["allowed"].as_bool();
+        allowed.ok_or_else(|| response.unexpected("no \"allowed\""))
     }
 
-    /// Makes user, organisation, bucket and token. [`SetupError::Refused`] with 422 if the server was
-    /// set up already. Not one transaction: a server that is killed meanwhile may have a user and no
+    /// Creates user, organisation, bucket and token. [`SetupError::Refused`] with 422 if the server is
+    /// already set up. Not a transaction: a server that is killed meanwhile may have a user without a
     /// token.
     pub async fn set_up(&self, first: &FirstSetup<'_>) -> Result<(), SetupError> {
         let body = json!({
@@ -154,10 +154,10 @@ impl InfluxSetup {
             "bucket": first.bucket,
             "retentionPeriodSeconds": first.kept_for.as_secs(),
         });
-        let ask = Ask::new(Method::POST, "/api/v2/setup")
+        let request = ApiRequest::new(Method::POST, "/api/v2/setup")
             .json(&body)
-            .hiding([first.password, first.token]);
-        self.caller.call(ask).await?.expect(&[201]).map(drop)
+            .redacting([first.password, first.token]);
+        self.client.send(request).await?.expect(&[201]).map(drop)
     }
 
     /// Whether the token may write to the bucket. Writes nothing.
@@ -167,13 +167,13 @@ impl InfluxSetup {
         org: &str,
         bucket: &str,
     ) -> Result<bool, SetupError> {
-        let ask = Ask::new(Method::POST, "/api/v2/write")
-            .by(token)
+        let request = ApiRequest::new(Method::POST, "/api/v2/write")
+            .with_token(token)
             .query([("org", org), ("bucket", bucket)])
             .body("text/plain; charset=utf-8", Vec::new());
-        self.is_let_in(ask, 204)
+        self.send_authorized(request, 204)
             .await
-            .map(|answer| answer.is_some())
+            .map(|response| response.is_some())
     }
 
     /// Whether the token may read from the bucket.
@@ -183,42 +183,46 @@ impl InfluxSetup {
         org: &str,
         bucket: &str,
     ) -> Result<bool, SetupError> {
-        let bucket = dashboard::flux_text(bucket);
+        let bucket = dashboard::flux_string(bucket);
         let query = format!("from(bucket: {bucket}) |> range(start: -1s) |> limit(n: 1)");
-        let ask = Ask::new(Method::POST, "/api/v2/query")
-            .by(token)
+        let request = ApiRequest::new(Method::POST, "/api/v2/query")
+            .with_token(token)
             .query([("org", org)])
             .accept("application/csv")
             .body("application/vnd.flux", query.into_bytes());
-        let Some(answer) = self.is_let_in(ask, 200).await? else {
+        let Some(response) = self.send_authorized(request, 200).await? else {
             return Ok(false);
         };
-        // A query that fails late has its error in a table behind the status of success.
+        // A query that fails late returns status 200, with its error in a table.
         let is_error = |line: &str| line.trim_start_matches(',').starts_with("error,");
-        if answer.text().lines().any(is_error) {
-            return Err(answer.unexpected("a failed query"));
+        if response.text().lines().any(is_error) {
+            return Err(response.unexpected("a failed query"));
         }
         Ok(true)
     }
 
-    /// Everything that wants the operator token.
+    /// The requests that need the operator token.
     #[must_use]
     pub fn operator(&self, token: &Secret) -> Operator {
-        Operator::new(self.caller.clone(), token.clone())
+        Operator::new(self.client.clone(), token.clone())
     }
 
-    /// The answer, unless it says that the token is of no use: unknown, not allowed to, or for
-    /// something that isn't there. What a token may not read, it is told, isn't there.
-    async fn is_let_in(&self, ask: Ask, success: u16) -> Result<Option<Answer>, SetupError> {
-        let answer = self.caller.call(ask).await?;
-        match answer.status {
+    /// Sends the request. Returns `None` if the token is unknown or lacks permission. The server answers
+    /// 404 for an object that the token may not read.
+    async fn send_authorized(
+        &self,
+        request: ApiRequest,
+        success: u16,
+    ) -> Result<Option<ApiResponse>, SetupError> {
+        let response = self.client.send(request).await?;
+        match response.status {
             401 | 403 | 404 => Ok(None),
-            _ => answer.expect(&[success]).map(Some),
+            _ => response.expect(&[success]).map(Some),
         }
     }
 }
 
-/// The text at a place of an answer.
-fn text_at<'a>(value: &'a Value, place: &str) -> Option<&'a str> {
+/// The string at a JSON pointer.
+fn string_at<'a>(value: &'a Value, place: &str) -> Option<&'a str> {
     value.pointer(place).and_then(Value::as_str)
 }

@@ -37,7 +37,7 @@ fn row(rig: &str, value: f64) -> Row<'_> {
     row
 }
 
-/// The first answer that isn't a broken connection.
+/// The first result that isn't a broken connection.
 async fn answered(ask: impl AsyncFn() -> Result<(), WriteError>) -> Result<(), WriteError> {
     for _ in 0..20 {
         let answer = ask().await;
@@ -48,7 +48,7 @@ async fn answered(ask: impl AsyncFn() -> Result<(), WriteError>) -> Result<(), W
     ask().await
 }
 
-/// Which error it is, without its words.
+/// The error's kind, without its message.
 fn kind(answer: &Result<(), WriteError>) -> &'static str {
     match answer {
         Ok(()) => "ok",
@@ -65,7 +65,7 @@ fn detail(answer: &Result<(), WriteError>) -> String {
 }
 
 #[tokio::test]
-async fn what_is_written_is_stored() {
+async fn written_rows_are_stored() {
     let server = InfluxProxy::start();
     let store = store(&server);
     let values = [
@@ -115,7 +115,7 @@ async fn no_rows_need_no_request_and_a_preflight_writes_nothing() {
 }
 
 #[tokio::test]
-async fn every_status_says_what_to_do_next() {
+async fn every_status_maps_to_the_next_step() {
     let server = InfluxProxy::start();
     let store = store(&server);
     for (status, writing, empty) in [
@@ -163,7 +163,7 @@ async fn every_status_says_what_to_do_next() {
 }
 
 #[tokio::test]
-async fn the_recorded_errors_say_what_to_do_next_in_the_servers_words() {
+async fn recorded_errors_map_to_the_next_step_and_keep_the_servers_message() {
     let server = InfluxProxy::start();
     let store = store(&server);
     let engine = "unexpected error writing points to database: engine: \
@@ -226,7 +226,7 @@ async fn the_recorded_errors_say_what_to_do_next_in_the_servers_words() {
 }
 
 #[tokio::test]
-async fn retry_after_is_not_seen() {
+async fn retry_after_header_is_not_available() {
     let server = InfluxProxy::start();
     server.reply_next([Reply::status(503, "").header("Retry-After", "7")]);
     assert_eq!(kind(&store(&server).write(&[row("R", 1.0)]).await), "retry");
@@ -265,7 +265,7 @@ async fn a_refused_row_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_written_is_rejected_without_asking() {
+async fn row_that_cannot_be_encoded_is_rejected_without_a_request() {
     let server = InfluxProxy::start();
     let answer = store(&server)
         .write(&[row("R", 1.0), row("R", f64::NAN)])
@@ -283,7 +283,7 @@ async fn wrong_settings_are_denied_with_what_to_fix() {
     let server = InfluxProxy::start();
     let right = settings(&server);
     let token = |text: &str| Some(Secret::new(text));
-    let read_only = InfluxDb::shared().make_token("read", server.bucket());
+    let read_only = InfluxDb::shared().create_token("read", server.bucket());
     for (wrong, variable, said) in [
         (
             InfluxSettings {

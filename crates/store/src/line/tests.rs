@@ -6,7 +6,7 @@ use testkit::InfluxDb;
 
 use super::{LineError, encode, encode_line};
 
-/// The line of these tags and fields, whose names may be any strings.
+/// Encodes a line of tags and fields with any names.
 fn line<'a>(
     tags: &[(&'a str, &'a str)],
     fields: &[(&'a str, f64)],
@@ -27,7 +27,7 @@ fn row(rig: &str, fields: &[(&'static str, f64)]) -> Row<'static> {
 }
 
 #[test]
-fn rows_are_lines_and_the_first_bad_row_is_named() {
+fn rows_are_encoded_as_lines_and_the_first_bad_row_is_named() {
     let (good, bad) = (row("R", &[("a", 1.0), ("b", 2.5)]), row("R", &[]));
     let lines = encode(&[good.clone(), good.clone()]).unwrap();
     let expected = "rig_measurements,rig_id=R a=1.0,b=2.5 7\n";
@@ -71,7 +71,7 @@ fn names_are_escaped_and_numbers_keep_every_digit() {
 #[test]
 fn values_and_times_come_back_bit_by_bit() {
     let server = InfluxDb::shared();
-    let bucket = server.make_bucket(None);
+    let bucket = server.create_bucket(None);
     let values = [
         78.0,
         0.0,
@@ -110,7 +110,7 @@ fn values_and_times_come_back_bit_by_bit() {
 }
 
 #[test]
-fn what_line_protocol_cannot_carry_is_refused() {
+fn values_without_a_form_in_line_protocol_are_refused() {
     let cannot = |name: &str| LineError::Unwritable(name.to_owned());
     for (encoded, error) in [
         (line(&[("rig_id", "R")], &[], 0), LineError::NoField),
@@ -140,7 +140,7 @@ fn what_line_protocol_cannot_carry_is_refused() {
     assert!(nan.to_string().contains("\"f\" is NaN"), "{nan:?}");
 }
 
-/// Names with everything in them that means something to the protocol.
+/// Names with all special characters of the protocol.
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         "[A-Za-z0-9_.-]{1,12}",
@@ -150,8 +150,7 @@ fn hostile() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Names without repeats: a tag that is there twice makes a line unreadable, and of a field that
-/// is there twice the last one counts.
+/// Distinct names: a repeated tag makes a line invalid, and the last of repeated fields counts.
 fn named<T: Clone + std::fmt::Debug>(
     values: impl Strategy<Value = T>,
     count: std::ops::Range<usize>,
@@ -162,7 +161,7 @@ fn named<T: Clone + std::fmt::Debug>(
     })
 }
 
-/// Names that InfluxDB or the answers of its queries use for something else.
+/// Names that InfluxDB or its query results reserve.
 fn is_reserved(name: &str) -> bool {
     name == "time" || name == "result" || name == "table" || name.starts_with('_')
 }
@@ -187,14 +186,14 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8) })]
 
     #[test]
-    fn rows_come_back_from_a_server_whatever_their_names_or_are_refused(
+    fn rows_with_any_names_are_read_back_from_a_server_or_refused(
         rows in proptest::collection::vec(
             (named(hostile(), 0..3), named(proptest::num::f64::ANY, 0..4)),
             300,
         ),
     ) {
         let server = InfluxDb::shared();
-        let bucket = server.make_bucket(None);
+        let bucket = server.create_bucket(None);
         let (mut lines, mut written) = (String::new(), BTreeMap::new());
         for (nanos, (tags, fields)) in (0..).zip(&rows) {
             if tags.iter().any(|(n, _)| is_reserved(n)) || fields.iter().any(|(n, _)| is_reserved(n)) {

@@ -1,4 +1,4 @@
-//! Rows on their way to the writer: owned, checked, and each name in it once.
+//! Rows for the writer thread: owned, checked, with each name stored once.
 
 use std::collections::HashMap;
 
@@ -11,16 +11,16 @@ pub(super) struct Batch {
     pub(super) rigs: Vec<String>,
     pub(super) shapes: Vec<Shape>,
     pub(super) rows: Vec<Line>,
-    /// The values of all rows, one row's after the other's.
+    /// The values of all rows, row by row.
     pub(super) values: Vec<f64>,
 }
 
-/// The fields of a row, which most rows share with the one before.
+/// The fields of a row. Most rows have the same fields as the row before.
 #[derive(Debug)]
 pub(super) struct Shape {
-    /// In the row's order; of a name that is there twice, the later value counts.
+    /// The names in the row's order. If a name occurs twice, the later value counts.
     pub(super) fields: Vec<String>,
-    /// The first row that has it, for the words of errors.
+    /// The first row of this shape, for error messages.
     pub(super) row: usize,
 }
 
@@ -31,28 +31,28 @@ pub(super) struct Line {
     pub(super) shape: usize,
     /// Nanoseconds since 1970.
     pub(super) tick: i64,
-    /// Its first value.
+    /// Index of its first value.
     pub(super) first: usize,
 }
 
 /// Why a row can't be stored.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(super) enum BatchError {
-    /// Nothing says whose row it is.
+    /// The row has no tag `rig_id`.
     #[error("it has no tag rig_id")]
     NoRig,
-    /// The key is the rig and the tick, and nothing else.
+    /// The row has another tag. The key is the rig and the tick only.
     #[error("it has a tag {0:?}: rows are kept by rig_id and time only")]
     OtherTag(String),
-    /// Nothing to store.
+    /// The row has no fields.
     #[error("there is no field in it")]
     NoField,
-    /// Neither NaN nor infinities are stored.
+    /// A value is NaN or infinite.
     #[error("{0:?} is {1}, which is no number that can be stored")]
     NotFinite(String, f64),
 }
 
-/// All rows, or the first that can't be stored, with its index.
+/// Converts rows. Returns the index of the first row that can't be stored.
 pub(super) fn encode(rows: &[Row<'_>]) -> Result<Batch, (usize, BatchError)> {
     let mut encoder = Encoder::default();
     encoder.batch.rows.reserve(rows.len());

@@ -1,4 +1,4 @@
-//! What SQLite's errors mean to a caller of the store.
+//! Maps SQLite's errors to the store's errors.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use sqlite::{Failure, failure, remedy};
 
 use crate::{ReadError, WriteError};
 
-/// Why a statement failed, by what the caller does next.
+/// Why a statement failed, named by what to do next.
 #[derive(Debug)]
 pub(super) enum StatementError {
-    /// It may work later.
+    /// It may succeed later.
     Retry(String),
-    /// It fails until a person does something.
+    /// It fails until an operator acts.
     Denied(String),
 }
 

@@ -1,4 +1,4 @@
-//! The thread that reads.
+//! The reader thread.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,15 +12,14 @@ use tokio::sync::oneshot;
 
 use super::error::StatementError;
 use super::memory::HOUR;
-use super::scan::{Broken, Buckets, Collect, Pages, Scan, rig_id, sensors_of};
+use super::scan::{Buckets, Collect, Pages, Scan, ScanError, rig_id, sensors_of};
 use super::schema::STORE;
 use crate::ReadError;
 use crate::history::{Grid, History, Latest, MAX_PAGE, Page, RigSpan, Selection, Series};
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
-/// What is read from a store's file. Clones share its thread, which ends when the last handle is
-/// dropped.
+/// A reader of a store's file. Clones share its thread, which ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct SqliteHistory {
     reader: Arc<Worker<Read>>,
@@ -28,8 +27,8 @@ pub struct SqliteHistory {
 }
 
 impl SqliteHistory {
-    /// Opens a store's file only to read it, for instance beside the process that writes to it.
-    /// Makes and changes nothing in it.
+    /// Opens a store's file for reading only, also while another process writes to it. Creates and
+    /// changes nothing.
     pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
         Self::beside(path)
     }
@@ -51,10 +50,10 @@ impl SqliteHistory {
         })
     }
 
-    /// Runs `work` in a transaction that reads one consistent state.
+    /// Runs `work` in a read transaction.
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Broken> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, ScanError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let (answer, answered) = oneshot::channel();
         let read: Read = Box::new(move |connection| {
@@ -63,7 +62,7 @@ impl SqliteHistory {
             }
             let done = connection
                 .unchecked_transaction()
-                .map_err(Broken::Sql)
+                .map_err(ScanError::Sql)
                 .and_then(|transaction| work(&transaction));
             // A caller that went away doesn't want its answer.
             let _ = answer.send(done);
@@ -74,8 +73,8 @@ impl SqliteHistory {
         self.reader.send(read).await.map_err(stopped)?;
         match answered.await.map_err(|_| stopped(Stopped))? {
             Ok(value) => Ok(value),
-            Err(Broken::Read(error)) => Err(error),
-            Err(Broken::Sql(error)) => Err(StatementError::new(&self.path, &error).into()),
+            Err(ScanError::Read(error)) => Err(error),
+            Err(ScanError::Sql(error)) => Err(StatementError::new(&self.path, &error).into()),
         }
     }
 

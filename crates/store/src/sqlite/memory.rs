@@ -1,4 +1,4 @@
-//! What the writer remembers of the file, so that it needn't ask for it with every row.
+//! The writer's cache of ids and statements, which saves queries for every row.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -8,56 +8,57 @@ use rusqlite::{Connection, OptionalExtension};
 
 /// An hour in nanoseconds.
 pub(super) const HOUR: i64 = 3_600_000_000_000;
-/// Sets of sensors that are remembered; usual fleets have a few.
+/// Most sets of sensors in the cache. Usual fleets have a few.
 const SETS: usize = 1024;
-/// Newest hours that are remembered, about 40 bytes each.
+/// Most newest hours in the cache, about 40 bytes each.
 const HOURS: usize = 1 << 20;
 
-/// Valid within the transaction that it was refreshed in; what is rolled back has to be forgotten.
+/// The cache. It is valid within the transaction in which it was refreshed, and has to be cleared after
+/// a rollback.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// SQLite's number of what other connections have changed.
+    /// SQLite's `data_version`, which changes when another connection writes.
     others: i64,
     rigs: HashMap<String, i64>,
-    /// Nothing: not read yet.
+    /// `None` before it is read.
     sensors: Option<HashMap<String, i64>>,
     sets: HashMap<Vec<i64>, Arc<Set>>,
-    /// Sets that there have been: a number is never given twice.
+    /// Number of sets so far. A set's number is never reused.
     numbers: usize,
-    /// By rig and set: the hour up to which `newest` is known to be right.
+    /// By rig and set: the hour up to which the table `newest` is known to be correct.
     hours: HashMap<(i64, usize), i64>,
 }
 
-/// Sensors that are written together.
+/// A set of sensors that are written together.
 #[derive(Debug)]
 pub(super) struct Set {
     pub(super) number: usize,
     sensors: Vec<i64>,
-    /// Writes a row of them: parameter 1 is the rig, 2 the tick, from 3 on the values.
+    /// The statement that writes a row: parameter 1 is the rig, 2 the tick, from 3 on the values.
     pub(super) sql: String,
 }
 
 impl Memory {
-    /// At the start of a transaction.
+    /// Refreshes the cache at the start of a transaction.
     pub(super) fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let others = connection
             .prepare_cached("PRAGMA data_version")?
             .query_row([], |row| row.get(0))?;
         if self.others != others {
-            self.forget();
+            self.clear();
             self.others = others;
         }
         Ok(())
     }
 
-    pub(super) fn forget(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.rigs.clear();
         self.sensors = None;
         self.sets.clear();
         self.hours.clear();
     }
 
-    /// The id of a rig, which is added if need be.
+    /// The id of a rig, which is inserted if it is new.
     pub(super) fn rig(&mut self, connection: &Connection, name: &str) -> rusqlite::Result<i64> {
         if let Some(id) = self.rigs.get(name) {
             return Ok(*id);
@@ -92,7 +93,7 @@ impl Memory {
         Ok(self.sensors.insert(sensors))
     }
 
-    /// The set of these sensors, which are in order and there once.
+    /// The set of these sensors. They must be ordered and distinct.
     pub(super) fn set(&mut self, sensors: Vec<i64>) -> Arc<Set> {
         if let Some(set) = self.sets.get(&sensors) {
             return Arc::clone(set);
@@ -111,8 +112,8 @@ impl Memory {
         set
     }
 
-    /// Notes that a rig has values of these sensors at this tick.
-    pub(super) fn seen(
+    /// Records that a rig has values of these sensors at this tick.
+    pub(super) fn record_seen(
         &mut self,
         connection: &Connection,
         rig: i64,
@@ -141,7 +142,7 @@ impl Memory {
 
 fn upsert(sensors: &[i64]) -> String {
     let mut sql = String::from("INSERT INTO row (rig, tick");
-    // Writing to a text can't fail.
+    // Writing to a string can't fail.
     for sensor in sensors {
         let _ = write!(sql, ", v{sensor}");
     }

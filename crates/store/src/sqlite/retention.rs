@@ -1,8 +1,8 @@
-//! Deleting what is too old, in steps that are short beside a write.
+//! Deletes rows past their retention, in steps that are short compared to a write.
 //!
-//! A pass visits every rig; passes are apart, steps within one follow each other: at their own
-//! pace while nothing is written, and else with as many rows as have been written, so that the file
-//! doesn't grow however fast rows come.
+//! A pass visits every rig, in steps. While nothing is written, steps run at an interval. Otherwise each
+//! step deletes at least as many rows as were written since the last one, so that the file doesn't
+//! grow.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,37 +17,37 @@ use super::memory::{HOUR, Memory};
 #[cfg(test)]
 mod tests;
 
-/// Rows that a step deletes at least, if there are as many; a rig without any counts as one.
+/// Fewest rows that a step deletes, if there are as many. A rig without rows counts as one.
 const STEP: usize = 1_000;
-/// Between two steps of a pass.
+/// Interval between two steps of a pass.
 const PACE: Duration = Duration::from_millis(250);
-/// Between two passes; rows outlive their time by it.
+/// Interval between two passes. Rows stay this much longer than their retention.
 const PASS: Duration = Duration::from_mins(1);
-/// After a step that failed.
+/// Wait after a failed step.
 const PAUSE: Duration = Duration::from_secs(5);
-/// A wait when there is nothing to wait for.
+/// The wait when no step is due.
 const LONG: Duration = Duration::from_hours(1);
 
-/// Where the deleting is.
+/// The state of the deletion.
 #[derive(Debug)]
 pub(super) struct Sweep {
-    /// Zero: nothing is deleted.
+    /// Zero: rows are kept for ever.
     retention: Duration,
     clock: Clock,
-    /// The next step is due.
+    /// When the next step is due.
     next: Instant,
-    /// The rig to go on with, within a pass.
+    /// The rig to continue with, within a pass.
     at: Option<i64>,
-    /// Rows since the last step.
+    /// Rows written since the last step.
     written: usize,
     ill: bool,
 }
 
-/// What a step came to.
+/// The result of a step.
 struct Step {
-    /// The rig to go on with; none if the pass is over.
+    /// The rig to continue with; `None` at the end of the pass.
     at: Option<i64>,
-    /// A rig has gone, or all values of one of its sensors.
+    /// A rig, or all values of one of its sensors, were deleted.
     vanished: bool,
 }
 
@@ -63,7 +63,7 @@ impl Sweep {
         }
     }
 
-    /// How long until there is something to do.
+    /// Time until the next step is due.
     pub(super) fn wait(&self) -> Duration {
         if self.retention.is_zero() {
             LONG
@@ -72,12 +72,12 @@ impl Sweep {
         }
     }
 
-    /// Rows were stored.
+    /// Records that rows were written.
     pub(super) fn written(&mut self, rows: usize) {
         self.written = self.written.saturating_add(rows);
     }
 
-    /// One step, if it is time for one.
+    /// Runs a step if one is due.
     pub(super) fn step_if_due(
         &mut self,
         connection: &Connection,
@@ -94,7 +94,7 @@ impl Sweep {
         match step(connection, self.at.unwrap_or(i64::MIN), before, most) {
             Ok(step) => {
                 if step.vanished {
-                    memory.forget();
+                    memory.clear();
                 }
                 if self.ill {
                     info!("old rows are deleted again");
@@ -107,7 +107,7 @@ impl Sweep {
             }
             Err(error) => {
                 sqlite::roll_back(connection);
-                memory.forget();
+                memory.clear();
                 if !self.ill {
                     let (StatementError::Retry(detail) | StatementError::Denied(detail)) =
                         StatementError::new(path, &error);
@@ -156,7 +156,7 @@ fn delete(connection: &Connection, rig: i64, before: i64, most: usize) -> rusqli
     delete.execute(params![rig, before, most])
 }
 
-/// Makes the other tables right for the rows that a rig has left; whether something had to go.
+/// Updates the other tables for a rig's remaining rows. Returns whether it deleted anything.
 fn tidy(connection: &Connection, rig: i64) -> rusqlite::Result<bool> {
     let first: Option<i64> = connection
         .prepare_cached("SELECT min(tick) FROM row WHERE rig = ?1")?

@@ -1,25 +1,24 @@
-//! Going through a rig's rows in steps, so that other questions get in between, and one that
-//! nobody waits for ends.
+//! Scans a rig's rows in steps, so that other queries run in between and a cancelled query ends.
 
 use model::{Name, NameError, Row, SensorName, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::ReadError;
-use crate::history::{Grid, MAX_ANSWER, MAX_PAGE_VALUES, Page, Selection, Series, Tally};
+use crate::history::{Grid, MAX_PAGE_VALUES, MAX_RESULT_BUCKETS, Page, Selection, Series, Tally};
 
-/// Rows of a step: some 20 ms.
+/// Rows of a step, which takes about 20 ms.
 const STEP: i64 = 20_000;
 
-/// What becomes of the rows.
+/// Collects the rows of a scan.
 pub(super) trait Collect: Send + 'static {
-    /// First: the rig and the sensors that values are of, in order of name.
+    /// Called first, with the rig and the sensors of the values, ordered by name.
     fn begin(&mut self, rig: Name<'static>, sensors: Vec<SensorName<'static>>);
-    /// Each row, in order of tick; whether to go on.
+    /// Called for each row, ordered by tick. Returns whether to continue.
     fn row(&mut self, tick: i64, values: &[Option<f64>]) -> Result<bool, ReadError>;
 }
 
-/// A scan that is under way.
+/// A running scan.
 pub(super) struct Scan<C> {
     rig: String,
     sensors: Vec<String>,
@@ -36,18 +35,18 @@ struct Source {
 }
 
 /// Why a step failed.
-pub(super) enum Broken {
+pub(super) enum ScanError {
     Sql(rusqlite::Error),
     Read(ReadError),
 }
 
-impl From<rusqlite::Error> for Broken {
+impl From<rusqlite::Error> for ScanError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
     }
 }
 
-impl From<NameError> for Broken {
+impl From<NameError> for ScanError {
     fn from(error: NameError) -> Self {
         Self::Read(ReadError::Denied {
             detail: format!("the store holds a name that Rigline doesn't write: it {error}"),
@@ -67,8 +66,8 @@ impl<C: Collect> Scan<C> {
         }
     }
 
-    /// Some rows; whether there may be more.
-    pub(super) fn step(&mut self, connection: &Connection) -> Result<bool, Broken> {
+    /// Reads some rows. Returns whether there may be more.
+    pub(super) fn step(&mut self, connection: &Connection) -> Result<bool, ScanError> {
         if self.source.is_none() {
             self.source = self.begin(connection)?;
         }
@@ -87,7 +86,7 @@ impl<C: Collect> Scan<C> {
                     _ => None,
                 };
             }
-            if !self.collect.row(tick, &values).map_err(Broken::Read)? {
+            if !self.collect.row(tick, &values).map_err(ScanError::Read)? {
                 return Ok(false);
             }
             // Ticks stay below `to`.
@@ -97,8 +96,8 @@ impl<C: Collect> Scan<C> {
         Ok(count == STEP)
     }
 
-    /// Nothing if there is nothing to read.
-    fn begin(&mut self, connection: &Connection) -> Result<Option<Source>, Broken> {
+    /// `None` if there is nothing to read.
+    fn begin(&mut self, connection: &Connection) -> Result<Option<Source>, ScanError> {
         let Some(rig) = rig_id(connection, &self.rig)? else {
             return Ok(None);
         };
@@ -133,7 +132,7 @@ pub(super) fn rig_id(connection: &Connection, name: &str) -> rusqlite::Result<Op
         .optional()
 }
 
-/// The sensors that a rig has values of, in order of name.
+/// The sensors that a rig has values of, ordered by name.
 pub(super) fn sensors_of(
     connection: &Connection,
     rig: i64,
@@ -203,7 +202,7 @@ impl Collect for Pages {
 pub(super) struct Buckets {
     grid: Grid,
     series: Vec<Series>,
-    /// Of each series, the bucket that values are still added to.
+    /// The current bucket of each series.
     open: Vec<Option<Tally>>,
     count: usize,
 }
@@ -253,10 +252,10 @@ impl Collect for Buckets {
                 }
             }
         }
-        if self.count > MAX_ANSWER {
+        if self.count > MAX_RESULT_BUCKETS {
             return Err(ReadError::BadRequest {
                 detail: format!(
-                    "more than {MAX_ANSWER} buckets have values: ask for fewer sensors, a shorter \
+                    "more than {MAX_RESULT_BUCKETS} buckets have values: ask for fewer sensors, a shorter \
                      time or longer buckets"
                 ),
             });

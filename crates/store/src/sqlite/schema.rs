@@ -1,4 +1,4 @@
-//! What is in the file, and in which form.
+//! The schema of the file.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -6,7 +6,7 @@ use std::fmt::Write;
 use rusqlite::Connection;
 use sqlite::FileKind;
 
-/// The store's files.
+/// The kind of SQLite file that holds a store.
 pub(super) const STORE: FileKind = FileKind {
     what: "store",
     // The letters `RIGL`.
@@ -20,7 +20,7 @@ pub(super) const STORE: FileKind = FileKind {
     statements: 128,
 };
 
-/// Recreates the view `rows`: the rows with their names, for people who open the file with a tool.
+/// Recreates the view `rows`, which shows rows with names, for users who open the file with a tool.
 pub(super) fn show_rows(connection: &Connection) -> rusqlite::Result<()> {
     let mut sql = String::from(
         "DROP VIEW IF EXISTS rows;
@@ -43,7 +43,7 @@ pub(super) fn show_rows(connection: &Connection) -> rusqlite::Result<()> {
         } else {
             format!("{name} ({id})")
         };
-        // Writing to a text can't fail.
+        // Writing to a string can't fail.
         let _ = write!(sql, ", v{id} AS \"{}\"", shown.replace('"', "\"\""));
     }
     sql.push_str(" FROM row JOIN rig ON rig.id = row.rig;");

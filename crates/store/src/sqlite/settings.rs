@@ -1,10 +1,10 @@
-//! How long rows are kept.
+//! Settings of the SQLite store.
 
 use std::time::Duration;
 
 use common::settings::{BadSetting, Settings, duration};
 
-/// Below this, rows would be deleted before anybody has looked at them.
+/// Shortest retention: below it, rows would be deleted before anyone reads them.
 const SHORTEST: Duration = Duration::from_hours(1);
 
 /// The store in the data directory.

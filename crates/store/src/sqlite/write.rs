@@ -1,4 +1,4 @@
-//! What a write does inside its transaction.
+//! The statements of a write, inside its transaction.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -10,15 +10,15 @@ use super::batch::{Batch, Shape};
 use super::memory::{Memory, Set};
 use super::schema;
 
-/// Sensors that a store can have: each is a column, and SQLite allows for 2,000.
+/// Most sensors of a store. Each is a column, and SQLite allows 2,000.
 const MAX_SENSORS: usize = 1_000;
-/// Statements of one batch that are held at a time.
+/// Prepared statements that a batch keeps.
 const STATEMENTS: usize = 64;
 
 /// Why a batch isn't stored.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// One of its rows can't be.
+    /// A row can't be stored.
     Rejected(String),
     /// SQLite failed.
     Failed(rusqlite::Error),
@@ -30,15 +30,15 @@ impl From<rusqlite::Error> for Refusal {
     }
 }
 
-/// How the rows of a shape are written.
+/// The statement for rows of a shape.
 struct Plan {
     set: Arc<Set>,
-    /// For each sensor of the set, the index of its value in the row.
+    /// The index of each sensor's value in the row.
     order: Vec<usize>,
 }
 
-/// Stores rows, in order. After an error the transaction has to be rolled back and `memory` to
-/// forget.
+/// Stores rows in order. After an error the caller has to roll the transaction back and to clear
+/// `memory`.
 pub(super) fn store(
     connection: &Connection,
     memory: &mut Memory,
@@ -66,7 +66,7 @@ pub(super) fn store(
             statement.raw_bind_parameter(place + 3, batch.values[row.first + index])?;
         }
         statement.raw_execute()?;
-        memory.seen(connection, rig, &plan.set, row.tick)?;
+        memory.record_seen(connection, rig, &plan.set, row.tick)?;
     }
     Ok(())
 }

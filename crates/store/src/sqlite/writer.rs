@@ -1,4 +1,4 @@
-//! The thread that writes.
+//! The writer thread.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -14,24 +14,23 @@ use super::retention::Sweep;
 use super::write::{Refusal, store};
 use crate::WriteError;
 
-/// Rows from which on a transaction takes no further writes in.
+/// A transaction with this many rows takes no further writes.
 const GROUP_ROWS: usize = 20_000;
-/// What a preflight writes, in bytes: about as much as a batch of rows, so that there is room for
-/// one if there is for this.
+/// Size of a preflight write, in bytes: about as much as a batch of rows needs.
 const PROBE: i64 = 64 << 10;
 
 type Answer = oneshot::Sender<Result<(), WriteError>>;
 
-/// What the thread is asked to do.
+/// A task of the writer thread.
 #[derive(Debug)]
 pub(super) enum Task {
-    /// To store rows.
+    /// Store rows.
     Write { batch: Batch, answer: Answer },
-    /// To see whether it could.
+    /// Check whether rows could be stored.
     Probe { answer: Answer },
 }
 
-/// The thread's own things.
+/// The state of the writer thread.
 pub(super) struct Writer {
     connection: Connection,
     path: PathBuf,
@@ -39,7 +38,7 @@ pub(super) struct Writer {
     sweep: Sweep,
 }
 
-/// What is done together.
+/// Tasks that share a transaction.
 #[derive(Default)]
 struct Group {
     writes: Vec<(Batch, Answer)>,
@@ -71,7 +70,7 @@ impl Writer {
         }
     }
 
-    /// Until no more jobs can come.
+    /// Runs until the last handle is dropped.
     pub(super) fn run(mut self, jobs: &Receiver<Job<Task>>) {
         loop {
             match jobs.recv_timeout(self.sweep.wait()) {
@@ -100,7 +99,7 @@ impl Writer {
             return;
         }
         let probed = self.probe().or_else(|error| {
-            let again = self.make_room(&error);
+            let again = self.checkpoint_if_full(&error);
             let error = if again {
                 self.probe().err()
             } else {
@@ -114,9 +113,8 @@ impl Writer {
         }
     }
 
-    /// Stores what can be stored in one transaction. The batch that is at fault, which is rare, is
-    /// left out, and the others are stored from the start: savepoints would cost each of them a
-    /// copy of every page.
+    /// Stores batches in one transaction. If a batch fails, which is rare, it rolls back and stores the
+    /// others from the start: a savepoint for each batch would copy every page.
     fn write(&mut self, mut writes: Vec<(Batch, Answer)>) {
         let mut made_room = false;
         while !writes.is_empty() {
@@ -134,7 +132,7 @@ impl Writer {
                     let _ = answer.send(Err(WriteError::Rejected { detail }));
                 }
                 Err((_, Refusal::Failed(error))) => {
-                    if !made_room && self.make_room(&error) {
+                    if !made_room && self.checkpoint_if_full(&error) {
                         made_room = true;
                         continue;
                     }
@@ -147,7 +145,7 @@ impl Writer {
         }
     }
 
-    /// An error comes with the index of the batch that it came up at.
+    /// Returns the index of the failed batch with its error.
     fn transact(&mut self, writes: &[(Batch, Answer)]) -> Result<(), (usize, Refusal)> {
         let failed = |error: rusqlite::Error| (0, Refusal::Failed(error));
         let connection = &self.connection;
@@ -161,7 +159,7 @@ impl Writer {
         connection.execute_batch("COMMIT").map_err(failed)
     }
 
-    /// Random bytes: SQLite doesn't write pages that stay the same.
+    /// Writes random bytes, because SQLite doesn't write unchanged pages.
     fn probe(&self) -> rusqlite::Result<()> {
         let mut write = self.connection.prepare_cached(
             "INSERT INTO probe VALUES (1, randomblob(?1))
@@ -176,9 +174,9 @@ impl Writer {
         StatementError::new(&self.path, error)
     }
 
-    /// Where the disk is full: copies the log into the file, which may have room left, so that the
-    /// log can start anew. Whether to try again.
-    fn make_room(&mut self, error: &rusqlite::Error) -> bool {
+    /// After a full disk: checkpoints the write-ahead log into the file, which may have free pages, so
+    /// that the log can be reused. Returns whether to try again.
+    fn checkpoint_if_full(&mut self, error: &rusqlite::Error) -> bool {
         if !is_full(error) {
             return false;
         }
@@ -193,6 +191,6 @@ impl Writer {
 
     fn roll_back(&mut self) {
         roll_back(&self.connection);
-        self.memory.forget();
+        self.memory.clear();
     }
 }

@@ -14,7 +14,7 @@ fn is_full(answer: &Result<(), WriteError>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_is_waited_for() {
+async fn full_disk_is_retried() {
     let Some(disk) = SmallDisk::mount(8 << 20) else {
         println!("skipped: a small disk needs root");
         return;
@@ -58,7 +58,7 @@ async fn a_full_disk_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn asking_whether_there_is_room_takes_none() {
+async fn preflight_takes_no_disk_space() {
     let Some(disk) = SmallDisk::mount(32 << 20) else {
         println!("skipped: a small disk needs root");
         return;
@@ -74,7 +74,7 @@ async fn asking_whether_there_is_room_takes_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_written_over_needs_no_room() {
+async fn overwriting_rows_needs_no_disk_space() {
     let Some(disk) = SmallDisk::mount(16 << 20) else {
         println!("skipped: a small disk needs root");
         return;

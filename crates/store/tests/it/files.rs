@@ -56,7 +56,7 @@ fn a_database_of_another_program_is_refused() {
 }
 
 #[test]
-fn what_is_no_database_is_refused() {
+fn file_that_is_no_database_is_refused() {
     let dir = TempDir::new().unwrap();
     let path = path_in(dir.path());
     for bytes in [&b"no database\n"[..], &[7; 10_000]] {
@@ -91,7 +91,7 @@ fn another_version_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_there_is_made_but_not_to_be_read() {
+async fn missing_file_is_created_for_writing_but_not_for_reading() {
     let dir = TempDir::new().unwrap();
     let path = path_in(dir.path());
     let error = SqliteHistory::open_read_only(&path).unwrap_err();
@@ -117,7 +117,7 @@ async fn a_file_that_is_not_there_is_made_but_not_to_be_read() {
 }
 
 #[tokio::test]
-async fn damage_is_denied_and_not_tried_for_ever() {
+async fn damaged_file_is_denied_and_not_retried() {
     let dir = TempDir::new().unwrap();
     let path = path_in(dir.path());
     let store = open(dir.path());
@@ -145,7 +145,7 @@ async fn damage_is_denied_and_not_tried_for_ever() {
 }
 
 #[tokio::test]
-async fn tables_that_somebody_took_away_are_denied() {
+async fn missing_tables_are_denied() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     let rows = [row("R", 1, &[("a", 0.5)])];
@@ -167,7 +167,7 @@ async fn tables_that_somebody_took_away_are_denied() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_after_opening_again() {
+async fn rows_are_there_after_reopening() {
     let dir = TempDir::new().unwrap();
     for round in 0..3 {
         let store = open(dir.path());
@@ -187,7 +187,7 @@ async fn what_was_written_is_there_after_opening_again() {
 }
 
 #[tokio::test]
-async fn several_may_open_a_new_file_at_the_same_time() {
+async fn new_file_can_be_opened_several_times_at_once() {
     for _ in 0..10 {
         let dir = TempDir::new().unwrap();
         let stores: Vec<_> = std::thread::scope(|scope| {

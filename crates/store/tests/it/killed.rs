@@ -50,7 +50,7 @@ fn start(dir: &Path, second: i64) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_is_there_after_a_kill() {
+async fn acknowledged_rows_survive_a_kill() {
     let dir = TempDir::with_prefix("store-").unwrap();
     for round in 0..ROUNDS {
         let from = round * 1_000_000;

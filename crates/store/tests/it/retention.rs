@@ -22,7 +22,7 @@ async fn left(history: &SqliteHistory, rigs: &[&str]) {
 }
 
 #[tokio::test]
-async fn old_rows_go_and_rigs_without_rows_with_them() {
+async fn old_rows_and_rigs_without_rows_are_deleted() {
     let dir = TempDir::with_prefix("store-").unwrap();
     let now = Clock::system().now().seconds();
     let store = open(dir.path());
@@ -62,7 +62,7 @@ async fn old_rows_go_and_rigs_without_rows_with_them() {
 }
 
 #[tokio::test]
-async fn rows_that_are_too_old_already_are_stored_and_go_then() {
+async fn rows_past_their_retention_are_stored_and_then_deleted() {
     let dir = TempDir::with_prefix("store-").unwrap();
     let second = Duration::from_secs(1);
     let store = open_with(dir.path(), second, Clock::system());
@@ -81,7 +81,7 @@ async fn rows_that_are_too_old_already_are_stored_and_go_then() {
 }
 
 #[tokio::test]
-async fn another_process_that_deletes_does_not_confuse_the_writer() {
+async fn deletions_by_another_process_do_not_break_the_writer() {
     let dir = TempDir::with_prefix("store-").unwrap();
     let leases = open(dir.path());
     let rows = [row("R", 1, &[("a", 0.5)])];
@@ -97,7 +97,7 @@ async fn another_process_that_deletes_does_not_confuse_the_writer() {
 }
 
 #[tokio::test]
-async fn nothing_goes_where_everything_is_kept() {
+async fn nothing_is_deleted_without_retention() {
     let dir = TempDir::with_prefix("store-").unwrap();
     let store = open_with(dir.path(), Duration::ZERO, Clock::ahead(DAY * 10_000));
     let rows = [row("R", 1, &[("a", 0.5)])];

@@ -10,7 +10,7 @@ use store::{History, SqliteHistory, SqliteSettings, Store, WriteError};
 use crate::fixture::{Fixture, OnSqlite, row, rows_of, seconds, tool};
 
 #[tokio::test]
-async fn anybody_can_query_the_view_of_the_rows() {
+async fn the_view_rows_can_be_queried() {
     let fixture = OnSqlite::start();
     let mut first = row("R", 1, &[("temp", 1.5), ("select", 2.5), ("tick", 3.5)]);
     first.timestamp = Timestamp::from_nanos(-1);
@@ -60,7 +60,7 @@ async fn anybody_can_query_the_view_of_the_rows() {
 }
 
 #[tokio::test]
-async fn a_sensor_too_many_is_refused_and_the_others_are_not() {
+async fn sensor_above_the_limit_is_refused_and_the_others_are_stored() {
     let fixture = OnSqlite::start();
     let wide = |sensors: std::ops::Range<u32>| {
         let mut row = Row::of_rig(Name::new("R").unwrap(), seconds(1));
@@ -176,7 +176,7 @@ async fn a_second_reader_sees_whole_batches_while_they_are_written() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_dropped_leaves_the_store_usable() {
+async fn dropped_write_leaves_the_store_usable() {
     let fixture = OnSqlite::start();
     for second in 0..200 {
         let rows = [row("R", second, &[("a", 0.5)])];
@@ -194,7 +194,7 @@ async fn a_write_that_is_dropped_leaves_the_store_usable() {
 }
 
 #[tokio::test]
-async fn a_history_outlives_its_store() {
+async fn history_outlives_its_store() {
     let fixture = OnSqlite::start();
     let rows = [row("R", 1, &[("a", 0.5)])];
     fixture.store.write(&rows).await.unwrap();
@@ -210,7 +210,7 @@ async fn a_history_outlives_its_store() {
 }
 
 #[test]
-fn rows_are_kept_for_thirty_days_unless_told_otherwise() {
+fn rows_are_kept_for_thirty_days_by_default() {
     let command = SqliteSettings::augment_args(Command::new("up"));
     let given = |words: &[&str]| {
         let matches = command.clone().try_get_matches_from(words).ok()?;

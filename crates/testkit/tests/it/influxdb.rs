@@ -81,13 +81,13 @@ fn influxdb_tells_every_value_that_was_ever_written() {
 #[test]
 fn buckets_have_their_own_rows_tokens_and_retention() {
     let server = InfluxDb::shared();
-    let (one, other) = (server.make_bucket(None), server.make_bucket(None));
+    let (one, other) = (server.create_bucket(None), server.create_bucket(None));
     server.write(&one, LINES);
     assert_eq!(
         (server.points(&one).len(), server.points(&other).len()),
         (3, 0)
     );
-    let token = format!("Token {}", server.make_token("read", &one));
+    let token = format!("Token {}", server.create_token("read", &one));
     let (_, seen) = server.ask_as(&token, "GET", "/api/v2/buckets", &serde_json::Value::Null);
     let names: Vec<_> = seen["buckets"]
         .as_array()

@@ -19,7 +19,7 @@ fn published(payload: &str) -> String {
 }
 
 #[test]
-fn a_payload_is_published_as_it_is_written_and_a_text_as_its_characters() {
+fn payload_is_published_as_written_and_a_string_as_its_characters() {
     for written in [
         r#"{"value":1.50,"timestamp":"2025-11-02T14:21:33Z"}"#,
         r#"{ "b" : 1e2 , "a":[1,  2],"a":null}"#,
@@ -41,7 +41,7 @@ fn a_payload_is_published_as_it_is_written_and_a_text_as_its_characters() {
 }
 
 #[test]
-fn a_timestamp_is_read_in_the_forms_of_a_reading() {
+fn timestamps_are_read_in_all_forms_of_a_reading() {
     let at = |payload: &str| {
         let line = parse(&format!(r#"{{"payload":{payload},"topic":"t","time":1}}"#));
         line.unwrap().timestamp
@@ -73,7 +73,7 @@ fn a_timestamp_is_read_in_the_forms_of_a_reading() {
 }
 
 #[test]
-fn a_line_that_cannot_be_used_says_why() {
+fn invalid_line_is_an_error_that_names_the_reason() {
     for bad in [
         "",
         "5",
@@ -113,14 +113,14 @@ fn a_line_that_cannot_be_used_says_why() {
 
 proptest! {
     #[test]
-    fn any_text_can_be_replayed(topic in "[a-zäß€𝄞/ $]{1,20}", payload in any::<String>()) {
+    fn any_string_can_be_replayed(topic in "[a-zäß€𝄞/ $]{1,20}", payload in any::<String>()) {
         let line = parse(&json!({"topic": topic, "payload": payload}).to_string()).unwrap();
         prop_assert_eq!(line.topic, topic);
         prop_assert_eq!(line.payload, payload.into_bytes());
     }
 
     #[test]
-    fn no_line_is_a_panic(line in any::<Vec<u8>>(), text in any::<String>()) {
+    fn arbitrary_lines_do_not_panic(line in any::<Vec<u8>>(), text in any::<String>()) {
         let _ = Line::parse(&line);
         let _ = parse(&text);
     }

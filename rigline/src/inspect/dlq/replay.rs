@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_that_was_ahead_of_its_time_is_taken_once_its_time_has_come() {
+    fn reading_from_the_future_is_accepted_once_its_time_has_come() {
         let early = format!(r#"{{"timestamp":"{}","value":7}}"#, at(150));
         let (list, element) = replayed(Stage::Ingester, Reason::Future, early.as_bytes()).unwrap();
         assert_eq!(list, List::Raw);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_timestamp_it_is_of_when_it_arrived() {
+    fn reading_without_a_timestamp_gets_its_arrival() {
         let (_, element) = replayed(Stage::Ingester, Reason::Poison, br#"{"value":7}"#).unwrap();
         assert!(
             element.contains(&format!(r#""timestamp":"{}""#, at(0))),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_go_to_the_rows() {
+    fn replayed_rows_go_to_the_normalized_list() {
         let row = format!(r#"{{"rig_id":"R","timestamp":"{}","pressure":2.5}}"#, at(0));
         let (list, element) = replayed(Stage::Sink, Reason::StoreRejected, row.as_bytes()).unwrap();
         assert_eq!((list, element), (List::Normalized, row));

@@ -53,37 +53,37 @@ fn starts_again(how: &Reply) {
 }
 
 #[test]
-fn goes_on_when_requests_are_lost() {
+fn lost_requests_are_retried() {
     goes_on(&Reply::cut());
 }
 
 #[test]
-fn goes_on_when_answers_are_lost() {
+fn lost_responses_are_retried() {
     goes_on(&Reply::cut().forwarding(Forward::All));
 }
 
 #[test]
-fn goes_on_when_the_server_is_ill() {
+fn server_errors_are_retried() {
     goes_on(&Reply::error(500, "internal error", "scripted"));
 }
 
 #[test]
-fn starts_again_when_requests_are_lost() {
+fn restart_after_a_lost_request_continues() {
     starts_again(&Reply::cut());
 }
 
 #[test]
-fn starts_again_when_answers_are_lost() {
+fn restart_after_a_lost_response_continues() {
     starts_again(&Reply::cut().forwarding(Forward::All));
 }
 
 #[test]
-fn starts_again_when_the_server_is_ill() {
+fn restart_after_a_server_error_continues() {
     starts_again(&Reply::error(503, "unavailable", "scripted"));
 }
 
 #[test]
-fn is_killed_at_any_moment() {
+fn kill_at_any_moment_is_recovered() {
     const MOMENTS: u32 = 40;
     let delay = Duration::from_millis(4);
     let site = Site::new();
@@ -107,7 +107,7 @@ fn is_killed_at_any_moment() {
 }
 
 #[test]
-fn a_signal_ends_it_at_once() {
+fn signal_ends_init_at_once() {
     let site = Site::new();
     site.proxy.reply_at_and_go_down(1, Reply::cut());
     let mut process = site.start();
@@ -120,7 +120,7 @@ fn a_signal_ends_it_at_once() {
 }
 
 #[test]
-fn two_at_once_make_everything_once() {
+fn concurrent_runs_create_everything_once() {
     let site = Site::new();
     site.proxy.slow_down(Duration::from_millis(10));
     let (mut one, mut other) = (site.start(), site.start());

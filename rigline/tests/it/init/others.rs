@@ -19,7 +19,7 @@ fn set_up_by_another(server: &InfluxDb) {
 }
 
 #[test]
-fn a_foreign_server_is_left_alone_without_its_token() {
+fn server_set_up_by_others_is_left_alone_without_its_token() {
     let site = Site::new();
     set_up_by_another(&site.server);
     for env in [&[][..], &[("INFLUX_TOKEN", "not-theirs")]] {
@@ -43,7 +43,7 @@ fn a_foreign_server_is_left_alone_without_its_token() {
 }
 
 #[test]
-fn a_foreign_server_is_used_with_its_token() {
+fn server_set_up_by_others_is_used_with_its_token() {
     let site = Site::new();
     set_up_by_another(&site.server);
     let env = [
@@ -71,7 +71,7 @@ fn a_foreign_server_is_used_with_its_token() {
 }
 
 #[test]
-fn a_token_that_may_not_do_everything_is_found_out() {
+fn token_without_all_permissions_is_detected() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
     let sink = site.read("sink/influx-token");
@@ -86,7 +86,7 @@ fn a_token_that_may_not_do_everything_is_found_out() {
 }
 
 #[test]
-fn another_token_later_is_refused_with_words_that_help() {
+fn changed_token_is_refused_with_a_remedy() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
     let ended = site.init(&[("INFLUX_TOKEN", "a-new-one")]);
@@ -98,7 +98,7 @@ fn another_token_later_is_refused_with_words_that_help() {
 }
 
 #[test]
-fn a_server_that_was_set_up_by_half_says_what_to_do() {
+fn incomplete_server_setup_is_reported_with_a_remedy() {
     let site = Site::new();
     // The server makes user and organisation, and then refuses to make a bucket of this name.
     let half = json!({
@@ -120,7 +120,7 @@ fn a_server_that_was_set_up_by_half_says_what_to_do() {
 }
 
 #[test]
-fn data_that_was_deleted_is_set_up_again_with_the_secrets_that_are_there() {
+fn deleted_server_data_is_set_up_again_with_the_same_secrets() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
     let password = site.read("admin/influx-password");

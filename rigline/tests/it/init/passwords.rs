@@ -4,7 +4,7 @@ use super::fixture::Site;
 use crate::fixture::text;
 
 #[test]
-fn what_is_given_is_used_as_it_is() {
+fn given_secrets_are_used_unchanged() {
     let site = Site::new();
     let env = [
         ("INFLUX_TOKEN", "my-token=="),
@@ -34,7 +34,7 @@ fn what_is_given_is_used_as_it_is() {
 }
 
 #[test]
-fn nothing_given_counts_as_not_given_but_for_jupyter() {
+fn empty_settings_count_as_unset_except_for_jupyter() {
     let site = Site::new();
     let env = [
         ("INFLUX_TOKEN", ""),
@@ -53,7 +53,7 @@ fn nothing_given_counts_as_not_given_but_for_jupyter() {
 }
 
 #[test]
-fn secrets_come_from_files_too() {
+fn secrets_are_read_from_files() {
     let site = Site::new();
     let file = site.path("..").join("given");
     std::fs::create_dir_all(site.path("")).unwrap();
@@ -65,7 +65,7 @@ fn secrets_come_from_files_too() {
 }
 
 #[test]
-fn another_password_later_is_set_once() {
+fn changed_password_is_set_once() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
     let env = [("INFLUX_PASSWORD", "another one")];
@@ -83,7 +83,7 @@ fn another_password_later_is_set_once() {
 }
 
 #[test]
-fn passwords_are_shown_once_they_are_there() {
+fn passwords_are_printed_after_the_setup() {
     let site = Site::new();
     let early = site.run("passwords", &[]);
     assert_eq!(early.status.code(), Some(2));

@@ -4,7 +4,7 @@ use super::fixture::Site;
 use crate::fixture::text;
 
 #[test]
-fn a_bad_setting_ends_it_with_64_before_a_socket_opens() {
+fn bad_setting_exits_with_64_before_a_socket_opens() {
     let site = Site::new();
     let long = "x".repeat(73);
     for (variable, given, shown, accepted) in [

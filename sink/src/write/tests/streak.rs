@@ -14,7 +14,7 @@ async fn counted(
 }
 
 #[tokio::test]
-async fn a_store_that_refuses_everything_is_held_and_asked_cheaply_again() {
+async fn store_that_refuses_everything_is_held_and_probed_with_one_request() {
     for refusal in [Refusal::Unparsable, Refusal::OutsideRetention] {
         let server = refusing_bad(refusal);
         let mut writer = writer(&server);
@@ -82,7 +82,7 @@ async fn single_bad_rows_add_up_over_batches_until_one_is_accepted() {
 }
 
 #[tokio::test]
-async fn a_long_run_is_the_rows_fault_if_a_row_behind_it_is_accepted() {
+async fn many_refusals_are_due_to_the_rows_if_a_later_row_is_accepted() {
     let server = refusing_bad(Refusal::OutsideRetention);
     let mut writer = writer(&server);
     let batch = rows(1_000, |i| (100..400).contains(&i));
@@ -92,7 +92,7 @@ async fn a_long_run_is_the_rows_fault_if_a_row_behind_it_is_accepted() {
 }
 
 #[tokio::test]
-async fn a_run_at_the_end_is_held_and_asked_cheaply_again() {
+async fn refusals_at_the_end_of_a_batch_are_held_and_probed_with_one_request() {
     let server = refusing_bad(Refusal::Unparsable);
     let mut writer = writer(&server);
     let batch = rows(5_000, |i| i >= 1_234);
@@ -114,7 +114,7 @@ async fn a_run_at_the_end_is_held_and_asked_cheaply_again() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_breaks_off_does_not_count_its_refusals_twice() {
+async fn aborted_attempt_does_not_count_its_refusals_twice() {
     let server = refusing_bad(Refusal::Unparsable);
     let mut writer = writer(&server);
     let batch = rows(60, |_| true);

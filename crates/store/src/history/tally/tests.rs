@@ -41,7 +41,7 @@ fn extreme_values_have_a_mean() {
 }
 
 #[test]
-fn a_grid_has_an_end() {
+fn bucket_count_is_limited() {
     let second = Duration::from_secs(1);
     let limit = 100_000_000_000_000;
     assert!(grid(second, 0, limit).is_ok());

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::SetupError;
 
-/// For the bucket `rigs`; checked by a test.
+/// The template for the bucket `rigs`.
 const TEMPLATE: &str = include_str!("dashboard.json");
-/// How the template's queries name their bucket.
+/// The bucket's name in the template's queries.
 const BUCKET: &str = "\"rigs\"";
 
 /// The template's objects, for a dashboard of this name over this bucket.
@@ -18,9 +18,9 @@ pub(super) fn template(name: &str, bucket: &str) -> Result<Value, SetupError> {
     if let Some(place) = objects.pointer_mut("/0/spec/name") {
         *place = name.into();
     }
-    let bucket = flux_text(bucket);
+    let bucket = flux_string(bucket);
     for chart in entries(objects.pointer_mut("/0/spec/charts")) {
-        // A text has no queries.
+        // A text cell has no queries.
         for query in entries(chart.get_mut("queries")) {
             if let Some(Value::String(text)) = query.get_mut("query") {
                 *text = text.replace(BUCKET, &bucket);
@@ -34,8 +34,8 @@ fn entries(list: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
     list.and_then(Value::as_array_mut).into_iter().flatten()
 }
 
-/// A text as Flux reads it.
-pub(super) fn flux_text(text: &str) -> String {
+/// A string literal of Flux.
+pub(super) fn flux_string(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{}\"", text.replace("${", "\\${"))
 }

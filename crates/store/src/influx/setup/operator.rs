@@ -1,4 +1,4 @@
-//! What the operator token is for.
+//! Requests that need the operator token.
 
 use std::time::Duration;
 
@@ -6,75 +6,76 @@ use common::secret::Secret;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::call::{Answer, Ask, Caller};
-use super::{Access, SetupError, dashboard, text_at};
+use super::api::{ApiClient, ApiRequest, ApiResponse};
+use super::{Access, SetupError, dashboard, string_at};
 
-/// An id of the server's: 16 hexadecimal digits.
+/// An object's id: 16 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Id(String);
 
 impl Id {
-    /// Its digits.
+    /// The digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    fn read(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let is_id = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_id.then(|| Self(text.to_owned()))
     }
 
-    fn at(answer: &Answer, value: &Value, place: &str) -> Result<Self, SetupError> {
-        let id = text_at(value, place).and_then(Self::read);
-        // Not with the answer's words: they may hold a token.
+    fn at(response: &ApiResponse, value: &Value, place: &str) -> Result<Self, SetupError> {
+        let id = string_at(value, place).and_then(Self::parse);
+        // Without the body, which may contain a token.
         id.ok_or_else(|| SetupError::Unexpected {
-            detail: format!("an answer of status {} without an id", answer.status),
+            detail: format!("a response of status {} without an id", response.status),
         })
     }
 }
 
-/// A token without its value, which the server tells only once.
+/// A token without its value, which the server returns only when it creates the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
-    /// What it is revoked by.
+    /// The id to revoke it by.
     pub id: Id,
-    /// What it was made for.
+    /// Its description.
     pub description: String,
 }
 
-/// The server, asked with the operator token.
+/// A client with the operator token.
 #[derive(Debug, Clone)]
 pub struct Operator {
-    caller: Caller,
+    client: ApiClient,
     token: Secret,
 }
 
 impl Operator {
-    pub(super) fn new(caller: Caller, token: Secret) -> Self {
-        Self { caller, token }
+    pub(super) fn new(client: ApiClient, token: Secret) -> Self {
+        Self { client, token }
     }
 
-    /// The organisation of this name, if there is one that the token may see.
+    /// The id of the organisation of this name, if it exists and the token may read it.
     /// [`SetupError::Unauthorized`] if the server doesn't know the token.
     pub async fn organisation(&self, name: &str) -> Result<Option<Id>, SetupError> {
-        let ask = Ask::get("/api/v2/orgs").query([("org", name)]);
-        self.found(ask, "/orgs", "name", name).await
+        let request = ApiRequest::get("/api/v2/orgs").query([("org", name)]);
+        self.find_id(request, "/orgs", "name", name).await
     }
 
-    /// Makes an organisation.
-    pub async fn make_organisation(&self, name: &str) -> Result<Id, SetupError> {
-        self.made("/api/v2/orgs", &json!({ "name": name })).await
+    /// Creates an organisation.
+    pub async fn create_organisation(&self, name: &str) -> Result<Id, SetupError> {
+        self.create("/api/v2/orgs", &json!({ "name": name })).await
     }
 
-    /// The bucket of this name, if there is one.
+    /// The id of the bucket of this name, if it exists.
     pub async fn bucket(&self, org: &Id, name: &str) -> Result<Option<Id>, SetupError> {
-        let ask = Ask::get("/api/v2/buckets").query([("orgID", org.as_str()), ("name", name)]);
-        self.found(ask, "/buckets", "name", name).await
+        let request =
+            ApiRequest::get("/api/v2/buckets").query([("orgID", org.as_str()), ("name", name)]);
+        self.find_id(request, "/buckets", "name", name).await
     }
 
-    /// Makes a bucket that keeps rows this long.
-    pub async fn make_bucket(
+    /// Creates a bucket with this retention period.
+    pub async fn create_bucket(
         &self,
         org: &Id,
         name: &str,
@@ -82,36 +83,36 @@ impl Operator {
     ) -> Result<Id, SetupError> {
         let rule = json!({ "type": "expire", "everySeconds": kept_for.as_secs() });
         let body = json!({ "orgID": org.as_str(), "name": name, "retentionRules": [rule] });
-        self.made("/api/v2/buckets", &body).await
+        self.create("/api/v2/buckets", &body).await
     }
 
-    /// The user of this name, if there is one.
+    /// The id of the user of this name, if it exists.
     pub async fn user(&self, name: &str) -> Result<Option<Id>, SetupError> {
-        let ask = Ask::get("/api/v2/users").query([("name", name)]);
-        self.found(ask, "/users", "name", name).await
+        let request = ApiRequest::get("/api/v2/users").query([("name", name)]);
+        self.find_id(request, "/users", "name", name).await
     }
 
-    /// Gives a user another password.
+    /// Changes a user's password.
     pub async fn set_password(&self, user: &Id, password: &Secret) -> Result<(), SetupError> {
         let path = format!("/api/v2/users/{}/password", user.as_str());
-        let ask = Ask::new(Method::POST, path)
+        let request = ApiRequest::new(Method::POST, path)
             .json(&json!({ "password": password.expose() }))
-            .hiding([password]);
-        self.ask(ask).await?.expect(&[204]).map(drop)
+            .redacting([password]);
+        self.send(request).await?.expect(&[204]).map(drop)
     }
 
     /// All tokens of all organisations.
     pub async fn authorizations(&self) -> Result<Vec<Authorization>, SetupError> {
-        let answer = self.ask(Ask::get("/api/v2/authorizations")).await?;
-        let answer = answer.expect(&[200])?;
-        let list = answer.json()?;
+        let response = self.send(ApiRequest::get("/api/v2/authorizations")).await?;
+        let response = response.expect(&[200])?;
+        let list = response.json()?;
         let Some(entries) = list["authorizations"].as_array() else {
-            return Err(answer.unexpected("no \"authorizations\""));
+            return Err(response.unexpected("no \"authorizations\""));
         };
         let read = |entry: &Value| {
             Ok(Authorization {
-                id: Id::at(&answer, entry, "/id")?,
-                description: text_at(entry, "/description")
+                id: Id::at(&response, entry, "/id")?,
+                description: string_at(entry, "/description")
                     .unwrap_or_default()
                     .to_owned(),
             })
@@ -119,15 +120,15 @@ impl Operator {
         entries.iter().map(read).collect()
     }
 
-    /// Revokes a token; one that is gone already is fine.
+    /// Revokes a token. A token that doesn't exist any more isn't an error.
     pub async fn revoke(&self, authorization: &Id) -> Result<(), SetupError> {
         let path = format!("/api/v2/authorizations/{}", authorization.as_str());
-        let answer = self.ask(Ask::new(Method::DELETE, path)).await?;
-        answer.expect(&[204, 404]).map(drop)
+        let response = self.send(ApiRequest::new(Method::DELETE, path)).await?;
+        response.expect(&[204, 404]).map(drop)
     }
 
-    /// Makes a token that may do this with this bucket and nothing else.
-    pub async fn make_token(
+    /// Creates a token with this access to this bucket and no other permissions.
+    pub async fn create_token(
         &self,
         description: &str,
         access: Access,
@@ -141,26 +142,27 @@ impl Operator {
             "description": description,
             "permissions": [{ "action": access.action(), "resource": resource }],
         });
-        let ask = Ask::new(Method::POST, "/api/v2/authorizations").json(&body);
-        let answer = self.ask(ask).await?.expect(&[201])?;
-        let made = answer.json()?;
-        let token = text_at(&made, "/token").filter(|token| !token.is_empty());
+        let request = ApiRequest::new(Method::POST, "/api/v2/authorizations").json(&body);
+        let response = self.send(request).await?.expect(&[201])?;
+        let created = response.json()?;
+        let token = string_at(&created, "/token").filter(|token| !token.is_empty());
         token
             .map(Secret::from)
-            .ok_or_else(|| answer.unexpected("no token"))
+            .ok_or_else(|| response.unexpected("no token"))
     }
 
     /// Whether the organisation has a dashboard of this name.
     pub async fn has_dashboard(&self, org: &Id, name: &str) -> Result<bool, SetupError> {
-        let ask = Ask::get("/api/v2/dashboards").query([("orgID", org.as_str()), ("limit", "100")]);
+        let request = ApiRequest::get("/api/v2/dashboards")
+            .query([("orgID", org.as_str()), ("limit", "100")]);
         Ok(self
-            .found(ask, "/dashboards", "name", name)
+            .find_id(request, "/dashboards", "name", name)
             .await?
             .is_some())
     }
 
-    /// Makes the dashboard of the rigs for a bucket.
-    pub async fn make_dashboard(
+    /// Creates the dashboard for a bucket.
+    pub async fn create_dashboard(
         &self,
         org: &Id,
         name: &str,
@@ -171,48 +173,51 @@ impl Operator {
             "orgID": org.as_str(),
             "template": { "contentType": "json", "contents": dashboard::template(name, bucket)? },
         });
-        let ask = Ask::new(Method::POST, "/api/v2/templates/apply").json(&body);
-        let answer = self.ask(ask).await?.expect(&[201])?;
-        let applied = answer.json()?;
-        // Success of the request isn't success of the template.
+        let request = ApiRequest::new(Method::POST, "/api/v2/templates/apply").json(&body);
+        let response = self.send(request).await?.expect(&[201])?;
+        let applied = response.json()?;
+        // A successful request may report that the template failed.
         let errors = applied["errors"]
             .as_array()
             .is_some_and(|list| !list.is_empty());
-        let made = applied["summary"]["dashboards"].as_array().map(Vec::len);
-        if errors || made != Some(1) {
-            let detail = format!("the dashboard wasn't made: {}", applied["errors"]);
+        let created = applied["summary"]["dashboards"].as_array().map(Vec::len);
+        if errors || created != Some(1) {
+            let detail = format!("the dashboard wasn't created: {}", applied["errors"]);
             return Err(SetupError::Unexpected { detail });
         }
         Ok(())
     }
 
-    /// The id of the entry of an answered list whose `key` is `name`. Not found is also 404.
-    async fn found(
+    /// The id of the entry whose `key` is `name`, in the list that the request returns. The server also
+    /// answers 404 if there is none.
+    async fn find_id(
         &self,
-        ask: Ask,
+        request: ApiRequest,
         list: &str,
         key: &str,
         name: &str,
     ) -> Result<Option<Id>, SetupError> {
-        let answer = self.ask(ask).await?.expect(&[200, 404])?;
-        if answer.status == 404 {
+        let response = self.send(request).await?.expect(&[200, 404])?;
+        if response.status == 404 {
             return Ok(None);
         }
-        let value = answer.json()?;
+        let value = response.json()?;
         let Some(entries) = value.pointer(list).and_then(Value::as_array) else {
-            return Err(answer.unexpected("no list"));
+            return Err(response.unexpected("no list"));
         };
         let entry = entries.iter().find(|entry| entry[key] == name);
-        entry.map(|entry| Id::at(&answer, entry, "/id")).transpose()
+        entry
+            .map(|entry| Id::at(&response, entry, "/id"))
+            .transpose()
     }
 
-    async fn made(&self, path: &str, body: &Value) -> Result<Id, SetupError> {
-        let ask = Ask::new(Method::POST, path).json(body);
-        let answer = self.ask(ask).await?.expect(&[201])?;
-        Id::at(&answer, &answer.json()?, "/id")
+    async fn create(&self, path: &str, body: &Value) -> Result<Id, SetupError> {
+        let request = ApiRequest::new(Method::POST, path).json(body);
+        let response = self.send(request).await?.expect(&[201])?;
+        Id::at(&response, &response.json()?, "/id")
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Answer, SetupError> {
-        self.caller.call(ask.by(&self.token)).await
+    async fn send(&self, request: ApiRequest) -> Result<ApiResponse, SetupError> {
+        self.client.send(request.with_token(&self.token)).await
     }
 }

@@ -7,7 +7,7 @@ use testkit::influxdb::TOKEN;
 use testkit::{InfluxDb, InfluxProxy};
 
 use super::super::InfluxSettings;
-use super::dashboard::{flux_text, template};
+use super::dashboard::{flux_string, template};
 use super::{Access, FirstSetup, InfluxSetup, SetupError};
 
 fn client(url: &str) -> InfluxSetup {
@@ -38,7 +38,7 @@ fn is_refused(error: &SetupError, expected: u16) -> bool {
     matches!(error, SetupError::Refused { status, .. } if *status == expected)
 }
 
-/// How many seconds the bucket `rigs` of this organisation keeps its rows.
+/// The retention of the organisation's bucket `rigs`, in seconds.
 fn retention(server: &InfluxDb, org: &str) -> u64 {
     let found = server.list(&format!("/api/v2/buckets?name=rigs&org={org}"), "buckets");
     found[0]["retentionRules"][0]["everySeconds"]
@@ -47,7 +47,7 @@ fn retention(server: &InfluxDb, org: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn everything_is_made_found_and_taken_back() {
+async fn objects_are_created_found_and_revoked() {
     let server = InfluxDb::start_empty();
     let influx = client(&server.url());
     let (password, token) = (Secret::new("password"), Secret::new(TOKEN));
@@ -62,14 +62,14 @@ async fn everything_is_made_found_and_taken_back() {
     let operator = influx.operator(&token);
     let org = operator.organisation("my org & co").await.unwrap().unwrap();
     assert_eq!(operator.organisation("other").await.unwrap(), None);
-    let other = operator.make_organisation("other").await.unwrap();
+    let other = operator.create_organisation("other").await.unwrap();
     assert_eq!(
         operator.organisation("other").await.unwrap(),
         Some(other.clone())
     );
     assert_eq!(operator.bucket(&other, "rigs").await.unwrap(), None);
     let hour = Duration::from_hours(1);
-    let bucket = operator.make_bucket(&other, "rigs", hour).await.unwrap();
+    let bucket = operator.create_bucket(&other, "rigs", hour).await.unwrap();
     assert_eq!(
         operator.bucket(&other, "rigs").await.unwrap(),
         Some(bucket.clone())
@@ -85,7 +85,7 @@ async fn everything_is_made_found_and_taken_back() {
 
     for access in [Access::Write, Access::Read] {
         let made = operator
-            .make_token("mine", access, &other, &bucket)
+            .create_token("mine", access, &other, &bucket)
             .await
             .unwrap();
         let writes = influx.may_write(&made, "other", "rigs").await.unwrap();
@@ -115,13 +115,16 @@ async fn everything_is_made_found_and_taken_back() {
     assert!(!server.accepts_password("admin", "password"));
 
     assert!(!operator.has_dashboard(&org, "Mine").await.unwrap());
-    operator.make_dashboard(&org, "Mine", "rigs").await.unwrap();
+    operator
+        .create_dashboard(&org, "Mine", "rigs")
+        .await
+        .unwrap();
     assert!(operator.has_dashboard(&org, "Mine").await.unwrap());
     assert!(!operator.has_dashboard(&other, "Mine").await.unwrap());
 }
 
 #[tokio::test]
-async fn errors_say_what_to_do_next_and_no_secret() {
+async fn errors_name_the_next_step_and_contain_no_secret() {
     let server = InfluxDb::start_empty();
     let proxy = InfluxProxy::in_front_of(server.port());
     let influx = client(&proxy.url());
@@ -175,7 +178,7 @@ async fn errors_say_what_to_do_next_and_no_secret() {
 }
 
 #[tokio::test]
-async fn another_server_than_influxdb_is_told_apart() {
+async fn server_other_than_influxdb_is_recognised() {
     let other = InfluxProxy::start();
     other.reply_always(Some(Reply::status(200, "OK")));
     let influx = client(&other.url());
@@ -216,12 +219,12 @@ fn the_template_is_for_its_bucket() {
 }
 
 #[test]
-fn a_name_stays_a_text_in_flux() {
+fn name_is_a_string_literal_in_flux() {
     for (name, text) in [
         ("rigs", "\"rigs\""),
         ("a\"b\\c", "\"a\\\"b\\\\c\""),
         ("${v.x}", "\"\\${v.x}\""),
     ] {
-        assert_eq!(flux_text(name), text);
+        assert_eq!(flux_string(name), text);
     }
 }

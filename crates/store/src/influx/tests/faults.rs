@@ -1,4 +1,4 @@
-//! A server that is away, silent, or not what it seems; and what mustn't leak then.
+//! A server that is unavailable, silent or something else, and secrets that must not leak.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::{detail, kind, row, settings, store};
 use crate::Store;
 
 #[tokio::test]
-async fn a_server_that_is_away_is_tried_again() {
+async fn unavailable_server_is_retried() {
     let mut server = InfluxProxy::start();
     let store = store(&server);
     store.write(&[row("R", 1.0)]).await.unwrap();
@@ -36,7 +36,7 @@ async fn a_server_that_is_away_is_tried_again() {
 }
 
 #[tokio::test]
-async fn the_time_limit_holds() {
+async fn timeout_is_enforced() {
     let server = InfluxProxy::start();
     let mut settings = settings(&server);
     settings.timeout = Duration::from_millis(200);
@@ -63,7 +63,7 @@ async fn the_time_limit_holds() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn redirects_are_not_followed() {
     let (server, elsewhere) = (InfluxProxy::start(), InfluxProxy::start());
     let store = store(&server);
     let target = format!(
@@ -83,7 +83,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn long_words_are_cut_and_a_token_in_them_is_hidden() {
+async fn long_messages_are_truncated_and_tokens_in_them_hidden() {
     let server = InfluxProxy::start();
     let store = store(&server);
     let page = format!(
@@ -117,12 +117,12 @@ async fn the_token_is_never_shown() {
     }
 }
 
-/// An environment can only be changed for another process: this one's tests, run again.
+/// Runs this test binary again: an environment can only be changed for another process.
 #[test]
 fn proxies_named_in_the_environment_are_not_used() {
     let nobody = "http://127.0.0.1:9";
     let ran = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "influx::tests::what_is_written_is_stored"])
+        .args(["--exact", "influx::tests::written_rows_are_stored"])
         .envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"].map(|name| (name, nobody)))
         .output()
         .unwrap();

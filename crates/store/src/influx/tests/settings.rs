@@ -16,7 +16,7 @@ fn parse(args: &[&str]) -> Result<InfluxSettings, clap::Error> {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_contract() {
+fn defaults_are_the_documented_ones() {
     let mut settings = parse(&[]).unwrap();
     settings.check().unwrap();
     assert_eq!(settings.url, "http://localhost:8086");

@@ -30,7 +30,7 @@ impl File {
         }
     }
 
-    /// One row with a value of `sensor` at each of the ticks.
+    /// Stores a row with a value of `sensor` at each tick.
     fn write(&mut self, rig: &str, sensor: &'static str, ticks: impl IntoIterator<Item = i64>) {
         let rows: Vec<_> = ticks
             .into_iter()
@@ -62,7 +62,7 @@ impl File {
 }
 
 #[test]
-fn a_step_deletes_no_more_than_it_may_and_goes_on_where_it_was() {
+fn step_deletes_at_most_its_limit_and_the_next_step_continues() {
     let mut file = File::new();
     file.write("A", "a", 0..25);
     file.write("B", "a", 50..60);
@@ -84,7 +84,7 @@ fn a_step_deletes_no_more_than_it_may_and_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_sensor_whose_values_have_gone_is_noted_again_when_it_has_one() {
+fn sensor_without_values_is_recorded_again_with_its_next_value() {
     let mut file = File::new();
     let noted = "SELECT count(*) FROM newest";
     file.write("R", "b", [HOUR * 5 + HOUR / 2, HOUR * 7]);
@@ -98,13 +98,13 @@ fn a_sensor_whose_values_have_gone_is_noted_again_when_it_has_one() {
     }
 }
 
-/// How far a clock has to be behind to show this tick, or a moment later.
+/// How far behind a clock has to be to show this tick or a moment later.
 fn since(tick: i64) -> Duration {
     Clock::system().now().since(Timestamp::from_nanos(tick))
 }
 
 #[test]
-fn deleting_keeps_up_with_writing_and_the_file_stops_growing() {
+fn deletion_keeps_up_with_writes_and_the_file_stops_growing() {
     let mut file = File::new();
     let rows = STEP * 4;
     let mut at = i64::MIN;
@@ -133,7 +133,7 @@ fn deleting_keeps_up_with_writing_and_the_file_stops_growing() {
 }
 
 #[test]
-fn a_sweep_waits_between_its_steps_unless_rows_come() {
+fn sweep_waits_between_steps_unless_rows_are_written() {
     let mut file = File::new();
     file.write("R", "a", 0..count_of(STEP * 4));
     let mut sweep = Sweep::new(Duration::from_hours(1), Clock::system());
@@ -159,7 +159,7 @@ fn count_of(rows: usize) -> i64 {
 }
 
 #[test]
-fn a_step_that_fails_is_tried_again_and_leaves_nothing_begun() {
+fn failed_step_is_retried_and_leaves_no_transaction_open() {
     let mut file = File::new();
     file.write("R", "a", 0..10);
     file.connection

@@ -10,7 +10,7 @@ fn parse(text: &str) -> Result<Users, String> {
 }
 
 #[test]
-fn a_line_of_ours_is_accepted_and_has_a_new_salt() {
+fn our_lines_are_accepted_and_have_different_salts() {
     let lines = ["ann", "bob"].map(|user| hash_password(user, "s3cret").unwrap());
     assert_ne!(lines[0].split('$').nth(3), lines[1].split('$').nth(3));
     let users = parse(&lines.join("\n")).unwrap();
@@ -22,7 +22,7 @@ fn a_line_of_ours_is_accepted_and_has_a_new_salt() {
 }
 
 #[test]
-fn a_line_of_mosquitto_is_accepted_with_others_that_cost_more() {
+fn lines_of_mosquitto_and_slower_hashes_are_accepted() {
     let ours = hash_password("bob", "right").unwrap();
     let users = parse(&format!("# people\r\n\r\n{ANN}\r\n{ours}\n")).unwrap();
     assert!(users.accept("ann", b"right") && !users.accept("ann", b"wrong"));

@@ -113,7 +113,7 @@ async fn only_users_of_a_mosquitto_password_file_are_accepted() {
 }
 
 #[test]
-fn mosquitto_accepts_a_file_of_ours() {
+fn mosquitto_accepts_our_password_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("users");
     let lines = [("ann", "right"), ("bob", "päss wörd")].map(|(u, p)| hash_password(u, p).unwrap());

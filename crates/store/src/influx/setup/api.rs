@@ -1,4 +1,4 @@
-//! A request and its answer.
+//! A request to InfluxDB's HTTP API, and its response.
 
 use std::time::Duration;
 
@@ -8,33 +8,33 @@ use reqwest::{Client, Method, Response};
 use serde_json::Value;
 
 use super::SetupError;
-use crate::influx::answer::{chain, words};
+use crate::influx::answer::{chain, server_message};
 
-/// No answer that is waited for is larger; some list everything that there is.
-const MAX_ANSWER: usize = 4 << 20;
+/// Limit of a response's body, in bytes. Some responses list all objects of the server.
+const MAX_RESPONSE: usize = 4 << 20;
 
-/// Who is asked.
+/// A client of one server's API.
 #[derive(Debug, Clone)]
-pub(super) struct Caller {
+pub(super) struct ApiClient {
     pub(super) http: Client,
     pub(super) url: String,
     pub(super) timeout: Duration,
 }
 
-/// What is asked for.
+/// A request, before it is sent.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct ApiRequest {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
     token: Option<Secret>,
-    /// What must not be in the words of an error, beside the token.
+    /// Secrets that must not appear in error messages, besides the token.
     secrets: Vec<Secret>,
     accept: &'static str,
     body: Option<(&'static str, Vec<u8>)>,
 }
 
-impl Ask {
+impl ApiRequest {
     pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
             method,
@@ -51,12 +51,12 @@ impl Ask {
         Self::new(Method::GET, path)
     }
 
-    pub(super) fn by(mut self, token: &Secret) -> Self {
+    pub(super) fn with_token(mut self, token: &Secret) -> Self {
         self.token = Some(token.clone());
         self
     }
 
-    pub(super) fn hiding<'a>(mut self, secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
+    pub(super) fn redacting<'a>(mut self, secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         self.secrets.extend(secrets.into_iter().cloned());
         self
     }
@@ -82,46 +82,60 @@ impl Ask {
     }
 }
 
-/// What was answered, whatever the status.
+/// A response with any status.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ApiResponse {
     pub(super) status: u16,
-    /// For the words of errors: what was asked for.
-    asked: String,
+    /// The method and path of the request, for error messages.
+    request: String,
     secrets: Vec<Secret>,
     body: Vec<u8>,
 }
 
-impl Caller {
-    /// Asks once.
-    pub(super) async fn call(&self, ask: Ask) -> Result<Answer, SetupError> {
+impl ApiClient {
+    /// Sends the request once.
+    pub(super) async fn send(&self, api_request: ApiRequest) -> Result<ApiResponse, SetupError> {
         let mut request = self
             .http
-            .request(ask.method.clone(), format!("{}{}", self.url, ask.path))
-            .query(&ask.query)
-            .header(ACCEPT, ask.accept);
-        if let Some(token) = &ask.token {
+            .request(
+                api_request.method.clone(),
+                format!("{}{}", self.url, api_request.path),
+            )
+            .query(&api_request.query)
+            .header(ACCEPT, api_request.accept);
+        if let Some(token) = &api_request.token {
             request = request.header(AUTHORIZATION, format!("Token {}", token.expose()));
         }
-        if let Some((kind, body)) = ask.body {
+        if let Some((kind, body)) = api_request.body {
             request = request.header(CONTENT_TYPE, kind).body(body);
         }
-        let mut response = request.send().await.map_err(|error| self.away(error))?;
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| self.send_error(error))?;
         let body = self.body(&mut response).await?;
-        Ok(Answer {
+        Ok(ApiResponse {
             status: response.status().as_u16(),
-            asked: format!("{} {}", ask.method, ask.path),
-            secrets: ask.secrets.into_iter().chain(ask.token).collect(),
+            request: format!("{} {}", api_request.method, api_request.path),
+            secrets: api_request
+                .secrets
+                .into_iter()
+                .chain(api_request.token)
+                .collect(),
             body,
         })
     }
 
     async fn body(&self, response: &mut Response) -> Result<Vec<u8>, SetupError> {
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| self.away(error))? {
-            if body.len() + piece.len() > MAX_ANSWER {
+        while let Some(piece) = response
+            .chunk()
+            .await
+            .map_err(|error| self.send_error(error))?
+        {
+            if body.len() + piece.len() > MAX_RESPONSE {
                 return Err(SetupError::Unexpected {
-                    detail: format!("an answer of more than {MAX_ANSWER} bytes"),
+                    detail: format!("a response of more than {MAX_RESPONSE} bytes"),
                 });
             }
             body.extend_from_slice(&piece);
@@ -129,14 +143,18 @@ impl Caller {
         Ok(body)
     }
 
-    fn away(&self, error: reqwest::Error) -> SetupError {
-        // Never sent, and never will be: a kept token that no header takes, for instance.
+    fn send_error(&self, error: reqwest::Error) -> SetupError {
+        // The request can't be built, for instance because of characters in a stored token.
         if error.is_builder() {
-            let detail = format!("cannot ask {}: {}", self.url, chain(&error.without_url()));
+            let detail = format!(
+                "cannot send a request to {}: {}",
+                self.url,
+                chain(&error.without_url())
+            );
             return SetupError::Unexpected { detail };
         }
         let detail = if error.is_timeout() {
-            format!("{} gave no answer within {:?}", self.url, self.timeout)
+            format!("{} didn't respond within {:?}", self.url, self.timeout)
         } else {
             format!("{}: {}", self.url, chain(&error.without_url()))
         };
@@ -144,17 +162,17 @@ impl Caller {
     }
 }
 
-impl Answer {
-    /// This answer if its status is one of these, else the error that it stands for.
+impl ApiResponse {
+    /// The response if it has one of these statuses, otherwise the error for its status.
     pub(super) fn expect(self, statuses: &[u16]) -> Result<Self, SetupError> {
         if statuses.contains(&self.status) {
             return Ok(self);
         }
-        let (status, message) = (self.status, self.words());
-        let detail = format!("{} was answered {status}: {message}", self.asked);
+        let (status, message) = (self.status, self.message());
+        let detail = format!("{}: status {status}: {message}", self.request);
         Err(match status {
             401 => SetupError::Unauthorized { detail },
-            // 408 and 499: the server lost the connection first. 429: a proxy's wish for less.
+            // 408 and 499: the server lost the connection first. 429: a proxy limits requests.
             408 | 429 | 499 | 500.. => SetupError::Away { detail },
             400..500 => SetupError::Refused { status, message },
             _ => SetupError::Unexpected { detail },
@@ -172,15 +190,16 @@ impl Answer {
     pub(super) fn unexpected(&self, what: &str) -> SetupError {
         SetupError::Unexpected {
             detail: format!(
-                "{} was answered {} with {what}: {}",
-                self.asked,
+                "{}: status {} with {what}: {}",
+                self.request,
                 self.status,
-                self.words()
+                self.message()
             ),
         }
     }
 
-    fn words(&self) -> String {
-        words(&self.text(), &self.secrets)
+    /// The server's error message, without secrets.
+    fn message(&self) -> String {
+        server_message(&self.text(), &self.secrets)
     }
 }
