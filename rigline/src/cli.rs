@@ -1,4 +1,4 @@
-//! What can be asked for.
+//! The command line of the binary `rigline`.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -27,43 +27,43 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Everything in this process, in one data directory: devices publish to it as to a broker
+    /// Run the whole pipeline in this process, with one data directory: devices publish to it as to a broker
     #[command(disable_help_flag = true)]
     Up(Rest),
-    /// As up, with a simulated fleet, for a look; its data is gone at the end
+    /// Run the whole pipeline with a simulated fleet, to try it out; removes its data at the end
     #[command(disable_help_flag = true)]
     Demo(Rest),
-    /// The simulated fleet by itself
+    /// Run the simulated fleet
     #[command(disable_help_flag = true)]
     Producer(Rest),
-    /// The stage from an MQTT broker to Redis by itself
+    /// Run the stage from an MQTT broker to Redis
     #[command(disable_help_flag = true)]
     Ingester(Rest),
-    /// The stage from Redis to Redis by itself
+    /// Run the stage from Redis to Redis
     #[command(disable_help_flag = true)]
     Transformer(Rest),
-    /// The stage from Redis to InfluxDB by itself
+    /// Run the stage from Redis to InfluxDB
     #[command(disable_help_flag = true)]
     Sink(Rest),
-    /// Set InfluxDB up: user, bucket, tokens, dashboard. Ends when it is done; again changes nothing
+    /// Set InfluxDB up: user, bucket, tokens, dashboard. Ends when all exist; a second run changes nothing
     #[command(disable_help_flag = true)]
     Init(Rest),
-    /// Show the passwords and tokens that init has made
+    /// Show the passwords and tokens that init has created
     #[command(disable_help_flag = true)]
     Passwords(Rest),
     /// Show stored rows
     Rows(RowsArgs),
-    /// Show which rigs there are
+    /// Show all rigs with their sensors and the time range of their rows
     Rigs(RigsArgs),
-    /// Show both sides of each line of the ledger; exit code 0 if they agree, 1 if not, 2 if there is no ledger to be seen
+    /// Show both sides of each line of the ledger; exit code 0 if they agree, 1 if not, 2 if there is no ledger
     Ledger(LedgerArgs),
-    /// Snapshot at dead letters, and put them through once more
+    /// Show, export and replay dead letters
     Dlq(DlqArgs),
-    /// Add a device to the password file of up, or change its password: asked for, or a line of standard input
+    /// Add a device to the password file of up, or change its password, which is read from the terminal or standard input
     Passwd(PasswdArgs),
 }
 
-/// What a process of its own is told; it has its own help.
+/// The arguments of a command that parses them itself.
 #[derive(Debug, Args)]
 struct Rest {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
@@ -71,18 +71,18 @@ struct Rest {
 }
 
 impl Rest {
-    /// With the program's name in front, as a process finds it.
+    /// The arguments with the program's name in front.
     fn called(self, name: &str) -> impl Iterator<Item = OsString> + use<> {
         let program = OsString::from(format!("rigline {name}"));
         std::iter::once(program).chain(self.args)
     }
 }
 
-/// Does what the arguments ask for, the program's name being the first of them.
+/// Runs the command. `args` start with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return print_error(&error),
     };
     match cli.command {
         Command::Up(rest) => up::main(rest.called("up")),
@@ -101,8 +101,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn refuse(error: &clap::Error) -> ExitCode {
-    // Nobody may be reading.
+fn print_error(error: &clap::Error) -> ExitCode {
+    // Standard output may be closed.
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,

@@ -1,16 +1,16 @@
-//! Saying something to a person who may not be reading.
+//! Output to a terminal or pipe that may be blocked or closed.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 
-/// Texts that wait to be written; beyond them, texts are dropped.
+/// Most texts that wait to be written. Further texts are dropped.
 const WAITING: usize = 64;
-/// How long the last texts may take to be written.
+/// How long to wait at the end for the last texts to be written.
 const LAST_TEXTS: Duration = Duration::from_millis(500);
 
-/// Standard output, written to by a thread of its own: a reader that stands still (a full pipe) is
-/// waited for by nobody, and one that went away ends nothing.
+/// Standard output, written by a thread, so that a full or closed pipe neither blocks nor ends the
+/// process.
 #[derive(Debug)]
 pub struct Console {
     texts: SyncSender<String>,
@@ -33,13 +33,13 @@ impl Console {
         Self { texts, is_done }
     }
 
-    /// Writes a text and a line end, soon.
-    pub fn say(&self, text: impl Into<String>) {
-        // Full, or the thread couldn't be started: there is nobody to tell.
+    /// Queues a text, which is written with a line end.
+    pub fn print(&self, text: impl Into<String>) {
+        // The text is dropped if the queue is full or the thread has ended.
         let _ = self.texts.try_send(text.into());
     }
 
-    /// Waits for the last texts, but not for long.
+    /// Waits, for at most 0.5 s, until the last texts are written.
     pub fn finish(self) {
         let Self { texts, is_done } = self;
         drop(texts);

@@ -1,4 +1,4 @@
-//! A demonstration: everything in one process, a simulated fleet, and a summary each second.
+//! The demo: the whole pipeline in one process, a simulated fleet, and a summary each second.
 
 mod panel;
 mod summary;
@@ -26,31 +26,30 @@ use transport::MqttSettings;
 use self::timed::{Delays, Timed};
 use crate::console::Console;
 use crate::inspect::ledger::trouble;
-use crate::up::{DataDir, Plant, PlantSettings, lines_to_copy};
+use crate::up::{DataDir, Server, ServerSettings, lines_to_copy};
 
 const PROGRAM: Program = Program {
     name: "demo",
-    about: "Runs everything in this process with a simulated fleet, and shows what happens",
+    about: "Runs the whole pipeline in this process with a simulated fleet, and shows live figures",
     admin_addr: "127.0.0.1:9104",
     log_filter: "warn",
 };
 
-/// How long the fleet's last readings may take at a stop.
+/// How long a stop waits for the fleet's last readings.
 const LAST_READINGS: Duration = Duration::from_millis(500);
-/// How long everything may take to come to rest once the fleet has ended.
-const REST: Duration = Duration::from_secs(12);
+/// How long to wait, after the fleet's end, until all its readings are stored.
+const DRAIN_LIMIT: Duration = Duration::from_secs(12);
 
-/// Runs until it is told to stop, or for the time that was asked for. `args` start with the program's
-/// name.
+/// Runs until a signal, or for `--duration`. `args` start with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     harness::main(&PROGRAM, args, run)
 }
 
-/// What the demonstration can be told.
+/// All settings of the demo.
 #[derive(Debug, Clone, Args)]
 struct DemoSettings {
-    /// Keep the data, in this directory [default: a temporary one, removed at the end]
-    // Not by the variable: simulated rigs would come among real ones.
+    /// Keep the data in this directory [default: a temporary directory, removed at the end]
+    // Not from RIGLINE_DATA: simulated rigs would be mixed with real ones.
     #[arg(long, value_name = "DIR", value_parser = path())]
     data: Option<PathBuf>,
     /// How many rigs, or their names
@@ -63,11 +62,11 @@ struct DemoSettings {
     #[arg(long, env = "DURATION", value_parser = positive_duration)]
     duration: Option<Duration>,
     #[command(flatten)]
-    plant: PlantSettings,
+    server: ServerSettings,
 }
 
 impl DemoSettings {
-    /// A fleet with a few faults, so that all that can happen is seen.
+    /// A fleet with a few faults, so that every kind of event occurs.
     fn fleet(&self) -> FleetSettings {
         FleetSettings {
             interval: self.interval,
@@ -85,12 +84,12 @@ impl DemoSettings {
 impl Settings for DemoSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         self.fleet().check()?;
-        self.plant.check()?;
+        self.server.check()?;
         BadSetting::unless(
-            !self.plant.wants_login(),
+            !self.server.requires_login(),
             "MQTT_USERS",
             "a password file",
-            "with a demonstration, whose rigs have no passwords, ALLOW_ANONYMOUS beside it",
+            "in the demo only together with ALLOW_ANONYMOUS: its rigs have no passwords",
         )
     }
 }
@@ -100,16 +99,16 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
         (None, dir.clone())
     } else {
         let made = tempfile::Builder::new().prefix("rigline-demo-").tempdir();
-        let made = made.context("cannot make a temporary directory")?;
+        let made = made.context("cannot create a temporary directory")?;
         let dir = made.path().to_owned();
         (Some(made), dir)
     };
-    let plant = Plant::open(DataDir::hold(&dir)?, &settings.plant, process.clock).await?;
-    let (queue, listen) = (plant.queue().clone(), plant.listens_on());
+    let server = Server::open(DataDir::hold(&dir)?, &settings.server, process.clock).await?;
+    let (queue, listen) = (server.queue().clone(), server.listens_on());
     let delays = Delays::default();
     let console = Console::start();
-    greet(&console, &settings.rigs, &plant);
-    let store = Timed::new(plant.store(), delays.clone(), process.clock);
+    print_start(&console, &settings.rigs, &server);
+    let store = Timed::new(server.store(), delays.clone(), process.clock);
 
     // The stages stop after the fleet, so that its last readings are acknowledged.
     let stages = Process {
@@ -119,25 +118,25 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
     let stop = stages.stop.clone();
     let fleet = start_fleet(&settings, listen, &process);
     let direct = async {
-        let ended = lead(fleet, &queue, &process).await;
+        let ended = wait_for_fleet(fleet, &queue, &process).await;
         stop.cancel();
         ended
     };
     let work = async {
-        let ran = plant.run(store, &stages).await;
+        let ran = server.run(store, &stages).await;
         process.stop.cancel();
         ran
     };
-    let (ran, led) = tokio::select! {
+    let (ran, fleet_ended) = tokio::select! {
         ended = async { tokio::join!(work, direct) } => ended,
         never = summary::show(&queue, &delays, &console) => match never {},
     };
     if let Ok(snapshot) = queue.snapshot().await {
-        say_farewell(&console, &snapshot.ledger, &dir, temporary.is_some());
+        print_totals(&console, &snapshot.ledger, &dir, temporary.is_some());
     }
     drop(temporary);
     console.finish();
-    ran.and(led)
+    ran.and(fleet_ended)
 }
 
 fn start_fleet(
@@ -154,8 +153,8 @@ fn start_fleet(
     tokio::spawn(producer::run(producer, process.for_stage("producer")))
 }
 
-/// Waits for the fleet's end, and then until what it sent has gone through; at a stop, not long.
-async fn lead(
+/// Waits for the fleet's end, and then until its readings are stored. At a stop, it waits only shortly.
+async fn wait_for_fleet(
     mut fleet: JoinHandle<anyhow::Result<()>>,
     queue: &SqliteQueue,
     process: &Process,
@@ -169,16 +168,16 @@ async fn lead(
             while !queue
                 .snapshot()
                 .await
-                .is_ok_and(|snapshot| is_at_rest(&snapshot.ledger))
+                .is_ok_and(|snapshot| is_drained(&snapshot.ledger))
             {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
         tokio::select! {
-            _ = tokio::time::timeout(REST, rest) => {}
+            _ = tokio::time::timeout(DRAIN_LIMIT, rest) => {}
             () = process.stop.cancelled() => {}
         }
-        return ended.context("the fleet panicked")?;
+        return ended.context("the fleet's task panicked")?;
     }
     if tokio::time::timeout(LAST_READINGS, &mut fleet)
         .await
@@ -189,19 +188,19 @@ async fn lead(
     Ok(())
 }
 
-fn is_at_rest(ledger: &Ledger) -> bool {
+fn is_drained(ledger: &Ledger) -> bool {
     ledger.raw == 0 && ledger.normalized == 0 && ledger.get(Counter::OpenReadings) == 0
 }
 
-fn say_farewell(console: &Console, ledger: &Ledger, dir: &Path, is_temporary: bool) {
+fn print_totals(console: &Console, ledger: &Ledger, dir: &Path, is_temporary: bool) {
     let count = |counter| ledger.get(counter);
-    console.say(format!(
+    console.print(format!(
         "took {} readings and stored {} rows; ledger {}",
         count(Counter::Accepted),
         count(Counter::RowsStored),
         trouble(ledger).as_deref().unwrap_or("balanced")
     ));
-    console.say(format!(
+    console.print(format!(
         "repeated {}, superseded {}, dead letters {}",
         count(Counter::Repeated),
         count(Counter::Superseded),
@@ -209,31 +208,31 @@ fn say_farewell(console: &Console, ledger: &Ledger, dir: &Path, is_temporary: bo
     ));
     let dir = dir.display();
     if is_temporary {
-        console.say(format!(
+        console.print(format!(
             "the data in {dir} is removed (--data DIR keeps it)"
         ));
     } else {
-        console.say(format!("the data is in {dir}"));
+        console.print(format!("the data is in {dir}"));
         let waiting = ledger.raw + count(Counter::OpenReadings);
         if waiting + ledger.normalized > 0 {
-            console.say(format!(
-                "{waiting} readings and {} rows aren't through; the next start goes on with them",
+            console.print(format!(
+                "{waiting} readings and {} rows aren't stored yet; the next start continues with them",
                 ledger.normalized
             ));
         }
     }
 }
 
-/// What is said once, at the start.
-fn greet(console: &Console, rigs: &Rigs, plant: &Plant) {
-    console.say(format!(
+/// Prints the address and example commands at the start.
+fn print_start(console: &Console, rigs: &Rigs, server: &Server) {
+    console.print(format!(
         "Rigline {}: {} simulated rigs, MQTT on {}; Ctrl-C ends it",
         env!("CARGO_PKG_VERSION"),
         rigs.0.len(),
-        plant.listens_on()
+        server.listens_on()
     ));
-    console.say("Publish to it, and look at what it has, from another terminal:");
-    for line in lines_to_copy(plant) {
-        console.say(line);
+    console.print("Publish to it and read its data from another terminal:");
+    for line in lines_to_copy(server) {
+        console.print(line);
     }
 }

@@ -1,16 +1,16 @@
-//! Sets `InfluxDB` up for the containers beside it, once, and goes on where an earlier start ended.
+//! Sets `InfluxDB` up for the other containers, once, and continues where an earlier start ended.
 //!
-//! Every step looks first and acts then, and what is made up is on disk before it is used. So it can
-//! be ended at any point, and the answer to any request may be lost.
+//! Every step first checks what exists, and generated secrets are on disk before they are used. So `init`
+//! can be killed at any point, and the response to any request may be lost.
 
 mod first;
 mod passwords;
-mod patience;
 mod random;
+mod retry;
 mod secrets;
 mod settings;
+mod setup;
 mod steps;
-mod task;
 mod tokens;
 
 use std::ffi::OsString;
@@ -25,16 +25,16 @@ use settings::InitArgs;
 
 pub use passwords::main as passwords;
 
-/// The user that is made; its password is in the directory of secrets.
+/// The user that `init` creates. Its password is in the directory of secrets.
 const USER: &str = "admin";
-/// What a process that a signal ended adds to the signal's number.
+/// The exit code of a process that a signal ended is this plus the signal's number.
 const EXIT_SIGNAL: u8 = 128;
 
 const ABOUT: &str = "Sets InfluxDB up: user, organisation, bucket, tokens for sink and notebook, \
-    dashboard. Ends when it is done, and picks up where an earlier start ended; again changes nothing";
+    dashboard. Ends when all exist, and continues where an earlier start ended. A second run changes nothing";
 
-/// Runs until everything is there: exit code 0, or 1 with what is the matter, or 64 for bad settings.
-/// `args` start with the program's name.
+/// Runs until everything is set up. Exit code 0, 1 after an error, or 64 for bad settings. `args` start
+/// with the program's name.
 #[expect(clippy::print_stderr, reason = "the answer of a command")]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: InitArgs = match cli::parse_settings("rigline init", ABOUT, args) {
@@ -47,7 +47,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .context("cannot start the runtime")
         .and_then(|runtime| {
             let ended = runtime.block_on(until_stopped(steps::run(&args)));
-            // A look-up of a name must not hold up the exit.
+            // A pending DNS lookup must not delay the exit.
             runtime.shutdown_background();
             ended
         });
@@ -60,7 +60,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The first process of a container isn't ended by a signal that it doesn't wait for.
+/// Handles signals: by default, they don't end the first process of a container.
 async fn until_stopped(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -71,8 +71,8 @@ async fn until_stopped(work: impl Future<Output = anyhow::Result<()>>) -> anyhow
     }
 }
 
-/// Says something on standard output; nobody may be reading.
-fn say(text: impl AsRef<str>) {
+/// Prints a line. Ignores errors, since standard output may be closed.
+fn print_line(text: impl AsRef<str>) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush());
 }

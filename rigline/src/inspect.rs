@@ -1,4 +1,4 @@
-//! A look at what there is, also beside a process that works on it.
+//! Commands that show rows, lists and dead letters, also while a process uses them.
 
 pub mod dlq;
 pub mod ledger;
@@ -12,10 +12,10 @@ pub mod users;
 use std::io;
 use std::process::ExitCode;
 
-/// What a look ended with when there was nothing to be seen: neither yes nor no.
+/// The exit code if there is nothing to show.
 const EXIT_UNSEEN: u8 = 2;
 
-/// Runs a command that ends by itself; its error is said, and is exit code 2.
+/// Runs a command. Prints its error, with exit code 2.
 #[expect(clippy::print_stderr, reason = "the answer of a command")]
 pub fn main(work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -28,7 +28,7 @@ pub fn main(work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     };
     match ended {
         Ok(code) => code,
-        // Whoever read has seen enough.
+        // The reader of the pipe has ended.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -1,5 +1,5 @@
-//! The operator's one binary: everything in one process, a demonstration of it, each stage by itself,
-//! setting InfluxDB up, and a look at what there is.
+//! The operator's binary: the whole pipeline in one process, the demo, each stage, the set-up of
+//! InfluxDB, and commands that show rows, lists and dead letters.
 
 pub mod cli;
 pub mod console;

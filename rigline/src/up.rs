@@ -1,7 +1,7 @@
-//! Everything in one process: the listener, three stages, a queue and a store in files.
+//! The whole pipeline in one process: the listener, three stages, and queue and store in files.
 
 mod data_dir;
-mod plant;
+mod server;
 mod settings;
 
 use std::ffi::OsString;
@@ -15,54 +15,54 @@ use common::harness::{self, Process};
 use crate::console::Console;
 
 pub use self::data_dir::{DataDir, HoldError, QUEUE_FILE, STORE_FILE};
-pub use self::plant::Plant;
-pub use self::settings::{DEFAULT_DIR, PlantSettings, UpSettings};
+pub use self::server::Server;
+pub use self::settings::{DEFAULT_DIR, ServerSettings, UpSettings};
 
 const PROGRAM: Program = Program {
     name: "up",
-    about: "Runs everything in this process: devices publish to it over MQTT, rows are in its data \
-            directory",
+    about: "Runs the whole pipeline in this process: devices publish to it over MQTT, rows are stored in \
+            its data directory",
     admin_addr: "127.0.0.1:9104",
     log_filter: "info",
 };
 
-/// Runs until it is told to stop. `args` start with the program's name.
+/// Runs until a signal. `args` start with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     harness::main(&PROGRAM, args, run)
 }
 
 async fn run(settings: UpSettings, process: Process) -> anyhow::Result<()> {
     let dir = DataDir::hold(&settings.data)?;
-    let plant = Plant::open(dir, &settings.plant, process.clock).await?;
+    let server = Server::open(dir, &settings.server, process.clock).await?;
     let console = Console::start();
-    greet(&console, &plant);
-    let store = plant.store();
-    plant.run(store, &process).await
+    print_start(&console, &server);
+    let store = server.store();
+    server.run(store, &process).await
 }
 
-fn greet(console: &Console, plant: &Plant) {
-    let (listen, data) = (plant.listens_on(), plant.dir().display());
-    console.say(format!(
+fn print_start(console: &Console, server: &Server) {
+    let (listen, data) = (server.listens_on(), server.dir().display());
+    console.print(format!(
         "Rigline {} is up: MQTT on {listen}, data in {data}",
         env!("CARGO_PKG_VERSION")
     ));
-    for line in lines_to_copy(plant) {
-        console.say(line);
+    for line in lines_to_copy(server) {
+        console.print(line);
     }
 }
 
-/// How to publish to it and to look at its data, for copying.
-pub(crate) fn lines_to_copy(plant: &Plant) -> [String; 4] {
-    let (program, data) = (program(), quoted(&plant.dir().display().to_string()));
+/// Commands to publish and to read the data, for copying.
+pub(crate) fn lines_to_copy(server: &Server) -> [String; 4] {
+    let (program, data) = (program(), quoted(&server.dir().display().to_string()));
     [
-        publish_line(plant.listens_on(), plant.wants_login()),
+        publish_line(server.listens_on(), server.requires_login()),
         format!("{program} rows --last 1m --data {data}"),
         format!("{program} ledger --data {data}"),
         format!("{program} dlq list --data {data}"),
     ]
 }
 
-/// How this program is called from where the caller is.
+/// The command that runs this program from the current directory.
 fn program() -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let Ok(path) = std::env::current_exe() else {
@@ -75,7 +75,7 @@ fn program() -> String {
     }
 }
 
-/// As a shell reads it.
+/// Quotes a path for a shell.
 fn quoted(path: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
     if path.chars().all(is_plain) {
@@ -90,7 +90,7 @@ fn is_on_path(program: &Path) -> bool {
     std::env::split_paths(&path).any(|dir| Some(dir.as_path()) == program.parent())
 }
 
-fn publish_line(listen: SocketAddr, wants_login: bool) -> String {
+fn publish_line(listen: SocketAddr, requires_login: bool) -> String {
     let host = match listen.ip() {
         ip if ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST => String::new(),
         ip => format!("-h {ip} "),
@@ -99,7 +99,7 @@ fn publish_line(listen: SocketAddr, wants_login: bool) -> String {
         1883 => String::new(),
         port => format!("-p {port} "),
     };
-    let login = if wants_login {
+    let login = if requires_login {
         "-u USER -P PASSWORD "
     } else {
         ""

@@ -1,4 +1,4 @@
-//! The summary's looks: a panel on a terminal, plain lines elsewhere.
+//! The form of the summary: a panel on a terminal, plain lines elsewhere.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use queue::ledger::{Counter, Ledger};
 use crate::inspect::ledger::trouble;
 use crate::inspect::output::grouped;
 
-/// The panel is as wide as the narrowest usual terminal.
+/// Width of the panel, in columns.
 const WIDTH: usize = 80;
 
-/// What is known after a second.
+/// The figures of a second.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
-    /// Since the start.
+    /// Time since the start.
     pub(super) elapsed: Duration,
-    /// Readings taken a second, lately.
+    /// Readings taken per second, over the last seconds.
     pub(super) rate: i64,
     /// Counters and lengths.
     pub(super) ledger: Ledger,
-    /// From a row's tick to its being stored: the median and the 99th percentile.
+    /// Delay from a row's tick until it is stored: median and 99th percentile.
     pub(super) delays: Option<(Duration, Duration)>,
 }
 
@@ -31,7 +31,7 @@ impl Seen {
         }
     }
 
-    /// A line for a file or a pipe.
+    /// The summary as a line, for a file or a pipe.
     pub(super) fn plain(&self) -> String {
         let of = |counter| self.ledger.get(counter);
         let (median, p99) = self.shown_delays();

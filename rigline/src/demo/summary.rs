@@ -1,4 +1,4 @@
-//! What happens, each second.
+//! The summary that the demo prints each second.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,10 +15,10 @@ use super::timed::Delays;
 use crate::console::Console;
 
 const EVERY: Duration = Duration::from_secs(1);
-/// The rate shown is that of so many looks.
-const RATE_LOOKS: usize = 5;
+/// The rate is computed over this many snapshots.
+const RATE_SNAPSHOTS: usize = 5;
 
-/// Says each second what has become of the readings.
+/// Prints the figures each second.
 pub(super) async fn show(queue: &SqliteQueue, delays: &Delays, console: &Console) -> Infallible {
     let mut screen = Screen {
         panel: io::stdout().is_terminal(),
@@ -27,8 +27,8 @@ pub(super) async fn show(queue: &SqliteQueue, delays: &Delays, console: &Console
     let started = Instant::now();
     let mut ticks = interval_at(tokio::time::Instant::now() + EVERY, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Looks and the fleet's rounds are a second apart, too: of one second alone, all or nothing of a
-    // round would be seen.
+    // The fleet's rounds are also a second apart: within a single second, the rate would be that of all
+    // or none of a round.
     let mut before = VecDeque::new();
     if let Ok(snapshot) = queue.snapshot().await {
         before.push_back((snapshot.ledger.get(Counter::Accepted), started));
@@ -48,16 +48,16 @@ pub(super) async fn show(queue: &SqliteQueue, delays: &Delays, console: &Console
             delays: delays.median_and_p99(),
         };
         before.push_back((accepted, Instant::now()));
-        if before.len() > RATE_LOOKS {
+        if before.len() > RATE_SNAPSHOTS {
             before.pop_front();
         }
-        console.say(screen.text(&seen));
+        console.print(screen.text(&seen));
     }
 }
 
-/// Where it is printed.
+/// The output and what was last drawn on it.
 struct Screen {
-    /// Draw over the last panel instead of adding lines.
+    /// Whether to overwrite the last panel instead of adding lines.
     panel: bool,
     /// Lines of the last panel.
     drawn: usize,

@@ -1,4 +1,4 @@
-//! How long rows take to be stored.
+//! Measures the delay from a row's tick until it is stored.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,12 +8,12 @@ use common::clock::Clock;
 use model::row::Row;
 use store::{Store, WriteError};
 
-/// What is shown is of this time.
+/// Rows of this time are measured.
 const RECENT: Duration = Duration::from_secs(30);
-/// And of so many rows at most.
+/// Most rows that are measured.
 const MOST: usize = 20_000;
 
-/// The delays of the last rows; clones share them.
+/// The delays of recent rows. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Delays {
     recent: Arc<Mutex<VecDeque<(Instant, Duration)>>>,
@@ -28,7 +28,7 @@ impl Delays {
         recent.drain(..excess);
     }
 
-    /// The median and the 99th percentile of those of the last time; none if there were none.
+    /// The median and the 99th percentile of recent delays; `None` without rows.
     pub(super) fn median_and_p99(&self) -> Option<(Duration, Duration)> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         while recent.front().is_some_and(|(at, _)| at.elapsed() > RECENT) {
@@ -42,7 +42,7 @@ impl Delays {
     }
 }
 
-/// A store with a clock beside it: from a row's tick to its being stored.
+/// A store that measures the delay of every row.
 #[derive(Debug)]
 pub(super) struct Timed<S> {
     store: S,
@@ -85,7 +85,7 @@ mod tests {
     use super::Delays;
 
     #[test]
-    fn the_median_has_half_of_them_below() {
+    fn median_and_99th_percentile_are_of_all_recent_delays() {
         let delays = Delays::default();
         assert_eq!(delays.median_and_p99(), None);
         delays.add((0..100).rev().map(Duration::from_millis));

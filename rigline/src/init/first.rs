@@ -1,4 +1,4 @@
-//! The first set-up, and the operator token that comes of it.
+//! The first set-up of the server, and the operator token.
 
 use std::time::Instant;
 
@@ -6,24 +6,24 @@ use anyhow::{Context, bail};
 use common::secret::Secret;
 use store::{FirstSetup, SetupError};
 
-use super::secrets::Kept;
-use super::task::{KEPT_FOR, LOOK_EVERY, MAY_BE_MADE, Task};
-use super::{USER, random, say};
+use super::secrets::SecretFile;
+use super::setup::{PENDING_LIMIT, POLL, RETENTION, Setup};
+use super::{USER, print_line, random};
 
-/// The status of a set-up that comes too late.
+/// The status if the server is already set up.
 const CONFLICT: u16 = 422;
 
-impl Task<'_> {
-    /// Sets the server up if nobody has; the operator token.
+impl Setup<'_> {
+    /// Sets the server up unless it is already. Returns the operator token.
     pub(super) async fn set_up(&self) -> anyhow::Result<Secret> {
         if self.influx.is_untouched().await? {
             let token = self.given_or(
-                Kept::OperatorToken,
+                SecretFile::OperatorToken,
                 self.args.influx.token.as_ref(),
                 random::token,
             )?;
             let password = self.given_or(
-                Kept::Password,
+                SecretFile::Password,
                 self.args.password.as_ref(),
                 random::password,
             )?;
@@ -33,18 +33,18 @@ impl Task<'_> {
                 token: &token,
                 org: &self.args.influx.org,
                 bucket: &self.args.influx.bucket,
-                kept_for: KEPT_FOR,
+                kept_for: RETENTION,
             };
             match self.influx.set_up(&first).await {
-                Ok(()) => say(format!("InfluxDB is set up: user {USER}")),
-                // Somebody has done it meanwhile, perhaps an earlier start whose request was on its
-                // way: the token will tell.
+                Ok(()) => print_line(format!("InfluxDB is set up: user {USER}")),
+                // The server was set up meanwhile, perhaps by a pending request of an earlier start.
+                // Whether the token is accepted shows it.
                 Err(SetupError::Refused {
                     status: CONFLICT, ..
                 }) => {}
                 Err(error @ SetupError::Refused { .. }) => {
                     return Err(error).context(
-                        "InfluxDB refuses to be set up; snapshot at INFLUX_PASSWORD, INFLUX_ORG and \
+                        "InfluxDB refuses to be set up; check INFLUX_PASSWORD, INFLUX_ORG and \
                          INFLUX_BUCKET",
                     );
                 }
@@ -54,36 +54,37 @@ impl Task<'_> {
         self.accepted_token().await
     }
 
-    /// What was given, kept from now on; else what is kept; else something new. All on disk.
+    /// Returns the given secret after storing it, otherwise the stored secret, otherwise a new one after
+    /// storing it.
     fn given_or(
         &self,
-        kept: Kept,
+        file: SecretFile,
         given: Option<&Secret>,
-        make_up: impl FnOnce() -> anyhow::Result<Secret>,
+        generate: impl FnOnce() -> anyhow::Result<Secret>,
     ) -> anyhow::Result<Secret> {
         match given {
             Some(given) => {
-                self.secrets.put(kept, given)?;
+                self.secrets.put(file, given)?;
                 Ok(given.clone())
             }
-            None => self.secrets.ensure(kept, make_up),
+            None => self.secrets.get_or_create(file, generate),
         }
     }
 
     async fn accepted_token(&self) -> anyhow::Result<Secret> {
-        let kept = self.secrets.read_full(Kept::OperatorToken)?;
+        let file = self.secrets.read_full(SecretFile::OperatorToken)?;
         let given = self.args.influx.token.as_ref();
-        if let Some(token) = given.or(kept.as_ref())
+        if let Some(token) = given.or(file.as_ref())
             && self.is_accepted_soon(token).await?
         {
-            self.secrets.put(Kept::OperatorToken, token)?;
+            self.secrets.put(SecretFile::OperatorToken, token)?;
             return Ok(token.clone());
         }
         let start_over = "Or start over, if you can do without its data: docker compose down -v \
             deletes InfluxDB's volume with all readings in it";
         let url = self.influx.url();
-        match (given, &kept) {
-            (Some(given), Some(kept)) if given != kept && self.is_accepted(kept).await? => bail!(
+        match (given, &file) {
+            (Some(given), Some(file)) if given != file && self.is_accepted(file).await? => bail!(
                 "InfluxDB at {url} doesn't accept INFLUX_TOKEN, but still the token that is kept \
                  here: take INFLUX_TOKEN out of .env. (An operator token can't be changed by giving \
                  another one.)"
@@ -98,7 +99,7 @@ impl Task<'_> {
                  into INFLUX_TOKEN in .env. {start_over}"
             ),
             (None, None) => bail!(
-                "InfluxDB at {url} was set up by somebody else, or the volume with its token \
+                "InfluxDB at {url} was set up by others, or the volume with its token \
                  (admin-secrets) was removed: put its operator token into INFLUX_TOKEN in .env; \
                  influxd recovery auth create-operator makes one. {start_over}"
             ),
@@ -111,10 +112,10 @@ impl Task<'_> {
             if self.is_accepted(token).await? {
                 return Ok(true);
             }
-            if started.elapsed() >= MAY_BE_MADE {
+            if started.elapsed() >= PENDING_LIMIT {
                 return Ok(false);
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -122,7 +123,7 @@ impl Task<'_> {
         let operator = self.influx.operator(token);
         match operator.organisation(&self.args.influx.org).await {
             Ok(_) => Ok(true),
-            // A user who was made inactive: 403.
+            // 403: the user is inactive.
             Err(SetupError::Unauthorized { .. } | SetupError::Refused { status: 403, .. }) => {
                 Ok(false)
             }

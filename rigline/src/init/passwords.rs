@@ -1,4 +1,4 @@
-//! Shows what `init` has made.
+//! Prints the passwords and tokens that `init` has created.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -9,13 +9,13 @@ use common::cli;
 use common::secret::Secret;
 
 use super::USER;
-use super::secrets::{Kept, Secrets};
+use super::secrets::{SecretFile, Secrets};
 use super::settings::Place;
 use crate::inspect::{self, output};
 
-const ABOUT: &str = "Shows the passwords and tokens that rigline init has made";
+const ABOUT: &str = "Prints the passwords and tokens that rigline init has created";
 
-/// Prints all of them; exit code 2 if there are none. `args` start with the program's name.
+/// Prints all passwords and tokens; exit code 2 if there are none. `args` start with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse_settings("rigline passwords", ABOUT, args) {
         Ok(place) => inspect::main(async { show(&place) }),
@@ -26,23 +26,23 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn show(place: &Place) -> anyhow::Result<ExitCode> {
     let secrets = Secrets::at(&place.secrets);
     let (token, password) = (
-        secrets.read_full(Kept::OperatorToken)?,
-        secrets.read_full(Kept::Password)?,
+        secrets.read_full(SecretFile::OperatorToken)?,
+        secrets.read_full(SecretFile::Password)?,
     );
-    let jupyter = match secrets.read(Kept::NotebookJupyterToken)? {
+    let jupyter = match secrets.read(SecretFile::NotebookJupyterToken)? {
         Some(token) => Some(token),
-        None => secrets.read_full(Kept::JupyterToken)?,
+        None => secrets.read_full(SecretFile::JupyterToken)?,
     };
     let Some(token) = token else {
         bail!(
-            "there are no passwords in {} yet: rigline init makes them once InfluxDB answers; its \
+            "there are no passwords in {} yet: rigline init creates them once InfluxDB responds; its \
              log says what it waits for",
             secrets.dir().display()
         );
     };
     let password = match &password {
         Some(password) => password.expose(),
-        None => "not known here: InfluxDB was set up by somebody else",
+        None => "not known here: InfluxDB was set up by others",
     };
     let mut out = output::stdout();
     writeln!(out, "InfluxDB  {}", place.influx_page)?;
@@ -52,7 +52,7 @@ fn show(place: &Place) -> anyhow::Result<ExitCode> {
     let page = &place.jupyter_page;
     match jupyter.as_ref().map(Secret::expose) {
         None => {}
-        Some("") => writeln!(out, "Jupyter   {page}\n  wants no token")?,
+        Some("") => writeln!(out, "Jupyter   {page}\n  needs no token")?,
         Some(token) => writeln!(
             out,
             "Jupyter   {page}/?token={}\n  token            {token}",
@@ -63,7 +63,7 @@ fn show(place: &Place) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// As the value of a parameter of a URL.
+/// Encodes the value of a URL's parameter.
 fn in_query(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let encoded = text.bytes().map(|byte| match byte {

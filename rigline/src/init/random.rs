@@ -1,22 +1,22 @@
-//! Secrets that nobody can guess.
+//! Random secrets.
 
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::secret::Secret;
 
-/// Without those that look like others.
+/// Letters and digits without easily confused ones.
 const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 const GROUPS: usize = 5;
 const GROUP: usize = 5;
 
-/// 32 bytes, in letters that a URL and a header take as they are.
+/// A token of 32 random bytes, in characters that need no escape in URLs and headers.
 pub(super) fn token() -> anyhow::Result<Secret> {
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes::<32>()?)))
 }
 
-/// A password that can be read out and typed: more than 140 bits in groups of five, with letters of
-/// both kinds and a digit.
+/// A password that is easy to read out and type: more than 140 bits in groups of five, with letters of
+/// both cases and a digit.
 pub(super) fn password() -> anyhow::Result<Secret> {
     loop {
         let mut text = String::new();
@@ -36,13 +36,13 @@ pub(super) fn password() -> anyhow::Result<Secret> {
     }
 }
 
-/// Eight hexadecimal digits.
+/// A name of eight hexadecimal digits.
 pub(super) fn name() -> anyhow::Result<Secret> {
     let number = u32::from_be_bytes(bytes::<4>()?);
     Ok(Secret::new(format!("{number:08x}")))
 }
 
-/// Each letter is as likely as the others: bytes beyond a whole number of alphabets are thrown again.
+/// A uniformly random letter: bytes beyond a multiple of the alphabet's length are drawn again.
 fn letter() -> anyhow::Result<char> {
     loop {
         let [byte] = bytes::<1>()?;
@@ -55,7 +55,7 @@ fn letter() -> anyhow::Result<char> {
 
 fn bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
+    getrandom::fill(&mut bytes).context("the system returns no random bytes")?;
     Ok(bytes)
 }
 

@@ -1,4 +1,4 @@
-//! The directory of secrets: a part for each that may see some of them.
+//! The directory of secrets, with a subdirectory for each container that may read some of them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -8,35 +8,35 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use common::secret::Secret;
 
-/// Each is a volume of its own in the compose file.
+/// The subdirectories. Each is a volume of the compose file.
 const PARTS: [&str; 3] = ["admin", "sink", "notebook"];
-/// Held locked by the process that is at work.
+/// Locked by the running process.
 const LOCK: &str = "admin/lock";
-/// For its owner to read, and to be replaced rather than written to.
+/// The mode of a file: readable by its owner, and replaced instead of written to.
 const MODE: u32 = 0o400;
 
 /// A file in the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kept {
-    /// May do everything in `InfluxDB`.
+pub(super) enum SecretFile {
+    /// The operator token.
     OperatorToken,
-    /// Of `InfluxDB`'s user.
+    /// The password of `InfluxDB`'s user.
     Password,
-    /// The one that was made up for Jupyter.
+    /// The token that was generated for Jupyter.
     JupyterToken,
-    /// What this installation's tokens have in their descriptions.
+    /// The name that this installation's tokens have in their descriptions.
     Installation,
-    /// A line for each dashboard that was made: organisation's id, bucket.
+    /// A line for each created dashboard: id of the organisation, bucket.
     Dashboards,
-    /// May write to the bucket.
+    /// The sink's token, which may write to the bucket.
     SinkToken,
-    /// May read from the bucket.
+    /// The notebook's token, which may read from the bucket.
     NotebookToken,
-    /// The one that Jupyter goes by; empty if it wants none.
+    /// The token that Jupyter uses; empty for none.
     NotebookJupyterToken,
 }
 
-impl Kept {
+impl SecretFile {
     fn path(self) -> &'static str {
         match self {
             Self::OperatorToken => "admin/influx-token",
@@ -51,14 +51,14 @@ impl Kept {
     }
 }
 
-/// The directory.
+/// The directory of secrets.
 #[derive(Debug)]
 pub(super) struct Secrets {
     dir: PathBuf,
 }
 
 impl Secrets {
-    /// As it is; makes nothing.
+    /// Opens the directory without creating anything.
     pub(super) fn at(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
@@ -69,7 +69,7 @@ impl Secrets {
         &self.dir
     }
 
-    /// Makes the directory and its parts where they aren't there.
+    /// Creates the directory and its subdirectories if they are missing.
     pub(super) fn make(&self) -> anyhow::Result<()> {
         for part in PARTS {
             let path = self.dir.join(part);
@@ -81,12 +81,12 @@ impl Secrets {
                 .mode(0o700)
                 .create(&path)
                 .and_then(|()| sync_dir(&self.dir))
-                .with_context(|| format!("cannot make {}", path.display()))?;
+                .with_context(|| format!("cannot create {}", path.display()))?;
         }
         Ok(())
     }
 
-    /// The lock, which ends with the process; nothing if another process has it.
+    /// Takes the lock, which ends with the process; `None` if another process holds it.
     pub(super) fn lock(&self) -> anyhow::Result<Option<File>> {
         let path = self.dir.join(LOCK);
         let unusable = || format!("cannot lock {}", path.display());
@@ -104,9 +104,9 @@ impl Secrets {
         }
     }
 
-    /// What a file holds, without line ends at its end; nothing if it isn't there.
-    pub(super) fn read(&self, kept: Kept) -> anyhow::Result<Option<Secret>> {
-        let path = self.path(kept);
+    /// The content of a file without trailing line ends; `None` if it doesn't exist.
+    pub(super) fn read(&self, file: SecretFile) -> anyhow::Result<Option<Secret>> {
+        let path = self.path(file);
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n'])))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -114,40 +114,39 @@ impl Secrets {
         }
     }
 
-    /// As [`read`](Self::read), for what can't be empty.
-    pub(super) fn read_full(&self, kept: Kept) -> anyhow::Result<Option<Secret>> {
-        let found = self.read(kept)?;
+    /// Like [`read`](Self::read), but `None` if the file is empty.
+    pub(super) fn read_full(&self, file: SecretFile) -> anyhow::Result<Option<Secret>> {
+        let found = self.read(file)?;
         Ok(found.filter(|secret| !secret.expose().is_empty()))
     }
 
-    /// Makes a file hold this, on disk when it returns: all of it, or what was there before. Whether
-    /// it held something else.
-    pub(super) fn put(&self, kept: Kept, secret: &Secret) -> anyhow::Result<bool> {
-        if self.read(kept)?.as_ref() == Some(secret) {
+    /// Replaces a file atomically and durably. Returns whether its content changed.
+    pub(super) fn put(&self, file: SecretFile, secret: &Secret) -> anyhow::Result<bool> {
+        if self.read(file)?.as_ref() == Some(secret) {
             return Ok(false);
         }
-        let path = self.path(kept);
+        let path = self.path(file);
         write(&path, secret.expose().as_bytes())
             .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(true)
     }
 
-    /// What a file holds, after making something up for it if there is nothing.
-    pub(super) fn ensure(
+    /// The content of a file. Generates and stores it if the file is missing or empty.
+    pub(super) fn get_or_create(
         &self,
-        kept: Kept,
-        make_up: impl FnOnce() -> anyhow::Result<Secret>,
+        file: SecretFile,
+        generate: impl FnOnce() -> anyhow::Result<Secret>,
     ) -> anyhow::Result<Secret> {
-        if let Some(found) = self.read_full(kept)? {
+        if let Some(found) = self.read_full(file)? {
             return Ok(found);
         }
-        let secret = make_up()?;
-        self.put(kept, &secret)?;
+        let secret = generate()?;
+        self.put(file, &secret)?;
         Ok(secret)
     }
 
-    fn path(&self, kept: Kept) -> PathBuf {
-        self.dir.join(kept.path())
+    fn path(&self, file: SecretFile) -> PathBuf {
+        self.dir.join(file.path())
     }
 }
 
@@ -155,7 +154,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(ErrorKind::InvalidInput.into());
     };
-    // One name for each file, so that a start that was broken off leaves no more than one behind.
+    // One temporary name for each file, so that interrupted starts leave at most one behind.
     let new = dir.join(format!(".{}.new", name.display()));
     match fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -184,7 +183,7 @@ mod tests {
     use common::secret::Secret;
     use tempfile::TempDir;
 
-    use super::{Kept, Secrets};
+    use super::{SecretFile, Secrets};
 
     fn made() -> (TempDir, Secrets) {
         let dir = TempDir::new().unwrap();
@@ -198,12 +197,12 @@ mod tests {
     fn files_are_for_their_owner_and_replaced_as_a_whole() {
         let (_dir, secrets) = made();
         let path = secrets.dir().join("sink/influx-token");
-        assert_eq!(secrets.read(Kept::SinkToken).unwrap(), None);
-        assert!(secrets.put(Kept::SinkToken, &"one".into()).unwrap());
-        assert!(!secrets.put(Kept::SinkToken, &"one".into()).unwrap());
+        assert_eq!(secrets.read(SecretFile::SinkToken).unwrap(), None);
+        assert!(secrets.put(SecretFile::SinkToken, &"one".into()).unwrap());
+        assert!(!secrets.put(SecretFile::SinkToken, &"one".into()).unwrap());
         let before = fs::File::open(&path).unwrap();
-        assert!(secrets.put(Kept::SinkToken, &"two".into()).unwrap());
-        // Whoever has the old one open still reads the old one.
+        assert!(secrets.put(SecretFile::SinkToken, &"two".into()).unwrap());
+        // An open handle still reads the old content.
         assert_eq!(std::io::read_to_string(before).unwrap(), "one");
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
         let mode = fs::metadata(&path).unwrap().permissions().mode();
@@ -218,15 +217,15 @@ mod tests {
         let torn = secrets.dir().join("admin/.influx-password.new");
         fs::write(&torn, "ha").unwrap();
         fs::set_permissions(&torn, fs::Permissions::from_mode(0o400)).unwrap();
-        assert_eq!(secrets.read(Kept::Password).unwrap(), None);
+        assert_eq!(secrets.read(SecretFile::Password).unwrap(), None);
         let made_up = secrets
-            .ensure(Kept::Password, || Ok(Secret::new("whole")))
+            .get_or_create(SecretFile::Password, || Ok(Secret::new("whole")))
             .unwrap();
         assert_eq!(made_up.expose(), "whole");
-        let kept = secrets
-            .ensure(Kept::Password, || anyhow::bail!("it is there"))
+        let file = secrets
+            .get_or_create(SecretFile::Password, || anyhow::bail!("it is there"))
             .unwrap();
-        assert_eq!(kept, made_up);
+        assert_eq!(file, made_up);
         assert!(!torn.exists());
     }
 
@@ -234,9 +233,11 @@ mod tests {
     fn empty_file_counts_as_missing_except_for_jupyter() {
         let (_dir, secrets) = made();
         fs::write(secrets.dir().join("admin/influx-token"), "\n").unwrap();
-        assert_eq!(secrets.read_full(Kept::OperatorToken).unwrap(), None);
-        secrets.put(Kept::NotebookJupyterToken, &"".into()).unwrap();
-        let read = secrets.read(Kept::NotebookJupyterToken).unwrap();
+        assert_eq!(secrets.read_full(SecretFile::OperatorToken).unwrap(), None);
+        secrets
+            .put(SecretFile::NotebookJupyterToken, &"".into())
+            .unwrap();
+        let read = secrets.read(SecretFile::NotebookJupyterToken).unwrap();
         assert_eq!(read, Some(Secret::new("")));
     }
 

@@ -1,57 +1,59 @@
-//! Tokens for those that may do one thing only.
+//! Tokens with a single permission, for sink and notebook.
 
 use anyhow::Context;
 use common::secret::Secret;
 use store::{Access, Operator, SetupError};
 
-use super::secrets::Kept;
-use super::task::{Target, Task};
-use super::{random, say};
+use super::secrets::SecretFile;
+use super::setup::{Setup, Target};
+use super::{print_line, random};
 
-/// Who gets a token.
+/// A token to create: for whom, with which access, and in which file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grant {
     name: &'static str,
     access: Access,
-    kept: Kept,
+    file: SecretFile,
 }
 
 pub(super) const SINK: Grant = Grant {
     name: "sink",
     access: Access::Write,
-    kept: Kept::SinkToken,
+    file: SecretFile::SinkToken,
 };
 
 pub(super) const NOTEBOOK: Grant = Grant {
     name: "notebook",
     access: Access::Read,
-    kept: Kept::NotebookToken,
+    file: SecretFile::NotebookToken,
 };
 
-impl Task<'_> {
-    /// Makes sure of a token. The server tells a token only when it is made, so one that isn't on disk
-    /// is lost: it is revoked before the next is made. Only tokens of this installation for the same
-    /// one are, and only while the one on disk is of no use: nobody has another.
+impl Setup<'_> {
+    /// Creates a token unless the stored one works. The server returns a token's value only when it
+    /// creates the token, so a token that isn't on disk is lost. Before a new one is created, earlier
+    /// tokens of this installation for the same user are revoked.
     pub(super) async fn grant(
         &self,
         grant: &Grant,
         operator: &Operator,
         target: &Target,
     ) -> anyhow::Result<()> {
-        let Grant { name, access, kept } = *grant;
+        let Grant { name, access, file } = *grant;
         let bucket = &self.args.influx.bucket;
         let may = match access {
             Access::Write => "write to",
             Access::Read => "read from",
         };
-        let earlier = self.secrets.read_full(kept)?;
+        let earlier = self.secrets.read_full(file)?;
         if let Some(token) = &earlier
             && self.works(access, token).await?
         {
-            say(format!("the {name}'s token may {may} {bucket}"));
+            print_line(format!("the {name}'s token may {may} {bucket}"));
             return Ok(());
         }
-        let installation = self.secrets.ensure(Kept::Installation, random::name)?;
+        let installation = self
+            .secrets
+            .get_or_create(SecretFile::Installation, random::name)?;
         let owner = format!("rigline {name} {}:", installation.expose());
         for authorization in operator.authorizations().await? {
             if authorization.description.starts_with(&owner) {
@@ -62,14 +64,14 @@ impl Task<'_> {
         let token = operator
             .create_token(&description, access, &target.org, &target.bucket)
             .await
-            .with_context(|| format!("cannot make a token for the {name}"))?;
-        self.secrets.put(kept, &token)?;
-        say(format!(
+            .with_context(|| format!("cannot create a token for the {name}"))?;
+        self.secrets.put(file, &token)?;
+        print_line(format!(
             "the {name} has a new token that may {may} {bucket}"
         ));
-        // It reads its token once, at its start; the notebook does each time.
+        // The sink reads its token at its start only, the notebook each time.
         if earlier.is_some() && matches!(access, Access::Write) {
-            say("if the sink runs, it has the old one still: docker compose restart sink");
+            print_line("a running sink still uses the old one: docker compose restart sink");
         }
         Ok(())
     }

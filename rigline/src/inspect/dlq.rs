@@ -1,4 +1,4 @@
-//! Dead letters: looked at, put through once more, taken elsewhere.
+//! The command `dlq`: shows, replays and exports dead letters.
 
 mod replay;
 
@@ -16,10 +16,10 @@ use self::replay::ReplayArgs;
 use super::lists::{Lists, Purpose, Where};
 use super::output::{line, stdout};
 
-/// Letters that are read at once.
+/// Dead letters per page.
 const PAGE: usize = 1_000;
 
-/// What to do with dead letters.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct DlqArgs {
     #[command(subcommand)]
@@ -28,15 +28,15 @@ pub struct DlqArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show them, a line each, the newest last
+    /// List dead letters, one per line, the newest last
     List(ListArgs),
-    /// Show one with everything that is known of it
+    /// Show one dead letter in full
     Show(ShowArgs),
-    /// Validate them again and put those that pass into their list. What was replayed is marked, and not
-    /// replayed again. Exit code 0 if all passed, 1 if not. Readings are judged by the limits given here
-    /// and, behind the list, once more by those of the transformer: give it the same
+    /// Validate dead letters again and append the valid ones to their list. A replayed dead letter is
+    /// marked and not replayed again. Exit code 0 if all were replayed, 1 if not. The limits given here
+    /// apply to readings, and then those of the transformer: give it the same limits
     Replay(ReplayArgs),
-    /// Print all of them as they are, a JSON object a line
+    /// Print dead letters as stored, one JSON object per line
     Export(ExportArgs),
 }
 
@@ -44,7 +44,7 @@ enum Action {
 struct ListArgs {
     #[command(flatten)]
     filter: Filter,
-    /// No more than this many, the newest
+    /// Most dead letters to list, the newest ones
     #[arg(long, default_value = "50", value_parser = count)]
     limit: usize,
     #[command(flatten)]
@@ -53,7 +53,7 @@ struct ListArgs {
 
 #[derive(Debug, Args)]
 struct ShowArgs {
-    /// The letter's id, or as much of its end as is unique
+    /// Id of the dead letter, or a unique end of it
     id: String,
     #[command(flatten)]
     lists: Where,
@@ -67,13 +67,13 @@ struct ExportArgs {
     lists: Where,
 }
 
-/// Which letters to take.
+/// The dead letters to select.
 #[derive(Debug, Clone, Args)]
 struct Filter {
-    /// Only letters with this reason: `bad_value`, `future`, `store_rejected`, ...
+    /// Only dead letters with this reason: `bad_value`, `future`, `store_rejected`, ...
     #[arg(long)]
     reason: Option<Reason>,
-    /// Only letters of this stage: ingester, transformer or sink
+    /// Only dead letters of this stage: ingester, transformer or sink
     #[arg(long)]
     stage: Option<Stage>,
 }
@@ -85,7 +85,7 @@ impl Filter {
     }
 }
 
-/// Does what is asked for.
+/// Runs the command.
 pub async fn run(args: DlqArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         Action::List(args) => list(args).await,
@@ -95,8 +95,8 @@ pub async fn run(args: DlqArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Hands all letters over, the oldest first; ones that aren't ours have no content.
-async fn each(
+/// Calls `take` for all dead letters, the oldest first. An element in another format has no content.
+async fn for_each(
     lists: &Lists,
     mut take: impl FnMut(DeadLetterEntry, Option<DeadLetter>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -119,7 +119,7 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     let lists = args.lists.open(Purpose::Read)?;
     let mut newest = VecDeque::new();
     let mut all = 0_usize;
-    each(&lists, |_, content| {
+    for_each(&lists, |_, content| {
         all += 1;
         if let Some(content) = content.filter(|content| args.filter.matches(content)) {
             newest.push_back(content);
@@ -130,16 +130,12 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
         Ok(())
     })
     .await?;
-    let widths = [25, 30, 11, 14, 4, 0];
+    let widths = [25, 30, 11, 14, 8, 0];
     let mut out = stdout();
-    let head = ["id", "time", "stage", "reason", "was", "topic"];
+    let head = ["id", "time", "stage", "reason", "replayed", "topic"];
     line(&mut out, &widths, &head)?;
     for letter in &newest {
-        let replayed = if letter.replayed.is_some() {
-            "done"
-        } else {
-            ""
-        };
+        let replayed = if letter.replayed.is_some() { "yes" } else { "" };
         let cells = [
             letter.id.as_str(),
             &letter.time,
@@ -158,7 +154,7 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
 async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
     let lists = args.lists.open(Purpose::Read)?;
     let mut found = Vec::new();
-    each(&lists, |_, content| {
+    for_each(&lists, |_, content| {
         found.extend(content.filter(|content| content.id.ends_with(&args.id)));
         Ok(())
     })
@@ -166,8 +162,12 @@ async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
     let wanted = found.iter().find(|letter| letter.id == args.id);
     let letter = match (wanted, found.as_slice()) {
         (Some(letter), _) | (None, [letter]) => letter,
-        (None, []) => anyhow::bail!("there is no letter {}", args.id),
-        (None, several) => anyhow::bail!("{} letters end with {}", several.len(), args.id),
+        (None, []) => anyhow::bail!("there is no dead letter {}", args.id),
+        (None, several) => anyhow::bail!(
+            "{} dead letters have ids that end with {}",
+            several.len(),
+            args.id
+        ),
     };
     let mut out = stdout();
     for (name, value) in [
@@ -191,7 +191,7 @@ async fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let lists = args.lists.open(Purpose::Read)?;
     let mut out = stdout();
     let everything = args.filter.reason.is_none() && args.filter.stage.is_none();
-    each(&lists, |letter, content| {
+    for_each(&lists, |letter, content| {
         if everything || content.is_some_and(|content| args.filter.matches(&content)) {
             out.write_all(&letter.element)?;
             out.write_all(b"\n")?;

@@ -1,4 +1,4 @@
-//! Where every reading is.
+//! The command `ledger`.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,14 +9,14 @@ use queue::ledger::{Counter, Ledger};
 use super::lists::{Purpose, Where};
 use super::output::{grouped, stdout};
 
-/// What to look at.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct LedgerArgs {
     #[command(flatten)]
     lists: Where,
 }
 
-/// Prints both sides of each line, and fails if they differ or if something vanished.
+/// Prints both sides of each line. The exit code is 1 if they differ or if elements vanished.
 pub async fn show(args: LedgerArgs) -> anyhow::Result<ExitCode> {
     let lists = args.lists.open(Purpose::Read)?;
     let ledger = lists.snapshot().await?.ledger;
@@ -50,7 +50,7 @@ pub async fn show(args: LedgerArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(trouble.is_some())))
 }
 
-/// What is wrong with it, if anything.
+/// Describes a broken line or vanished elements, if any.
 #[must_use]
 pub fn trouble(ledger: &Ledger) -> Option<String> {
     if let Some(line) = ledger.broken_line() {

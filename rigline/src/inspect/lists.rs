@@ -1,4 +1,4 @@
-//! The lists that are looked at: in a data directory, or in Redis.
+//! Opens the lists of a data directory or of Redis.
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +13,13 @@ use queue::{DeadLetterEntry, DeadLetters, Queue, QueueError, Replay, Replayed, S
 
 use crate::up::{DEFAULT_DIR, QUEUE_FILE};
 
-/// Which lists to look at.
+/// The lists to open.
 #[derive(Debug, Clone, Args)]
 pub struct Where {
-    /// Data directory of `rigline up` [default: ./rigline-data, unless Redis is meant]
+    /// Data directory of `rigline up` [default: ./rigline-data, unless Redis is used]
     #[arg(long, env = "RIGLINE_DATA", value_name = "DIR", value_parser = path())]
     data: Option<PathBuf>,
-    /// Snapshot into Redis instead; also meant when `REDIS_HOST` is set and no directory is given
+    /// Use the lists in Redis. Also the default if `REDIS_HOST` is set and no directory is given
     #[arg(long)]
     redis: bool,
     /// Names and limits of the lists.
@@ -30,29 +30,29 @@ pub struct Where {
     server: RedisSettings,
 }
 
-/// What is to be done with them.
+/// How the lists are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Nothing is changed.
+    /// They are only read.
     Read,
-    /// Dead letters are marked, and elements appended.
+    /// Dead letters are marked, and elements are appended.
     Replay,
 }
 
-/// The lists.
+/// The open lists.
 #[derive(Debug)]
 pub enum Lists {
-    /// Those of `rigline up`.
+    /// The lists of `rigline up`.
     File(SqliteQueue, PathBuf),
-    /// Those of the four stages.
+    /// The lists of the four stages, in Redis.
     Redis(RedisQueue, String),
 }
 
 impl Where {
-    /// Opens them.
+    /// Opens the lists.
     pub fn open(mut self, purpose: Purpose) -> anyhow::Result<Lists> {
-        let asks_redis = self.redis || std::env::var_os("REDIS_HOST").is_some();
-        if self.data.is_none() && asks_redis {
+        let uses_redis = self.redis || std::env::var_os("REDIS_HOST").is_some();
+        if self.data.is_none() && uses_redis {
             self.queue.check()?;
             self.server.check()?;
             let name = format!("{}:{}", self.server.redis_host, self.server.redis_port);
@@ -73,16 +73,16 @@ fn open_file(
     purpose: Purpose,
 ) -> Result<SqliteQueue, QueueError> {
     let clock = Clock::system();
-    // Also before a change: it says so if there is no file, where the other would make one.
-    let snapshot = SqliteQueue::open_read_only(path, settings, clock)?;
+    // Before a replay, too: opening for reading fails if the file doesn't exist.
+    let read_only = SqliteQueue::open_read_only(path, settings, clock)?;
     match purpose {
-        Purpose::Read => Ok(snapshot),
+        Purpose::Read => Ok(read_only),
         Purpose::Replay => SqliteQueue::open(path, settings, clock),
     }
 }
 
 impl Lists {
-    /// Where they are, for people.
+    /// The place of the lists, for messages.
     #[must_use]
     pub fn place(&self) -> String {
         match self {
@@ -91,7 +91,7 @@ impl Lists {
         }
     }
 
-    /// Counters and lengths of one moment.
+    /// See [`Queue::snapshot`].
     pub async fn snapshot(&self) -> anyhow::Result<Snapshot> {
         let snapshot = match self {
             Self::File(queue, _) => queue.snapshot().await,
@@ -100,7 +100,7 @@ impl Lists {
         snapshot.with_context(|| format!("cannot read {}", self.place()))
     }
 
-    /// See [`DeadLetters::letters`].
+    /// See [`DeadLetters::dead_letters`].
     pub async fn dead_letters(
         &self,
         skip: usize,

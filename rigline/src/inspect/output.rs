@@ -1,13 +1,13 @@
-//! Printing without panicking when nobody reads.
+//! Buffered output that doesn't panic on a closed pipe.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
-/// Standard output, written in large pieces.
+/// Standard output with a buffer.
 pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(1 << 16, io::stdout().lock())
 }
 
-/// Writes the cells of a line under their columns, the last one as long as it likes.
+/// Writes the cells of a line, padded to the widths of their columns except for the last one.
 pub(crate) fn line<C: AsRef<str>>(
     out: &mut impl Write,
     widths: &[usize],
@@ -15,7 +15,7 @@ pub(crate) fn line<C: AsRef<str>>(
 ) -> io::Result<()> {
     for (place, cell) in cells.iter().enumerate() {
         let width = widths.get(place).copied().unwrap_or_default();
-        // Not behind the last one.
+        // No padding behind the last cell.
         if place + 1 == cells.len() {
             write!(out, "{}", cell.as_ref())?;
         } else {
@@ -25,7 +25,7 @@ pub(crate) fn line<C: AsRef<str>>(
     writeln!(out)
 }
 
-/// A number with a comma after each third digit.
+/// A number with commas between groups of three digits.
 pub(crate) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::new();
@@ -43,7 +43,7 @@ mod tests {
     use super::grouped;
 
     #[test]
-    fn thousands_are_set_apart() {
+    fn thousands_are_separated() {
         let cases = [
             (0, "0"),
             (999, "999"),

@@ -1,4 +1,4 @@
-//! Which rigs there are.
+//! The command `rigs`.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use store::History;
 use super::output::{line, stdout};
 use super::stored::Stored;
 
-/// What to look at.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct RigsArgs {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Rows that were stored.
+//! The command `rows`.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,46 +16,46 @@ use store::history::{History, Selection};
 use super::output::{line, stdout};
 use super::stored::Stored;
 
-/// Rows that are read at once.
+/// Rows per page.
 const PAGE: usize = 5_000;
-/// Readings may be a little ahead of this machine's clock.
+/// The default time range ends this long after the present, since readings may be ahead of this clock.
 const AHEAD: Duration = Duration::from_hours(1);
 
-/// What to look at.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct RowsArgs {
-    /// Of this rig only
+    /// Only rows of this rig
     rig: Option<String>,
-    /// Rows of this time up to now
+    /// Rows of the last time span, up to now
     #[arg(long, default_value = "1h", value_parser = settings::positive_duration, conflicts_with = "from")]
     last: Duration,
-    /// Rows from this time on, RFC 3339
+    /// First time (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
     from: Option<Timestamp>,
-    /// Rows before this time, RFC 3339
+    /// First time after the rows (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
     to: Option<Timestamp>,
-    /// These sensors only, with commas between them
+    /// Only these sensors, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     sensors: Vec<String>,
-    /// No more rows than this
+    /// Most rows to print
     #[arg(long, value_parser = count)]
     limit: Option<usize>,
-    /// How they are printed
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     #[command(flatten)]
     stored: Stored,
 }
 
-/// How rows are printed.
+/// Output formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people
+    /// Aligned columns
     Table,
-    /// With a line of names; an absent value is empty
+    /// CSV with a header line; an absent value is empty
     Csv,
-    /// A JSON object a line, as in the list of rows
+    /// One JSON object per line, as in the list of rows
     Ndjson,
 }
 
@@ -63,7 +63,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|error| error.to_string())
 }
 
-/// Prints them in order of rig and time.
+/// Prints rows ordered by rig and time.
 #[expect(clippy::print_stderr, reason = "the answer of a command")]
 pub async fn show(args: RowsArgs) -> anyhow::Result<ExitCode> {
     let history = args.stored.open()?;
@@ -99,12 +99,12 @@ pub async fn show(args: RowsArgs) -> anyhow::Result<ExitCode> {
     }
     printer.out.flush()?;
     if printer.printed == 0 {
-        eprintln!("no such rows; `rigline rigs` shows which rigs have rows of which time");
+        eprintln!("no such rows; `rigline rigs` shows all rigs with the time range of their rows");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the rows of one rig, page after page.
+/// Prints the rows of a rig, page by page.
 async fn print<W: Write>(
     history: &SqliteHistory,
     mut span: Selection<'_>,
@@ -180,7 +180,7 @@ impl<W: Write> Printer<'_, W> {
     }
 }
 
-/// The shortest text that reads back as the same number.
+/// The shortest decimal that reads back as the same number.
 fn number(value: f64) -> String {
     let mut text = Vec::new();
     element::write_number(value, &mut text);

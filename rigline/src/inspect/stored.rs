@@ -1,4 +1,4 @@
-//! The store that is looked at.
+//! Opens the store of a data directory.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use store::SqliteHistory;
 
 use crate::up::{DEFAULT_DIR, STORE_FILE};
 
-/// Which store to look at.
+/// The store to open.
 #[derive(Debug, Clone, Args)]
 pub struct Stored {
     /// Data directory of `rigline up`
@@ -18,7 +18,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Opens it, changing nothing.
+    /// Opens the store for reading.
     pub fn open(&self) -> anyhow::Result<SqliteHistory> {
         let path = self.data.join(STORE_FILE);
         SqliteHistory::open_read_only(&path)

@@ -1,4 +1,4 @@
-//! The password file of the listener.
+//! The command `passwd`, which edits the listener's password file.
 
 use std::fs;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -10,16 +10,16 @@ use clap::Args;
 use tempfile::NamedTempFile;
 use transport::hash_password;
 
-/// Whose password to set.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct PasswdArgs {
-    /// The file, made if it isn't there; as `mosquitto_passwd` makes them
+    /// Password file in the format of `mosquitto_passwd`, created if needed
     file: PathBuf,
-    /// The user name that the device gives
+    /// User name of the device
     user: String,
 }
 
-/// Reads a password and sets it.
+/// Reads a password and writes its hash to the file.
 #[expect(clippy::print_stderr, reason = "a question to a person")]
 pub fn set(args: &PasswdArgs) -> anyhow::Result<ExitCode> {
     let password = if std::io::stdin().is_terminal() {
@@ -44,7 +44,7 @@ pub fn set(args: &PasswdArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file's text with this line for the user, in the place of an older one.
+/// The file's content with this line for the user, replacing an earlier one.
 fn with(text: &str, user: &str, line: &str) -> String {
     let is_others = |other: &&str| other.split(':').next() != Some(user);
     let others = text.lines().filter(is_others);
@@ -52,7 +52,7 @@ fn with(text: &str, user: &str, line: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// All of it or nothing, and for nobody else to read.
+/// Replaces the file atomically, readable by its owner only.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
@@ -70,7 +70,7 @@ mod tests {
     use super::with;
 
     #[test]
-    fn a_user_has_one_line() {
+    fn user_has_one_line() {
         let text = with("", "a", "a:1");
         let text = with(&text, "ab", "ab:2");
         assert_eq!(text, "a:1\nab:2\n");

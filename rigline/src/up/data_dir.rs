@@ -1,33 +1,32 @@
-//! The directory that one process has to itself.
+//! The data directory, locked by one process.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The queue's file in it.
+/// Name of the queue's file.
 pub const QUEUE_FILE: &str = "queue.db";
-/// The store's file in it.
+/// Name of the store's file.
 pub const STORE_FILE: &str = "store.db";
-/// The file that whoever has the directory holds locked, with its process id in it.
+/// Name of the lock file, which holds the process id.
 const LOCK_FILE: &str = "lock";
 
-/// How often files are looked after.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Interval between two checks of the files.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A directory that this process has to itself, until this is dropped or the process ends, however
-/// it ends.
+/// A data directory that this process holds locked, until this is dropped or the process ends.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// The lock is on it.
+    /// The locked file.
     _lock: File,
 }
 
-/// Why the directory can't be had.
+/// Why the directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HoldError {
-    /// Another process has it.
+    /// Another process holds it.
     #[error(
         "the data directory {path} is in use by process {holder}: stop that one, or give another \
          --data"
@@ -35,31 +34,31 @@ pub enum HoldError {
     Held {
         /// The directory.
         path: String,
-        /// The process's id, as far as it is known.
+        /// The process's id, if known.
         holder: String,
     },
-    /// Somebody took its files away under the running process, which would go on writing to files
-    /// that nobody finds any more.
+    /// A file was removed or replaced while this process uses it. The process would go on writing to a
+    /// deleted file.
     #[error(
-        "{path} was removed or replaced while this process uses it: stopping, because what is \
-         acknowledged from now on would be lost, and what was in the last second may be"
+        "{path} was removed or replaced while this process uses it: stopping, because readings \
+         acknowledged from now on would be lost, and those of the last second may be"
     )]
-    TakenAway {
+    Replaced {
         /// The file.
         path: String,
     },
-    /// It can't be made or written to.
+    /// The directory can't be created or written to.
     #[error("cannot use the data directory {path}: {error}")]
     Unusable {
         /// The directory.
         path: String,
-        /// What went wrong.
+        /// The cause.
         error: std::io::Error,
     },
 }
 
 impl DataDir {
-    /// Makes the directory if need be, and takes it.
+    /// Creates the directory if needed, and locks it.
     pub fn hold(path: &Path) -> Result<Self, HoldError> {
         let unusable = |error| HoldError::Unusable {
             path: path.display().to_string(),
@@ -100,7 +99,7 @@ impl DataDir {
         Ok(dir)
     }
 
-    /// Sees to it that the names in the directory, and its own name, outlast a power cut.
+    /// Makes the directory's entries, and its own entry, durable.
     pub fn sync(&self) -> std::io::Result<()> {
         let whole = self.path.canonicalize()?;
         for dir in [Some(whole.as_path()), whole.parent()]
@@ -112,7 +111,7 @@ impl DataDir {
         Ok(())
     }
 
-    /// Notices from now on when one of its files is no longer there.
+    /// Starts watching the directory's files.
     pub fn watch(&self) -> std::io::Result<Watch> {
         let files = [LOCK_FILE, QUEUE_FILE, STORE_FILE].map(|name| self.path.join(name));
         let files = files.into_iter().map(|path| Ok((identity(&path)?, path)));
@@ -121,40 +120,40 @@ impl DataDir {
         })
     }
 
-    /// Where it is.
+    /// The directory's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Files that have to stay what they are.
+/// Files that are watched for removal and replacement.
 #[derive(Debug)]
 pub struct Watch {
     files: Vec<(Identity, PathBuf)>,
 }
 
 impl Watch {
-    /// Returns when one of them has been removed or replaced.
+    /// Returns when a file has been removed or replaced.
     pub async fn lost(&self) -> HoldError {
         loop {
-            tokio::time::sleep(WATCH_EVERY).await;
+            tokio::time::sleep(WATCH_INTERVAL).await;
             let gone = self.files.iter().find(|(was, path)| {
                 match identity(path) {
                     Ok(is) => is != *was,
-                    // Another error says nothing about the file.
+                    // Another error doesn't mean that the file is gone.
                     Err(error) => error.kind() == std::io::ErrorKind::NotFound,
                 }
             });
             if let Some((_, path)) = gone {
                 let path = path.display().to_string();
-                return HoldError::TakenAway { path };
+                return HoldError::Replaced { path };
             }
         }
     }
 }
 
-/// Which file a name leads to: device and number.
+/// Device and inode of a file.
 type Identity = (u64, u64);
 
 #[cfg(unix)]
@@ -164,7 +163,7 @@ fn identity(path: &Path) -> std::io::Result<Identity> {
     Ok((data.dev(), data.ino()))
 }
 
-/// Elsewhere only that it is there.
+/// On other systems, only whether the file exists.
 #[cfg(not(unix))]
 fn identity(path: &Path) -> std::io::Result<Identity> {
     fs::metadata(path).map(|_| (0, 0))

@@ -1,4 +1,4 @@
-//! What the one process can be told.
+//! Settings of `up`, most of which `demo` shares.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use store::SqliteSettings;
 use transformer::settings::RowSettings;
 use transport::ListenSettings;
 
-/// Where the data is unless told otherwise.
+/// The default data directory.
 pub const DEFAULT_DIR: &str = "./rigline-data";
 
-/// Everything that `up` can be told.
+/// All settings of `up`.
 #[derive(Debug, Clone, Args)]
 pub struct UpSettings {
-    /// Directory of the data, made if it isn't there; one process at a time
+    /// Data directory, created if needed; used by one process at a time
     #[arg(long, env = "RIGLINE_DATA", default_value = DEFAULT_DIR, value_name = "DIR", value_parser = path())]
     pub data: PathBuf,
-    /// What is done with it.
+    /// The settings that `demo` shares.
     #[command(flatten)]
-    pub plant: PlantSettings,
+    pub server: ServerSettings,
 }
 
 impl Settings for UpSettings {
@@ -34,53 +34,53 @@ impl Settings for UpSettings {
             "",
             "the path of a directory",
         )?;
-        self.plant.check()
+        self.server.check()
     }
 }
 
-/// What the parts in the one process go by.
+/// Settings of listener, stages, queue and store in one process.
 #[derive(Debug, Clone, Args)]
-pub struct PlantSettings {
-    /// Where devices publish to.
+pub struct ServerSettings {
+    /// The listener.
     #[command(flatten)]
     pub listen: ListenSettings,
-    /// What a reading may be.
+    /// Limits of a reading.
     #[command(flatten)]
     pub readings: ReadingLimits,
     /// How rows are made.
     #[command(flatten)]
     pub rows: RowSettings,
-    /// How much at once, and how much at all.
+    /// Sizes of batches and lists.
     #[command(flatten)]
     pub limits: QueueLimits,
-    /// How long rows are kept.
+    /// The store.
     #[command(flatten)]
     pub store: SqliteSettings,
 }
 
-impl PlantSettings {
-    /// Whether who publishes has to give a name and a password.
+impl ServerSettings {
+    /// Whether clients need a user name and a password.
     #[must_use]
-    pub fn wants_login(&self) -> bool {
+    pub fn requires_login(&self) -> bool {
         let users = self.listen.mqtt_users.as_ref();
         users.is_some_and(|path| !path.as_os_str().is_empty()) && !self.listen.allow_anonymous
     }
 
-    /// Those of the lists, which have their usual names here.
+    /// The settings of the lists, which have their default names.
     #[must_use]
     pub fn queue(&self) -> QueueSettings {
         QueueSettings::with_default_names(self.limits)
     }
 }
 
-impl Settings for PlantSettings {
+impl Settings for ServerSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         self.listen.check()?;
         self.rows.check()?;
         self.limits.check()?;
         self.store.check()?;
         let (kept, oldest) = (self.store.retention, self.readings.times.max_age);
-        // What is acknowledged must not be gone at once.
+        // Otherwise rows of accepted readings would be deleted at once.
         BadSetting::unless(
             kept == Duration::ZERO || kept >= oldest,
             "RETENTION",

@@ -1,4 +1,4 @@
-//! Dead letters once more.
+//! Replays dead letters.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,23 +13,23 @@ use queue::list::List;
 use queue::{DeadLetterEntry, Replay, Replayed};
 use transformer::element::decode;
 
-use super::{Filter, each};
+use super::{Filter, for_each};
 use crate::inspect::lists::{Lists, Purpose, Where};
 use crate::inspect::output::stdout;
 
-/// Which letters to replay.
+/// The arguments.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("wanted").required(true).multiple(true))]
 pub(super) struct ReplayArgs {
-    /// The letters' ids
+    /// Ids of dead letters
     #[arg(group = "wanted", value_name = "ID")]
     ids: Vec<String>,
-    /// All that weren't replayed yet, or all of --reason and --stage
+    /// All dead letters that weren't replayed yet, restricted by --reason and --stage
     #[arg(long, group = "wanted", conflicts_with = "ids")]
     all: bool,
     #[command(flatten)]
     filter: Filter,
-    /// What a reading may be now.
+    /// Limits of a reading.
     #[command(flatten)]
     limits: ReadingLimits,
     #[command(flatten)]
@@ -49,7 +49,7 @@ impl ReplayArgs {
 pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let lists = args.lists.clone().open(Purpose::Replay)?;
     let mut wanted = Vec::new();
-    each(&lists, |letter, content| {
+    for_each(&lists, |letter, content| {
         let content = content.filter(|content| args.is_wanted(content));
         wanted.extend(content.map(|content| (letter, content)));
         Ok(())
@@ -60,7 +60,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     for id in &args.ids {
         if !wanted.iter().any(|(_, content)| content.id == *id) {
             failed += 1;
-            writeln!(out, "{id}: there is no such letter")?;
+            writeln!(out, "{id}: there is no such dead letter")?;
         }
     }
     for (letter, content) in wanted {
@@ -80,7 +80,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-/// Replays a letter, or says why it isn't.
+/// Replays a dead letter. The error is the reason why it isn't replayed.
 async fn replay(
     lists: &Lists,
     letter: DeadLetterEntry,
@@ -90,7 +90,7 @@ async fn replay(
     if content.replayed.is_some() {
         return Ok(Err("was replayed before".to_owned()));
     }
-    let replay = match once_more(letter, content, limits, Clock::system().now()) {
+    let replay = match validate(letter, content, limits, Clock::system().now()) {
         Ok(replay) => replay,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -103,8 +103,8 @@ async fn replay(
     })
 }
 
-/// What has to be done for this letter, or why it is no use.
-fn once_more(
+/// Validates a dead letter again. Returns its replay, or the reason why it can't be replayed.
+fn validate(
     letter: DeadLetterEntry,
     content: &DeadLetter,
     limits: &ReadingLimits,
@@ -156,7 +156,7 @@ mod tests {
     use queue::DeadLetterEntry;
     use queue::list::List;
 
-    use super::once_more;
+    use super::validate;
 
     const TOPIC: &str = "rigs/R/measurements/pressure";
 
@@ -164,7 +164,7 @@ mod tests {
         Timestamp::from_millis((1_762_093_200 + second) * 1_000)
     }
 
-    /// List and element for a letter of this stage that was made at second 0, replayed at 100.
+    /// List and element of a dead letter of second 0, replayed at second 100.
     fn replayed(stage: Stage, reason: Reason, input: &[u8]) -> Result<(List, String), String> {
         let rejection = Rejection::new(reason, "why");
         let element = encode(stage, &rejection, TOPIC, input, at(0)).element;
@@ -177,7 +177,7 @@ mod tests {
             max_payload: 2_000,
         };
         let letter = DeadLetterEntry { place: 0, element };
-        let replay = once_more(letter, &content, &limits, at(100))?;
+        let replay = validate(letter, &content, &limits, at(100))?;
         let element = String::from_utf8(replay.element).unwrap();
         Ok((replay.list, element))
     }

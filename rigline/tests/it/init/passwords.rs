@@ -46,7 +46,7 @@ fn empty_settings_count_as_unset_except_for_jupyter() {
     assert!(site.read("admin/influx-token").len() >= 40);
     assert_eq!(site.read("notebook/jupyter-token"), "");
     let shown = text(&site.run("passwords", &[]));
-    assert!(shown.contains("wants no token"), "{shown}");
+    assert!(shown.contains("needs no token"), "{shown}");
     // Unset again: one is made up.
     assert!(site.init(&[]).status.success());
     assert!(site.read("notebook/jupyter-token").len() >= 40);

@@ -1,4 +1,4 @@
-//! The parts, opened and put together.
+//! The listener, queue, store and stages of one process.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,33 +12,33 @@ use tokio::task::JoinSet;
 use transport::Listener;
 
 use super::data_dir::{DataDir, QUEUE_FILE, STORE_FILE};
-use super::settings::PlantSettings;
+use super::settings::ServerSettings;
 
-/// Files that are open beside the connections, and some to spare.
+/// Open files besides the connections, with some to spare.
 const OTHER_FILES: u64 = 64;
 
-/// A queue, a store and a listener in one process, ready to be run.
+/// A listener, a queue and a store that are open, and the settings of their stages.
 #[derive(Debug)]
-pub struct Plant {
-    settings: PlantSettings,
+pub struct Server {
+    settings: ServerSettings,
     queue: SqliteQueue,
     store: SqliteStore,
     listener: Listener,
-    /// Held as long as anything of this runs.
+    /// Locked until all stages have ended.
     dir: DataDir,
 }
 
-impl Plant {
-    /// Opens the files in the directory, making them if need be, and the listener's socket.
+impl Server {
+    /// Opens the listener's socket and the files in the directory, which it creates if needed.
     pub async fn open(
         dir: DataDir,
-        settings: &PlantSettings,
+        settings: &ServerSettings,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        make_room_for(settings.listen.mqtt_max_connections);
-        // First what fails at the commonest mistake: a broker that runs already.
+        raise_file_limit(settings.listen.mqtt_max_connections);
+        // First, because the most common error is a broker on the same port.
         let listener = Listener::bind(&settings.listen).await?;
-        warn_of_halves(dir.path());
+        warn_of_missing_file(dir.path());
         let path = dir.path().join(QUEUE_FILE);
         let queue = SqliteQueue::open_alone(&path, &settings.queue(), clock)
             .with_context(|| format!("cannot open {}", path.display()))?;
@@ -61,10 +61,10 @@ impl Plant {
         self.listener.local_addr()
     }
 
-    /// Whether who publishes has to give a name and a password.
+    /// Whether clients need a user name and a password.
     #[must_use]
-    pub fn wants_login(&self) -> bool {
-        self.settings.wants_login()
+    pub fn requires_login(&self) -> bool {
+        self.settings.requires_login()
     }
 
     /// The data directory.
@@ -85,8 +85,8 @@ impl Plant {
         self.store.clone()
     }
 
-    /// Runs the stages, with rows going to `store`, until the process is told to stop, and returns
-    /// when all have. One that ends by itself takes the others with it.
+    /// Runs the stages, with rows going to `store`, until the process stops and all stages have ended. If
+    /// one stage ends early, the others are stopped.
     pub async fn run(self, store: impl Store + 'static, process: &Process) -> anyhow::Result<()> {
         let Self {
             settings,
@@ -96,9 +96,7 @@ impl Plant {
             dir,
         } = self;
         drop(own_store);
-        let watch = dir
-            .watch()
-            .context("cannot look after the data directory")?;
+        let watch = dir.watch().context("cannot watch the data directory")?;
         let lists = settings.queue();
         let mut stages = JoinSet::new();
         let work = ingester::settings::Work {
@@ -129,24 +127,24 @@ impl Plant {
     }
 }
 
-/// The two files belong together: one without the other was lost, or comes from elsewhere.
-fn warn_of_halves(dir: &Path) {
+/// Warns if one of the two files exists without the other.
+fn warn_of_missing_file(dir: &Path) {
     let is_there = |name| dir.join(name).metadata().is_ok_and(|data| data.len() > 0);
     match (is_there(QUEUE_FILE), is_there(STORE_FILE)) {
         (true, false) => tracing::warn!(
-            "{STORE_FILE} is missing or empty beside a {QUEUE_FILE} that isn't: rows that were \
-             stored are gone, the ledger still counts them, and a new store is made"
+            "{STORE_FILE} is missing or empty, but {QUEUE_FILE} isn't: stored rows are gone, the \
+             ledger still counts them, and a new store is created"
         ),
         (false, true) => tracing::warn!(
-            "{QUEUE_FILE} is missing or empty beside a {STORE_FILE} that isn't: readings and rows \
-             that waited are gone, and the ledger begins anew"
+            "{QUEUE_FILE} is missing or empty, but {STORE_FILE} isn't: waiting readings and rows \
+             are gone, and the ledger starts from zero"
         ),
         (true, true) | (false, false) => {}
     }
 }
 
-/// Each connection takes a file descriptor, and the usual limit is that of an interactive program.
-fn make_room_for(connections: usize) {
+/// Raises the limit of open files, since each connection takes a file descriptor.
+fn raise_file_limit(connections: usize) {
     let wanted = u64::try_from(connections)
         .unwrap_or(u64::MAX)
         .saturating_add(OTHER_FILES);
@@ -158,7 +156,7 @@ fn make_room_for(connections: usize) {
             allowed,
             wanted,
             error,
-            "fewer files may be open than MQTT_MAX_CONNECTIONS needs: raise `ulimit -n`"
+            "the limit of open files is below what MQTT_MAX_CONNECTIONS needs: raise `ulimit -n`"
         );
     }
 }
@@ -168,7 +166,7 @@ async fn all(stages: &mut JoinSet<anyhow::Result<()>>, process: &Process) -> any
     while let Some(ended) = stages.join_next().await {
         let ended = ended.context("a stage panicked").and_then(|ended| ended);
         let ended = match ended {
-            Ok(()) if !process.stop.is_cancelled() => bail_by_itself(),
+            Ok(()) if !process.stop.is_cancelled() => stage_ended_early(),
             ended => ended,
         };
         process.stop.cancel();
@@ -177,6 +175,6 @@ async fn all(stages: &mut JoinSet<anyhow::Result<()>>, process: &Process) -> any
     result
 }
 
-fn bail_by_itself() -> anyhow::Result<()> {
-    bail!("a stage ended by itself")
+fn stage_ended_early() -> anyhow::Result<()> {
+    bail!("a stage ended without a stop")
 }
