@@ -1,4 +1,4 @@
-//! From a message to a reading, or to what is wrong with it.
+//! Decodes a message into a reading or a rejection.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -17,8 +17,8 @@ use crate::settings::ReadingLimits;
 #[cfg(test)]
 mod tests;
 
-/// The payload `{"timestamp": …, "value": …}`. The values are kept as they were written, so that a
-/// number too large for a double is told apart from broken JSON.
+/// The payload `{"timestamp": …, "value": …}`. The members are kept as raw JSON, so that a number too
+/// large for a double has another reason than invalid JSON.
 #[derive(Deserialize)]
 struct Payload<'a> {
     #[serde(borrow)]
@@ -27,8 +27,8 @@ struct Payload<'a> {
     value: Option<&'a RawValue>,
 }
 
-/// Reads a message that arrived at `arrived`. Unknown members are ignored; a timestamp that is
-/// absent or null means the time of arrival.
+/// Decodes a message that arrived at `arrived`. Unknown members are ignored. Without a timestamp, or with
+/// null, the timestamp is the arrival.
 pub fn decode<'a>(
     topic: &'a str,
     payload: &'a [u8],
@@ -38,8 +38,8 @@ pub fn decode<'a>(
     decode_again(topic, payload, arrived, arrived, limits)
 }
 
-/// As [`decode`], for a message that arrived once at `arrived` and is taken in only `now`: without a
-/// timestamp it is of its arrival, and how far ahead or how old it may be is counted from now.
+/// Like [`decode`], for a message that arrived at `arrived` and is replayed `now`. The default timestamp
+/// is the arrival; the limits are relative to `now`.
 pub fn decode_again<'a>(
     topic: &'a str,
     payload: &'a [u8],
@@ -77,7 +77,7 @@ fn parse(payload: &[u8]) -> Result<Payload<'_>, Rejection> {
     if starts_object(payload) {
         return serde_json::from_str(text).map_err(|error| not_json(&error));
     }
-    // A derived reader would take an array, too; and the two faults have different remedies.
+    // A derived deserializer would accept an array, too; and the two errors have different remedies.
     match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => Err(Rejection::new(
             Reason::NotObject,
@@ -87,7 +87,7 @@ fn parse(payload: &[u8]) -> Result<Payload<'_>, Rejection> {
     }
 }
 
-/// A number, or a text that holds one; finite.
+/// A finite number, or a string that holds one.
 fn value(raw: Option<&RawValue>) -> Result<f64, Rejection> {
     let raw = raw.map_or("null", RawValue::get);
     let bad = |what: &str| Rejection::new(Reason::BadValue, format!("{what}: {}", clipped(raw)));
@@ -96,7 +96,7 @@ fn value(raw: Option<&RawValue>) -> Result<f64, Rejection> {
         Some(b'"') => {
             let text: Cow<'_, str> =
                 serde_json::from_str(raw).map_err(|_| bad("the value can't be read"))?;
-            // Rust reads words like inf and nan, too; none of them is finite.
+            // Rust also parses words like inf and nan, which aren't finite.
             text.trim()
                 .parse()
                 .map_err(|_| bad("the value is no number"))?
@@ -134,7 +134,7 @@ fn timestamp(raw: &str) -> Result<Timestamp, Rejection> {
     })
 }
 
-/// Enough of a text to recognise it by.
+/// The beginning of a string, for error messages.
 fn clipped(text: &str) -> &str {
     &text[..text.floor_char_boundary(80)]
 }

@@ -1,4 +1,4 @@
-//! The stage as a process of its own.
+//! The stage as a process.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ const PROGRAM: Program = Program {
     log_filter: "info",
 };
 
-/// Runs the stage with these arguments, the program's name first, until it is told to stop.
+/// Runs the stage until a signal. `args` start with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     harness::main(&PROGRAM, args, run)
 }
@@ -31,7 +31,7 @@ async fn run(settings: IngesterSettings, process: Process) -> anyhow::Result<()>
         redis,
     } = settings;
     let queue = RedisQueue::new(&work.queue, &redis).context("cannot use Redis")?;
-    // Fixed: under another id, the broker would keep the old session's messages for nobody.
+    // Constant: with another id, the broker would keep the old session's messages without delivering them.
     let client_id = mqtt.client_id_or(|| format!("rigline-ingester-{}", work.queue.pipeline));
     let session =
         move |broker_up| Subscriber::start(&mqtt, &subscribe.mqtt_topic, &client_id, broker_up);

@@ -22,8 +22,8 @@ use crate::decode::decode;
 use crate::settings::{ReadingLimits, Work};
 
 const STAGE: Stage = Stage::Ingester;
-/// An append ends with the element that reaches this many bytes: a larger one could take longer than
-/// an answer is waited for, and be sent again.
+/// An append ends with the element that reaches this many bytes. A larger append could exceed the
+/// queue's timeout, and would be sent again.
 const LARGEST_APPEND: usize = 8 << 20;
 /// How long to wait before a full list is tried again.
 const FULL_WAIT: Duration = Duration::from_millis(50);
@@ -33,11 +33,11 @@ const ERROR_WAIT: Duration = Duration::from_millis(200);
 const SKEW_WAIT: Duration = Duration::from_millis(500);
 /// How long the last append may take at a stop.
 const LAST_APPEND: Duration = Duration::from_secs(3);
-/// How often the loop shows that it lives while nothing arrives.
+/// Interval of health ticks while nothing arrives.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
-/// Runs until the process is told to stop, with a session for each lease that it gets. Errors of
-/// broker and queue are waited out.
+/// Runs until the process stops, with a new session for each lease. Errors of broker and queue are
+/// retried.
 pub async fn run<Q: Queue, S: Source>(
     settings: Work,
     queue: Q,
@@ -57,7 +57,7 @@ pub async fn run<Q: Queue, S: Source>(
     while let Some(held) = ingester.leases.acquire().await {
         let mut session = start_session(ingester.source_up.clone());
         let held = ingester.serve(held, &mut session).await;
-        // First the session, then the lease: a standby that takes over finds the broker free.
+        // The session ends before the lease, so that a standby doesn't find it in use.
         session.close().await;
         if let Some(held) = held {
             held.give_back().await;
@@ -70,15 +70,15 @@ pub async fn run<Q: Queue, S: Source>(
 #[derive(Default)]
 struct Received {
     deliveries: Vec<Delivery>,
-    /// The first of them, encoded. Encoded once, so that a second try after a lost answer appends
-    /// the very same elements.
+    /// The first of them, encoded. They are encoded once, so that a retry after a lost reply appends the
+    /// same elements.
     encoded: Option<EncodedBatch>,
 }
 
-/// An append, and what it is made of.
+/// An encoded append.
 struct EncodedBatch {
     append: Append,
-    /// How many deliveries it holds.
+    /// Number of deliveries in it.
     deliveries: usize,
     /// The reasons of its dead letters.
     reasons: Vec<Reason>,
@@ -95,10 +95,10 @@ struct Ingester<Q> {
 }
 
 impl<Q: Queue> Ingester<Q> {
-    /// Works until the process stops, or another replica holds the lease: then `None`. A lease that
-    /// merely ran out is taken again, and the broker's session stays.
+    /// Works until the process stops, or until another replica holds the lease: then `None`. A lease that
+    /// expired without a new holder is acquired again, and the session with the broker continues.
     async fn serve(&self, held: HeldLease<Q>, session: &mut impl Source) -> Option<HeldLease<Q>> {
-        // Until an append says otherwise.
+        // Assumed until an append fails.
         self.list_has_space.up();
         let mut current = Some(held);
         let mut received = Received::default();
@@ -120,7 +120,7 @@ impl<Q: Queue> Ingester<Q> {
                     () = held.lost.cancelled() => continue,
                 };
                 if let Err(error) = received_some {
-                    tracing::error!(%error, "the session ended, starting another one");
+                    tracing::error!(%error, "the session ended, starting a new one");
                     return current;
                 }
             } else if let Err(wait) = self.append_and_acknowledge(session, &mut received).await {
@@ -130,7 +130,7 @@ impl<Q: Queue> Ingester<Q> {
         None
     }
 
-    /// At a stop: appends and acknowledges what was received, if the queue takes it soon.
+    /// At a stop, appends and acknowledges what was received, within a time limit.
     async fn finish(&self, held: &HeldLease<Q>, session: &impl Source, received: &mut Received) {
         if received.deliveries.is_empty() || held.lost.is_cancelled() || !self.clocks_agree(held) {
             return;
@@ -142,8 +142,7 @@ impl<Q: Queue> Ingester<Q> {
         }
     }
 
-    /// Appends what was received and then acknowledges it; or returns how long to wait before
-    /// another try.
+    /// Appends what was received and then acknowledges it. The error is the wait before a retry.
     async fn append_and_acknowledge(
         &self,
         session: &impl Source,
@@ -195,7 +194,7 @@ impl<Q: Queue> Ingester<Q> {
         }
     }
 
-    /// Encodes these deliveries, or as many of the first as fit into one append.
+    /// Encodes the first deliveries, as many as fit into one append.
     fn encode_batch(&self, deliveries: &[Delivery]) -> EncodedBatch {
         let arrived = self.process.clock.now();
         let mut batch = EncodedBatch {
@@ -229,7 +228,7 @@ impl<Q: Queue> Ingester<Q> {
         batch
     }
 
-    /// Whether the clock is close enough to the queue's to judge readings by it.
+    /// Whether the clock agrees with the queue's clock, so that timestamps can be checked.
     fn clocks_agree(&self, held: &HeldLease<Q>) -> bool {
         let skew = held.seen.borrow().skew(&self.process.clock);
         let most = self.settings.limits.times.max_future / 2;
@@ -257,7 +256,7 @@ impl<Q: Queue> Ingester<Q> {
     }
 }
 
-/// The raw list's element for a message, or what is wrong with it.
+/// The raw list's element for a message, or its rejection.
 fn encode(
     topic: &str,
     payload: &[u8],

@@ -5,27 +5,27 @@ use common::settings::{self, BadSetting, Settings, TimeLimitSettings};
 use queue::settings::{QueueSettings, RedisSettings};
 use transport::{MqttSettings, SubscribeSettings};
 
-/// Everything that the ingester can be told.
+/// All settings of the ingester.
 #[derive(Debug, Clone, Args)]
 pub struct IngesterSettings {
-    /// What it does.
+    /// The settings that don't depend on source and queue.
     #[command(flatten)]
     pub work: Work,
-    /// Where the broker is.
+    /// The broker.
     #[command(flatten)]
     pub mqtt: MqttSettings,
-    /// What to subscribe to.
+    /// The subscription.
     #[command(flatten)]
     pub subscribe: SubscribeSettings,
-    /// Where the lists are.
+    /// The server of the lists.
     #[command(flatten)]
     pub redis: RedisSettings,
 }
 
-/// What the stage goes by, wherever its messages come from and whatever kind of queue it fills.
+/// Settings that don't depend on the kinds of source and queue.
 #[derive(Debug, Clone, Args)]
 pub struct Work {
-    /// What a reading may be.
+    /// Limits of a reading.
     #[command(flatten)]
     pub limits: ReadingLimits,
     /// Names and limits of the lists.
@@ -33,11 +33,11 @@ pub struct Work {
     pub queue: QueueSettings,
 }
 
-/// What is turned away.
+/// Limits of a reading.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Readings")]
 pub struct ReadingLimits {
-    /// How far from its arrival a reading may be.
+    /// Limits of its timestamp.
     #[command(flatten)]
     pub times: TimeLimitSettings,
     /// A larger payload is a dead letter

@@ -1,6 +1,5 @@
-//! What the simulated sensors measure: pure functions of seed, rig, sensor and round, so that any
-//! reading can be computed again. No clock, and no generator whose numbers may change with its
-//! version.
+//! The simulated measurements: pure functions of seed, rig, sensor and round, so that any reading can be
+//! computed again. They use no clock, and no random generator that may change with its version.
 
 use std::time::Duration;
 
@@ -14,9 +13,9 @@ mod tests;
 pub struct Sensor {
     /// Its name in topics.
     pub name: &'static str,
-    /// The lowest value it shows.
+    /// Its lowest value.
     pub low: f64,
-    /// The highest value it shows.
+    /// Its highest value.
     pub high: f64,
 }
 
@@ -35,45 +34,47 @@ pub const SENSORS: [Sensor; 6] = [
     sensor("current", 2.0, 6.0),
 ];
 
-/// How far a value's base stays away from both ends of the range, as a part of the range: more than
-/// drift and noise take it to.
+/// Distance of a sensor's base value from both ends of its range, as a fraction of the range: more than
+/// drift and noise together.
 const MARGIN: f64 = 0.25;
 const DRIFT: f64 = 0.18;
 const NOISE: f64 = 0.04;
-/// A drift goes up and down once in this many rounds.
+/// Largest clock offset, in milliseconds: far more than the setting allows.
+const MAX_CLOCK_MS: i64 = 1 << 60;
+/// Shortest and longest period of a drift, in rounds.
 const DRIFT_ROUNDS: (u64, u64) = (600, 3_600);
 
-/// Which faults there are, most of them as probabilities for each reading.
+/// The simulated faults, most of them as probabilities per reading.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Faults {
-    /// It isn't sent.
+    /// The reading isn't sent.
     pub missing: f64,
-    /// It is sent twice.
+    /// The reading is sent twice.
     pub duplicated: f64,
-    /// It is sent [`Faults::late_by`] after the others.
+    /// The reading is sent [`Faults::late_by`] after the others.
     pub late: f64,
-    /// How late.
+    /// Delay of late readings.
     pub late_by: Duration,
-    /// Its payload is cut short, so that nobody can read it.
+    /// The payload is truncated, so that it can't be decoded.
     pub garbled: f64,
-    /// The readings of a round are sent in another order: a probability for each round.
+    /// The readings of a round are sent in another order: a probability per round.
     pub shuffled: f64,
-    /// How far a rig's clock may be off, in both directions.
+    /// Largest offset of a rig's clock, in both directions.
     pub clock_offset: Duration,
 }
 
-/// What becomes of a reading.
+/// How a reading is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fate {
-    /// How often it is sent: 0 if it is missing, 2 if it is duplicated.
+pub struct Sending {
+    /// Number of copies: 0 if it is missing, 2 if it is duplicated.
     pub copies: usize,
     /// Whether it is sent late.
     pub late: bool,
-    /// Whether its payload is cut short.
+    /// Whether its payload is truncated.
     pub garbled: bool,
 }
 
-/// The rigs and what their sensors measure.
+/// The rigs and their sensors.
 #[derive(Debug, Clone)]
 pub struct Fleet {
     rigs: Vec<Rig>,
@@ -85,21 +86,21 @@ pub struct Fleet {
 struct Rig {
     name: String,
     sensors: [Trend; SENSORS.len()],
-    /// How far ahead its clock is, in milliseconds.
+    /// Offset of its clock, in milliseconds.
     clock_ms: i64,
 }
 
-/// The course of one sensor of one rig.
+/// The values of one sensor of one rig.
 #[derive(Debug, Clone, Copy)]
 struct Trend {
     seed: u64,
-    /// As a part of the sensor's range.
+    /// The base value, as a fraction of the sensor's range.
     base: f64,
     drift_rounds: u64,
     drift_start: u64,
 }
 
-/// What a random number is drawn for; each gets its own.
+/// The purpose of a random number. Each purpose has its own sequence.
 #[derive(Clone, Copy)]
 enum Purpose {
     Base = 1,
@@ -116,8 +117,7 @@ enum Purpose {
 }
 
 impl Fleet {
-    /// A fleet of rigs with these names. What a rig measures depends on its name and the seed, and
-    /// not on the other rigs.
+    /// A fleet of rigs with these names. A rig's values depend on its name and the seed, not on other rigs.
     #[must_use]
     pub fn new(names: &[String], seed: u64, faults: Faults) -> Self {
         let rig = |name: &String| Rig {
@@ -132,19 +132,19 @@ impl Fleet {
         }
     }
 
-    /// How many rigs there are.
+    /// Number of rigs.
     #[must_use]
     pub fn rigs(&self) -> usize {
         self.rigs.len()
     }
 
-    /// The name of a rig, by its place.
+    /// The name of a rig, by index.
     #[must_use]
     pub fn rig_name(&self, rig: usize) -> &str {
         &self.rigs[rig].name
     }
 
-    /// What a sensor (by its place in [`SENSORS`]) of a rig measures in a round, with two decimals.
+    /// The value of a sensor (by its index in [`SENSORS`]) of a rig in a round, with two decimals.
     #[must_use]
     pub fn value(&self, rig: usize, sensor: usize, round: u64) -> f64 {
         let Sensor { low, high, .. } = SENSORS[sensor];
@@ -152,9 +152,9 @@ impl Fleet {
         ((low + (high - low) * part) * 100.0).round() / 100.0
     }
 
-    /// What becomes of that reading.
+    /// How that reading is sent.
     #[must_use]
-    pub fn fate(&self, rig: usize, sensor: usize, round: u64) -> Fate {
+    pub fn sending(&self, rig: usize, sensor: usize, round: u64) -> Sending {
         let trend = &self.rigs[rig].sensors[sensor];
         let happens = |purpose, probability: f64| {
             probability > 0.0 && trend.draw(purpose, round) < probability
@@ -164,14 +164,14 @@ impl Fleet {
         } else {
             1 + usize::from(happens(Purpose::Duplicated, self.faults.duplicated))
         };
-        Fate {
+        Sending {
             copies,
             late: happens(Purpose::Late, self.faults.late),
             garbled: happens(Purpose::Garbled, self.faults.garbled),
         }
     }
 
-    /// What the clock of a rig shows at `time`.
+    /// The time of a rig's clock at `time`.
     #[must_use]
     pub fn clock(&self, rig: usize, time: Timestamp) -> Timestamp {
         let ms = self.rigs[rig].clock_ms;
@@ -183,9 +183,8 @@ impl Fleet {
         }
     }
 
-    /// The order in which the first `readings` of a round are sent, by their places: the first rig's
-    /// sensors, then the next one's. In a shuffled round each reading has a random number of its
-    /// own, and they go by that.
+    /// The order in which the first `readings` of a round are sent, as indexes: the first rig's sensors,
+    /// then the next one's. A shuffled round is sorted by a random number for each reading.
     #[must_use]
     pub fn order(&self, round: u64, readings: usize) -> Vec<usize> {
         let readings = readings.min(self.rigs.len() * SENSORS.len());
@@ -202,18 +201,18 @@ impl Fleet {
     }
 }
 
-/// How far ahead a rig's clock is: at most `most`, in both directions.
+/// Offset of a rig's clock in milliseconds: at most `most`, in both directions.
 fn clock_ms(seed: u64, rig: &str, most: Duration) -> i64 {
-    // Far more than a setting can be, and without an overflow below.
-    let most = most.as_millis().min(1 << 60);
-    let most = i64::try_from(most).unwrap_or_default();
+    let most = i64::try_from(most.as_millis())
+        .unwrap_or(MAX_CLOCK_MS)
+        .min(MAX_CLOCK_MS);
     // No sensor has an empty name.
     let bits = bits(seed_of(seed, rig, ""), Purpose::ClockOffset, 0);
     let place = bits % (2 * most.unsigned_abs() + 1);
-    i64::try_from(place).unwrap_or_default() - most
+    most.wrapping_neg().saturating_add_unsigned(place)
 }
 
-/// What everything that is drawn for a sensor of a rig starts from.
+/// The seed of all random numbers of a rig's sensor.
 fn seed_of(seed: u64, rig: &str, sensor: &str) -> u64 {
     // The separator keeps ("a", "bc") and ("ab", "c") apart.
     let name = rig.bytes().chain([b'/']).chain(sensor.bytes());
@@ -235,12 +234,11 @@ impl Trend {
         trend
     }
 
-    /// Where the value is in a round, as a part of the sensor's range: above 0 and below 1.
+    /// The value in a round, as a fraction of the sensor's range: above 0 and below 1.
     fn at(&self, round: u64) -> f64 {
         let place = round.wrapping_add(self.drift_start) % self.drift_rounds;
         let phase = fraction(place, self.drift_rounds);
-        // Up and down in straight lines, and then rounded off at the turns. A sine would look the
-        // same, but its last digits differ from machine to machine.
+        // A triangle wave with rounded turns. The last digits of a sine would differ between machines.
         let line = 1.0 - (2.0 * phase - 1.0).abs();
         let wave = line * line * (3.0 - 2.0 * line);
         let noise = self.draw(Purpose::Noise, round);
@@ -256,9 +254,9 @@ impl Trend {
     }
 }
 
-/// A number from 0 up to, but not including, 1.
+/// A random number from 0 up to, but not including, 1.
 fn draw(seed: u64, purpose: Purpose, round: u64) -> f64 {
-    // As many bits as a double keeps.
+    // As many bits as a double holds.
     fraction(bits(seed, purpose, round) >> 11, 1 << 53)
 }
 

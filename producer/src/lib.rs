@@ -1,5 +1,4 @@
-//! A simulated fleet of rigs that publishes its readings over MQTT at QoS 1, or what is in a file
-//! instead.
+//! The producer: publishes the readings of a simulated fleet of rigs, or of a file, over MQTT at QoS 1.
 
 pub mod fleet;
 mod outlet;

@@ -1,4 +1,4 @@
-//! Where everything that is sent goes through: what is counted, and how much there will be.
+//! Sends messages, counts them, and knows the expected number.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +6,7 @@ use common::metric;
 use metrics::{Counter, counter};
 use transport::{PublishError, Publisher};
 
-/// A publisher, and what is known of how much it will have to send.
+/// A publisher with counts of sent and expected messages.
 pub(crate) struct Outlet<'a> {
     publisher: &'a Publisher,
     expected: AtomicU64,
@@ -15,7 +15,7 @@ pub(crate) struct Outlet<'a> {
 }
 
 impl<'a> Outlet<'a> {
-    /// One that nothing went through so far.
+    /// Starts at zero.
     pub fn new(publisher: &'a Publisher) -> Self {
         Self {
             publisher,
@@ -25,7 +25,7 @@ impl<'a> Outlet<'a> {
         }
     }
 
-    /// Sends one message, when there is room for it.
+    /// Sends a message. Waits while the publisher's queue is full.
     pub async fn send(&self, topic: String, payload: Vec<u8>) -> Result<(), PublishError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.publisher.publish(id, topic, payload).await?;
@@ -33,12 +33,12 @@ impl<'a> Outlet<'a> {
         Ok(())
     }
 
-    /// There will be so many messages at the end, as far as can be told now.
+    /// Sets the expected number of messages.
     pub fn expect(&self, messages: u64) {
         self.expected.store(messages, Ordering::Relaxed);
     }
 
-    /// How many messages there will be, if anything is known.
+    /// The expected number of messages, if known.
     pub fn expected(&self) -> Option<u64> {
         Some(self.expected.load(Ordering::Relaxed)).filter(|messages| *messages > 0)
     }

@@ -1,4 +1,4 @@
-//! Showing how far it has come: a bar for people, lines for logs.
+//! Display of progress: a bar on a terminal, log lines otherwise.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,27 +10,26 @@ use transport::{Counts, Publisher};
 
 use crate::outlet::Outlet;
 
-/// Time between two lines about progress.
+/// Interval of progress lines.
 pub(crate) const PROGRESS: Duration = Duration::from_secs(5);
-/// Time between two looks at the bar.
+/// Interval of redrawing the bar.
 const REDRAW: Duration = Duration::from_millis(200);
 
-/// What the bar looks like if it is known how much there will be. Positions are what the broker has
-/// acknowledged.
+/// The bar if the number of messages is known. Its position is the number of acknowledged messages.
 const WITH_END: &str = "[{bar:30}] {human_pos}/{human_len} acknowledged, {rate}, ETA {eta}";
 const WITHOUT_END: &str = "{spinner} {human_pos} acknowledged, {rate}, for {elapsed}";
 
-/// How progress is shown.
+/// The display of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Show {
-    /// As a log line now and then.
+    /// Log lines at an interval.
     Lines,
-    /// As a bar on standard error, which has to be a terminal.
+    /// A bar on standard error, which has to be a terminal.
     Bar,
 }
 
 impl Show {
-    /// A bar, if somebody can see it.
+    /// A bar if standard error is a terminal.
     pub fn for_process() -> Self {
         if ProgressDrawTarget::stderr().is_hidden() {
             Self::Lines
@@ -39,7 +38,7 @@ impl Show {
         }
     }
 
-    /// Shows that the process is alive, and how far it has come. The bar goes with the future.
+    /// Ticks the health and shows progress until it is dropped.
     pub async fn progress(self, publisher: &Publisher, outlet: &Outlet<'_>, health: &Health) {
         match self {
             Self::Lines => lines(publisher, health).await,
@@ -81,7 +80,7 @@ async fn bar(publisher: &Publisher, outlet: &Outlet<'_>, health: &Health) {
         if bar.length().is_none() && expected.is_some() {
             bar.set_style(style(WITH_END));
         }
-        // All at once: it is drawn after each change.
+        // In one update, because each change redraws the bar.
         bar.update(|state| {
             state.set_pos(publisher.counts().acknowledged);
             if let Some(expected) = expected {
@@ -92,14 +91,14 @@ async fn bar(publisher: &Publisher, outlet: &Outlet<'_>, health: &Health) {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    // A test reads them; without a template it would only look different.
+    // A test checks the templates.
     let style = ProgressStyle::with_template(template);
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
     // indicatif's own has decimals.
     style.with_key(
         "rate",
         |state: &ProgressState, text: &mut dyn fmt::Write| {
-            // There is nobody to tell that a text in memory can't be written.
+            // Writing to a string can't fail.
             let _ = write!(text, "{:.0}/s", state.per_sec());
         },
     )
@@ -112,7 +111,7 @@ mod tests {
     use super::{WITH_END, WITHOUT_END};
 
     #[test]
-    fn the_templates_can_be_read() {
+    fn templates_are_valid() {
         for template in [WITH_END, WITHOUT_END] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }

@@ -1,4 +1,4 @@
-//! Publishing what is in a file, with the gaps that its timestamps have.
+//! Publishes the lines of a file, with the gaps between their timestamps.
 
 mod line;
 mod lines;
@@ -18,16 +18,16 @@ use self::settings::Recording;
 pub use self::settings::{ReplaySettings, Speed};
 use crate::outlet::Outlet;
 
-/// So many lines that can't be used are logged; the others are counted.
+/// Most invalid lines that are logged; the others are counted.
 const LOGGED: u64 = 5;
-/// A wait from which on it is logged: a wrong timestamp can mean years.
+/// A wait of at least this length is logged: a wrong timestamp can mean years.
 const LONG_WAIT: Duration = Duration::from_mins(1);
 
 /// A file that is being replayed.
 pub(crate) struct Replay {
     recording: Recording,
     speed: Speed,
-    /// Messages after which it ends.
+    /// Most messages to send.
     count: u64,
     skipped: AtomicU64,
 }
@@ -43,7 +43,7 @@ impl Replay {
         }
     }
 
-    /// Publishes everything, each line when its time has come.
+    /// Publishes each line at its time.
     pub async fn send(&self, outlet: &Outlet<'_>) -> anyhow::Result<()> {
         let recording = self.recording.clone();
         let mut lines = lines::read(move || recording.reader());
@@ -68,7 +68,7 @@ impl Replay {
         Ok(())
     }
 
-    /// Whether a line could be sent; it is skipped otherwise.
+    /// Sends a line. Returns whether it was sent; otherwise it is skipped.
     async fn send_line(
         &self,
         line: Line,
@@ -90,33 +90,29 @@ impl Replay {
     fn skip(&self, line: u64, error: &dyn std::error::Error) {
         let before = self.skipped.fetch_add(1, Ordering::Relaxed);
         if before < LOGGED {
-            tracing::warn!(line, %error, "a line can't be used, and is skipped");
+            tracing::warn!(line, %error, "skipping an invalid line");
         } else if before == LOGGED {
-            tracing::warn!(line, "more lines can't be used; they are only counted");
+            tracing::warn!(line, "further invalid lines are only counted");
         }
     }
 
-    /// Fails if lines were skipped.
+    /// Returns an error if lines were skipped.
     pub fn check_skipped(&self) -> anyhow::Result<()> {
         let skipped = self.skipped.load(Ordering::Relaxed);
         let name = &self.recording.name;
-        anyhow::ensure!(
-            skipped == 0,
-            "skipped {skipped} lines of {name} that can't be used"
-        );
+        anyhow::ensure!(skipped == 0, "skipped {skipped} invalid lines of {name}");
         Ok(())
     }
 }
 
-/// How many messages there will be, if there are as many in the rest of a file of `size` as there
-/// were up to `end`.
+/// Estimates the number of messages in a file of `size` bytes, from the number up to the offset `end`.
 fn expected(sent: u64, end: u64, size: u64) -> u64 {
     let all = u128::from(sent) * u128::from(size.max(end)) / u128::from(end.max(1));
     u64::try_from(all).unwrap_or(u64::MAX)
 }
 
-/// When lines are due, counted from the first one with a timestamp: a line that was held up doesn't
-/// delay those after it.
+/// The times of lines, relative to the first one with a timestamp. A delayed line doesn't delay later
+/// ones.
 struct Pace {
     speed: Speed,
     first: Option<(Timestamp, Instant)>,
@@ -133,7 +129,7 @@ impl Pace {
         let (first, start) = *self
             .first
             .get_or_insert_with(|| (timestamp, Instant::now()));
-        // Zero for one that is earlier than the first.
+        // Zero for a line that is earlier than the first.
         let due = self.speed.scale(timestamp.since(first));
         let left = || due.saturating_sub(start.elapsed());
         if left() >= LONG_WAIT {

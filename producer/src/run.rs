@@ -1,4 +1,4 @@
-//! Sending everything, and waiting for the broker to acknowledge it.
+//! Sends all readings, and waits for the broker's acknowledgements.
 
 use std::time::Duration;
 
@@ -14,19 +14,18 @@ use crate::replay::Replay;
 use crate::schedule::Schedule;
 use crate::settings::ProducerSettings;
 
-/// How long outstanding acknowledgements are waited for once told to stop. With [`GOODBYE`] it is
-/// less than a process has to stop in.
+/// How long a stop waits for acknowledgements. With [`DISCONNECT_LIMIT`] it is less than a process has to
+/// stop in.
 const DRAIN: Duration = Duration::from_secs(9);
-const GOODBYE: Duration = Duration::from_millis(300);
+const DISCONNECT_LIMIT: Duration = Duration::from_millis(300);
 
-/// Sends the readings of a fleet or of a file until it is told to stop, or has sent as many or for
-/// as long as its settings say, and waits for the broker to acknowledge them. Progress is shown in
-/// the log.
+/// Sends the readings of a fleet or of a file until the process stops, or up to the configured count or
+/// duration, and waits for the broker's acknowledgements. Logs its progress.
 pub async fn run(settings: ProducerSettings, process: Process) -> anyhow::Result<()> {
     run_with(settings, process, Show::Lines).await
 }
 
-/// As [`run`], with progress shown in this way.
+/// Like [`run`], with this display of progress.
 pub(crate) async fn run_with(
     settings: ProducerSettings,
     process: Process,
@@ -47,19 +46,19 @@ pub(crate) async fn run_with(
         biased;
         () = process.stop.cancelled() => Ok(()),
         () = show.progress(&publisher, &outlet, &process.health) => Ok(()),
-        ended = all(&source, &publisher, &outlet, settings.fleet.duration) => ended,
+        ended = send_all(&source, &publisher, &outlet, settings.fleet.duration) => ended,
     };
     if process.stop.is_cancelled() {
         publisher.drain(DRAIN).await;
     }
-    say(publisher.counts());
-    // The broker may be gone, and everything has been said.
-    let _ = timeout(GOODBYE, publisher.close()).await;
+    log_totals(publisher.counts());
+    // The broker may be gone.
+    let _ = timeout(DISCONNECT_LIMIT, publisher.close()).await;
     ended.and(source.check())
 }
 
-/// Sends for `duration`, or to the end, and waits until all is acknowledged.
-async fn all(
+/// Sends for `duration`, or to the end, and waits until all are acknowledged.
+async fn send_all(
     source: &Source,
     publisher: &Publisher,
     outlet: &Outlet<'_>,
@@ -75,7 +74,7 @@ async fn all(
     Ok(())
 }
 
-fn say(counts: Counts) {
+fn log_totals(counts: Counts) {
     let Counts {
         sent,
         acknowledged,
@@ -93,7 +92,7 @@ fn say(counts: Counts) {
     }
 }
 
-/// Where the readings come from.
+/// The source of the readings.
 enum Source {
     Fleet(Schedule),
     File(Replay),
@@ -115,7 +114,7 @@ impl Source {
         }
     }
 
-    /// Fails if something couldn't be sent at all.
+    /// Returns an error if lines of the file were skipped.
     fn check(&self) -> anyhow::Result<()> {
         match self {
             Self::Fleet(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! A fleet's readings, round after round.
+//! Sends a fleet's readings, round by round.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use model::time::Timestamp;
 use model::{element, topic};
 use tokio::time::sleep;
 
-use crate::fleet::{Fate, Fleet, SENSORS};
+use crate::fleet::{Fleet, SENSORS, Sending};
 use crate::outlet::Outlet;
 use crate::settings::{FAST_SPAN, FleetSettings};
 
-/// What is sent, and when.
+/// The readings to send, and their times.
 pub(crate) struct Schedule {
     fleet: Fleet,
-    /// By rig, then by sensor.
+    /// The topics, by rig and then by sensor.
     topics: Vec<String>,
     /// The timestamp of round 0.
     start: Timestamp,
@@ -26,7 +26,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// That of a fleet which starts now, or in the past if it is fast.
+    /// The schedule of a fleet that starts now, or in the past with `fast`.
     pub fn new(settings: &FleetSettings, clock: Clock) -> Self {
         let fleet = settings.fleet();
         let rigs = 0..fleet.rigs();
@@ -41,7 +41,7 @@ impl Schedule {
         let back = match (settings.fast, settings.rounds()) {
             (false, _) => Duration::ZERO,
             (true, None) => FAST_SPAN,
-            // The last late ones, too, are due by now.
+            // The last late readings are also due by now.
             (true, Some(rounds)) => {
                 times(settings.interval, rounds.saturating_add(late_rounds)).min(FAST_SPAN)
             }
@@ -57,8 +57,8 @@ impl Schedule {
         }
     }
 
-    /// Sends everything, each round when its time has come: a round of the past at once. So a
-    /// producer that was held up catches up, and a fast one is one that starts in the past.
+    /// Sends each round at its time, and rounds of the past at once. So a delayed producer catches up, and a
+    /// fast one is one that starts in the past.
     pub async fn send(&self, outlet: &Outlet<'_>) -> anyhow::Result<()> {
         let rounds = self.count.div_ceil(self.topics.len() as u64);
         let mut balance = Balance::default();
@@ -80,7 +80,7 @@ impl Schedule {
         Ok(())
     }
 
-    /// Sends the readings of a round that are late, or those that aren't.
+    /// Sends either the late readings of a round or the others.
     async fn send_round(
         &self,
         round: u64,
@@ -94,25 +94,25 @@ impl Schedule {
         let (mut written, mut head) = (time, payload_head(time));
         for place in self.fleet.order(round, left) {
             let (rig, sensor) = (place / SENSORS.len(), place % SENSORS.len());
-            let fate = self.fleet.fate(rig, sensor, round);
-            if fate.late != late {
+            let sending = self.fleet.sending(rig, sensor, round);
+            if sending.late != late {
                 continue;
             }
             let timestamp = self.fleet.clock(rig, time);
             if timestamp != written {
                 (written, head) = (timestamp, payload_head(timestamp));
             }
-            for _ in 0..fate.copies {
+            for _ in 0..sending.copies {
                 let mut payload = Vec::with_capacity(head.len() + 16);
                 payload.extend_from_slice(&head);
                 element::write_number(self.fleet.value(rig, sensor, round), &mut payload);
-                if !fate.garbled {
+                if !sending.garbled {
                     payload.push(b'}');
                 }
                 let taken = outlet.send(self.topics[place].clone(), payload).await;
                 taken.context("cannot publish a reading")?;
             }
-            balance.add(fate);
+            balance.add(sending);
             self.expect(outlet, balance);
         }
         Ok(())
@@ -129,7 +129,7 @@ impl Schedule {
     }
 }
 
-/// What missing and duplicated readings make of a number of readings, so far.
+/// Counts of missing and additional messages so far.
 #[derive(Debug, Default)]
 struct Balance {
     missing: u64,
@@ -137,12 +137,12 @@ struct Balance {
 }
 
 impl Balance {
-    fn add(&mut self, fate: Fate) {
-        self.missing += u64::from(fate.copies == 0);
-        self.more += fate.copies.saturating_sub(1) as u64;
+    fn add(&mut self, sending: Sending) {
+        self.missing += u64::from(sending.copies == 0);
+        self.more += sending.copies.saturating_sub(1) as u64;
     }
 
-    /// How many messages `readings` are.
+    /// Number of messages for this many readings.
     fn of(&self, readings: u64) -> u64 {
         (readings + self.more).saturating_sub(self.missing)
     }
@@ -154,7 +154,7 @@ fn times(duration: Duration, count: u64) -> Duration {
     Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
 }
 
-/// A payload as far as its value; the timestamp always has milliseconds.
+/// A payload up to its value. The timestamp always has milliseconds.
 fn payload_head(timestamp: Timestamp) -> Vec<u8> {
     let second = timestamp.tick(Duration::from_secs(1));
     let mut head = b"{\"timestamp\":\"".to_vec();
@@ -172,7 +172,7 @@ mod tests {
     use super::payload_head;
 
     #[test]
-    fn a_timestamp_has_milliseconds() {
+    fn timestamps_have_milliseconds() {
         for (ms, want) in [
             (1_762_093_293_512, "2025-11-02T14:21:33.512Z"),
             (1_762_093_293_000, "2025-11-02T14:21:33.000Z"),

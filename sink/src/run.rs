@@ -1,4 +1,4 @@
-//! The stage: rows of the normalized list are written to the store.
+//! Writes rows of the normalized list to the store.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -23,10 +23,10 @@ use tokio::time::Instant;
 use crate::write::{Unwritten, Writer, Written};
 
 const STAGE: Stage = Stage::Sink;
-/// While there is nothing to write, the store is asked this often whether it would accept rows.
+/// Interval of preflights while there is nothing to write.
 const IDLE_PREFLIGHT: Duration = Duration::from_secs(10);
 
-/// Runs until the process is told to stop. Errors of queue and store are retried.
+/// Runs until the process stops. Errors of queue and store are retried.
 pub async fn run<Q: Queue, S: Store>(
     settings: QueueSettings,
     queue: Q,
@@ -51,15 +51,15 @@ struct Sink<S> {
     process: Process,
     writer: Writer<S>,
     store_up: Dependency,
-    /// Waits for a store that is unavailable.
+    /// Waits while the store is unavailable.
     retry: Backoff,
-    /// Waits until somebody has corrected the settings or the store.
+    /// Waits while the settings or the store need a correction.
     hold: Backoff,
-    /// When the store last accepted rows, or said that it would.
+    /// When the store last accepted rows or a preflight.
     last_contact: Option<Instant>,
 }
 
-/// What is counted in the metrics once a batch is committed: the times of the stored rows.
+/// The times of the stored rows, for the metrics after the commit.
 struct Summary {
     stored: Vec<Timestamp>,
 }
@@ -85,7 +85,7 @@ impl<S: Store> Processor for Sink<S> {
             Ok(written) => written,
             Err(unwritten) => return Ok(Decision::Wait(self.failed(&unwritten))),
         };
-        // Without a row in the batch the store wasn't asked.
+        // Without a row in the batch, the store wasn't used.
         if !decoded.rows.is_empty() {
             self.reached();
         }
@@ -109,7 +109,7 @@ impl<S: Store> Processor for Sink<S> {
 }
 
 impl<S: Store> Sink<S> {
-    /// With nothing to write, checks from time to time that the store is up; returns how long to wait.
+    /// Sends a preflight if one is due. Returns how long to wait.
     async fn preflight(&mut self) -> Duration {
         if self
             .last_contact
@@ -173,9 +173,9 @@ impl<S: Store> Sink<S> {
 /// The rows of a batch, and the elements that aren't rows.
 struct DecodedBatch<'a> {
     rows: Vec<Row<'a>>,
-    /// For each row, its place among the elements.
+    /// The index of each row's element.
     places: Vec<usize>,
-    /// Places of elements that aren't rows, with what is wrong with them.
+    /// Indexes of elements that aren't rows, with their rejections.
     rejections: Vec<(usize, Rejection)>,
 }
 

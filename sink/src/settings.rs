@@ -5,16 +5,16 @@ use common::settings::{BadSetting, Settings};
 use queue::settings::{QueueSettings, RedisSettings};
 use store::InfluxSettings;
 
-/// Everything that the sink can be told.
+/// All settings of the sink.
 #[derive(Debug, Clone, Args)]
 pub struct SinkSettings {
-    /// Where the rows go.
+    /// The store.
     #[command(flatten)]
     pub influx: InfluxSettings,
     /// Names and limits of the lists.
     #[command(flatten)]
     pub queue: QueueSettings,
-    /// Where the lists are.
+    /// The server of the lists.
     #[command(flatten)]
     pub redis: RedisSettings,
 }

@@ -1,8 +1,9 @@
-//! Writing a batch of rows: which of them are stored, which are at fault, and when not to go on.
+//! Writes a batch of rows, finds the rows that the store rejects, and detects a store that rejects
+//! everything.
 //!
-//! A store that refuses a batch doesn't reliably say which rows it means. So the batch is halved
-//! until each refused row stands alone. Everything that has been written by then is written in the
-//! batch's order, because of two values for one cell the later one has to win.
+//! A store that rejects a batch doesn't reliably name the rows. So the batch is halved until each
+//! rejected row is alone. All writes are in the batch's order, because the later of two values for one
+//! cell has to win.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -13,55 +14,54 @@ use store::{Store, WriteError};
 #[cfg(test)]
 mod tests;
 
-/// This many rows refused one after another, none accepted between: then the fault is taken to be
-/// the store's.
+/// After this many rejected rows in sequence, the store is assumed to be at fault.
 const TOO_MANY_REFUSED: usize = 100;
 
-/// What became of the rows of a batch: each is either stored or rejected.
+/// The result of a batch: each row is either stored or rejected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Written {
-    /// How many are stored.
+    /// Number of stored rows.
     pub stored: usize,
-    /// The others, in the batch's order.
+    /// The rejected rows, in the batch's order.
     pub rejected: Vec<Rejected>,
 }
 
-/// A row that the store doesn't take.
+/// A row that the store rejects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
-    /// Its place in the batch, from 0.
+    /// Its index in the batch.
     pub index: usize,
-    /// The store's words.
+    /// The store's message.
     pub detail: String,
 }
 
-/// Why a batch isn't done. Some of its rows may have been stored; the whole batch has to be written
-/// again, which changes nothing about those.
+/// Why a batch wasn't written. Some of its rows may be stored. The whole batch has to be written again,
+/// which doesn't change stored rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unwritten {
-    /// Soon: the store is away, busy or ill.
+    /// Write it again soon: the store is unavailable.
     #[error("{detail}")]
     Retry {
         /// What happened.
         detail: String,
-        /// How long the store asked to be left alone, where that can be seen.
+        /// How long the store asked to wait, if known.
         after: Option<Duration>,
     },
-    /// Slowly, after having said what to fix: a person has to look at the settings or at the store.
+    /// Hold the batch: an operator has to correct the settings or the store.
     #[error("{detail}")]
     Hold {
-        /// What to look at.
+        /// What to check.
         detail: String,
     },
 }
 
-/// Writes batches to a store, and remembers how many rows were refused one after another.
+/// Writes batches to a store, and counts rows that were rejected in sequence.
 #[derive(Debug)]
 pub struct Writer<S> {
     store: S,
-    /// Rows refused since the last one was accepted.
+    /// Rows rejected since the last accepted one.
     streak: usize,
-    /// The first row of the streak that was held for.
+    /// The first row of the sequence for which the batch is held.
     held: Option<Row<'static>>,
 }
 
@@ -76,14 +76,13 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    /// Whether the store would take rows now; writes none.
+    /// Checks whether the store accepts writes, without writing rows.
     pub async fn preflight(&self) -> Result<(), Unwritten> {
         self.store.preflight().await.map_err(unwritten)
     }
 
-    /// Writes a batch. After an error the same rows are to be written again. Rows that have come
-    /// in behind them meanwhile are welcome in the same batch: if one of those is accepted, the
-    /// store isn't at fault.
+    /// Writes a batch. After an error, the same rows have to be written again, possibly with later rows
+    /// behind them: if one of those is accepted, the store isn't at fault.
     pub async fn write(&mut self, rows: &[Row<'_>]) -> Result<Written, Unwritten> {
         let mut attempt = Attempt {
             store: &self.store,
@@ -117,7 +116,7 @@ impl<S: Store> Writer<S> {
                 Err(Unwritten::Hold { detail })
             }
             Err(Stop::Store(why)) => {
-                // The refusals of this batch will be seen again and must not count twice.
+                // The rejections of this batch occur again in the next try and must not count twice.
                 if accepted_any {
                     self.streak = 0;
                 }
@@ -150,8 +149,8 @@ impl<S: Store> Attempt<'_, '_, S> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        // What is still to be written; the last one is next. Never longer than the batch's length
-        // has binary digits.
+        // The ranges to write; the last one is next. Its length is at most the number of binary digits
+        // of the batch's length.
         let whole = 0..self.rows.len();
         let mut pending = vec![whole];
         while let Some(range) = pending.pop() {
@@ -182,8 +181,8 @@ impl<S: Store> Attempt<'_, '_, S> {
         Ok(())
     }
 
-    /// Sends rows: accepted, or refused with these words. Before the first refusal is believed,
-    /// an empty write has to go through, else it isn't about the rows.
+    /// Sends rows. Returns the store's message if it rejects them. After the first rejection, a preflight
+    /// has to succeed; otherwise the rows aren't the cause.
     async fn send(&mut self, range: Range<usize>) -> Result<Result<(), String>, Stop> {
         let single = range.len() == 1;
         let (detail, ask) = match self.store.write(&self.rows[range]).await {
@@ -208,15 +207,15 @@ impl<S: Store> Attempt<'_, '_, S> {
     fn refused(&mut self, index: usize) {
         self.streak += 1;
         self.streak_start.get_or_insert(index);
-        // The rows behind it were refused the last time, one by one. Instead of asking for each of
-        // them again it is enough that none of the pending ranges is accepted.
+        // The rows behind it were rejected the last time, one by one. Instead of writing each of them
+        // again, it is enough that none of the pending ranges is accepted.
         if self.held == Some(&self.rows[index]) {
             self.streak = self.streak.max(TOO_MANY_REFUSED);
         }
     }
 
-    /// Whether the store takes any of these ranges, tried from the nearest on. They stay pending:
-    /// an accepted one is written again in its turn, to keep the order.
+    /// Whether the store accepts any pending range, starting with the next one. They stay pending: an
+    /// accepted range is written again in its turn, to keep the order.
     async fn accepts_any(&mut self, pending: &[Range<usize>]) -> Result<bool, Stop> {
         for range in pending.iter().rev() {
             if self.send(range.clone()).await?.is_ok() {
@@ -227,7 +226,7 @@ impl<S: Store> Attempt<'_, '_, S> {
     }
 }
 
-/// An error that ends the batch, whatever it was about.
+/// Maps an error that ends the batch.
 fn unwritten(error: WriteError) -> Unwritten {
     match error {
         WriteError::Retry { detail, after } => Unwritten::Retry { detail, after },

@@ -1,12 +1,12 @@
-//! Reading an element of the raw list.
+//! Decodes an element of the raw list.
 
 use model::dead_letter::{Reason, Rejection};
 use model::element::decode_reading;
 use model::limits::TimeLimits;
 use model::reading::Reading;
 
-/// The reading in an element. Foreign elements are judged by their own `ingest_time`, never by a
-/// clock, so that the same list always gives the same rows.
+/// Decodes an element. Timestamps of external elements are checked against their own `ingest_time`, not
+/// against a clock, so that the same list always gives the same rows.
 pub fn decode<'a>(element: &'a [u8], times: &TimeLimits) -> Result<Reading<'a>, Rejection> {
     let reading =
         decode_reading(element).map_err(|error| Rejection::new(Reason::BadElement, error))?;

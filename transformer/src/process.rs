@@ -1,4 +1,4 @@
-//! The stage as a process of its own.
+//! The stage as a process.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ const PROGRAM: Program = Program {
     log_filter: "info",
 };
 
-/// Runs the stage with these arguments, the program's name first, until it is told to stop.
+/// Runs the stage until a signal. `args` start with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     harness::main(&PROGRAM, args, run)
 }

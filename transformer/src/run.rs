@@ -1,4 +1,4 @@
-//! The stage: readings of the raw list become rows of the normalized list.
+//! Turns readings of the raw list into rows of the normalized list.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const STAGE: Stage = Stage::Transformer;
 /// How long to wait while the normalized list is full.
 const FULL_POLL: Duration = Duration::from_millis(100);
 
-/// Runs until the process is told to stop. Errors of the queue are retried.
+/// Runs until the process stops. Errors of the queue are retried.
 pub async fn run<Q: Queue>(settings: Work, queue: Q, process: Process) -> anyhow::Result<()> {
     let transformer = Transformer {
         output_has_space: process.health.dependency("normalized_list"),
@@ -46,7 +46,7 @@ struct Transformer {
     output_has_space: Dependency,
 }
 
-/// What is counted in the metrics once a batch is committed.
+/// Counts for the metrics after the commit.
 struct Summary {
     readings: usize,
     counts: Counts,
@@ -119,7 +119,7 @@ impl Processor for Transformer {
 }
 
 impl Transformer {
-    /// Takes all elements; returns the dead letters of those that aren't readings.
+    /// Takes all elements. Returns dead letters for elements that aren't readings.
     fn take(&mut self, batch: &Batch) -> Result<Vec<EncodedDeadLetter>, Inconsistent> {
         let limits = self.settings.times.limits();
         let mut dead = Vec::new();

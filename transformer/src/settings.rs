@@ -7,24 +7,24 @@ use common::settings::{self, BadSetting, Settings, TimeLimitSettings};
 use model::SensorName;
 use queue::settings::{QueueSettings, RedisSettings};
 
-/// Everything that the transformer can be told.
+/// All settings of the transformer.
 #[derive(Debug, Clone, Args)]
 pub struct TransformerSettings {
-    /// What it does.
+    /// The settings that don't depend on the queue.
     #[command(flatten)]
     pub work: Work,
-    /// Where the lists are.
+    /// The server of the lists.
     #[command(flatten)]
     pub redis: RedisSettings,
 }
 
-/// What the stage goes by, whatever kind of queue it works on.
+/// Settings that don't depend on the kind of queue.
 #[derive(Debug, Clone, Args)]
 pub struct Work {
     /// How rows are made.
     #[command(flatten)]
     pub rows: RowSettings,
-    /// How far from its arrival a reading may be.
+    /// Limits of a reading's timestamp.
     #[command(flatten)]
     pub times: TimeLimitSettings,
     /// Names and limits of the lists.
@@ -39,13 +39,13 @@ pub struct RowSettings {
     /// Timestamps are rounded down to this; 0 keeps them exact
     #[arg(long, env = "ALIGN", default_value = "1s", value_parser = settings::duration)]
     pub align: Duration,
-    /// A row that waits for sensors is given up this long after its last reading arrived
+    /// A partial row is emitted this long after its last reading arrived
     #[arg(long, env = "FLUSH_INTERVAL", default_value = "5s", value_parser = settings::positive_duration)]
     pub flush_interval: Duration,
-    /// Cells are remembered this far back from their rig's newest tick
+    /// Emitted cells are remembered this far back from their rig's newest tick
     #[arg(long, env = "LATE_WINDOW", default_value = "60s", value_parser = settings::duration)]
     pub late_window: Duration,
-    /// A rig that is silent for this long is forgotten
+    /// State of a rig without readings is deleted after this time
     #[arg(long, env = "RIG_IDLE", default_value = "1h", value_parser = settings::positive_duration)]
     pub rig_idle: Duration,
     /// The sensors that make a row complete
@@ -58,7 +58,7 @@ pub struct RowSettings {
         value_parser = sensor
     )]
     pub expected_sensors: Vec<SensorName<'static>>,
-    /// Most rows that wait; above it the oldest is given up
+    /// Most open rows; above it, the oldest is emitted
     #[arg(long, env = "MAX_OPEN_ROWS", default_value = "100000", value_parser = settings::count)]
     pub max_open_rows: usize,
 }

@@ -1,4 +1,4 @@
-//! An ingester, devices that publish, and what came into the raw list.
+//! An ingester, devices that publish, and the raw list.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -21,20 +21,20 @@ use queue::testing::{Running, TempQueue, assert_exact};
 use testkit::Mosquitto;
 use transport::{MqttSettings, Publisher, Subscriber};
 
-/// Generous: how long all that was published may take to be acknowledged.
+/// How long acknowledgements of all published messages may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A queue with the usual settings.
+/// A queue with default settings.
 pub fn queue() -> TempQueue {
     TempQueue::new(queue::testing::settings())
 }
 
-/// Starts an ingester with a handle of its own.
+/// Starts an ingester with its own handle of the queue.
 pub fn start(queue: &TempQueue, broker: &Mosquitto) -> Running {
     start_at(Clock::system(), queue, broker)
 }
 
-/// Starts an ingester that goes by another clock.
+/// Starts an ingester with another clock.
 pub fn start_at(clock: Clock, queue: &TempQueue, broker: &Mosquitto) -> Running {
     start_on(clock, queue.open(), queue.settings(), broker)
 }
@@ -73,7 +73,7 @@ impl Device {
         Self(Publisher::start(&settings, "device", nothing, |_| ()))
     }
 
-    /// Publishes readings with these values; the broker has them when this returns.
+    /// Publishes readings with these values, and waits for their acknowledgements.
     pub async fn send(&self, values: std::ops::Range<i32>) {
         for value in values {
             self.publish(TOPIC, payload(now(), value)).await;
@@ -86,25 +86,25 @@ impl Device {
         sent.await.unwrap();
     }
 
-    /// The broker has everything.
+    /// Waits until the broker has acknowledged everything.
     pub async fn settle(&self) {
         assert!(self.0.drain(PATIENCE).await, "{:?}", self.0.counts());
     }
 }
 
-/// Where devices publish to.
+/// The topic that devices publish to.
 pub const TOPIC: &str = "rigs/RIG-1/measurements/pressure";
 
 pub fn now() -> Timestamp {
     Clock::system().now()
 }
 
-/// A payload as devices send it.
+/// A payload of a device.
 pub fn payload(timestamp: Timestamp, value: i32) -> String {
     format!("{{\"timestamp\":\"{timestamp}\",\"value\":{value}}}")
 }
 
-/// Publishes with `mosquitto_pub`, for what devices rarely do.
+/// Publishes with `mosquitto_pub` and these options.
 pub fn publish_with(broker: &Mosquitto, options: &[&str], payload: &str) {
     let mut client = broker.client("mosquitto_pub");
     client
@@ -138,21 +138,20 @@ pub fn raw_values(queue: &TempQueue) -> Vec<i32> {
     values(&queue.items(List::Raw))
 }
 
-/// Each of `expected` is there, at least once, and nothing else.
+/// Asserts that each of `expected` occurs at least once, and nothing else.
 pub fn assert_all(found: &[i32], expected: std::ops::Range<i32>) {
     let distinct: BTreeSet<i32> = found.iter().copied().collect();
     assert!(distinct.into_iter().eq(expected), "{found:?}");
 }
 
-/// Waits until so many readings were appended.
+/// Waits until this many readings were appended.
 pub async fn accepted(queue: &TempQueue, count: i64) -> Ledger {
     let ledger = queue.wait_count(Counter::Accepted, count).await;
     assert_exact(&ledger);
     ledger
 }
 
-/// Takes readings off the raw list, as the transformer does, until `last` is among them; returns
-/// their values.
+/// Takes readings off the raw list, as the transformer does, up to `last`. Returns their values.
 pub async fn take_until(queue: &TempQueue, last: i32) -> Vec<i32> {
     let mut taken = Vec::new();
     while !taken.contains(&last) {

@@ -1,4 +1,4 @@
-//! What is taken, and what becomes a dead letter.
+//! Accepted readings and dead letters.
 
 use common::health::Status;
 use std::time::Duration;
@@ -115,21 +115,21 @@ async fn bad_input_becomes_dead_letters_and_the_rest_is_appended() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retained_readings_and_those_of_qos_0_are_taken() {
     let (queue, broker) = (queue(), Mosquitto::start());
-    // Kept by the broker from before there was anybody to take it.
+    // Retained by the broker before the ingester subscribed.
     publish_with(&broker, &["-q", "1", "-r"], &payload(now(), 1));
     let stage = start(&queue, &broker);
     stage.ready().await;
     accepted(&queue, 1).await;
     publish_with(&broker, &["-q", "0"], &payload(now(), 2));
     accepted(&queue, 2).await;
-    // Among others, which have to be acknowledged in their order.
+    // Between messages of QoS 1, which have to be acknowledged in order.
     let device = Device::start(&broker);
     device.send(3..100).await;
     publish_with(&broker, &["-q", "2"], &payload(now(), 100));
     accepted(&queue, 100).await;
     assert!(raw_values(&queue).into_iter().eq(1..=100));
     stage.stop().await;
-    // It comes again at each start, and is a repeat that the transformer will count.
+    // It is delivered again at each start; the transformer counts a repeat.
     let stage = start(&queue, &broker);
     stage.ready().await;
     accepted(&queue, 101).await;
@@ -169,7 +169,7 @@ async fn nothing_is_taken_or_lost_while_clocks_disagree() {
             (0, 0, 0)
         );
 
-        // Somewhat wrong is right enough.
+        // A small difference is tolerated.
         let stage = start_at(Clock::ahead(Duration::from_secs(20)), &queue, &broker);
         stage.ready().await;
         let ledger = accepted(&queue, 50).await;

@@ -1,4 +1,4 @@
-//! The ingester as a process of its own.
+//! The ingester as a process.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use testkit::{Launch, Mosquitto, Redis, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
-/// More than the log lines that wait for a reader.
+/// More lines than the log's queue holds.
 const MESSAGES: usize = 6_000;
 
 #[test]
@@ -22,7 +22,7 @@ fn blocked_standard_error_does_not_stop_the_stage() {
         .env("RUST_LOG", "debug")
         .spawn_blocked();
     assert!(stage.ready(SOON));
-    // Each is a dead letter with a line in the log.
+    // Each becomes a dead letter with a log line.
     let mut client = broker.client("mosquitto_pub");
     client.args(["-q", "1", "-l", "-t", "rigs/RIG-1/measurements/temp"]);
     let mut client = client.stdin(Stdio::piped()).spawn().unwrap();

@@ -1,4 +1,4 @@
-//! Acknowledged is what is in the list, and what isn't comes again.
+//! Only appended readings are acknowledged, and the others are redelivered.
 
 use common::health::Status;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ async fn appended_readings_are_acknowledged_and_not_redelivered() {
     stage.stop().await;
     let stage = start(&queue, &broker);
     stage.ready().await;
-    // What comes again would come before this one.
+    // Redelivered readings would arrive before this one.
     device.send(2_000..2_001).await;
     let ledger = accepted(&queue, 2_001).await;
     stage.stop().await;
@@ -48,7 +48,7 @@ async fn readings_published_while_stopped_are_taken_after_the_start() {
     assert!(raw_values(&queue).into_iter().eq(0..500));
 }
 
-/// Full long before all have been taken.
+/// A limit below the number of readings.
 fn small_queue() -> TempQueue {
     TempQueue::new(limited(|limits| {
         (limits.batch, limits.queue_limit) = (20, 50);
@@ -88,7 +88,7 @@ async fn readings_refused_by_a_full_list_are_redelivered_after_a_restart() {
     let mut taken = values(&queue.drain(Stage::Transformer).await);
     assert!(taken.len() < 70, "{}", taken.len());
     let mut stage = start(&queue, &broker);
-    // And once more, killed instead of stopped.
+    // The same with a kill instead of a stop.
     stage.until("raw_list", Status::Down).await;
     stage.kill().await;
     queue.expire_leases();
@@ -111,7 +111,7 @@ async fn append_without_reply_is_retried_with_the_same_elements() {
     for round in 0..10 {
         device.send(round * 20..round * 20 + 20).await;
     }
-    // However few appends those were: this one more at a time until all fates are used up.
+    // Publishes one at a time until all planned faults have occurred.
     while lossy.calls() <= fates.len() {
         let before = lossy.calls();
         device.send(199..200).await;

@@ -1,4 +1,4 @@
-//! Leases: one ingester has the broker's session at a time, and no reading falls between two.
+//! Leases: one ingester at a time has the broker's session, and a takeover loses no reading.
 
 use common::health::Status;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::fixture::{Device, accepted, assert_all, queue, raw_values, start, sta
 
 const LONG: Duration = Duration::from_mins(10);
 
-/// Another one takes the lease, to whom it has run out.
+/// Takes the lease with a clock for which it has expired.
 async fn take_away(handle: &impl Queue) -> Lease {
     let lease = handle.lease(Stage::Ingester, "another", LONG).await;
     lease.unwrap().unwrap()
@@ -58,7 +58,7 @@ async fn replica_that_lost_its_lease_leaves_the_session_to_the_new_holder() {
             .contains("Client rigline-ingester-rigs disconnected")
     })
     .await;
-    // Its session has ended, so it can't take any of these.
+    // Its session has ended, so it takes none of these.
     device.send(100..200).await;
     assert_eq!(queue.ledger().await.raw, 100);
     other.release(&lease).await.unwrap();
@@ -93,7 +93,7 @@ async fn expired_lease_that_nobody_took_is_acquired_again_with_the_same_session(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_between_append_and_acknowledgement_gets_readings_redelivered() {
     let (queue, broker) = (queue(), Mosquitto::start());
-    // The answer is lost, so it isn't acknowledged; it would be appended once more a moment later.
+    // The reply is lost, so the reading isn't acknowledged and would be appended again.
     let lossy = Lossy::of_appends(queue.open(), &[Fate::Applied, Fate::Held]);
     let stage = start_on(Clock::system(), lossy.clone(), queue.settings(), &broker);
     stage.ready().await;

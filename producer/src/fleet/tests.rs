@@ -4,7 +4,7 @@ use std::time::Duration;
 use model::time::Timestamp;
 use proptest::prelude::*;
 
-use super::{DRIFT_ROUNDS, Fate, Faults, Fleet, SENSORS};
+use super::{DRIFT_ROUNDS, Faults, Fleet, SENSORS, Sending};
 
 fn fleet(names: &[&str], seed: u64, faults: Faults) -> Fleet {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
@@ -75,23 +75,23 @@ fn faults_have_the_configured_frequency_and_are_independent() {
         ..Faults::default()
     };
     let fleet = fleet(&["a", "b", "c", "d"], 3, faults);
-    let mut fates = Vec::new();
+    let mut sendings = Vec::new();
     for round in 0..5_000 {
         for rig in 0..fleet.rigs() {
-            fates.extend((0..SENSORS.len()).map(|sensor| fleet.fate(rig, sensor, round)));
+            sendings.extend((0..SENSORS.len()).map(|sensor| fleet.sending(rig, sensor, round)));
         }
     }
-    let share = |is: &dyn Fn(&Fate) -> bool| {
-        let count = u32::try_from(fates.iter().filter(|fate| is(fate)).count()).unwrap();
-        f64::from(count) / f64::from(u32::try_from(fates.len()).unwrap())
+    let share = |is: &dyn Fn(&Sending) -> bool| {
+        let count = u32::try_from(sendings.iter().filter(|sending| is(sending)).count()).unwrap();
+        f64::from(count) / f64::from(u32::try_from(sendings.len()).unwrap())
     };
     let close = |share: f64, want: f64| (share - want).abs() < 0.004;
-    assert!(close(share(&|fate| fate.copies == 0), 0.1));
-    assert!(close(share(&|fate| fate.copies == 2), 0.9 * 0.2));
-    assert!(close(share(&|fate| fate.late), 0.05));
-    assert!(close(share(&|fate| fate.garbled), 0.03));
+    assert!(close(share(&|sending| sending.copies == 0), 0.1));
+    assert!(close(share(&|sending| sending.copies == 2), 0.9 * 0.2));
+    assert!(close(share(&|sending| sending.late), 0.05));
+    assert!(close(share(&|sending| sending.garbled), 0.03));
     assert!(close(
-        share(&|fate| fate.late && fate.copies == 2),
+        share(&|sending| sending.late && sending.copies == 2),
         0.9 * 0.2 * 0.05
     ));
 }
@@ -116,22 +116,22 @@ fn faults_of_probability_one_and_zero_are_exact() {
     );
     for round in 0..1_000 {
         assert_eq!(
-            healthy.fate(0, 0, round),
-            Fate {
+            healthy.sending(0, 0, round),
+            Sending {
                 copies: 1,
                 late: false,
                 garbled: false
             }
         );
         assert_eq!(
-            broken.fate(0, 0, round),
-            Fate {
+            broken.sending(0, 0, round),
+            Sending {
                 copies: 2,
                 late: true,
                 garbled: true
             }
         );
-        assert_eq!(silent.fate(0, 0, round).copies, 0);
+        assert_eq!(silent.sending(0, 0, round).copies, 0);
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) enum BadLine {
     #[error("it isn't UTF-8")]
     Encoding,
     /// No JSON, or without what is needed.
-    #[error("it is no JSON object with a topic, a text, and a payload: {0}")]
+    #[error("it is no JSON object with a topic, which is a string, and a payload: {0}")]
     Shape(String),
     /// A topic that nothing can be published to.
     #[error("nothing can be published to the topic {0:?}")]

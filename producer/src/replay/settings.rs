@@ -15,7 +15,7 @@ use common::settings::{BadSetting, Settings, path};
 #[command(next_help_heading = "Replay")]
 pub struct ReplaySettings {
     /// Publish what is in this file (- is standard input) instead of a fleet's readings: one JSON
-    /// object a line with topic, a text, and payload. A text is published as its characters, any
+    /// object per line with topic (a string) and payload. A string is published as its characters, any
     /// other payload as the JSON that is written there. Between two lines is the time between the
     /// timestamps in their payloads; a line without one, or with an earlier one, follows at once.
     /// Timestamps stay as they are: what is older than the ingester's `MAX_AGE` becomes a dead

@@ -70,12 +70,15 @@ fn faults_are_visible_in_the_published_messages() {
     let fleet = Fleet::new(&names, 1, faults);
     let mut expected = BTreeMap::new();
     for (round, sensor) in (0..100).flat_map(|round| (0..6).map(move |sensor| (round, sensor))) {
-        let fate = fleet.fate(0, sensor, round);
-        if fate.copies > 0 {
-            expected.insert((round, SENSORS[sensor].name.to_owned()), fate);
+        let sending = fleet.sending(0, sensor, round);
+        if sending.copies > 0 {
+            expected.insert((round, SENSORS[sensor].name.to_owned()), sending);
         }
     }
-    let count = expected.values().map(|fate| fate.copies).sum::<usize>();
+    let count = expected
+        .values()
+        .map(|sending| sending.copies)
+        .sum::<usize>();
     let listener = listen(&broker, count);
     let mut producer = start_with(
         &broker,
@@ -106,9 +109,9 @@ fn faults_are_visible_in_the_published_messages() {
     let mut seen: BTreeMap<(u64, String), usize> = BTreeMap::new();
     for (_, sensor, timestamp, _) in messages {
         let round = timestamp.since(start).as_secs();
-        let fate = expected[&(round, sensor.clone())];
+        let sending = expected[&(round, sensor.clone())];
         // Late ones come before the other readings of the round in which they are due.
-        let due = if fate.late { round + 3 } else { round };
+        let due = if sending.late { round + 3 } else { round };
         assert!(
             newest <= due && due <= newest + 1,
             "round {round} came in round {newest}"
@@ -118,7 +121,7 @@ fn faults_are_visible_in_the_published_messages() {
     }
     let want: BTreeMap<_, _> = expected
         .into_iter()
-        .map(|(key, fate)| (key, fate.copies))
+        .map(|(key, sending)| (key, sending.copies))
         .collect();
     assert_eq!(seen, want);
 }
@@ -149,7 +152,7 @@ fn garbled_payloads_are_truncated_as_computed_from_the_seed() {
     assert_eq!(messages.len(), 300);
     for (place, (topic, mut payload)) in messages.into_iter().enumerate() {
         let (round, sensor) = (place as u64 / 6, place % 6);
-        let garbled = fleet.fate(0, sensor, round).garbled;
+        let garbled = fleet.sending(0, sensor, round).garbled;
         assert_eq!(payload.last() != Some(&b'}'), garbled, "{topic} {round}");
         if garbled {
             payload.push(b'}');

@@ -1,4 +1,4 @@
-//! The demonstration.
+//! The command `demo`.
 
 use std::process::{Command, Stdio};
 
@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use testkit::{free_port, wait_until};
 
-use crate::fixture::{SOON, ask, binary, text};
+use crate::fixture::{SOON, binary, run, text};
 
 #[test]
 fn demo_shows_rows_and_a_balanced_ledger_and_ends_after_its_duration() {
@@ -23,7 +23,7 @@ fn demo_shows_rows_and_a_balanced_ledger_and_ends_after_its_duration() {
         &listen,
     ];
     let data_given = ["--data", data.to_str().unwrap()];
-    let ended = ask(
+    let ended = run(
         &dir.path().join("other"),
         &[&args[..], &data_given].concat(),
     );
@@ -63,8 +63,8 @@ fn demo_shows_rows_and_a_balanced_ledger_and_ends_after_its_duration() {
         said.contains(&format!("the data is in {}", data.display())),
         "{said}"
     );
-    assert!(text(&ask(&data, &["rigs"])).contains("RIG-10"));
-    let ledger = ask(&data, &["ledger"]);
+    assert!(text(&run(&data, &["rigs"])).contains("RIG-10"));
+    let ledger = run(&data, &["ledger"]);
     assert_eq!(ledger.status.code(), Some(0), "{}", text(&ledger));
 }
 

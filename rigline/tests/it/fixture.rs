@@ -1,4 +1,4 @@
-//! A running `rigline up`, and commands beside it.
+//! A running `rigline up`, and commands that use its data.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -9,7 +9,7 @@ use model::time::Timestamp;
 use tempfile::TempDir;
 use testkit::{Launch, StageProcess, free_port, mqtt_client, wait_until};
 
-/// Longer than anything takes.
+/// How long to wait for an expected state.
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// The binary.
@@ -17,7 +17,7 @@ pub fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_rigline"))
 }
 
-/// A process that runs everything, with its data in a directory that outlives it.
+/// A process `rigline up`, with its data in a directory that outlives it.
 pub struct Up {
     pub stage: StageProcess,
     pub port: u16,
@@ -30,7 +30,7 @@ impl Up {
         Self::start_in(TempDir::with_prefix("up-").unwrap(), env)
     }
 
-    /// As [`Up::start`], where another has been.
+    /// Like [`Up::start`], with an existing directory.
     pub fn start_in(dir: TempDir, env: &[(&str, &str)]) -> Self {
         let port = free_port();
         let stage = Launch::binary(binary())
@@ -56,7 +56,7 @@ impl Up {
         self.dir.path().join("data")
     }
 
-    /// Ends it as an operator does, and gives its directory back.
+    /// Stops it with SIGTERM. Returns its directory.
     pub fn stop(mut self) -> TempDir {
         self.stage.terminate();
         let ended = self.stage.wait_exit(SOON);
@@ -68,13 +68,13 @@ impl Up {
         self.dir
     }
 
-    /// Ends it as a power cut does, and gives its directory back.
+    /// Stops it with SIGKILL. Returns its directory.
     pub fn kill(mut self) -> TempDir {
         self.stage.kill();
         self.dir
     }
 
-    /// Publishes with `mosquitto_pub` at QoS 1; it has been acknowledged when this returns.
+    /// Publishes with `mosquitto_pub` at QoS 1, and waits for the acknowledgement.
     pub fn publish(&self, sensor: &str, payload: &str) {
         let topic = format!("rigs/MINE/measurements/{sensor}");
         let mut client = mqtt_client("mosquitto_pub", self.port);
@@ -82,24 +82,24 @@ impl Up {
         assert!(client.status().unwrap().success(), "{}", self.stage.logs());
     }
 
-    /// Runs a command on its data; its output.
-    pub fn ask(&self, args: &[&str]) -> Output {
-        ask(&self.data(), args)
+    /// Runs a command on its data. Returns the output.
+    pub fn run(&self, args: &[&str]) -> Output {
+        run(&self.data(), args)
     }
 
-    /// As [`Up::ask`]: what it printed, if it ended well.
-    pub fn told(&self, args: &[&str]) -> String {
-        let output = self.ask(args);
+    /// Like [`Up::run`], for a command that has to succeed. Returns its standard output.
+    pub fn run_ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
         let said = text(&output);
         assert!(output.status.success(), "{args:?}: {said}");
         said
     }
 
     /// Waits until a command prints this.
-    pub fn wait_told(&self, args: &[&str], part: &str) -> String {
+    pub fn wait_for_output(&self, args: &[&str], part: &str) -> String {
         let mut said = String::new();
         let found = wait_until(SOON, || {
-            said = text(&self.ask(args));
+            said = text(&self.run(args));
             said.contains(part)
         });
         assert!(
@@ -112,7 +112,7 @@ impl Up {
 }
 
 /// Runs a command on the data in this directory.
-pub fn ask(data: &Path, args: &[&str]) -> Output {
+pub fn run(data: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(binary());
     command
         .args(args)
@@ -122,7 +122,7 @@ pub fn ask(data: &Path, args: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// Both of its outputs.
+/// Standard output and standard error.
 pub fn text(output: &Output) -> String {
     let both = [&output.stdout[..], &output.stderr[..]].concat();
     String::from_utf8_lossy(&both).into_owned()
@@ -133,7 +133,7 @@ pub fn payload(time: Timestamp, value: f64) -> String {
     format!("{{\"timestamp\":\"{time}\",\"value\":{value}}}")
 }
 
-/// The present second.
+/// The current second.
 pub fn second() -> Timestamp {
     Clock::system().now().tick(Duration::from_secs(1))
 }

@@ -1,4 +1,4 @@
-//! Setting InfluxDB up, and going on after whatever went wrong.
+//! The command `init`: setting InfluxDB up, and continuing after errors.
 
 mod breaks;
 mod fixture;
@@ -169,7 +169,7 @@ fn revoked_or_inactive_token_is_replaced_and_the_other_kept() {
             }
             let again = site.init(&[]);
             assert!(again.status.success());
-            // A sink that runs doesn't read its token again.
+            // A running sink doesn't read its token again.
             let said = String::from_utf8_lossy(&again.stdout).contains("restart sink");
             assert_eq!(said, lost.starts_with("sink"));
             assert_ne!(site.read(&lost), old);
@@ -207,7 +207,7 @@ fn changed_bucket_and_organisation_are_created() {
     assert_eq!(rights("sink"), ((true, false), neither));
     assert_eq!(rights("notebook"), ((false, true), neither));
     assert_eq!(names(&state.dashboards), ["Rigs", "Rigs in other"]);
-    // And back: its bucket and its dashboard are there.
+    // Back to the first names: their bucket and dashboard still exist.
     assert!(site.init(&[]).status.success());
     assert_eq!(site.state().buckets.len(), 2);
     assert_eq!(site.state().dashboards.len(), 2);

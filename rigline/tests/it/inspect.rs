@@ -1,10 +1,10 @@
-//! Looking at what there is.
+//! Commands that show rows, rigs and dead letters.
 
 use std::time::Duration;
 
-use crate::fixture::{Up, ask, payload, second, text};
+use crate::fixture::{Up, payload, run, second, text};
 
-/// The ids of the letters that the list shows.
+/// The ids in the output of `dlq list`.
 fn ids(list: &str) -> Vec<String> {
     let lines = list
         .lines()
@@ -22,43 +22,45 @@ fn dead_letters_are_listed_shown_exported_and_replayed_once() {
     up.publish("pressure", &payload(early, 7.5));
     up.publish("pressure", "{\"value\":\"off\"}");
     up.publish("pressure", "no json");
-    let list = up.wait_told(&["dlq", "list"], "3 shown of 3");
+    let list = up.wait_for_output(&["dlq", "list"], "3 shown of 3");
     let all = ids(&list);
     assert_eq!(all.len(), 3, "{list}");
-    let future = up.told(&["dlq", "list", "--reason", "future"]);
+    let future = up.run_ok(&["dlq", "list", "--reason", "future"]);
     assert_eq!(ids(&future), all[..1], "{future}");
-    let newest = up.told(&["dlq", "list", "--limit", "1", "--stage", "ingester"]);
+    let newest = up.run_ok(&["dlq", "list", "--limit", "1", "--stage", "ingester"]);
     assert_eq!(ids(&newest), all[2..], "{newest}");
-    let shown = up.told(&["dlq", "show", &all[1]]);
+    let shown = up.run_ok(&["dlq", "show", &all[1]]);
     assert!(
         shown.contains("bad_value") && shown.ends_with("\n{\"value\":\"off\"}\n"),
         "{shown}"
     );
-    let exported = up.told(&["dlq", "export"]);
+    let exported = up.run_ok(&["dlq", "export"]);
     assert_eq!(exported.lines().count(), 3, "{exported}");
 
-    // As things are, none of them passes.
-    let refused = up.ask(&["dlq", "replay", "--all", "--max-future", "1s"]);
+    // With the same limits, none is replayed.
+    let refused = up.run(&["dlq", "replay", "--all", "--max-future", "1s"]);
     assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
     assert!(text(&refused).contains("0 replayed, 3 not"));
-    // With another limit one does, beside the running process, and is stored.
-    let replayed = up.ask(&["dlq", "replay", "--all", "--max-future", "1h"]);
+    // With another limit, one is replayed, while the process runs.
+    let replayed = up.run(&["dlq", "replay", "--all", "--max-future", "1h"]);
     assert!(
         text(&replayed).contains("1 replayed, 2 not"),
         "{}",
         text(&replayed)
     );
-    // Not by the process, whose limits are its own and judge by arrival: it is a dead letter of the
-    // transformer now.
-    up.wait_told(&["dlq", "list", "--stage", "transformer"], "1 shown of 4");
-    let again = up.ask(&["dlq", "replay", &all[0], "--max-future", "1h"]);
+    // The transformer has the old limit, so it becomes a dead letter of the transformer.
+    up.wait_for_output(&["dlq", "list", "--stage", "transformer"], "1 shown of 4");
+    let again = up.run(&["dlq", "replay", &all[0], "--max-future", "1h"]);
     assert!(
         text(&again).contains("was replayed before"),
         "{}",
         text(&again)
     );
-    assert!(up.told(&["dlq", "show", &all[0]]).contains("replayed  20"));
-    assert!(up.told(&["ledger"]).contains("balanced"));
+    assert!(
+        up.run_ok(&["dlq", "show", &all[0]])
+            .contains("replayed  20")
+    );
+    assert!(up.run_ok(&["ledger"]).contains("balanced"));
 }
 
 #[test]
@@ -66,22 +68,22 @@ fn a_replayed_reading_is_stored_once() {
     let up = Up::start(&[("MAX_AGE", "1h"), ("FLUSH_INTERVAL", "100ms")]);
     let old = second().minus(Duration::from_hours(2));
     up.publish("pressure", &payload(old, 7.5));
-    let list = up.wait_told(&["dlq", "list"], "1 shown of 1");
+    let list = up.wait_for_output(&["dlq", "list"], "1 shown of 1");
     let id = ids(&list).remove(0);
-    // The operator starts it anew, with another limit, and puts the letter through.
+    // The operator restarts it with another limit, and replays the dead letter.
     let dir = up.stop();
     let up = Up::start_in(dir, &[("FLUSH_INTERVAL", "100ms")]);
     assert!(
-        up.told(&["dlq", "replay", &id])
+        up.run_ok(&["dlq", "replay", &id])
             .contains("1 replayed, 0 not")
     );
-    up.wait_told(&["rows", "--last", "3h"], "7.5");
-    assert_eq!(up.ask(&["dlq", "replay", &id]).status.code(), Some(1));
+    up.wait_for_output(&["rows", "--last", "3h"], "7.5");
+    assert_eq!(up.run(&["dlq", "replay", &id]).status.code(), Some(1));
     assert!(
-        up.told(&["dlq", "replay", "--all"])
+        up.run_ok(&["dlq", "replay", "--all"])
             .contains("0 replayed, 0 not")
     );
-    let ledger = up.told(&["ledger"]);
+    let ledger = up.run_ok(&["ledger"]);
     assert!(
         ledger.contains("stored 1 rows") && ledger.contains("balanced"),
         "{ledger}"
@@ -97,25 +99,25 @@ fn rows_come_in_three_forms_and_as_many_as_asked_for() {
         up.publish("pressure", &payload(at(place), 2.0));
     }
     up.publish("voltage", &payload(at(1), 0.125));
-    up.wait_told(
+    up.wait_for_output(
         &["rows", "--format", "csv"],
         &format!("MINE,{},2.0,0.125", at(1)),
     );
-    let csv = up.wait_told(
+    let csv = up.wait_for_output(
         &["rows", "--format", "csv"],
         &format!("MINE,{},2.0,\n", at(3)),
     );
     assert!(csv.starts_with("rig_id,time,pressure,voltage\n"), "{csv}");
     assert_eq!(csv.lines().count(), 5, "{csv}");
-    let of = |args: &[&str]| up.told(&[&["rows", "--format", "ndjson"], args].concat());
+    let of = |args: &[&str]| up.run_ok(&[&["rows", "--format", "ndjson"], args].concat());
     assert_eq!(of(&["MINE", "--limit", "3"]).lines().count(), 3);
     let (from, to) = (at(1).to_string(), at(3).to_string());
     let some = of(&["--from", &from, "--to", &to, "--sensors", "voltage"]);
     let expected = format!("{{\"rig_id\":\"MINE\",\"timestamp\":\"{from}\",\"voltage\":0.125}}\n");
     assert_eq!(some, expected);
-    assert!(text(&up.ask(&["rows", "OTHER"])).contains("no such rows"));
+    assert!(text(&up.run(&["rows", "OTHER"])).contains("no such rows"));
     assert!(of(&["--last", "1m"]).contains("no such rows"));
-    let rigs = up.told(&["rigs"]);
+    let rigs = up.run_ok(&["rigs"]);
     assert!(
         rigs.contains("MINE") && rigs.contains("pressure,voltage"),
         "{rigs}"
@@ -132,7 +134,7 @@ fn without_data_the_error_names_how_to_make_some() {
         &["dlq", "list"],
         &["dlq", "replay", "x"],
     ] {
-        let ended = ask(dir.path(), args);
+        let ended = run(dir.path(), args);
         let said = text(&ended);
         assert_eq!(ended.status.code(), Some(2), "{args:?}: {said}");
         assert!(said.contains("rigline up"), "{args:?}: {said}");

@@ -1,4 +1,4 @@
-//! The one binary as its users have it.
+//! The binary `rigline`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod demo;

@@ -1,4 +1,4 @@
-//! The same looks at the lists of the four stages, in Redis.
+//! The same commands on the lists in Redis.
 
 use std::process::{Command, Output};
 
@@ -12,7 +12,7 @@ use testkit::Redis;
 
 use crate::fixture::{binary, text};
 
-fn ask(redis: &Redis, args: &[&str]) -> Output {
+fn run(redis: &Redis, args: &[&str]) -> Output {
     let mut command = Command::new(binary());
     command.args(args).env_clear();
     command.env("REDIS_HOST", "127.0.0.1");
@@ -41,27 +41,27 @@ async fn ledger_and_dead_letters_of_redis() {
     };
     queue.append(&append).await.unwrap();
 
-    let list = text(&ask(&redis, &["dlq", "list"]));
+    let list = text(&run(&redis, &["dlq", "list"]));
     assert!(
         list.contains("poison") && list.contains("1 shown of 1"),
         "{list}"
     );
-    let replayed = ask(&redis, &["dlq", "replay", "--all"]);
+    let replayed = run(&redis, &["dlq", "replay", "--all"]);
     assert_eq!(replayed.status.code(), Some(0), "{}", text(&replayed));
     let raw = redis.cli(&["LRANGE", "raw_events", "0", "-1"]);
     assert!(raw.contains("\"value\":2.5"), "{raw}");
-    let again = text(&ask(&redis, &["dlq", "replay", "--all"]));
+    let again = text(&run(&redis, &["dlq", "replay", "--all"]));
     assert!(again.contains("0 replayed, 0 not"), "{again}");
-    let ledger = ask(&redis, &["ledger"]);
+    let ledger = run(&redis, &["ledger"]);
     assert_eq!(ledger.status.code(), Some(0), "{}", text(&ledger));
 
-    // An element that vanishes is trouble, and so is a counter that doesn't fit.
+    // A vanished element is an error, and so is a counter that doesn't match.
     let _ = redis.cli(&["LPOP", "raw_events"]);
-    let ledger = ask(&redis, &["ledger"]);
+    let ledger = run(&redis, &["ledger"]);
     assert_eq!(ledger.status.code(), Some(1));
     assert!(text(&ledger).contains("1 elements vanished from the raw list"));
     let _ = redis.cli(&["HSET", "rigline:rigs:ledger", "rows_stored", "5"]);
-    let ledger = ask(&redis, &["ledger"]);
+    let ledger = run(&redis, &["ledger"]);
     assert_eq!(ledger.status.code(), Some(1));
     assert!(text(&ledger).contains("OFF"), "{}", text(&ledger));
     drop(redis);

@@ -1,4 +1,4 @@
-//! Everything in one process.
+//! The command `up`.
 
 use std::fs;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use producer::fleet::SENSORS;
 use testkit::{Launch, SmallDisk, free_port, mqtt_client, wait_until};
 
-use crate::fixture::{SOON, Up, ask, binary, payload, second, text};
+use crate::fixture::{SOON, Up, binary, payload, run, second, text};
 
 #[test]
 fn what_a_device_publishes_is_a_row_in_the_data_directory() {
@@ -15,8 +15,8 @@ fn what_a_device_publishes_is_a_row_in_the_data_directory() {
     for (place, sensor) in (1_u8..).zip(SENSORS.map(|sensor| sensor.name)) {
         up.publish(sensor, &payload(time, 1.5 * f64::from(place)));
     }
-    up.wait_told(&["ledger"], "stored 1 rows");
-    let rows = up.told(&["rows", "MINE", "--format", "ndjson"]);
+    up.wait_for_output(&["ledger"], "stored 1 rows");
+    let rows = up.run_ok(&["rows", "MINE", "--format", "ndjson"]);
     let expected = format!(
         "{{\"rig_id\":\"MINE\",\"timestamp\":\"{time}\",\"current\":9.0,\"flow_rate\":6.0,\
          \"pressure\":4.5,\"temp_inlet\":1.5,\"temp_outlet\":3.0,\"voltage\":7.5}}\n"
@@ -39,38 +39,38 @@ fn stop_keeps_waiting_rows_for_the_next_start() {
     let up = Up::start(&settings);
     let time = second();
     up.publish("pressure", &payload(time, 2.5));
-    let said = up.wait_told(&["ledger"], "waiting 1 readings in rows that are open");
+    let said = up.wait_for_output(&["ledger"], "waiting 1 readings in rows that are open");
     assert!(said.contains("balanced"), "{said}");
     let dir = up.stop();
-    // The files can be looked at while no process has them.
+    // The commands also work while no process runs.
     let data = dir.path().join("data");
-    assert!(text(&ask(&data, &["ledger"])).contains("waiting 1 readings"));
+    assert!(text(&run(&data, &["ledger"])).contains("waiting 1 readings"));
 
     let up = Up::start_in(dir, &settings);
     up.publish("flow_rate", &payload(time, 7.0));
-    up.wait_told(&["ledger"], "waiting 2 readings in rows that are open");
-    // After a power cut, too; and it doesn't wait until the lease of the dead has run out.
+    up.wait_for_output(&["ledger"], "waiting 2 readings in rows that are open");
+    // After SIGKILL, too, and without waiting for the old lease to expire.
     let dir = up.kill();
     let up = Up::start_in(dir, &[("FLUSH_INTERVAL", "100ms")]);
-    up.wait_told(
+    up.wait_for_output(
         &["rows", "--format", "csv"],
         &format!("MINE,{time},7.0,2.5"),
     );
-    up.told(&["ledger"]);
+    up.run_ok(&["ledger"]);
 }
 
 #[test]
 fn second_process_is_refused_with_the_first_ones_process_id() {
     let up = Up::start(&[]);
     let listen = format!("127.0.0.1:{}", free_port());
-    let second = ask(&up.data(), &["up", "--mqtt-listen", &listen]);
+    let second = run(&up.data(), &["up", "--mqtt-listen", &listen]);
     let said = text(&second);
     let id = up.stage.pid().to_string();
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains(&id) && said.contains("--data"), "{said}");
 }
 
-/// A row with one sensor too many, many of them one after another, is at fault and not the store.
+/// Many rows in sequence with one sensor too many: the rows are the cause, not the store.
 #[test]
 fn rows_above_the_sensor_limit_are_dead_letters_and_others_are_stored() {
     let up = Up::start(&[("FLUSH_INTERVAL", "100ms")]);
@@ -90,10 +90,10 @@ fn rows_above_the_sensor_limit_are_dead_letters_and_others_are_stored() {
         .output();
     let ended = ended.unwrap();
     assert!(ended.status.success(), "{}", text(&ended));
-    let said = up.wait_told(&["ledger"], "stored 1,000 rows");
-    up.wait_told(&["dlq", "list", "--stage", "sink"], "of 250");
+    let said = up.wait_for_output(&["ledger"], "stored 1,000 rows");
+    up.wait_for_output(&["dlq", "list", "--stage", "sink"], "of 250");
     up.publish("s7", "{\"value\":7.5}");
-    up.wait_told(&["rows", "MINE", "--sensors", "s7"], "7.5");
+    up.wait_for_output(&["rows", "MINE", "--sensors", "s7"], "7.5");
     assert!(said.contains("balanced"), "{said}");
 }
 
@@ -129,7 +129,7 @@ fn a_port_in_use_is_named_with_what_to_do() {
     let listen = format!("127.0.0.1:{}", up.port);
     for command in ["up", "demo"] {
         let dir = tempfile::TempDir::new().unwrap();
-        let ended = ask(dir.path(), &[command, "--mqtt-listen", &listen]);
+        let ended = run(dir.path(), &[command, "--mqtt-listen", &listen]);
         let said = text(&ended);
         assert_eq!(ended.status.code(), Some(1), "{said}");
         assert!(
@@ -155,7 +155,7 @@ fn bad_settings_end_the_process_before_it_creates_files() {
         (&["--raw-queue", "mine"], &["--raw-queue"]),
     ];
     for (args, named) in cases {
-        let ended = ask(&data, &[&["up"], args].concat());
+        let ended = run(&data, &[&["up"], args].concat());
         let said = text(&ended);
         assert_eq!(ended.status.code(), Some(64), "{args:?}: {said}");
         for part in named {
@@ -185,8 +185,8 @@ fn with_a_password_file_only_those_in_it_may_publish() {
         std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&users).unwrap().permissions());
     assert_eq!(mode & 0o077, 0, "{mode:o}: others may read it");
     let users = users.display().to_string();
-    // Its own rigs could not publish.
-    let demo = ask(dir.path(), &["demo", "--mqtt-users", &users]);
+    // The demo's rigs could not publish.
+    let demo = run(dir.path(), &["demo", "--mqtt-users", &users]);
     assert_eq!(demo.status.code(), Some(64), "{}", text(&demo));
     let up = Up::start(&[("MQTT_USERS", &users)]);
     let publish = |login: &[&str]| {
@@ -199,7 +199,7 @@ fn with_a_password_file_only_those_in_it_may_publish() {
     assert!(!publish(&["-u", "rig", "-P", "first"]));
     assert!(!publish(&["-u", "other", "-P", "s3cret"]));
     assert!(!publish(&[]));
-    up.wait_told(&["ledger"], "waiting 1 readings");
+    up.wait_for_output(&["ledger"], "waiting 1 readings");
     assert!(up.stage.logs().contains("-u USER -P PASSWORD"));
 }
 
@@ -218,7 +218,7 @@ fn full_disk_is_logged_and_retried() {
         .spawn();
     assert!(stage.ready(SOON), "{}", stage.logs());
     disk.fill();
-    // At QoS 1, each waits for its acknowledgement, which doesn't come once the log's old room is used up.
+    // Each waits for its acknowledgement, which doesn't come once the log's free pages are used up.
     let publish = |number: usize, wait: &str| {
         let topic = "rigs/MINE/measurements/pressure";
         let body = format!("{{\"value\":1,\"pad\":\"{}\"}}", "x".repeat(60_000));
@@ -250,7 +250,7 @@ fn full_disk_is_logged_and_retried() {
     assert!(publish(0, "30"));
     let mut logs = String::new();
     let balanced = wait_until(SOON, || {
-        logs = text(&ask(std::path::Path::new(&data), &["ledger"]));
+        logs = text(&run(std::path::Path::new(&data), &["ledger"]));
         logs.contains("balanced")
     });
     assert!(balanced, "{logs}");

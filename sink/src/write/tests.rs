@@ -39,7 +39,7 @@ fn nanos_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap()
 }
 
-/// Row `index`; a bad one has a time that is too old for a bucket with [`RETENTION`].
+/// Row `index`. A bad row's time is too old for a bucket with [`RETENTION`].
 fn row(index: usize, is_bad: bool) -> Row<'static> {
     let (rig, nanos) = if is_bad {
         ("BAD", nanos(index) - 2 * nanos_of(RETENTION))
@@ -56,12 +56,12 @@ fn rows(count: usize, is_bad: impl Fn(usize) -> bool) -> Vec<Row<'static>> {
     (0..count).map(|index| row(index, is_bad(index))).collect()
 }
 
-/// Why the server refuses bad rows.
+/// How the server rejects bad rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
-    /// 400, which stores no row of the write. No line of ours is like that, so it is scripted.
+    /// With 400, which stores no row of the write. Rigline sends no such lines, so it is scripted.
     Unparsable,
-    /// 422, which stores the other rows of the write.
+    /// With 422, which stores the other rows of the write.
     OutsideRetention,
 }
 
@@ -160,7 +160,7 @@ async fn every_bad_row_is_found_and_all_others_are_stored() {
 async fn later_value_of_a_cell_wins_across_splits() {
     for refusal in [Refusal::Unparsable, Refusal::OutsideRetention] {
         let server = refusing_bad(refusal);
-        // Long enough a run that later rows are tried before it is believed.
+        // A sequence long enough that later rows are tried.
         let mut rows = rows(400, |i| (10..120).contains(&i));
         for (index, value) in [(0, 1.0), (9, 2.0), (120, 3.0), (130, 4.0), (399, 5.0)] {
             let mut again = row(0, false);

@@ -1,4 +1,4 @@
-//! A sink, rows for it, and what became of them.
+//! A sink, its rows, and checks of their results.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub fn queue_of(batch: usize) -> TempQueue {
     TempQueue::new(limited(|limits| limits.batch = batch))
 }
 
-/// Starts a sink with a handle of its own.
+/// Starts a sink with its own handle of the queue.
 pub fn start(queue: &TempQueue, server: &InfluxProxy) -> Running {
     start_on(queue.open(), queue.settings(), server)
 }
@@ -33,7 +33,7 @@ pub fn start_on(handle: impl Queue, settings: &QueueSettings, server: &InfluxPro
         token_file: None,
         org: ORG.into(),
         bucket: server.bucket().into(),
-        // A write that gets no answer hangs for longer than these tests wait for anything.
+        // A write without a response hangs for longer than these tests.
         timeout: Duration::from_mins(5),
     });
     start_with(handle, settings, store.unwrap())
@@ -89,7 +89,7 @@ pub fn rows(rig: &str, seconds: std::ops::Range<i64>) -> Vec<Vec<u8>> {
     seconds.map(|second| row(rig, second)).collect()
 }
 
-/// The server has exactly these seconds of the rig, each as it was in the list.
+/// Asserts that the server has exactly these seconds of the rig, each as in the list.
 pub fn assert_stored(server: &InfluxProxy, rig: &str, seconds: impl IntoIterator<Item = i64>) {
     let of_rig = server
         .points()
@@ -109,8 +109,8 @@ pub fn assert_stored(server: &InfluxProxy, rig: &str, seconds: impl IntoIterator
     );
 }
 
-/// Waits until the normalized list is empty; the ledger is exact then, with so many rows stored
-/// and dead letters written.
+/// Waits until the normalized list is empty. Asserts an exact ledger with this many stored rows and dead
+/// letters.
 pub async fn done(queue: &TempQueue, stored: i64, dead: i64) -> Ledger {
     let ledger = queue.wait_for(|ledger| ledger.normalized == 0).await;
     let counted = [Counter::RowsStored, Counter::DeadSink].map(|counter| ledger.get(counter));
@@ -119,7 +119,7 @@ pub async fn done(queue: &TempQueue, stored: i64, dead: i64) -> Ledger {
     ledger
 }
 
-/// The sink has taken nothing, so it has discarded nothing.
+/// Asserts that the sink has taken nothing.
 pub async fn assert_untouched(queue: &TempQueue, rows: i64) {
     let ledger = queue.ledger().await;
     assert_exact(&ledger);
@@ -138,7 +138,7 @@ pub fn letters(queue: &TempQueue) -> Vec<Value> {
         .collect()
 }
 
-/// Waits until the server has been written to so many times.
+/// Waits until the server has received this many writes.
 pub async fn asked(server: &InfluxProxy, times: usize) {
     wait_until("a write", || server.received().len() >= times).await;
 }

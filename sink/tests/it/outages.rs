@@ -1,4 +1,4 @@
-//! Stores that are away, ill, or set up wrongly: nothing is discarded, and it goes on by itself.
+//! Stores that are unavailable or set up wrongly: nothing is discarded, and the sink recovers by itself.
 
 use common::health::Status;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::fixture::{
     asked, assert_stored, assert_untouched, done, queue_of, rows, start, start_on, start_with,
 };
 
-/// Answers every write with `reply` until it has been asked twice, and then properly.
+/// A server that answers the first two writes with `reply`.
 async fn waits_out(reply: Reply, says: &[&str]) {
     let (queue, server) = (queue_of(5_000), InfluxProxy::start());
     queue.append_rows(rows("R", 0..20)).await;
@@ -58,7 +58,7 @@ async fn wrong_settings_are_held_with_what_to_fix() {
             error(404, "not found", "bucket not found"),
             &["INFLUX_BUCKET", "INFLUX_ORG", "404"],
         ),
-        // Also for an empty write, so that the rows aren't at fault.
+        // Preflights fail, too, so the rows aren't the cause.
         (
             error(400, "invalid", "not a bucket"),
             &["empty write", "400", "not a bucket"],
@@ -141,7 +141,7 @@ async fn a_stop_during_a_write_that_hangs_loses_and_doubles_nothing() {
     running.join_all().await;
 }
 
-/// A store that wants to be left alone for an hour.
+/// A store that asks to wait for an hour.
 struct Busy;
 
 impl Store for Busy {

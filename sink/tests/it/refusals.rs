@@ -32,7 +32,7 @@ async fn rows_are_stored() {
 async fn refused_row_becomes_a_dead_letter_and_the_rest_is_stored() {
     let unparsable = InfluxProxy::start();
     unparsable.reply_by(|write| Reply::unparsable(write, |line| line.contains("rig_id=BAD ")));
-    // Another program wrote this field as an integer, in the week of the rows.
+    // Another program has written this field as an integer, in the same shard.
     let conflicting = InfluxProxy::start();
     let line = format!("rig_measurements,rig_id=X level=1i {}", nanos(0));
     InfluxDb::shared().write(conflicting.bucket(), &line);
@@ -151,7 +151,7 @@ async fn invalid_elements_become_dead_letters_while_the_store_is_down() {
             assert_eq!(letter["payload"].as_str().unwrap().as_bytes(), item);
         }
     }
-    // Between good rows they wait for the store with them; a stranger's good row is as good.
+    // Between good rows, one of them from an external producer.
     queue.push_foreign(List::Normalized, b"between");
     queue.append_rows(rows("R", 0..3)).await;
     queue.push_foreign(List::Normalized, &row("R", 3));

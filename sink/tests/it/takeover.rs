@@ -1,4 +1,4 @@
-//! Another sink goes on where one ended or stood still.
+//! A standby continues where a sink ended or stalled.
 
 use common::health::Status;
 use std::time::Duration;
@@ -50,9 +50,9 @@ async fn standby_continues_where_the_first_replica_stopped() {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outage {
-    /// The write that the first has begun gets no answer.
+    /// The first sink's write hangs.
     Hangs,
-    /// The first waits for its next try.
+    /// The first sink waits for its next try.
     Away,
 }
 
@@ -80,7 +80,7 @@ async fn the_lease_is_lost_in_an_outage(outage: Outage) {
     let first = start(&queue, &server);
     asked(&server, 1).await;
     assert_untouched(&queue, 20).await;
-    // To this one the first's lease has run out, as if the first had stood still for long.
+    // For this clock, the first one's lease has expired, as after a long stall.
     let second = start_on(queue.open_later(), queue.settings(), &server);
     second.until("lease", Status::Up).await;
     first.until("lease", Status::Standby).await;

@@ -62,7 +62,7 @@ fn emissions(changes: &Changes) -> Vec<Emission> {
     changes.rows.iter().map(read).collect()
 }
 
-/// What rows say, in short: seconds after the base, then the fields.
+/// Rows in a short form: seconds after the base, then the fields.
 fn shown(changes: &Changes) -> Vec<String> {
     let show = |(_, tick, fields): &Emission| {
         let fields: Vec<_> = fields
@@ -74,7 +74,7 @@ fn shown(changes: &Changes) -> Vec<String> {
     emissions(changes).iter().map(show).collect()
 }
 
-/// A step of a table: readings taken, then time passed; and the rows that this must give.
+/// A step of a test: readings, then elapsed time, and the expected rows.
 fn check(steps: &[(&[Taken], u64, &[&str])]) -> Counts {
     let mut pivot = Pivot::load(&settings(), Vec::new()).unwrap();
     let mut now = Duration::ZERO;
@@ -258,7 +258,7 @@ fn unreadable_state_entries_are_deleted() {
     assert_eq!(pivot.finish().unwrap().deletes.len(), 8);
 }
 
-/// What complete rows cost in state, which the README's figures rest on.
+/// Size of the state of complete rows, which the documentation states.
 #[test]
 fn the_state_of_a_complete_row_is_small() {
     let mut settings = settings();
@@ -299,7 +299,7 @@ enum Op {
     Pass(u64),
     Expire,
     Commit,
-    /// Everything since the last commit is lost and comes again.
+    /// Everything since the last commit is lost and redelivered.
     Crash,
     /// A restart after a commit.
     Restart,
@@ -326,12 +326,12 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The pivot and the reference, driven side by side as the run loop would.
+/// The pivot and the reference, driven in the same way as by the run loop.
 struct Pair {
     pivot: Pivot,
     reference: ReferencePivot,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The reference as of the last commit, and what has been taken since.
+    /// The reference as of the last commit, and the readings since.
     committed: ReferencePivot,
     since: Vec<Taken>,
     now: Duration,
@@ -368,7 +368,7 @@ impl Pair {
                     .insert((rig.clone(), *tick, field.clone()), *value);
             }
         }
-        // Rows that are flushed together have no order among themselves.
+        // Rows that are flushed together have no defined order.
         let by_value = |a: &Emission, b: &Emission| a.partial_cmp(b).unwrap();
         emitted.sort_by(by_value);
         expected.sort_by(by_value);

@@ -1,4 +1,4 @@
-//! A transformer, readings for it, and the rows that came out of it.
+//! A transformer, its readings and its rows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use transformer::settings::{RowSettings, Work};
 
 /// The sensors of a complete row.
 pub const SENSORS: [&str; 3] = ["a", "b", "c"];
-/// Longer than any test: rows aren't given up.
+/// Longer than any test: partial rows stay open.
 pub const NEVER: Duration = Duration::from_hours(1);
-/// Rows are given up as soon as they may be.
+/// Partial rows are emitted as soon as possible.
 pub const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// A queue with a small batch.
@@ -43,7 +43,7 @@ pub fn settings(queue: &TempQueue, flush_interval: Duration) -> Work {
     }
 }
 
-/// Starts a transformer with a handle of its own.
+/// Starts a transformer with its own handle of the queue.
 pub fn start(queue: &TempQueue, flush_interval: Duration) -> Running {
     start_on(queue.open(), settings(queue, flush_interval))
 }
@@ -53,7 +53,7 @@ pub fn start_on(handle: impl Queue, settings: Work) -> Running {
     start_at(Clock::system(), handle, settings)
 }
 
-/// Starts a transformer that goes by another clock.
+/// Starts a transformer with another clock.
 pub fn start_at(clock: Clock, handle: impl Queue, settings: Work) -> Running {
     Running::start_at(clock, |process| transformer::run(settings, handle, process))
 }
@@ -63,7 +63,7 @@ pub fn at(second: i64, millis: i64) -> Timestamp {
     Timestamp::from_millis((1_762_092_000 + second) * 1_000 + millis)
 }
 
-/// A reading of the second, which arrived when it was taken.
+/// A reading of the second, which arrived at the same time.
 pub fn reading(rig: &str, second: i64, sensor: &str, value: f64) -> Vec<u8> {
     reading_of(rig, at(second, 250), sensor, value, at(second, 500))
 }
@@ -93,7 +93,7 @@ pub type Fields = BTreeMap<String, f64>;
 /// A row: rig, tick, fields.
 pub type Row = (String, Timestamp, Fields);
 
-/// A row as it should come out.
+/// An expected row.
 pub fn row(rig: &str, second: i64, fields: &[(&str, f64)]) -> Row {
     let fields = fields.iter().map(|(name, value)| ((*name).into(), *value));
     (rig.into(), at(second, 0), fields.collect())
@@ -115,7 +115,7 @@ pub fn decode(elements: &[Vec<u8>]) -> Vec<Row> {
     elements.iter().map(decode).collect()
 }
 
-/// Waits until the raw list is empty and as many rows have come out.
+/// Waits until the raw list is empty and this many rows were emitted.
 pub async fn done(queue: &TempQueue, rows: usize) -> Ledger {
     let rows = i64::try_from(rows).unwrap();
     queue

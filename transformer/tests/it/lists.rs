@@ -1,4 +1,4 @@
-//! Full lists, elements of strangers, and clocks that are wrong.
+//! Full lists, elements of external producers, and wrong clocks.
 
 use common::health::Status;
 use std::time::Duration;
@@ -70,7 +70,7 @@ async fn elements_of_external_producers_are_taken_or_become_dead_letters() {
     for (place, item) in bad.into_iter().enumerate() {
         queue.push_foreign(List::Raw, item);
         if place == 3 {
-            // One of a stranger's that is as good as ours.
+            // A valid element of an external producer.
             queue.push_foreign(List::Raw, &reading("R", 0, "a", 1.0));
         }
     }

@@ -1,4 +1,4 @@
-//! Restarts, lost answers and lost leases: nothing lost, nothing doubled.
+//! Restarts, lost replies and lost leases: nothing lost, nothing doubled.
 
 use common::health::Status;
 use std::time::Duration;
@@ -74,7 +74,7 @@ async fn row_open_at_the_stop_is_flushed_after_the_restart() {
     queue.wait_count(Counter::RawTaken, 1).await;
     stage.stop().await;
     assert_eq!(rows_in(&queue), []);
-    // Nothing arrives: it is the restored row's own timer that ends it.
+    // Nothing arrives: the restored row's timer flushes it.
     let stage = start(&queue, Duration::from_millis(100));
     let ledger = done(&queue, 1).await;
     stage.stop().await;
@@ -158,14 +158,14 @@ async fn the_lease_is_lost_in_the_middle(lease: Duration, found: Found) {
         lease,
         ..queue::testing::settings()
     });
-    // The first takes two readings and stands still just before it commits them.
+    // The first takes two readings and stalls just before their commit.
     let first_queue = Lossy::new(queue.open(), &[Fate::Held]);
     queue
         .append(vec![reading("R", 0, "a", 1.0), reading("R", 0, "b", 2.0)])
         .await;
     let first = start_on(first_queue.clone(), settings(&queue, NEVER));
     first_queue.held().await;
-    // Its lease runs out meanwhile, and the second goes on without it.
+    // Its lease expires meanwhile, and the second takes over.
     let second = start_on(queue.open_later(), settings(&queue, NEVER));
     queue
         .append(vec![
@@ -188,7 +188,7 @@ async fn the_lease_is_lost_in_the_middle(lease: Duration, found: Found) {
     assert_eq!(ledger.get(Counter::RawTaken), 5, "the commit was refused");
     second.stop().await;
     first.until("lease", Status::Up).await;
-    // Now the first has to know what the second took.
+    // Now the first has to reload the second one's state.
     queue
         .append(vec![
             reading("R", 0, "a", 1.0),
@@ -220,7 +220,7 @@ async fn restored_older_queue_is_reloaded() {
     queue.append(readings.clone()).await;
     done(&queue, 1).await;
     // As after a restart of the server without its last transaction: the elements are back in their
-    // list, the row and all memory of it are gone.
+    // list, the row and its state are gone.
     queue.run(
         "BEGIN IMMEDIATE; DELETE FROM normalized; DELETE FROM state; \
          UPDATE consumer SET number = number - 1 WHERE name = 'transformer'; \

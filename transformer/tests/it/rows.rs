@@ -1,4 +1,4 @@
-//! When rows come out.
+//! When rows are emitted.
 
 use queue::ledger::Counter;
 use queue::testing::{TempQueue, assert_exact};
@@ -26,7 +26,7 @@ async fn complete_row_is_emitted_at_once_and_only_once() {
             reading("R1", 0, "a", 1.5),
             reading("R2", 0, "a", 2.0),
             reading("R1", 0, "c", 3.5),
-            // A device faster than the ticks, a redelivery, a sensor that nobody waits for.
+            // A device faster than the ticks, a redelivery, an unexpected sensor.
             reading("R1", 0, "a", 9.0),
             reading("R1", 0, "c", 3.5),
             reading("R1", 0, "extra", 4.0),
@@ -58,11 +58,11 @@ async fn partial_rows_are_flushed_while_the_input_is_idle() {
     queue
         .append(vec![reading("R1", 0, "a", 1.0), reading("R1", 0, "b", 2.0)])
         .await;
-    // Nothing arrives behind them.
+    // No further elements arrive.
     let ledger = done(&queue, 1).await;
     assert_eq!(rows_in(&queue), [row("R1", 0, &[("a", 1.0), ("b", 2.0)])]);
     assert_exact(&ledger);
-    // What was missing comes in a small second row.
+    // The missing field is emitted in a second row.
     queue
         .append(vec![reading("R1", 0, "c", 3.0), reading("R1", 0, "a", 1.0)])
         .await;
@@ -76,7 +76,7 @@ async fn partial_rows_are_flushed_while_the_input_is_idle() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backlog_never_splits_a_row() {
-    // Also where the last batch is a full one, so that the end shows only in an empty peek.
+    // Also if the last batch is full, so that the end shows only in an empty peek.
     for (batch, rigs) in [(7, 40), (8, 40), (1, 20)] {
         let queue = queue_of(batch);
         queue.append(sensor_by_sensor(rigs, &SENSORS)).await;
@@ -93,7 +93,7 @@ async fn backlog_never_splits_a_row() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partial_rows_behind_a_backlog_are_emitted_once() {
-    // More rows are due at once than a batch may hold.
+    // More rows are due at once than a batch holds.
     let queue = queue_of(6);
     queue.append(sensor_by_sensor(33, &["a", "c"])).await;
     let stage = start(&queue, AT_ONCE);

@@ -36,11 +36,11 @@ const NOT_IN_COMPOSE: [(&str, &str); 8] = [
 const OF_COMPOSE: [(&str, &str); 6] = [
     (
         "BIND_ADDRESS",
-        "Address that all ports are published on. 0.0.0.0 opens them to the network: then Redis wants REDIS_PASSWORD to be set, Mosquitto its own passwords, and Jupyter its token",
+        "Address that all ports are published on. 0.0.0.0 opens them to the network: then Redis needs REDIS_PASSWORD, Mosquitto its own passwords, and Jupyter its token",
     ),
     (
         "MQTT_BIND_ADDRESS",
-        "The same for Mosquitto one_process, for devices on other machines; docs/operations.md says how it gets passwords",
+        "The same for Mosquitto only, for devices on other machines; docs/operations.md says how it gets passwords",
     ),
     ("PORT_MQTT", "Port that Mosquitto is published on"),
     ("PORT_REDIS", "Port that Redis is published on"),
@@ -204,12 +204,12 @@ fn the_example_has_every_variable_of_compose() {
         );
     }
     let mut text = String::from(
-        "# Settings of docker compose. Copy this file to .env, and take the # away before what you change:\n\
-         # without it, and without an .env, each has the value shown; none is shown where there is none.\n\
+        "# Settings of docker compose. Copy this file to .env, and remove the # in front of what you change.\n\
+         # The values shown are the defaults; nothing is shown for a setting without a default.\n\
          # Durations are 250ms, 5s, 10m, 1h, 29d or a number of seconds; sizes 64KiB, 256MiB or bytes.\n\
-         # An empty value is as none to the stages; init says which it can't do without. An empty\n\
-         # JUPYTER_TOKEN means that Jupyter wants no token.\n\
-         # Written by `make settings` from what the programs say of themselves.\n\n\
+         # An empty value counts as unset for the stages; init names the ones that it needs. With an\n\
+         # empty JUPYTER_TOKEN, Jupyter needs no token.\n\
+         # Written by `make settings` from the programs' help.\n\n\
          ## Addresses\n",
     );
     for (name, what) in OF_COMPOSE {

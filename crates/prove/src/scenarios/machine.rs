@@ -27,7 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "standby-clock",
-        about: "standbys whose clocks are a day ahead leave the holders one_process",
+        about: "standbys whose clocks are a day ahead don't take leases from their holders",
         on: SERVERS,
         run: standby_clock,
     },

@@ -22,7 +22,7 @@ pub use operator::{Authorization, Id, Operator};
 /// Why a step failed, named by what to do next. Messages are for operators and contain no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
-    /// ApiRequest again later: the server is away, starting or ill. It may have done what it was requested.
+    /// Try again later: the server is unavailable. It may have carried out the request.
     #[error("{detail}")]
     Away {
         /// What happened.

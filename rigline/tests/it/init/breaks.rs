@@ -1,4 +1,4 @@
-//! Every request of a fresh start broken off in every way.
+//! Faults at every request of a first start.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use testkit::wait_until;
 use super::fixture::Site;
 use crate::fixture::{SOON, text};
 
-/// How many requests a fresh start makes.
+/// Number of requests of a first start.
 fn requests() -> usize {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
@@ -17,7 +17,7 @@ fn requests() -> usize {
     count
 }
 
-/// The process goes on by itself.
+/// The process continues by itself.
 fn goes_on(how: &Reply) {
     for number in 1..=requests() {
         let site = Site::new();
@@ -34,7 +34,7 @@ fn goes_on(how: &Reply) {
     }
 }
 
-/// The process is killed, and started again.
+/// The process is killed and restarted.
 fn starts_again(how: &Reply) {
     for number in 1..=requests() {
         let site = Site::new();

@@ -1,4 +1,4 @@
-//! A server that nobody has set up, a proxy in front of it, and a directory for secrets.
+//! A server that isn't set up, a proxy in front of it, and a directory for secrets.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,7 +11,7 @@ use testkit::{InfluxDb, InfluxProxy, Launch, StageProcess};
 use super::state::{Api, State, names, retention};
 use crate::fixture::binary;
 
-/// The organisation that `init` makes.
+/// The organisation that `init` creates.
 const ORG: &str = "my-org";
 
 /// An InfluxDB with a proxy in front of it, and a directory for secrets.
@@ -32,7 +32,7 @@ impl Site {
         Self { server, proxy, dir }
     }
 
-    /// Another server that nobody has set up, with the secrets of this one.
+    /// A new server that isn't set up, with the same secrets.
     pub fn without_data(self) -> Self {
         Self::in_dir(self.dir)
     }
@@ -86,7 +86,7 @@ impl Site {
         names.map(|name| self.read(name)).to_vec()
     }
 
-    /// Every file: name, content, number, and when it was last changed.
+    /// All files: name, content, inode and time of the last change.
     pub fn files(&self) -> Vec<(PathBuf, Vec<u8>, u64, i64)> {
         let mut found = Vec::new();
         collect(&self.path(""), &mut found);
@@ -94,12 +94,12 @@ impl Site {
         found
     }
 
-    /// The server, seen with the operator token that `init` keeps.
+    /// The server's API, with the stored operator token.
     pub fn api(&self) -> Api<'_> {
         self.api_of(&self.read("admin/influx-token"))
     }
 
-    /// The server, seen with this token.
+    /// The server's API, with this token.
     pub fn api_of(&self, token: &str) -> Api<'_> {
         Api {
             server: &self.server,
@@ -107,7 +107,7 @@ impl Site {
         }
     }
 
-    /// What the server has.
+    /// The server's state.
     pub fn state(&self) -> State {
         self.api().state()
     }
@@ -118,10 +118,10 @@ impl Site {
         (api.may_write(org, bucket), api.may_read(org, bucket))
     }
 
-    /// One token of each kind that may do what it should and nothing else, and nothing twice.
+    /// Asserts one token of each kind with exactly its permission, and no duplicates.
     pub fn assert_good(&self) {
         let requests = self.proxy.requests();
-        // Only an operator token is told of all of this.
+        // Only an operator token can read all of this.
         let state = self.state();
         assert_eq!(names(&state.users), ["admin"], "{requests:?}");
         assert_eq!(names(&state.organisations), [ORG], "{requests:?}");
@@ -147,7 +147,7 @@ impl Site {
     }
 }
 
-/// Those of the requests that make or change something.
+/// The requests that create or change something.
 pub fn creating(requests: &[String]) -> Vec<String> {
     let harmless = ["POST /api/v2/write", "POST /api/v2/query"];
     let is_creating =

@@ -1,4 +1,4 @@
-//! Servers that somebody else has set up, or nobody to the end.
+//! Servers that others have set up, or whose set-up is incomplete.
 
 use serde_json::{Value, json};
 use testkit::InfluxDb;
@@ -8,7 +8,7 @@ use super::fixture::{Site, creating};
 use super::state::names;
 use crate::fixture::text;
 
-/// As the `influx setup` of another person leaves it.
+/// Sets the server up with `influx setup`.
 fn set_up_by_another(server: &InfluxDb) {
     let body = json!({
         "username": "them", "password": "their password", "org": "their-org",
@@ -61,7 +61,7 @@ fn server_set_up_by_others_is_used_with_its_token() {
     assert_eq!(site.read("admin/influx-token"), "their-token");
     let rights = site.rights("sink/influx-token", "my-org", "rigs");
     assert_eq!(rights, (true, false));
-    // From now on it is kept here.
+    // From now on it is stored.
     assert!(site.init(&[]).status.success());
     let shown = text(&site.run("passwords", &[]));
     assert!(
@@ -100,7 +100,7 @@ fn changed_token_is_refused_with_a_remedy() {
 #[test]
 fn incomplete_server_setup_is_reported_with_a_remedy() {
     let site = Site::new();
-    // The server makes user and organisation, and then refuses to make a bucket of this name.
+    // The server creates user and organisation, and then refuses a bucket of this name.
     let half = json!({
         "username": "admin", "password": "password", "org": "my-org", "bucket": "_rigs",
     });

@@ -1,4 +1,4 @@
-//! Secrets that are given, and those that are shown.
+//! Given secrets, and the command `passwords`.
 
 use super::fixture::Site;
 use crate::fixture::text;
@@ -22,7 +22,7 @@ fn given_secrets_are_used_unchanged() {
     for (_, secret) in env {
         assert!(!said.contains(secret), "{said}");
     }
-    // Kept when they aren't given any more.
+    // They are kept without the settings.
     assert!(site.init(&[]).status.success());
     assert_eq!(site.read("admin/influx-token"), "my-token==");
     assert!(site.server.accepts_password("admin", "my pass word"));
@@ -47,7 +47,7 @@ fn empty_settings_count_as_unset_except_for_jupyter() {
     assert_eq!(site.read("notebook/jupyter-token"), "");
     let shown = text(&site.run("passwords", &[]));
     assert!(shown.contains("needs no token"), "{shown}");
-    // Unset again: one is made up.
+    // Unset again: a token is generated.
     assert!(site.init(&[]).status.success());
     assert!(site.read("notebook/jupyter-token").len() >= 40);
 }

@@ -15,7 +15,7 @@ fn bad_setting_exits_with_64_before_a_socket_opens() {
         ("INFLUX_PASSWORD_FILE", "/nowhere", "/nowhere", "readable"),
         ("INFLUX_BUCKET", "_mine", "_mine", "without _"),
         ("INFLUX_BUCKET", "a\"b", "b", "without"),
-        ("INFLUX_ORG", " mine", " mine", "blanks"),
+        ("INFLUX_ORG", " mine", " mine", "spaces"),
         ("INFLUX_TIMEOUT", "0", "0", "above 0"),
         ("JUPYTER_TOKEN", "two words", "***", "printable"),
         ("SECRETS_DIR", "", "\"\"", "directory"),

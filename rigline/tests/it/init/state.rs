@@ -1,9 +1,9 @@
-//! What an InfluxDB has, as its API tells a holder of the operator token.
+//! The state of an InfluxDB, read through its API.
 
 use serde_json::Value;
 use testkit::InfluxDb;
 
-/// Everything that `init` makes. The server's own buckets are left out.
+/// All objects that `init` creates. The server's own buckets are left out.
 #[derive(Debug, PartialEq)]
 pub struct State {
     pub users: Vec<Value>,
@@ -13,7 +13,7 @@ pub struct State {
     pub dashboards: Vec<Value>,
 }
 
-/// An InfluxDB, seen with one of its tokens.
+/// The API of an InfluxDB, with a token.
 pub struct Api<'a> {
     pub server: &'a InfluxDb,
     pub token: String,
@@ -43,7 +43,7 @@ impl Api<'_> {
         self.server.ask_as(&authorization, method, path, body)
     }
 
-    /// As [`ask`](Self::ask), for a request that has to succeed.
+    /// Like [`ask`](Self::ask), for a request that has to succeed.
     pub fn change(&self, method: &str, path: &str, body: &Value) -> Value {
         let (status, answer) = self.ask(method, path, body);
         assert!((200..300).contains(&status), "{method} {path}: {answer}");
@@ -85,7 +85,7 @@ impl Api<'_> {
     }
 }
 
-/// The names of users, organisations, buckets or dashboards, in the order of the alphabet.
+/// The names of users, organisations, buckets or dashboards, sorted.
 pub fn names(list: &[Value]) -> Vec<&str> {
     let mut names: Vec<_> = list
         .iter()
@@ -95,12 +95,12 @@ pub fn names(list: &[Value]) -> Vec<&str> {
     names
 }
 
-/// The one of this name.
+/// The object of this name.
 pub fn named<'a>(list: &'a [Value], name: &str) -> &'a Value {
     list.iter().find(|one| one["name"] == name).unwrap()
 }
 
-/// How many seconds a bucket keeps its rows.
+/// A bucket's retention, in seconds.
 pub fn retention(bucket: &Value) -> u64 {
     bucket["retentionRules"][0]["everySeconds"]
         .as_u64()
