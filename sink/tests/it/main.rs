@@ -5,3 +5,4 @@ mod fixture;
 mod outages;
 mod refusals;
 mod takeover;
+mod timers;

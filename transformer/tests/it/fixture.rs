@@ -9,6 +9,7 @@ use model::{Name, Reading, SensorName, Timestamp, element};
 use queue::Queue;
 use queue::ledger::Ledger;
 use queue::list::List;
+use queue::settings::QueueSettings;
 use queue::testing::{Running, TempQueue, limited};
 use transformer::settings::{RowSettings, Work};
 
@@ -26,6 +27,11 @@ pub fn queue_of(batch: usize) -> TempQueue {
 
 /// Settings for `queue` under which rows wait for `flush_interval`.
 pub fn settings(queue: &TempQueue, flush_interval: Duration) -> Work {
+    settings_of(queue.settings(), flush_interval)
+}
+
+/// Settings for a queue with these settings.
+pub fn settings_of(queue: &QueueSettings, flush_interval: Duration) -> Work {
     Work {
         rows: RowSettings {
             align: Duration::from_secs(1),
@@ -39,7 +45,7 @@ pub fn settings(queue: &TempQueue, flush_interval: Duration) -> Work {
             max_future: Duration::from_mins(1),
             max_age: Duration::from_hours(24),
         },
-        queue: queue.settings().clone(),
+        queue: queue.clone(),
     }
 }
 

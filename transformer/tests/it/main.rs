@@ -5,3 +5,4 @@ mod fixture;
 mod lists;
 mod restart;
 mod rows;
+mod timers;
