@@ -14,6 +14,7 @@ use model::element;
 use model::time::Timestamp;
 use queue::error::Cause;
 use queue::lease_manager::{HeldLease, LeaseManager};
+use queue::ledger::delta;
 use queue::{Append, Appended, Queue, QueueError};
 use tokio::time::timeout;
 use transport::{Delivery, Source};
@@ -60,7 +61,7 @@ pub async fn run<Q: Queue, S: Source>(
         // The session ends before the lease, so that a standby doesn't find it in use.
         session.close().await;
         if let Some(held) = held {
-            held.give_back().await;
+            held.release().await;
         }
     }
     Ok(())
@@ -167,7 +168,11 @@ impl<Q: Queue> Ingester<Q> {
                 Ok(())
             }
             Ok(Appended::Full { length }) => {
-                metric::record_list_length("raw", length, self.settings.queue.limits.queue_limit);
+                metric::record_list_length(
+                    "raw",
+                    delta(length),
+                    self.settings.queue.limits.queue_limit,
+                );
                 self.list_has_space.down(&format_args!(
                     "{} is full ({length} elements), not acknowledging until the transformer has \
                      drained it",
@@ -230,7 +235,7 @@ impl<Q: Queue> Ingester<Q> {
 
     /// Whether the clock agrees with the queue's clock, so that timestamps can be checked.
     fn clocks_agree(&self, held: &HeldLease<Q>) -> bool {
-        let skew = held.seen.borrow().skew(&self.process.clock);
+        let skew = held.latest.borrow().skew(&self.process.clock);
         let most = self.settings.limits.times.max_future / 2;
         if skew <= most {
             self.clock_agrees.up();
@@ -252,7 +257,7 @@ impl<Q: Queue> Ingester<Q> {
         }
         #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
         histogram!(metric::BATCH_SIZE, "stage" => STAGE.name()).record(batch.deliveries as f64);
-        metric::record_list_length("raw", length, self.settings.queue.limits.queue_limit);
+        metric::record_list_length("raw", delta(length), self.settings.queue.limits.queue_limit);
     }
 }
 

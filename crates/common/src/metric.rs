@@ -91,7 +91,7 @@ pub fn describe() {
 
 /// Records the length and the limit of a list.
 #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
-pub fn record_list_length(list: &'static str, length: usize, limit: usize) {
+pub fn record_list_length(list: &'static str, length: i64, limit: usize) {
     gauge!(LIST_LENGTH, "list" => list).set(length as f64);
     gauge!(LIST_LIMIT, "list" => list).set(limit as f64);
 }

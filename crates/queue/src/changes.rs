@@ -1,24 +1,24 @@
-//! What goes into a queue's calls and what comes out of them.
+//! Arguments and results of a queue's calls.
 
 use std::time::Duration;
 
 use model::time::Timestamp;
 
-use crate::ledger::{Counter, Ledger};
+use crate::ledger::{Counter, Ledger, delta};
 use model::Stage;
 
-/// The right to consume, for a time, with the token that proves it.
+/// The right to consume a list for a limited time, with its fencing token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// Who holds it.
+    /// The stage that holds it.
     pub consumer: Stage,
-    /// The fencing token: never given twice.
+    /// The fencing token, which is never reused.
     pub token: String,
     /// How long it lasts from each renewal or commit.
     pub limit: Duration,
 }
 
-/// What the ingester appends in one transaction.
+/// Elements that the ingester appends in one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Append {
     /// Readings for the raw list; counted as `accepted`.
@@ -27,27 +27,27 @@ pub struct Append {
     pub dead: Vec<Vec<u8>>,
 }
 
-/// What became of an append.
+/// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// All of it is durable.
+    /// Everything was appended and is durable.
     Done {
         /// Elements in the raw list now.
         length: usize,
-        /// What the counter `accepted` is now: less than before means that readings have vanished.
+        /// The counter `accepted` after the append. If it is lower than expected, readings have vanished.
         accepted: i64,
     },
-    /// Nothing was appended: the raw list was at its limit.
+    /// Nothing was appended, because the raw list is at its limit.
     Full {
         /// Elements in the raw list.
         length: usize,
     },
 }
 
-/// What stands at a list's head.
+/// The elements at a list's head.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peek {
-    /// The list's commit number, which the next commit has to name.
+    /// The list's commit number, which the next commit has to contain.
     pub number: u64,
     /// The first elements, in order; nothing was removed.
     pub items: Vec<Vec<u8>>,
@@ -60,13 +60,12 @@ pub struct Peek {
 /// One atomic change: take elements off the head, append, write state, add to the ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Commit {
-    /// The number that the list must be at.
+    /// The list's expected commit number.
     pub number: u64,
     /// How many elements to take off the head.
     pub take: usize,
-    /// The last element that is taken, as it was peeked at: should somebody have pushed to the head
-    /// or popped from it since, other elements would be trimmed than those that were read. `None`
-    /// checks nothing.
+    /// The last element to take, as it was peeked at. It detects another program that pushed to the head
+    /// or popped from it since, so that the commit would trim other elements. `None` skips the check.
     pub last_taken: Option<Vec<u8>>,
     /// Rows for the normalized list (the transformer's only output).
     pub outputs: Vec<Vec<u8>>,
@@ -81,7 +80,7 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// Whether it would change nothing.
+    /// Whether the commit changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.take == 0
@@ -92,7 +91,7 @@ impl Commit {
             && self.counts.iter().all(|(_, delta)| *delta == 0)
     }
 
-    /// All additions to the ledger: what was taken, appended and buried counts itself.
+    /// All additions to the ledger: the numbers of elements taken and appended, and `counts`.
     #[must_use]
     pub fn ledger(&self, consumer: Stage) -> Vec<(Counter, i64)> {
         let (taken, dead) = match consumer {
@@ -100,11 +99,10 @@ impl Commit {
             Stage::Transformer => (Some(Counter::RawTaken), Counter::DeadTransformer),
             Stage::Sink => (Some(Counter::RowsTaken), Counter::DeadSink),
         };
-        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let own = [
-            taken.map(|counter| (counter, number(self.take))),
-            Some((dead, number(self.dead.len()))),
-            Some((Counter::RowsOut, number(self.outputs.len()))),
+            taken.map(|counter| (counter, delta(self.take))),
+            Some((dead, delta(self.dead.len()))),
+            Some((Counter::RowsOut, delta(self.outputs.len()))),
         ];
         let additions = own.into_iter().flatten().chain(self.counts.iter().copied());
         additions.filter(|(_, delta)| *delta != 0).collect()
@@ -114,7 +112,7 @@ impl Commit {
 /// A consumer's whole state: keys with their values.
 pub type State = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// How far a list's commits have come.
+/// The last commit of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// The commit number.
@@ -123,10 +121,10 @@ pub struct Progress {
     pub by: String,
 }
 
-/// Everything countable about a queue, read in one consistent look.
+/// The counters and lengths of a queue at one instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Made once for the queue's life; another one means another queue.
+    /// The queue's id. It changes if the queue is flushed or replaced.
     pub instance: String,
     /// The server's clock.
     pub server_time: Timestamp,

@@ -1,4 +1,4 @@
-//! The loop of every consumer of a list: lease, peek, process, commit, settle, pause.
+//! The consumer loop: lease, peek, process, commit, settle, pause.
 
 use std::time::Duration;
 
@@ -19,55 +19,55 @@ use crate::settle::Settled;
 
 /// How long an idle consumer waits before it peeks again.
 pub const IDLE_POLL: Duration = Duration::from_millis(10);
-/// How long to wait after a call to the queue that failed.
+/// The wait after a failed call to the queue.
 const ERROR_WAIT: Duration = Duration::from_millis(200);
-/// After a stop, processing that has begun may take this much longer.
-const LAST_CHANCE: Duration = Duration::from_secs(4);
+/// After a stop, how long the current batch may still be processed.
+const STOP_LIMIT: Duration = Duration::from_secs(4);
 
-/// What a stage does with the elements of its list.
+/// Processes the elements of a list.
 pub trait Processor: Send {
-    /// What [`Processor::committed`] needs to know of a batch.
+    /// Data about a batch for [`Processor::committed`].
     type Summary: Send;
-    /// Why the stage can't go on. Nothing of the batch at hand is committed then.
+    /// An error that ends the stage. The current batch isn't committed.
     type Error: std::error::Error + Send;
 
-    /// Forgets everything in memory and starts over from the state in the queue. Called once for
-    /// each lease, before the first batch.
+    /// Replaces the in-memory state by the state in the queue. Called once for each lease, before the
+    /// first batch.
     fn load(&mut self, state: State) -> Result<(), Self::Error>;
 
-    /// Decides what becomes of a batch. Effects outside of this process must be idempotent: if the
-    /// commit that follows isn't applied, the next holder of the lease processes the same elements.
-    /// May be dropped at any await: when the lease is lost, or too long after a stop.
+    /// Processes a batch. External effects must be idempotent: if the following commit isn't applied,
+    /// the next holder of the lease processes the same elements. May be dropped at any await, when the
+    /// lease is lost or some time after a stop.
     fn process(
         &mut self,
         batch: &Batch,
     ) -> impl Future<Output = Result<Decision<Self::Summary>, Self::Error>> + Send;
 
-    /// The commit of the batch was applied.
+    /// Called after the commit of the batch was applied.
     fn committed(&mut self, summary: Self::Summary);
 }
 
 /// Elements at the head of a list.
 #[derive(Debug)]
 pub struct Batch {
-    /// The elements, none if the list is empty.
+    /// The elements; none if the list is empty.
     pub peek: Peek,
     /// Whether the peek reached the list's end.
     pub reached_end: bool,
-    /// The time since the lease was taken.
+    /// The time since the lease was acquired.
     pub now: Duration,
 }
 
-/// What to do about a batch.
+/// The result of processing a batch.
 #[derive(Debug)]
 pub enum Decision<S> {
-    /// Take all its elements off the list and make these changes, in one commit.
+    /// Take all elements of the batch and make these changes, in one commit.
     Commit(Changes, S),
     /// Change nothing, and peek again after this long.
     Wait(Duration),
 }
 
-/// What a commit writes beside taking a batch off its list.
+/// The changes of a commit, besides taking the batch off its list.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// Elements for the consumer's output list.
@@ -80,12 +80,12 @@ pub struct Changes {
     pub deletes: Vec<Vec<u8>>,
     /// Additions to counters beyond those that follow from the rest.
     pub counts: Vec<(Counter, i64)>,
-    /// There is more to do at once, even if the list is empty.
+    /// Whether there is more to do at once, even if the list is empty.
     pub unfinished: bool,
 }
 
-/// Consumes a list until the process is told to stop. Errors of the queue are logged and retried;
-/// an error of the processor ends the loop.
+/// Consumes a list until the process stops. Errors of the queue are logged and retried; an error of the
+/// processor ends the loop.
 pub async fn consume<Q: Queue, P: Processor>(
     queue: Q,
     stage: Stage,
@@ -103,7 +103,7 @@ pub async fn consume<Q: Queue, P: Processor>(
     };
     while let Some(held) = consumer.leases.acquire().await {
         let ended = consumer.serve(&held).await;
-        held.give_back().await;
+        held.release().await;
         ended?;
     }
     Ok(())
@@ -118,10 +118,10 @@ struct ListConsumer<'a, Q, P> {
 }
 
 enum Step {
-    /// There is more to do at once.
+    /// Process the next batch at once.
     Continue,
     Wait(Duration),
-    /// The lease is lost, and with it all that is in memory.
+    /// The lease is lost, and the in-memory state invalid.
     Lost,
 }
 
@@ -176,8 +176,8 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
         }
         match held.commit(&commit).await {
             Settled::Applied => {
-                for letter in &dead {
-                    metric::count_dead_letter(letter.reason);
+                for dead_letter in &dead {
+                    metric::count_dead_letter(dead_letter.reason);
                 }
                 #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
                 if commit.take > 0 {
@@ -195,21 +195,21 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
         }
     }
 
-    /// Processes a batch; `None` if the lease was lost meanwhile or, after a stop, it took too long.
+    /// Processes a batch. `None` if the lease was lost meanwhile, or if it took too long after a stop.
     async fn process(
         &mut self,
         held: &HeldLease<Q>,
         batch: &Batch,
     ) -> Option<Result<Decision<P::Summary>, P::Error>> {
-        let last_chance = async {
+        let stop_limit = async {
             self.process.stop.cancelled().await;
-            sleep(LAST_CHANCE).await;
+            sleep(STOP_LIMIT).await;
         };
         tokio::select! {
             biased;
             decision = self.processor.process(batch) => Some(decision),
             () = held.lost.cancelled() => None,
-            () = last_chance => None,
+            () = stop_limit => None,
             never = self.process.health.tick_for_ever() => match never {},
         }
     }
@@ -233,7 +233,7 @@ fn commit(peek: &Peek, changes: Changes) -> (Commit, Vec<EncodedDeadLetter>) {
         dead: changes
             .dead
             .iter()
-            .map(|letter| letter.element.clone())
+            .map(|dead_letter| dead_letter.element.clone())
             .collect(),
         puts: changes.puts,
         deletes: changes.deletes,

@@ -1,33 +1,33 @@
-//! Dead letters, for people who look at them and put them through once more.
+//! Reading and replaying dead letters.
 
 use crate::error::QueueError;
 use crate::ledger::Counter;
 use crate::list::List;
 
-/// A dead letter.
+/// An entry of the list of dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterEntry {
-    /// Where it was found: helps to find it again.
+    /// Its position, as a hint to find it again.
     pub place: i64,
-    /// The element of the list, see `model::dead_letter`.
+    /// The element, see `model::dead_letter`.
     pub element: Vec<u8>,
 }
 
-/// What a letter holds, put into a list once more.
+/// The element of a dead letter, to append to its list again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
-    /// The letter, as it was read.
-    pub letter: DeadLetterEntry,
-    /// What is put in its place: the letter with a mark.
+    /// The dead letter, as it was read.
+    pub entry: DeadLetterEntry,
+    /// The dead letter with a mark, which replaces it.
     pub marked: Vec<u8>,
-    /// Where the element goes: [`List::Raw`] or [`List::Normalized`].
+    /// The list to append to: [`List::Raw`] or [`List::Normalized`].
     pub list: List,
     /// The element.
     pub element: Vec<u8>,
 }
 
 impl Replay {
-    /// Where it is counted.
+    /// The counter of the replay.
     pub(crate) const fn counter(&self) -> Counter {
         match self.list {
             List::Normalized => Counter::RowsReplayed,
@@ -36,31 +36,31 @@ impl Replay {
     }
 }
 
-/// What became of a [`Replay`].
+/// The result of a [`Replay`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replayed {
-    /// The element is in its list, the letter is marked.
+    /// The element was appended and the dead letter marked.
     Done,
-    /// The letter is there no more as it was: marked meanwhile, or trimmed. Nothing was changed.
+    /// The dead letter was marked or trimmed meanwhile. Nothing was changed.
     Gone,
     /// The list is at its limit. Nothing was changed.
     Full {
-        /// Elements in it.
+        /// Elements in the list.
         length: usize,
     },
 }
 
-/// A queue whose dead letters can be read and replayed, beside the stages that work on it.
+/// A queue whose dead letters can be read and replayed, while stages use it.
 pub trait DeadLetters {
-    /// Up to `max` letters behind the first `skip`, the oldest first.
+    /// Reads up to `max` dead letters after the first `skip`, the oldest first.
     fn dead_letters(
         &self,
         skip: usize,
         max: usize,
     ) -> impl Future<Output = Result<Vec<DeadLetterEntry>, QueueError>> + Send;
 
-    /// Appends the element, counts it as replayed, and marks the letter, all at once or not at all. A
-    /// letter that has been marked is no longer found, so that none is replayed twice; also not by
-    /// who tries again after [`QueueError::Unknown`].
+    /// Appends the element, counts the replay and marks the dead letter, atomically. A marked dead letter
+    /// isn't found any more, so none is replayed twice, also not by a retry after
+    /// [`QueueError::Unknown`].
     fn replay(&self, replay: &Replay) -> impl Future<Output = Result<Replayed, QueueError>> + Send;
 }

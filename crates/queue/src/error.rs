@@ -2,24 +2,25 @@
 
 use std::fmt;
 
-/// Why a queue didn't do what it was asked.
+/// Why a call to the queue failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
-    /// Nothing was changed; the same call may work later. Wait and try again.
+    /// Nothing was changed, and the call may succeed later. Retry after a wait.
     #[error("{cause}: {detail}")]
     Unavailable {
-        /// What is in the way.
+        /// The kind of failure.
         cause: Cause,
-        /// The server's or the client's words.
+        /// The message of the server or the client.
         detail: String,
     },
-    /// A write was sent and no answer came: it may have been carried out. Read the progress.
+    /// A write was sent without a reply, so it may have been carried out. Read the progress.
     #[error("outcome unknown: {0}")]
     Unknown(String),
-    /// The lease has run out or is somebody else's. Forget what is in memory, take it anew.
+    /// The lease has expired, or another consumer holds it. Discard the in-memory state and acquire it
+    /// again.
     #[error("the lease is no longer held")]
     Fenced,
-    /// The commit named another number than the list's. Forget what is in memory, as above.
+    /// The list isn't at the commit's number. Discard the in-memory state and acquire the lease again.
     #[error("the commit expected number {expected}, the list is at {found}")]
     Conflict {
         /// The number that the commit named.
@@ -27,29 +28,29 @@ pub enum QueueError {
         /// The number that the list is at.
         found: u64,
     },
-    /// The head of the list isn't what was peeked at: somebody else pushed to it or popped from it.
-    /// Forget what is in memory, as above.
-    #[error("somebody else changed the head of the list; nothing was taken, reading it again")]
+    /// The head of the list isn't the one that was peeked at: another program pushed to it or popped from
+    /// it. Discard the in-memory state and acquire the lease again.
+    #[error("another program changed the head of the list; nothing was taken, reading it again")]
     Shifted,
-    /// A key holds something of another kind; nothing was changed. An operator has to look.
+    /// A key has another type. Nothing was changed. An operator has to act.
     #[error("wrong type of key: {0}; move it out of the way, nothing was changed")]
     WrongType(String),
-    /// The server doesn't let us in. An operator has to look.
+    /// The server denies access. An operator has to act.
     #[error("access denied: {0}; check REDIS_USERNAME, REDIS_PASSWORD and the user's rights")]
     Denied(String),
-    /// This server or this data can't be used with these settings. An operator has to look.
+    /// The server or the data can't be used with these settings. An operator has to act.
     #[error("{0}")]
     Incompatible(String),
 }
 
-/// What keeps a queue from working for now.
+/// Why a queue is unavailable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// No connection.
     Unreachable,
-    /// The server reads its data after a start.
+    /// The server is loading its data after a start.
     Loading,
-    /// The server is a replica, or was made one.
+    /// The server is a replica.
     ReadOnly,
     /// The server can't write to its disk.
     CannotPersist,
@@ -57,7 +58,7 @@ pub enum Cause {
     OutOfMemory,
     /// The server runs a long script.
     Busy,
-    /// Something else.
+    /// Another reason.
     Other,
 }
 
@@ -69,7 +70,7 @@ impl fmt::Display for Cause {
             Self::ReadOnly => "read-only",
             Self::CannotPersist => "cannot write to its disk",
             Self::OutOfMemory => "at its memory limit, waiting for the consumers to drain it",
-            Self::Busy => "busy with something else",
+            Self::Busy => "busy",
             Self::Other => "refused for now",
         })
     }
@@ -85,7 +86,7 @@ impl QueueError {
         }
     }
 
-    /// Whether the lease and what was computed under it are worth nothing any more.
+    /// Whether the lease and the in-memory state have to be discarded.
     #[must_use]
     pub const fn is_lost(&self) -> bool {
         matches!(self, Self::Fenced | Self::Conflict { .. } | Self::Shifted)

@@ -1,4 +1,4 @@
-//! Holding a lease: waiting for it, renewing it, noticing its loss, giving it back.
+//! Acquires, renews and releases leases, and detects their loss.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,21 +21,21 @@ use crate::changes::{Commit, Lease, Peek, Snapshot, State};
 use crate::error::QueueError;
 use crate::ledger::Counter;
 use crate::queue::Queue;
-use crate::resets::Resets;
+use crate::resets::ResetDetector;
 use crate::settings::QueueSettings;
 use crate::settle::{Settled, settle};
 use model::Stage;
 
-/// How often a standby asks for the lease.
+/// Interval at which a standby requests the lease.
 const STANDBY_POLL: Duration = Duration::from_millis(200);
-/// A lease that ended this soon after its start ended badly.
-const SHORT_TENURE: Duration = Duration::from_secs(1);
-/// How long to wait before another one then.
-const AFTER_SHORT_TENURE: Duration = Duration::from_millis(200);
-/// How long giving a lease back may take at a stop.
+/// A lease that is lost within this time counts as short.
+const SHORT_LEASE: Duration = Duration::from_secs(1);
+/// The wait before the next lease after a short one.
+const AFTER_SHORT_LEASE: Duration = Duration::from_millis(200);
+/// Time limit of releasing a lease.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Gets and keeps leases for one consumer of one process.
+/// Acquires and renews leases for one consumer of one process.
 #[derive(Debug, Clone)]
 pub struct LeaseManager<Q> {
     queue: Q,
@@ -45,8 +45,8 @@ pub struct LeaseManager<Q> {
     process: Process,
     queue_up: Dependency,
     lease_up: Dependency,
-    resets: Arc<Mutex<Resets>>,
-    /// When the lease was last taken.
+    resets: Arc<Mutex<ResetDetector>>,
+    /// When the lease was last acquired.
     taken: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -57,29 +57,29 @@ enum IfHeld {
     GiveUp,
 }
 
-/// The last look at the queue and when it was taken.
+/// A snapshot of the queue with the time of its arrival.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    /// What was seen.
+pub struct TimedSnapshot {
+    /// The snapshot.
     pub snapshot: Snapshot,
-    /// When the answer came, on the monotonic clock.
-    at: Instant,
+    /// When it arrived, on the monotonic clock.
+    received: Instant,
 }
 
-impl Seen {
-    /// How far `clock` and the queue's clock are apart now.
+impl TimedSnapshot {
+    /// The difference between `clock` and the queue's clock.
     #[must_use]
     pub fn skew(&self, clock: &Clock) -> Duration {
         clock.now().distance(self.server_now())
     }
 
     fn server_now(&self) -> Timestamp {
-        self.snapshot.server_time.plus(self.at.elapsed())
+        self.snapshot.server_time.plus(self.received.elapsed())
     }
 }
 
 impl<Q: Queue> LeaseManager<Q> {
-    /// Reports on `queue` and `lease` to the process's health.
+    /// Adds the dependencies `queue` and `lease` to the process's health.
     #[must_use]
     pub fn new(queue: Q, consumer: Stage, settings: &QueueSettings, process: &Process) -> Self {
         Self {
@@ -95,19 +95,19 @@ impl<Q: Queue> LeaseManager<Q> {
         }
     }
 
-    /// The queue's place in the process's health.
+    /// The dependency `queue`.
     #[must_use]
     pub const fn queue_up(&self) -> &Dependency {
         &self.queue_up
     }
 
-    /// Waits for the lease as long as it takes; `None` at a stop.
+    /// Waits for the lease. `None` at a stop.
     pub async fn acquire(&self) -> Option<HeldLease<Q>> {
         self.acquire_or(IfHeld::StandBy).await
     }
 
-    /// Takes the lease anew unless another replica holds it; `None` then, or at a stop. Waits for a
-    /// queue that can't be asked.
+    /// Acquires the lease again. `None` if another replica holds it, or at a stop. Retries while the queue
+    /// is unavailable.
     pub async fn acquire_unless_held(&self) -> Option<HeldLease<Q>> {
         self.acquire_or(IfHeld::GiveUp).await
     }
@@ -115,11 +115,11 @@ impl<Q: Queue> LeaseManager<Q> {
     async fn acquire_or(&self, if_held: IfHeld) -> Option<HeldLease<Q>> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         let last = *self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < SHORT_TENURE) {
-            // Whatever took the last one away so soon may do it again.
-            self.process.pause(AFTER_SHORT_TENURE).await;
+        if last.is_some_and(|last| last.elapsed() < SHORT_LEASE) {
+            // The cause of the last loss may still be there.
+            self.process.pause(AFTER_SHORT_LEASE).await;
         }
-        // A new one for each lease: no commit of an earlier lease can pass for one of this.
+        // A new nonce for each lease, so that commits of an earlier lease are fenced.
         let nonce = new_nonce();
         while !self.process.stop.is_cancelled() {
             self.process.health.tick();
@@ -153,52 +153,62 @@ impl<Q: Queue> LeaseManager<Q> {
             return Ok(None);
         };
         faults::reach(Point::AfterLease);
-        // Before anything is read: from here on only this lease commits. Both at once, so that the
-        // first renewal is soon: the way to the queue may be long, and the lease runs already.
-        let (progress, seen) = tokio::join!(self.queue.progress(self.consumer), self.snapshot());
-        let (number, seen) = (progress?.number, seen?);
-        let (sender, seen) = watch::channel(seen);
+        // From here on, only this lease can commit. Both requests run at once, so that the first renewal
+        // isn't delayed by a slow connection.
+        let (progress, snapshot) =
+            tokio::join!(self.queue.progress(self.consumer), self.snapshot());
+        let (number, snapshot) = (progress?.number, snapshot?);
+        let (sender, latest) = watch::channel(snapshot);
         self.queue_up.up();
         self.lease_up.up();
         let lost = CancellationToken::new();
-        let heart = tokio::spawn(self.clone().beat(lease.clone(), sender, lost.clone()));
+        let renewal = tokio::spawn(self.clone().renew_until_lost(
+            lease.clone(),
+            sender,
+            lost.clone(),
+        ));
         Ok(Some(HeldLease {
             leases: self.clone(),
             lease,
             number: AtomicU64::new(number),
             lost,
-            seen,
-            heart,
+            latest,
+            renewal,
         }))
     }
 
-    async fn snapshot(&self) -> Result<Seen, QueueError> {
+    async fn snapshot(&self) -> Result<TimedSnapshot, QueueError> {
         let accepted = self.resets().accepted();
         let snapshot = self.queue.snapshot().await?;
-        let seen = Seen {
-            at: Instant::now(),
+        let timed = TimedSnapshot {
+            received: Instant::now(),
             snapshot,
         };
-        self.resets().check(&seen.snapshot, accepted);
-        self.show(&seen.snapshot);
-        Ok(seen)
+        self.resets().check(&timed.snapshot, accepted);
+        self.record(&timed.snapshot);
+        Ok(timed)
     }
 
-    /// An append of `count` readings brought the counter `accepted` to this.
+    /// Records that an append of `count` readings set the counter `accepted` to this value.
     pub fn appended(&self, count: usize, accepted: i64) {
         self.resets().appended(count, accepted);
     }
 
-    fn resets(&self) -> MutexGuard<'_, Resets> {
+    fn resets(&self) -> MutexGuard<'_, ResetDetector> {
         self.resets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Renews at once and every third of the limit, and looks at the queue, until the lease is lost.
-    async fn beat(self, lease: Lease, seen: watch::Sender<Seen>, lost: CancellationToken) {
-        let mut beats = tokio::time::interval(self.limit / 3);
-        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Renews at once and every third of the limit, and takes snapshots, until the lease is lost.
+    async fn renew_until_lost(
+        self,
+        lease: Lease,
+        latest: watch::Sender<TimedSnapshot>,
+        lost: CancellationToken,
+    ) {
+        let mut ticks = tokio::time::interval(self.limit / 3);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            beats.tick().await;
+            ticks.tick().await;
             faults::reach(Point::BeforeRenewal);
             let renewed = match self.queue.renew(&lease).await {
                 Ok(()) => self.snapshot().await,
@@ -208,25 +218,21 @@ impl<Q: Queue> LeaseManager<Q> {
                 Ok(snapshot) => {
                     faults::reach(Point::AfterRenewal);
                     self.queue_up.up();
-                    seen.send_replace(snapshot);
+                    latest.send_replace(snapshot);
                 }
                 Err(QueueError::Fenced) => break,
                 Err(error) => self.queue_up.down(&error),
             }
         }
         self.lease_up
-            .down(&"lost: it ran out, or another replica has it");
+            .down(&"lost: it expired, or another replica holds it");
         lost.cancel();
     }
 
-    fn show(&self, snapshot: &Snapshot) {
-        let length = |count: i64| usize::try_from(count).unwrap_or(0);
-        metric::record_list_length("raw", length(snapshot.ledger.raw), self.list_limit);
-        metric::record_list_length(
-            "normalized",
-            length(snapshot.ledger.normalized),
-            self.list_limit,
-        );
+    fn record(&self, snapshot: &Snapshot) {
+        let ledger = &snapshot.ledger;
+        metric::record_list_length("raw", ledger.raw, self.list_limit);
+        metric::record_list_length("normalized", ledger.normalized, self.list_limit);
         #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
         for counter in Counter::ALL {
             let value = snapshot.ledger.get(counter) as f64;
@@ -242,23 +248,23 @@ impl<Q: Queue> LeaseManager<Q> {
     }
 }
 
-/// A lease that is held, renewed by a task of its own.
+/// An acquired lease, which a task renews.
 #[derive(Debug)]
 pub struct HeldLease<Q> {
     leases: LeaseManager<Q>,
-    /// The lease itself.
+    /// The lease.
     pub lease: Lease,
-    /// The list's commit number as this lease left it.
+    /// The list's commit number after the last commit under this lease.
     number: AtomicU64,
-    /// Cancelled when the lease is known to be lost.
+    /// Cancelled when the loss of the lease is detected.
     pub lost: CancellationToken,
-    /// The last look at the queue, renewed with the lease.
-    pub seen: watch::Receiver<Seen>,
-    heart: JoinHandle<()>,
+    /// The latest snapshot, taken with each renewal.
+    pub latest: watch::Receiver<TimedSnapshot>,
+    renewal: JoinHandle<()>,
 }
 
 impl<Q: Queue> HeldLease<Q> {
-    /// Waits, showing signs of life; less long at a stop or when the lease is lost.
+    /// Sleeps for `wait`, ticking the health, until a stop or until the lease is lost.
     pub async fn pause(&self, wait: Duration, process: &Process) {
         tokio::select! {
             () = process.pause(wait) => {}
@@ -266,16 +272,16 @@ impl<Q: Queue> HeldLease<Q> {
         }
     }
 
-    /// The consumer's state, whole.
+    /// Reads the consumer's whole state.
     pub async fn state(&self) -> Result<State, QueueError> {
         let state = self.leases.queue.state(&self.lease).await?;
         faults::reach(Point::AfterState);
         Ok(state)
     }
 
-    /// Up to `max` elements at the list's head. [`QueueError::Conflict`] if the list isn't where this
-    /// lease's last commit left it, as when the queue was put back to an older state: what is in
-    /// memory doesn't belong to it then.
+    /// Reads up to `max` elements at the list's head. [`QueueError::Conflict`] if the list isn't at the
+    /// number after this lease's last commit, for instance because the queue was restored to an older
+    /// state: the in-memory state doesn't match it.
     pub async fn peek(&self, max: usize) -> Result<Peek, QueueError> {
         faults::reach(Point::BeforePeek);
         let peek = self.leases.queue.peek(&self.lease, max).await?;
@@ -287,12 +293,12 @@ impl<Q: Queue> HeldLease<Q> {
             return Ok(peek);
         }
         if found < expected {
-            self.leases.resets().put_back(expected, found);
+            self.leases.resets().went_back(expected, found);
         }
         Err(QueueError::Conflict { expected, found })
     }
 
-    /// Commits, and keeps at it until it is known what became of it.
+    /// Commits, and retries until the outcome is known.
     pub async fn commit(&self, commit: &Commit) -> Settled {
         let LeaseManager {
             queue,
@@ -309,23 +315,23 @@ impl<Q: Queue> HeldLease<Q> {
         settled
     }
 
-    /// Stops renewing and gives the lease back, so that a standby can take it at once.
-    pub async fn give_back(self) {
-        self.heart.abort();
+    /// Stops renewing and releases the lease, so that a standby can acquire it at once.
+    pub async fn release(self) {
+        self.renewal.abort();
         let release = self.leases.queue.release(&self.lease);
         match tokio::time::timeout(RELEASE_LIMIT, release).await {
-            Ok(Ok(())) => tracing::debug!("gave the lease back"),
-            // It had run out already, and that has been said.
+            Ok(Ok(())) => tracing::debug!("released the lease"),
+            // It has expired, which was already logged.
             Ok(Err(QueueError::Fenced)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "cannot give the lease back, it runs out"),
-            Err(_) => tracing::warn!("cannot give the lease back in time, it runs out"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot release the lease, it will expire"),
+            Err(_) => tracing::warn!("cannot release the lease in time, it will expire"),
         }
     }
 }
 
 impl<Q> Drop for HeldLease<Q> {
     fn drop(&mut self) {
-        self.heart.abort();
+        self.renewal.abort();
     }
 }
 

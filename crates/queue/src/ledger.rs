@@ -8,7 +8,7 @@ macro_rules! counters {
         pub enum Counter { $($(#[$doc])* $variant,)+ }
 
         impl Counter {
-            /// All of them.
+            /// All counters.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
 
             /// The name in the ledger.
@@ -37,7 +37,7 @@ counters! {
     Repeated => "repeated",
     /// Readings of a cell taken before, different in time or value.
     Superseded => "superseded",
-    /// Readings behind their rig's window; they are among `in_rows`, too.
+    /// Readings behind their rig's window; `in_rows` includes them.
     Late => "late",
     /// Readings in rows that were emitted.
     InRows => "in_rows",
@@ -49,7 +49,7 @@ counters! {
     RowsReplayed => "rows_replayed",
     /// Elements that the sink took.
     RowsTaken => "rows_taken",
-    /// Rows that the store has.
+    /// Rows written to the store.
     RowsStored => "rows_stored",
     /// Dead letters trimmed to keep the list within its limits.
     Trimmed => "trimmed",
@@ -57,7 +57,7 @@ counters! {
     Discarded => "discarded",
 }
 
-/// The counters and the lists' lengths, read in one consistent look.
+/// The counters and the lists' lengths at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
     counts: [i64; Counter::ALL.len()],
@@ -72,7 +72,7 @@ pub struct Ledger {
 /// One line of the ledger: two sides that must be equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// What the line says.
+    /// The equation.
     pub text: &'static str,
     /// The left side.
     pub left: i64,
@@ -87,12 +87,12 @@ impl Ledger {
         self.counts[counter as usize]
     }
 
-    /// Sets a counter, when reading a ledger.
+    /// Sets a counter.
     pub const fn set(&mut self, counter: Counter, value: i64) {
         self.counts[counter as usize] = value;
     }
 
-    /// Sets the counter of that name; false if there is none.
+    /// Sets the counter of this name. Returns false if there is none.
     pub fn set_named(&mut self, name: &[u8], value: i64) -> bool {
         let found = Counter::ALL
             .into_iter()
@@ -103,7 +103,7 @@ impl Ledger {
         found.is_some()
     }
 
-    /// Elements that somebody else pushed to the raw list; below 0, that many vanished.
+    /// Elements that external producers pushed to the raw list. A negative number of elements vanished.
     #[must_use]
     pub const fn raw_foreign(&self) -> i64 {
         self.get(Counter::RawTaken) + self.raw
@@ -111,7 +111,8 @@ impl Ledger {
             - self.get(Counter::RawReplayed)
     }
 
-    /// Elements that somebody else pushed to the normalized list; below 0, that many vanished.
+    /// Elements that external producers pushed to the normalized list. A negative number of elements
+    /// vanished.
     #[must_use]
     pub const fn rows_foreign(&self) -> i64 {
         self.get(Counter::RowsTaken) + self.normalized
@@ -172,7 +173,7 @@ impl Ledger {
     }
 }
 
-/// A number of elements as an addition to a counter.
+/// A number of elements or bytes as a signed number, for counters and SQL.
 #[must_use]
 pub const fn delta(count: usize) -> i64 {
     // No collection holds more than `isize::MAX` elements.
@@ -184,7 +185,7 @@ mod tests {
     use super::{Counter, Ledger};
 
     #[test]
-    fn lines_hold_or_are_named() {
+    fn broken_line_is_returned() {
         let mut ledger = Ledger::default();
         assert_eq!(ledger.broken_line(), None);
         for (counter, value) in [
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_elements_show_as_what_the_counters_do_not_explain() {
+    fn foreign_elements_are_the_difference_to_the_counters() {
         let mut ledger = Ledger {
             raw: 3,
             normalized: 1,
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lead_back_to_their_counters() {
+    fn counters_are_found_by_name() {
         let mut ledger = Ledger::default();
         for (value, counter) in Counter::ALL.into_iter().enumerate() {
             let value = i64::try_from(value).unwrap() + 1;

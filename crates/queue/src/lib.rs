@@ -1,8 +1,8 @@
-//! The durable lists between the stages, behind one trait: Redis and SQLite.
+//! Durable lists between the stages, behind one trait: on Redis and SQLite.
 //!
 //! Every consumer follows the same four steps: [`Queue::lease`] a list, [`Queue::peek`] at its
 //! head, compute, [`Queue::commit`]. A commit takes the elements, appends outputs and dead letters,
-//! writes state and adds to the ledger, all at once or not at all.
+//! writes state and adds to the ledger, atomically.
 
 pub mod error;
 pub mod ledger;

@@ -1,4 +1,4 @@
-//! The lists, and which stage takes from which.
+//! The lists, and the stages that consume them.
 
 use model::Stage;
 
@@ -13,9 +13,9 @@ pub enum List {
     Dead,
 }
 
-/// The list whose length and commit number the stage's lease guards. The transformer and the sink
-/// consume it. The ingester consumes no list, but its lease keeps a second replica from taking over
-/// its session with the broker; what it sees is the list that it appends to.
+/// The list that the stage's lease guards. The transformer and the sink consume it. The ingester consumes
+/// no list: its lease ensures that only one replica has the session with the broker, and this is the
+/// list that it appends to.
 #[must_use]
 pub const fn source_of(stage: Stage) -> List {
     match stage {

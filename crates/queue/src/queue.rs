@@ -1,4 +1,4 @@
-//! The trait that all queues keep; the contract suite in `tests/` says what each call promises.
+//! The trait of all queues. The contract suite in `tests/` checks what each call guarantees.
 
 use std::time::Duration;
 
@@ -8,15 +8,14 @@ use model::Stage;
 
 /// All lists, state, dead letters, leases and the ledger of one partition.
 ///
-/// Writes are atomic and durable once they return. A dropped call may or may not have been carried
-/// out, as after [`QueueError::Unknown`].
+/// Writes are atomic, and durable when they return. A dropped call may or may not be carried out, as
+/// after [`QueueError::Unknown`].
 pub trait Queue: Clone + Send + Sync + 'static {
-    /// Appends readings and dead letters with their ledger, unless the raw list is full.
+    /// Appends readings and dead letters and updates the ledger, unless the raw list is full.
     fn append(&self, append: &Append) -> impl Future<Output = Result<Appended, QueueError>> + Send;
 
-    /// Takes the consumer's lease for `limit`, unless it is held: then `None`. `nonce` must be a
-    /// new random text for each lease; asking again with the same one, after a lost answer,
-    /// returns the lease that was given.
+    /// Acquires the consumer's lease for `limit`. `None` if it is held. `nonce` must be a new random string
+    /// for each lease; a retry with the same nonce, after a lost reply, returns the same lease.
     fn lease(
         &self,
         consumer: Stage,
@@ -24,39 +23,39 @@ pub trait Queue: Clone + Send + Sync + 'static {
         limit: Duration,
     ) -> impl Future<Output = Result<Option<Lease>, QueueError>> + Send;
 
-    /// Lets the lease last its limit from now; [`QueueError::Fenced`] if it has run out.
+    /// Renews the lease for its time limit. [`QueueError::Fenced`] if it has expired.
     fn renew(&self, lease: &Lease) -> impl Future<Output = Result<(), QueueError>> + Send;
 
-    /// Gives the lease back, if it is still held.
+    /// Releases the lease, if it is still held.
     fn release(&self, lease: &Lease) -> impl Future<Output = Result<(), QueueError>> + Send;
 
-    /// The consumer's state, whole. Read it once, right after the lease was taken.
+    /// The consumer's whole state. Read it once, right after acquiring the lease.
     ///
-    /// [`QueueError::Fenced`] if the lease isn't held: what was read without it may be of commits
-    /// that a server put back to an earlier time, where the lease still stood, knows nothing of.
+    /// [`QueueError::Fenced`] if the lease isn't held. State that is read without the lease may belong to
+    /// commits that a server loses when it is restored to an earlier time.
     fn state(&self, lease: &Lease) -> impl Future<Output = Result<State, QueueError>> + Send;
 
-    /// Up to `max` elements at the head of the consumer's list; removes nothing.
+    /// Reads up to `max` elements at the head of the consumer's list. Removes nothing.
     fn peek(
         &self,
         lease: &Lease,
         max: usize,
     ) -> impl Future<Output = Result<Peek, QueueError>> + Send;
 
-    /// Carries the commit out if the token is the lease's, the number is the list's and every key
-    /// has its type; renews the lease.
+    /// Applies the commit and renews the lease, if the lease is held, the list is at the commit's number
+    /// and every key has its type.
     fn commit(
         &self,
         lease: &Lease,
         commit: &Commit,
     ) -> impl Future<Output = Result<(), QueueError>> + Send;
 
-    /// How far the consumer's commits have come, whoever made them.
+    /// The last commit of the consumer's list, by any replica.
     fn progress(
         &self,
         consumer: Stage,
     ) -> impl Future<Output = Result<Progress, QueueError>> + Send;
 
-    /// Counters, lengths, instance and time, all of one moment.
+    /// Counters, lengths, instance and time at one instant.
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot, QueueError>> + Send;
 }

@@ -1,4 +1,4 @@
-//! The queue on Redis 7 or newer: plain lists, Lua scripts for what must happen at once.
+//! The queue on Redis 7 or newer: plain lists, and Lua scripts for atomic changes.
 
 mod connection;
 mod dead_letters;
@@ -16,17 +16,17 @@ use self::reply::Reply;
 use self::scripts::{Script, Scripts};
 use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 use crate::error::{Cause, QueueError};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, delta};
 use crate::list::{List, source_of};
 use crate::queue::Queue;
 use crate::settings::{QueueSettings, RedisSettings};
 use model::Stage;
 
-/// The one partition that this version has.
+/// The number of partitions that this version supports.
 const PARTITIONS: &str = "1";
-/// Entries of the state that are read at once.
+/// Entries of the state per request.
 const STATE_PIECE: usize = 10_000;
-/// The one key that all pipelines of a Redis share: which list is whose.
+/// The key that all pipelines of a Redis share: the pipeline of each list.
 const LIST_OWNERS: &str = "rigline:lists";
 
 /// Lists, state, leases and ledger in one Redis; clones share a connection.
@@ -79,7 +79,7 @@ impl Keys {
 }
 
 impl RedisQueue {
-    /// A queue that connects when it is first used, and again whenever the connection is lost.
+    /// A queue that connects when it is first used, and reconnects when the connection is lost.
     pub fn new(settings: &QueueSettings, redis: &RedisSettings) -> Result<Self, QueueError> {
         Ok(Self {
             inner: Arc::new(Inner {
@@ -101,8 +101,8 @@ impl RedisQueue {
         })
     }
 
-    /// Runs a script; one that Redis has forgotten is loaded and run again, which is safe, as
-    /// NOSCRIPT means that nothing was run.
+    /// Runs a script. Loads it first if Redis hasn't; this is safe, because NOSCRIPT means that nothing
+    /// was run.
     async fn run(&self, script: &Script, fill: impl Fn(&mut Cmd)) -> Result<Reply, QueueError> {
         let mut call = redis::cmd("EVALSHA");
         call.arg(script.hash());
@@ -245,9 +245,9 @@ impl Queue for RedisQueue {
     }
 
     async fn state(&self, lease: &Lease) -> Result<State, QueueError> {
-        // In pieces, so that a large one neither holds Redis up nor outlasts the time limit. Only the
-        // holder of the lease writes it, and each piece comes with the holder, so the pieces belong
-        // together; one may come twice.
+        // In pieces, so that a large state neither blocks Redis nor exceeds the timeout. Only the holder
+        // of the lease writes the state, and each piece is read with the lease, so the pieces are
+        // consistent. An entry may be returned twice.
         let keys = &self.inner.keys;
         let (key, holder) = (
             keys.of("state", lease.consumer),
@@ -257,7 +257,7 @@ impl Queue for RedisQueue {
         let mut entries = HashMap::new();
         let mut cursor = "0".to_owned();
         loop {
-            // The lease comes last: whoever holds it then has held it while the piece was read.
+            // The lease is read last: its holder has held it while the piece was read.
             let mut scan = Pipeline::new();
             scan.cmd("HSCAN")
                 .arg(&key)
@@ -281,9 +281,9 @@ impl Queue for RedisQueue {
     async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {
         let keys = &self.inner.keys;
         let source = keys.list(source_of(lease.consumer));
-        let last = isize::try_from(max).unwrap_or(isize::MAX) - 1;
-        // Not a transaction, which a Redis at its memory limit refuses. The number comes first: a
-        // commit in between makes it too low, and a commit on what was seen then is refused.
+        // Not a transaction, which Redis refuses at its memory limit. The number is read first: after a
+        // concurrent commit it is too low, so that a commit of this peek is refused.
+        let last = delta(max).saturating_sub(1);
         let mut peek = Pipeline::new();
         peek.cmd("HGET")
             .arg(keys.of("consumer", lease.consumer))
@@ -333,16 +333,16 @@ impl Queue for RedisQueue {
                 .arg(keys.own("ledger"))
                 .arg(keys.own("meta"));
         });
-        // Nothing was to be changed, so nothing is unknown.
+        // The script only reads, so it may be repeated.
         let reply = reply.await.map_err(|error| match error {
-            QueueError::Unknown(said) => QueueError::unavailable(Cause::Unreachable, said),
+            QueueError::Unknown(detail) => QueueError::unavailable(Cause::Unreachable, detail),
             other => other,
         })?;
-        let seen = match reply {
-            Reply::Ok(seen) => seen,
+        let snapshot = match reply {
+            Reply::Ok(snapshot) => snapshot,
             other => return Err(reply::refusal(other, 0)),
         };
-        let [counters, raw, normalized, dead, instance, time] = reply::exactly(seen)?;
+        let [counters, raw, normalized, dead, instance, time] = reply::exactly(snapshot)?;
         let mut ledger = Ledger::default();
         ledger.raw = reply::signed(&raw)?;
         ledger.normalized = reply::signed(&normalized)?;
@@ -351,7 +351,7 @@ impl Queue for RedisQueue {
             ledger.set_named(&name, reply::signed(&redis::Value::BulkString(value))?);
         }
         Ok(Snapshot {
-            instance: reply::text(&instance).unwrap_or_default(),
+            instance: reply::text(&instance)?,
             server_time: reply::time(time)?,
             ledger,
         })

@@ -1,34 +1,35 @@
-//! Noticing that the queue was flushed, emptied or exchanged under our hands.
+//! Detects that the queue was flushed, emptied, restored to an older state or replaced.
 
 use common::metric;
 use metrics::counter;
 
 use crate::changes::Snapshot;
-use crate::ledger::{Counter, Ledger};
+use crate::ledger::{Counter, Ledger, delta};
 
-/// Remembers what the queue has told, and compares with it what it tells next.
+/// Compares each snapshot and append with the ones before.
 #[derive(Debug, Default)]
-pub struct Resets {
+pub struct ResetDetector {
     last: Option<Snapshot>,
-    /// What the counter `accepted` was after our last append: between two looks much is appended,
-    /// so that a loss needn't show as a fall from one to the next.
+    /// The counter `accepted` after our last append. Between two snapshots much is appended, so a loss
+    /// may not show as a lower counter in the next snapshot.
     accepted: i64,
-    /// A loss has been said that the next look will show, too.
-    told: bool,
+    /// A reset was reported that the next snapshot shows, too.
+    reported: bool,
 }
 
-impl Resets {
-    /// What our last append has reported. Ask before a look is sent, and hand it to
-    /// [`check`](Self::check): what is appended while the look is under way may not be in it.
+impl ResetDetector {
+    /// The counter `accepted` after our last append. Read it before requesting a snapshot, and pass it to
+    /// [`check`](Self::check): a snapshot may not contain concurrent appends.
     #[must_use]
     pub const fn accepted(&self) -> i64 {
         self.accepted
     }
 
-    /// Whether `look` shows another queue than the last one did, that less was accepted than was
-    /// known before it was sent, or that elements have vanished; says so loudly and counts it.
+    /// Checks whether `snapshot` is of another queue than the last one, has accepted fewer readings than
+    /// known before its request, or lacks elements. If so, logs an ERROR, increments the metric and returns
+    /// true.
     pub fn check(&mut self, snapshot: &Snapshot, accepted: i64) -> bool {
-        if std::mem::take(&mut self.told) {
+        if std::mem::take(&mut self.reported) {
             self.last = Some(snapshot.clone());
             self.accepted = snapshot.ledger.get(Counter::Accepted);
             return false;
@@ -41,35 +42,34 @@ impl Resets {
             .or_else(|| fewer_accepted(accepted, snapshot.ledger.get(Counter::Accepted)))
             .or_else(|| vanished(self.last.as_ref(), snapshot));
         if let Some(what) = &what {
-            self.say(what);
+            self.report(what);
             self.accepted = snapshot.ledger.get(Counter::Accepted);
         }
         self.last = Some(snapshot.clone());
         what.is_some()
     }
 
-    /// Our append of `count` readings has brought the counter `accepted` to this; whether some that
-    /// were there before are missing.
+    /// Records that an append of `count` readings set the counter `accepted` to this value. Returns
+    /// whether earlier readings are missing.
     pub fn appended(&mut self, count: usize, accepted: i64) -> bool {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let what = fewer_accepted(self.accepted, accepted.saturating_sub(count));
+        let what = fewer_accepted(self.accepted, accepted.saturating_sub(delta(count)));
         if let Some(what) = &what {
-            self.say(what);
-            self.told = true;
+            self.report(what);
+            self.reported = true;
         }
         self.accepted = accepted;
         what.is_some()
     }
 
-    /// A list's commit number is lower than our own last commit left it.
-    pub fn put_back(&mut self, expected: u64, found: u64) {
-        self.told = true;
-        self.say(&format!(
+    /// Records that a list's commit number is lower than after our last commit.
+    pub fn went_back(&mut self, expected: u64, found: u64) {
+        self.reported = true;
+        self.report(&format!(
             "the commit number went back from {expected} to {found}"
         ));
     }
 
-    fn say(&self, what: &str) {
+    fn report(&self, what: &str) {
         let none = Ledger::default();
         let last = self.last.as_ref().map_or(&none, |last| &last.ledger);
         counter!(metric::RESETS).increment(1);
@@ -81,7 +81,8 @@ impl Resets {
             last_rows_stored = last.get(Counter::RowsStored),
             last_raw_length = last.raw,
             last_normalized_length = last.normalized,
-            "the queue was flushed, emptied, put back or exchanged; what it held is gone, going on"
+            "the queue was flushed, emptied, restored to an older state or replaced; its lost \
+             elements can't be recovered, continuing"
         );
     }
 }
@@ -98,7 +99,7 @@ fn difference(last: &Snapshot, snapshot: &Snapshot) -> Option<String> {
         ));
     }
     let fallen = Counter::ALL.into_iter().find(|counter| {
-        // The one counter that is meant to go down, too.
+        // Only this counter may decrease.
         *counter != Counter::OpenReadings
             && snapshot.ledger.get(*counter) < last.ledger.get(*counter)
     })?;
@@ -109,7 +110,7 @@ fn difference(last: &Snapshot, snapshot: &Snapshot) -> Option<String> {
     ))
 }
 
-/// Elements that left a list without a commit, more of them than before.
+/// Describes elements that left a list without a commit since the last snapshot.
 fn vanished(last: Option<&Snapshot>, snapshot: &Snapshot) -> Option<String> {
     let foreign = |snapshot: &Snapshot| {
         [
@@ -132,7 +133,7 @@ fn vanished(last: Option<&Snapshot>, snapshot: &Snapshot) -> Option<String> {
 mod tests {
     use model::time::Timestamp;
 
-    use super::Resets;
+    use super::ResetDetector;
     use crate::changes::Snapshot;
     use crate::ledger::{Counter, Ledger};
 
@@ -149,54 +150,57 @@ mod tests {
     }
 
     #[test]
-    fn another_instance_or_a_fallen_counter_is_a_reset() {
-        let mut resets = Resets::default();
+    fn other_instance_or_lower_counter_is_a_reset() {
+        let mut resets = ResetDetector::default();
         assert!(
             !resets.check(&snapshot("a", 5, 9), 0),
-            "the first look has nothing to compare with"
+            "the first snapshot has nothing to compare with"
         );
         assert!(
             !resets.check(&snapshot("a", 7, 2), 0),
             "open readings may go down"
         );
         assert!(resets.check(&snapshot("a", 6, 2), 0));
-        assert!(!resets.check(&snapshot("a", 6, 2), 0), "said once");
+        assert!(!resets.check(&snapshot("a", 6, 2), 0), "reported once");
         assert!(resets.check(&snapshot("b", 6, 2), 0));
     }
 
     #[test]
-    fn elements_that_vanish_are_a_reset_and_strangers_are_not() {
+    fn vanished_elements_are_a_reset_and_external_elements_are_not() {
         let with_raw = |raw: i64| {
             let mut snapshot = snapshot("a", 5, 0);
             snapshot.ledger.raw = raw;
             snapshot
         };
-        let mut resets = Resets::default();
+        let mut resets = ResetDetector::default();
         assert!(!resets.check(&with_raw(5), 0));
-        assert!(!resets.check(&with_raw(7), 0), "somebody pushed two");
-        assert!(!resets.check(&with_raw(5), 0), "and took them away again");
+        assert!(!resets.check(&with_raw(7), 0), "two were pushed");
+        assert!(!resets.check(&with_raw(5), 0), "and popped again");
         assert!(resets.check(&with_raw(3), 0));
-        assert!(!resets.check(&with_raw(3), 0), "said once");
-        assert!(Resets::default().check(&with_raw(0), 0), "seen at a start");
+        assert!(!resets.check(&with_raw(3), 0), "reported once");
+        assert!(
+            ResetDetector::default().check(&with_raw(0), 0),
+            "at a start"
+        );
     }
 
     #[test]
-    fn a_loss_between_two_looks_shows_in_what_appends_report() {
-        let mut resets = Resets::default();
+    fn loss_between_two_snapshots_shows_in_the_next_append() {
+        let mut resets = ResetDetector::default();
         assert!(!resets.check(&snapshot("a", 5, 0), 0));
         assert!(!resets.appended(10, 15));
-        assert!(!resets.appended(1, 20), "a lost answer, or another replica");
+        assert!(!resets.appended(1, 20), "a lost reply, or another replica");
         assert!(
             !resets.check(&snapshot("a", 15, 0), 15),
             "the snapshot came first"
         );
         assert!(resets.check(&snapshot("a", 18, 0), resets.accepted()));
-        assert!(!resets.appended(1, 19), "said once");
+        assert!(!resets.appended(1, 19), "reported once");
         assert!(resets.appended(4, 22), "there should be 23");
         assert!(!resets.appended(1, 23));
-        assert!(!resets.check(&snapshot("b", 23, 0), 0), "said already");
+        assert!(!resets.check(&snapshot("b", 23, 0), 0), "reported already");
         assert!(resets.check(&snapshot("c", 23, 0), 0));
-        resets.put_back(7, 6);
-        assert!(!resets.check(&snapshot("c", 20, 0), 0), "said already");
+        resets.went_back(7, 6);
+        assert!(!resets.check(&snapshot("c", 20, 0), 0), "reported already");
     }
 }

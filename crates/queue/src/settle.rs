@@ -1,4 +1,4 @@
-//! Making sure of a commit: the rule for outcomes that are unknown.
+//! Resolves commits whose outcome is unknown.
 
 use std::time::Duration;
 
@@ -10,25 +10,26 @@ use crate::changes::{Commit, Lease};
 use crate::error::QueueError;
 use crate::queue::Queue;
 
-/// After a stop, a commit whose outcome can't be learned is given up this much later; whoever
-/// takes the lease next finds out by itself.
-const LAST_CHANCE: Duration = Duration::from_secs(4);
+/// After a stop, a commit with an unknown outcome is abandoned after this time. The next holder of the
+/// lease reads the commit number and isn't affected.
+const STOP_LIMIT: Duration = Duration::from_secs(4);
 
-/// What became of a commit.
+/// The outcome of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    /// It was carried out, once.
+    /// It was applied, once.
     Applied,
-    /// It was not, or nobody can tell any more: forget what is in memory, take the lease anew.
+    /// It wasn't applied, or its outcome can't be determined. Discard the in-memory state and acquire the
+    /// lease again.
     Lost(QueueError),
 }
 
-/// Commits, and keeps at it until it is known what became of it.
+/// Commits, and retries until the outcome is known.
 ///
-/// When no answer comes, the number decides: one more by this token means that it was carried out;
-/// unchanged means that it wasn't, and the same commit is sent again (should both arrive in the
-/// end, the second is refused by its number). Anything else: lost. Blindly sending again would
-/// trim elements that nobody has read.
+/// After a lost reply, the commit number decides. One more, by this token, means that the commit was
+/// applied. Unchanged means that it wasn't, and the same commit is sent again; if both arrive, the second
+/// one is refused because of its number. Any other number means that the lease is lost. Sending again
+/// without this check would trim elements that weren't read.
 pub async fn settle<Q: Queue>(
     queue: &Q,
     lease: &Lease,
@@ -36,20 +37,20 @@ pub async fn settle<Q: Queue>(
     dependency: &Dependency,
     process: &Process,
 ) -> Settled {
-    let attempt = try_for_ever(queue, lease, commit, dependency);
-    let last_chance = async {
+    let attempt = commit_until_known(queue, lease, commit, dependency);
+    let stop_limit = async {
         process.stop.cancelled().await;
-        tokio::time::sleep(LAST_CHANCE).await;
+        tokio::time::sleep(STOP_LIMIT).await;
     };
     tokio::select! {
         biased;
         settled = attempt => settled,
         never = process.health.tick_for_ever() => match never {},
-        () = last_chance => Settled::Lost(QueueError::Unknown("gave up at the stop".into())),
+        () = stop_limit => Settled::Lost(QueueError::Unknown("abandoned at the stop".into())),
     }
 }
 
-async fn try_for_ever<Q: Queue>(
+async fn commit_until_known<Q: Queue>(
     queue: &Q,
     lease: &Lease,
     commit: &Commit,
@@ -70,20 +71,20 @@ async fn try_for_ever<Q: Queue>(
                 return Settled::Lost(error);
             }
             QueueError::Fenced | QueueError::Conflict { .. } | QueueError::Shifted => {
-                // An earlier try may have been carried out before the lease was lost.
-                return match outcome(queue, lease, commit, dependency, &mut backoff).await {
-                    Outcome::Applied => Settled::Applied,
-                    Outcome::Unchanged | Outcome::Overtaken => Settled::Lost(error),
+                // An earlier try may have been applied before the lease was lost.
+                return match commit_state(queue, lease, commit, dependency, &mut backoff).await {
+                    CommitState::Applied => Settled::Applied,
+                    CommitState::Unchanged | CommitState::Overtaken => Settled::Lost(error),
                 };
             }
             QueueError::Unknown(_) => {
                 in_doubt = true;
                 dependency.down(&error);
-                match outcome(queue, lease, commit, dependency, &mut backoff).await {
-                    Outcome::Applied => return Settled::Applied,
-                    Outcome::Overtaken => return Settled::Lost(error),
-                    // Not at once: what broke the connection may be this very commit.
-                    Outcome::Unchanged => tokio::time::sleep(backoff.next_wait()).await,
+                match commit_state(queue, lease, commit, dependency, &mut backoff).await {
+                    CommitState::Applied => return Settled::Applied,
+                    CommitState::Overtaken => return Settled::Lost(error),
+                    // After a wait, because this commit may have caused the lost connection.
+                    CommitState::Unchanged => tokio::time::sleep(backoff.next_wait()).await,
                 }
             }
             QueueError::Unavailable { .. }
@@ -97,28 +98,29 @@ async fn try_for_ever<Q: Queue>(
     }
 }
 
-enum Outcome {
+/// The state of a commit in the queue.
+enum CommitState {
     Applied,
     Unchanged,
     Overtaken,
 }
 
-/// Reads the number, for as long as it takes.
-async fn outcome<Q: Queue>(
+/// Reads the commit number. Retries until it succeeds.
+async fn commit_state<Q: Queue>(
     queue: &Q,
     lease: &Lease,
     commit: &Commit,
     dependency: &Dependency,
     backoff: &mut Backoff,
-) -> Outcome {
+) -> CommitState {
     loop {
         match queue.progress(lease.consumer).await {
-            Ok(now) if now.number == commit.number => return Outcome::Unchanged,
+            Ok(now) if now.number == commit.number => return CommitState::Unchanged,
             Ok(now) if now.number == commit.number + 1 && now.by == lease.token => {
                 dependency.up();
-                return Outcome::Applied;
+                return CommitState::Applied;
             }
-            Ok(_) => return Outcome::Overtaken,
+            Ok(_) => return CommitState::Overtaken,
             Err(error) => {
                 dependency.down(&error);
                 tokio::time::sleep(backoff.next_wait()).await;

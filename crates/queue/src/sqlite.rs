@@ -1,4 +1,4 @@
-//! The queue in one `SQLite` file, for everything in one process and for tests.
+//! The queue in one `SQLite` file, for the one-process deployment and for tests.
 
 mod database;
 mod dead_letters;
@@ -19,7 +19,7 @@ use crate::queue::Queue;
 use crate::settings::QueueSettings;
 use model::Stage;
 
-/// Lists, state, leases and ledger in one file; clones share its writer thread.
+/// Lists, state, leases and ledger in one file. Clones share its threads.
 #[derive(Debug, Clone)]
 pub struct SqliteQueue {
     database: Database,
@@ -28,17 +28,16 @@ pub struct SqliteQueue {
     holders: Holders,
 }
 
-/// As long as a lease can be written that nobody has to renew: a hundred years.
+/// The time of a lease that needs no renewal: a hundred years.
 const FOR_EVER: Duration = Duration::from_hours(100 * 365 * 24);
 
-/// Who may hold leases.
+/// The consumers that may ask for leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holders {
-    /// Stages of several processes: a lease has its time, after which another may have it.
+    /// Stages of several processes: a lease expires, and another stage can acquire it.
     Replicas,
-    /// One stage of each kind, in the one process that has the file: whoever asks for a lease has
-    /// none, so it is given at once, and it ends only with the next that is given. So nothing has to be
-    /// written to keep it.
+    /// One stage of each kind, in the only process that uses the file. A request for a lease succeeds
+    /// at once, and a lease ends only when the next one is given. So renewals write nothing.
     OneProcess,
 }
 
@@ -50,14 +49,14 @@ struct Limits {
 }
 
 impl SqliteQueue {
-    /// Opens or makes the file, in whatever directory there is. Several processes may open the same
-    /// one. [`QueueError::Incompatible`] if it is another program's, or of a newer version.
+    /// Opens or creates the file. Several processes may open the same file.
+    /// [`QueueError::Incompatible`] if the file belongs to another program or has a newer version.
     pub fn open(path: &Path, settings: &QueueSettings, clock: Clock) -> Result<Self, QueueError> {
         Ok(Self::on(Database::open(path)?, settings, clock))
     }
 
-    /// As [`SqliteQueue::open`], for a process that has the file to itself and runs each stage at most
-    /// once. It needn't wait until the leases of an earlier process, which was killed, have run out.
+    /// Like [`SqliteQueue::open`], for the only process that uses the file, with at most one stage of each
+    /// kind. It doesn't wait until the leases of an earlier process expire.
     pub fn open_alone(
         path: &Path,
         settings: &QueueSettings,
@@ -69,7 +68,7 @@ impl SqliteQueue {
         })
     }
 
-    /// Opens a file that is there, to be looked at only, also while a process works on it.
+    /// Opens an existing file for reading only, also while another process uses it.
     pub fn open_read_only(
         path: &Path,
         settings: &QueueSettings,

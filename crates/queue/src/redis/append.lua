@@ -1,13 +1,13 @@
--- Appends readings and dead letters with their ledger, unless the raw list is full.
+-- Appends readings and dead dead_count with their ledger, unless the raw list is full.
 --
--- Promises: all or nothing; nothing at all above the limit, which is looked at before the call, so
--- that one call may overshoot it. Runs without allow-oom: a Redis at its memory limit takes nothing
--- new.
+-- Guarantees: appends all or nothing, and nothing if the list is at its limit. The limit is checked
+-- before the append, so one call may exceed it. Runs without allow-oom: at its memory limit, Redis
+-- accepts no new data.
 --
 -- KEYS: raw, dead, ledger
--- ARGV: limit of the raw list, most dead letters, most bytes of them, number of readings,
---       the readings, the dead letters
--- Replies: {ok, {length of raw, accepted}}, {full, length of raw}, {wrongtype, what}
+-- ARGV: limit of the raw list, limits of the dead dead_count (count, bytes), number of readings,
+--       the readings, the dead dead_count
+-- Replies: {ok, {length of raw, accepted}}, {full, length of raw}, {wrongtype, detail}
 local raw, dead, ledger = KEYS[1], KEYS[2], KEYS[3]
 local wrong = wrong_type(KEYS, { 'list', 'list', 'hash' })
 wrong = wrong or not_a_number(ledger, { 'accepted', 'dead_ingester', 'trimmed', 'dead_bytes' })
@@ -18,9 +18,9 @@ if length >= tonumber(ARGV[1]) then return { 'full', length } end
 
 local readings = tonumber(ARGV[4])
 local first_dead = 5 + readings
-local letters = #ARGV - first_dead + 1
+local dead_count = #ARGV - first_dead + 1
 send('RPUSH', raw, 5, first_dead - 1)
-bury(dead, ledger, first_dead, #ARGV, tonumber(ARGV[2]), tonumber(ARGV[3]))
+append_dead(dead, ledger, first_dead, #ARGV, tonumber(ARGV[2]), tonumber(ARGV[3]))
 local accepted = redis.call('HINCRBY', ledger, 'accepted', readings)
-if letters > 0 then redis.call('HINCRBY', ledger, 'dead_ingester', letters) end
+if dead_count > 0 then redis.call('HINCRBY', ledger, 'dead_ingester', dead_count) end
 return { 'ok', { length + readings, accepted } }

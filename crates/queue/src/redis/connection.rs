@@ -1,4 +1,4 @@
-//! One multiplexed connection, made again when it is lost, and what its errors mean.
+//! A multiplexed connection that reconnects, and the meaning of its errors.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use crate::error::{Cause, QueueError};
 use crate::settings::RedisSettings;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// An answer that takes longer counts as lost. Above what an fsync on a busy disk takes.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// A reply that takes longer counts as lost. An fsync on a busy disk takes less.
+const REPLY_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Connection {
     client: Client,
-    /// For messages.
+    /// For error messages.
     address: String,
     config: AsyncConnectionConfig,
     current: Mutex<Current>,
 }
 
-/// The connection in use. The count tells a caller whose connection failed whether somebody else
-/// has made a new one since.
+/// The current connection. The count tells a caller whose connection failed whether there is a new one
+/// since.
 #[derive(Default)]
 struct Current {
     connection: Option<MultiplexedConnection>,
@@ -57,7 +57,7 @@ impl Connection {
             .map_err(|error| QueueError::Incompatible(error.to_string()))?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_LIMIT))
-            .set_response_timeout(Some(ANSWER_LIMIT));
+            .set_response_timeout(Some(REPLY_LIMIT));
         let address = format!("{}:{}", settings.redis_host, settings.redis_port);
         Ok(Self {
             client,
@@ -67,7 +67,7 @@ impl Connection {
         })
     }
 
-    /// Sends a command that changes nothing, or nothing that matters.
+    /// Sends a command that may be repeated.
     pub(super) async fn read(&self, command: &Cmd) -> Result<Value, QueueError> {
         let (mut connection, count) = self.get().await?;
         match connection
@@ -76,11 +76,11 @@ impl Connection {
             .and_then(Value::extract_error)
         {
             Ok(value) => Ok(value),
-            Err(error) => Err(self.failed(count, &error, Outcome::Unimportant).await),
+            Err(error) => Err(self.failed(count, &error, Repeatable::Yes).await),
         }
     }
 
-    /// Sends commands that only read, in one go.
+    /// Sends read-only commands in one pipeline.
     pub(super) async fn read_all<const N: usize>(
         &self,
         commands: &Pipeline,
@@ -88,11 +88,11 @@ impl Connection {
         let (mut connection, count) = self.get().await?;
         match commands.query_async::<Value>(&mut connection).await {
             Ok(value) => reply::exactly(value),
-            Err(error) => Err(self.failed(count, &error, Outcome::Unimportant).await),
+            Err(error) => Err(self.failed(count, &error, Repeatable::Yes).await),
         }
     }
 
-    /// Sends a script call; `None` means that Redis doesn't know the script and ran nothing.
+    /// Sends a script call. `None` if Redis hasn't loaded the script, and so hasn't run it.
     pub(super) async fn write(&self, call: &Cmd) -> Result<Option<Value>, QueueError> {
         let (mut connection, count) = self.get().await?;
         match connection
@@ -102,7 +102,7 @@ impl Connection {
         {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => Ok(None),
-            Err(error) => Err(self.failed(count, &error, Outcome::Matters).await),
+            Err(error) => Err(self.failed(count, &error, Repeatable::No).await),
         }
     }
 
@@ -111,7 +111,7 @@ impl Connection {
         if let Some(connection) = &current.connection {
             return Ok((connection.clone(), current.count));
         }
-        // The name is looked up at each attempt: an address may change with a restart.
+        // Each attempt resolves the host name again: the address may change with a restart.
         let connected = self
             .client
             .get_multiplexed_async_connection_with_config(&self.config);
@@ -121,7 +121,7 @@ impl Connection {
                 current.count += 1;
                 Ok((connection, current.count))
             }
-            Err(error) => Err(match classify(&error, Outcome::Unimportant) {
+            Err(error) => Err(match classify(&error, Repeatable::Yes) {
                 QueueError::Unavailable { cause, detail } => {
                     let detail = format!("{detail} ({}, REDIS_HOST and REDIS_PORT)", self.address);
                     QueueError::Unavailable { cause, detail }
@@ -131,23 +131,23 @@ impl Connection {
         }
     }
 
-    /// Drops a broken connection, so that the next call makes a new one.
-    async fn failed(&self, count: u64, error: &RedisError, outcome: Outcome) -> QueueError {
+    /// Drops a broken connection, so that the next call reconnects.
+    async fn failed(&self, count: u64, error: &RedisError, repeatable: Repeatable) -> QueueError {
         if is_broken(error) {
             let mut current = self.current.lock().await;
             if current.count == count {
                 current.connection = None;
             }
         }
-        classify(error, outcome)
+        classify(error, repeatable)
     }
 }
 
-/// Whether it matters if a request without an answer was carried out.
+/// Whether a request without a reply may be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Matters,
-    Unimportant,
+enum Repeatable {
+    Yes,
+    No,
 }
 
 fn is_broken(error: &RedisError) -> bool {
@@ -158,14 +158,14 @@ fn is_broken(error: &RedisError) -> bool {
         || matches!(error.kind(), ErrorKind::Parse)
 }
 
-/// What an error means. The library's own advice knows too few of the codes.
-fn classify(error: &RedisError, outcome: Outcome) -> QueueError {
-    let said = error.to_string();
-    let unavailable = |cause| QueueError::unavailable(cause, &said);
+/// Maps an error. The library's own classification knows too few of the codes.
+fn classify(error: &RedisError, repeatable: Repeatable) -> QueueError {
+    let message = error.to_string();
+    let unavailable = |cause| QueueError::unavailable(cause, &message);
     if error.kind() == ErrorKind::AuthenticationFailed {
-        return QueueError::Denied(said);
+        return QueueError::Denied(message);
     }
-    // Of several commands each has its own error; the first one decides.
+    // Each command of a pipeline has its own error; the first one decides.
     let of_several = error.clone().into_server_errors();
     let first = of_several.as_deref().and_then(|errors| errors.first());
     match error
@@ -178,23 +178,25 @@ fn classify(error: &RedisError, outcome: Outcome) -> QueueError {
         "MISCONF" | "NOREPLICAS" => return unavailable(Cause::CannotPersist),
         "OOM" => return unavailable(Cause::OutOfMemory),
         "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" => return unavailable(Cause::Busy),
-        "NOAUTH" | "WRONGPASS" | "NOPERM" => return QueueError::Denied(said),
-        "WRONGTYPE" => return QueueError::WrongType(said),
+        "NOAUTH" | "WRONGPASS" | "NOPERM" => return QueueError::Denied(message),
+        "WRONGTYPE" => return QueueError::WrongType(message),
         "MOVED" | "ASK" | "CROSSSLOT" => {
-            return QueueError::Incompatible(format!("{said}; Redis Cluster isn't supported yet"));
+            return QueueError::Incompatible(format!(
+                "{message}; Redis Cluster isn't supported yet"
+            ));
         }
         _ => {}
     }
-    // What a server that wants a password says to a command with many arguments, and what a script
-    // says whose user may not do all that it does.
-    if said.contains("unauthenticated") || said.contains("can't run this command") {
-        return QueueError::Denied(said);
+    // The errors of a server with a password for a command with many arguments, and of a script whose
+    // user lacks a permission.
+    if message.contains("unauthenticated") || message.contains("can't run this command") {
+        return QueueError::Denied(message);
     }
-    if said.contains("Error compiling script") {
-        return QueueError::Incompatible(format!("{said}; Redis 7.0 or newer is needed"));
+    if message.contains("Error compiling script") {
+        return QueueError::Incompatible(format!("{message}; Redis 7.0 or newer is needed"));
     }
-    if outcome == Outcome::Matters {
-        return QueueError::Unknown(said);
+    if repeatable == Repeatable::No {
+        return QueueError::Unknown(message);
     }
     if is_broken(error) {
         unavailable(Cause::Unreachable)

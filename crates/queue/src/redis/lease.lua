@@ -1,22 +1,22 @@
--- Gives the lease to who asks, unless another holds it.
+-- Acquires the lease, unless another consumer holds it.
 --
--- Promises: at most one holder at a time, by this server's clock; a token is never given twice, as
--- it ends in the asker's nonce, which is new for every tenure; asking again with the same nonce
--- gives the same token. Makes the instance id where there is none. A queue that was made with
--- another number of partitions is refused, and so are lists that another pipeline consumes: two
--- consumers of one list that don't know of each other would trim what the other has only looked at.
--- A lease that lasts longer than it was given for is cut to that: this server's clock was put back.
+-- Guarantees: at most one holder at a time, by this server's clock. A token is never reused: it ends
+-- with the caller's nonce, which is new for every lease. A retry with the same nonce returns the same
+-- token. Creates the instance id if there is none. Refuses a queue with another number of partitions,
+-- and lists of another pipeline: two independent consumers of one list would trim elements that the
+-- other one hasn't processed. Shortens a lease that lasts longer than it was granted for, which means
+-- that this server's clock was set back.
 --
 -- KEYS: lease, consumer, meta, owners of lists
 -- ARGV: nonce, milliseconds, instance id to use if there is none, partitions, pipeline, the lists
--- Replies: {ok, token}, {held}, {partitions, number}, {owned, list and pipeline}, {wrongtype, what}
+-- Replies: {ok, token}, {held}, {partitions, number}, {owned, list and pipeline}, {wrongtype, detail}
 local lease, consumer, meta, owners = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local wrong = wrong_type(KEYS, { 'string', 'hash', 'hash', 'hash' })
 if wrong then return wrong end
 
 for place = 6, #ARGV do
   local owner = redis.call('HGET', owners, ARGV[place])
-  if owner and owner ~= ARGV[5] then return { 'owned', ARGV[place] .. ' is of pipeline ' .. owner } end
+  if owner and owner ~= ARGV[5] then return { 'owned', ARGV[place] .. ' belongs to pipeline ' .. owner } end
 end
 
 local partitions = redis.call('HGET', meta, 'partitions')

@@ -1,6 +1,5 @@
--- Helpers that every script starts with. A script is one transaction for all other clients, and
--- goes to the append-only file as one. Redis has no rollback, so scripts check everything first
--- and write afterwards.
+-- Helpers in front of every script. A script is atomic for other clients and in the append-only file.
+-- Redis has no rollback, so scripts check everything before their first write.
 
 -- Lua's unpack fails near 8,000 values.
 local CHUNK = 4000
@@ -14,7 +13,7 @@ local function send(command, key, first, last)
   end
 end
 
--- The first of `keys` that exists and isn't of the type at the same place of `types`, as a reply.
+-- Returns the reply for the first of `keys` that exists with another type than in `types`.
 local function wrong_type(keys, types)
   for place, key in ipairs(keys) do
     local found = redis.call('TYPE', key).ok
@@ -25,21 +24,21 @@ local function wrong_type(keys, types)
   return nil
 end
 
--- The first of these fields of the ledger that isn't a number, as a reply: adding to it would fail
--- in the middle of the writes.
+-- Returns the reply for the first of these fields of the ledger that isn't a number: incrementing it
+-- would fail in the middle of the writes.
 local function not_a_number(ledger, fields)
   for _, field in ipairs(fields) do
     local found = redis.call('HGET', ledger, field)
     if found and not string.match(found, '^-?%d+$') then
-      return { 'wrongtype', field .. ' in ' .. ledger .. ' is no number' }
+      return { 'wrongtype', field .. ' in ' .. ledger .. ' isn\'t a number' }
     end
   end
   return nil
 end
 
--- Appends ARGV[first..last] to the dead letters and trims the oldest beyond the limits of count
--- and bytes, counting what went. The bytes are kept in the ledger's `dead_bytes`.
-local function bury(dead, ledger, first, last, max_count, max_bytes)
+-- Appends ARGV[first..last] to the dead letters, trims the oldest ones above the limits, and counts the
+-- trimmed ones. The ledger's `dead_bytes` holds the size of all dead letters.
+local function append_dead(dead, ledger, first, last, max_count, max_bytes)
   if first > last then return end
   local count = redis.call('LLEN', dead)
   local bytes = 0

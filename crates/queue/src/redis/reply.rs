@@ -1,4 +1,4 @@
-//! Reading Redis's replies.
+//! Parses Redis's replies.
 
 use model::time::Timestamp;
 use redis::Value;
@@ -6,7 +6,7 @@ use redis::Value;
 use crate::changes::State;
 use crate::error::{Cause, QueueError};
 
-/// What a script answered.
+/// A script's reply.
 #[derive(Debug)]
 pub(super) enum Reply {
     Ok(Value),
@@ -20,37 +20,34 @@ pub(super) enum Reply {
     WrongType(Value),
 }
 
-/// An answer that none of our scripts and commands gives.
-pub(super) fn unexpected(what: impl std::fmt::Debug) -> QueueError {
-    QueueError::unavailable(
-        Cause::Other,
-        format!("an answer that makes no sense: {what:?}"),
-    )
+/// The error for a reply that no script or command returns.
+pub(super) fn unexpected(reply: impl std::fmt::Debug) -> QueueError {
+    QueueError::unavailable(Cause::Other, format!("unexpected reply: {reply:?}"))
 }
 
-/// Reads a script's answer: a word, and often something with it.
+/// Parses a script's reply: a status, and a value with some of them.
 pub(super) fn script(value: Value) -> Result<Reply, QueueError> {
     let Value::Array(parts) = value else {
         return Err(unexpected(value));
     };
     let mut parts = parts.into_iter();
-    let word = text(&parts.next().unwrap_or(Value::Nil))?;
-    let with = parts.next().unwrap_or(Value::Nil);
-    match word.as_str() {
-        "ok" => Ok(Reply::Ok(with)),
-        "full" => Ok(Reply::Full(with)),
+    let status = text(&parts.next().unwrap_or(Value::Nil))?;
+    let value = parts.next().unwrap_or(Value::Nil);
+    match status.as_str() {
+        "ok" => Ok(Reply::Ok(value)),
+        "full" => Ok(Reply::Full(value)),
         "held" => Ok(Reply::Held),
         "fenced" => Ok(Reply::Fenced),
         "shifted" => Ok(Reply::Shifted),
-        "conflict" => Ok(Reply::Conflict(with)),
-        "partitions" => Ok(Reply::Partitions(with)),
-        "owned" => Ok(Reply::Owned(with)),
-        "wrongtype" => Ok(Reply::WrongType(with)),
-        _ => Err(unexpected(word)),
+        "conflict" => Ok(Reply::Conflict(value)),
+        "partitions" => Ok(Reply::Partitions(value)),
+        "owned" => Ok(Reply::Owned(value)),
+        "wrongtype" => Ok(Reply::WrongType(value)),
+        _ => Err(unexpected(status)),
     }
 }
 
-/// The answer of a script that is either done or refused.
+/// The result of a script that returns no value.
 pub(super) fn done(reply: Reply, expected: u64) -> Result<(), QueueError> {
     match reply {
         Reply::Ok(_) => Ok(()),
@@ -58,7 +55,7 @@ pub(super) fn done(reply: Reply, expected: u64) -> Result<(), QueueError> {
     }
 }
 
-/// The error that a script's refusal is.
+/// The error for a script's refusal.
 pub(super) fn refusal(reply: Reply, expected: u64) -> QueueError {
     match reply {
         Reply::Fenced => QueueError::Fenced,
@@ -66,18 +63,22 @@ pub(super) fn refusal(reply: Reply, expected: u64) -> QueueError {
         Reply::Conflict(found) => {
             number(&found).map_or_else(|e| e, |found| QueueError::Conflict { expected, found })
         }
-        Reply::WrongType(what) => text(&what).map_or_else(|e| e, QueueError::WrongType),
-        Reply::Partitions(found) => QueueError::Incompatible(format!(
-            "this queue has {} partitions, this version works with one",
-            text(&found).unwrap_or_default()
-        )),
-        Reply::Owned(found) => QueueError::Incompatible(format!(
-            "list {}: give each PIPELINE its own RAW_QUEUE, NORMALIZED_QUEUE and \
-             DEAD_LETTER_QUEUE, or remove the list from the hash rigline:lists",
-            text(&found).unwrap_or_default()
-        )),
+        Reply::WrongType(detail) => text(&detail).map_or_else(|e| e, QueueError::WrongType),
+        Reply::Partitions(found) => incompatible(&found, |found| {
+            format!("this queue has {found} partitions, this version supports one")
+        }),
+        Reply::Owned(found) => incompatible(&found, |found| {
+            format!(
+                "list {found}: give each PIPELINE its own RAW_QUEUE, NORMALIZED_QUEUE and \
+                 DEAD_LETTER_QUEUE, or remove the list from the hash rigline:lists"
+            )
+        }),
         Reply::Ok(_) | Reply::Full(_) | Reply::Held => unexpected(reply),
     }
+}
+
+fn incompatible(found: &Value, message: impl FnOnce(String) -> String) -> QueueError {
+    text(found).map_or_else(|e| e, |found| QueueError::Incompatible(message(found)))
 }
 
 pub(super) fn text(value: &Value) -> Result<String, QueueError> {
@@ -143,7 +144,7 @@ pub(super) fn pairs(value: Value) -> Result<State, QueueError> {
     Ok(pairs)
 }
 
-/// The elements of an array that has just `N`.
+/// The elements of an array of length `N`.
 pub(super) fn exactly<const N: usize>(value: Value) -> Result<[Value; N], QueueError> {
     let Value::Array(values) = value else {
         return Err(unexpected(value));
@@ -151,7 +152,7 @@ pub(super) fn exactly<const N: usize>(value: Value) -> Result<[Value; N], QueueE
     values.try_into().map_err(unexpected)
 }
 
-/// The answer of TIME: seconds and microseconds.
+/// Parses the reply of TIME: seconds and microseconds.
 pub(super) fn time(value: Value) -> Result<Timestamp, QueueError> {
     let [seconds, micros] = exactly(value)?;
     let micros = signed(&seconds)?

@@ -1,4 +1,4 @@
-//! The Lua scripts, each a file in this room.
+//! The Lua scripts, each in a file of this directory.
 
 /// All scripts.
 #[derive(Debug)]
@@ -14,8 +14,8 @@ pub(super) struct Scripts {
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        // At its memory limit Redis refuses scripts without the flag: right for what brings new
-        // data in, wrong for what drains.
+        // At its memory limit, Redis refuses scripts without the flag. That is right for scripts that
+        // add data, but the others must run.
         let drain = "#!lua flags=allow-oom";
         Self {
             append: Script::new("#!lua", include_str!("append.lua")),

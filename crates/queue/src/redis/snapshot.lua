@@ -1,7 +1,7 @@
--- Counters, lengths, instance and time, all of one moment.
+-- Reads counters, lengths, instance and time at one instant.
 --
--- Changes nothing. Runs with allow-oom: a transaction of plain commands is refused by a Redis at its
--- memory limit, even if they only read.
+-- Changes nothing. Runs with allow-oom: at its memory limit, Redis refuses a transaction of plain
+-- commands, even if they only read.
 --
 -- KEYS: raw, normalized, dead, ledger, meta
 -- Replies: {ok, {counters as name and value, length of raw, of normalized, of dead, instance, time}}

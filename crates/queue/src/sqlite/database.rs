@@ -1,4 +1,4 @@
-//! The file, the thread that writes to it, and the thread that reads from it.
+//! The file with its writer thread and its reader thread.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::error::{Cause, QueueError};
 
 type Read = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// A handle to the threads. They end when the last handle is dropped, which waits until they have
-/// finished what they were given and have closed the file.
+/// A handle to the threads. Dropping the last handle waits for pending calls, ends the threads and closes
+/// the file.
 #[derive(Debug, Clone)]
 pub(super) struct Database {
-    // Dropped before the writer: the last connection to close copies the log into the file, which a
-    // reader may not.
+    // Dropped before the writer: the last connection that closes checkpoints the write-ahead log, which
+    // a read-only connection can't.
     reader: Arc<Worker<Read>>,
     /// None for a file that is only read.
     writer: Option<Arc<Worker<Box<dyn Write>>>>,
@@ -35,7 +35,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Opens the file as it is, also beside a process that writes to it.
+    /// Opens the file for reading only, also while another process writes to it.
     pub(super) fn open_read_only(path: &Path) -> Result<Self, QueueError> {
         let mut connection = QUEUE.open_read_only(path)?;
         let reader = Worker::start("queue.db reads", move |jobs| {
@@ -51,7 +51,7 @@ impl Database {
         })
     }
 
-    /// Runs `work` in a transaction that is durable when this returns; an error undoes all of it.
+    /// Runs `work` in a transaction that is durable when this returns. An error rolls it back.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, QueueError> + Send + 'static,
@@ -65,8 +65,7 @@ impl Database {
         answered.await.map_err(|_| Stopped)?
     }
 
-    /// Runs `work` in a transaction that reads one consistent state, with all writes in it that have
-    /// returned by now.
+    /// Runs `work` in a read transaction that sees all writes that have returned.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, QueueError> + Send + 'static,
@@ -76,7 +75,7 @@ impl Database {
             let transaction = connection
                 .transaction_with_behavior(TransactionBehavior::Deferred)
                 .map_err(|error| classify(&error));
-            // A caller that went away doesn't want its answer.
+            // Fails if the caller was dropped.
             let _ = answer.send(transaction.and_then(|transaction| work(&transaction)));
         });
         self.reader.send(read).await?;

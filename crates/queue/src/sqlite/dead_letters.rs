@@ -1,11 +1,12 @@
-//! Dead letters in the file.
+//! Dead letters in SQLite.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::steps::{self, Named, Step};
+use super::steps::{self, MapError, Step};
 use super::{Limits, SqliteQueue};
 use crate::dead_letters::{DeadLetterEntry, DeadLetters, Replay, Replayed};
 use crate::error::QueueError;
+use crate::ledger::delta;
 
 impl DeadLetters for SqliteQueue {
     async fn dead_letters(
@@ -18,37 +19,36 @@ impl DeadLetters for SqliteQueue {
             .await
     }
 
-    async fn replay(&self, once_more: &Replay) -> Result<Replayed, QueueError> {
-        let (once_more, limits) = (once_more.clone(), self.limits);
+    async fn replay(&self, request: &Replay) -> Result<Replayed, QueueError> {
+        let (request, limits) = (request.clone(), self.limits);
         self.database
-            .write(move |tx| replay(tx, &once_more, limits))
+            .write(move |tx| replay(tx, &request, limits))
             .await
     }
 }
 
 fn dead_letters(tx: &Connection, skip: usize, max: usize) -> Step<Vec<DeadLetterEntry>> {
-    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let mut select = tx
         .prepare_cached("SELECT id, item FROM dead ORDER BY id LIMIT ?2 OFFSET ?1")
-        .named()?;
+        .classified()?;
     let found = select
-        .query_map([number(skip), number(max)], |row| {
+        .query_map([delta(skip), delta(max)], |row| {
             Ok(DeadLetterEntry {
                 place: row.get(0)?,
                 element: row.get(1)?,
             })
         })
-        .named()?;
-    found.collect::<rusqlite::Result<_>>().named()
+        .classified()?;
+    found.collect::<rusqlite::Result<_>>().classified()
 }
 
 fn replay(tx: &Connection, replay: &Replay, limits: Limits) -> Step<Replayed> {
-    let length = usize::try_from(steps::length(tx, replay.list)?).unwrap_or(0);
+    let length = steps::length(tx, replay.list)?;
     if length >= limits.list {
         return Ok(Replayed::Full { length });
     }
-    let DeadLetterEntry { place, element } = &replay.letter;
-    // Ids stay as they are, whatever is trimmed.
+    let DeadLetterEntry { place, element } = &replay.entry;
+    // Ids don't change when dead letters are trimmed.
     let found = tx
         .query_row(
             "UPDATE dead SET item = ?3 WHERE id = ?1 AND item = ?2 RETURNING id",
@@ -56,11 +56,10 @@ fn replay(tx: &Connection, replay: &Replay, limits: Limits) -> Step<Replayed> {
             |row| row.get::<_, i64>(0),
         )
         .optional();
-    if found.named()?.is_none() {
+    if found.classified()?.is_none() {
         return Ok(Replayed::Gone);
     }
-    let bytes = |item: &[u8]| i64::try_from(item.len()).unwrap_or(i64::MAX);
-    let longer = bytes(&replay.marked) - bytes(element);
+    let longer = delta(replay.marked.len()) - delta(element.len());
     steps::add(tx, steps::DEAD_BYTES, longer)?;
     steps::push(tx, replay.list, std::slice::from_ref(&replay.element))?;
     steps::add(tx, replay.counter().name(), 1)?;

@@ -1,10 +1,10 @@
-//! What errors of the database mean to a caller of the queue.
+//! Maps SQLite's errors to the queue's errors.
 
 use sqlite::{Failure, OpenError, Stopped, failure, remedy};
 
 use crate::error::{Cause, QueueError};
 
-/// What an error of SQLite means.
+/// Maps an error of SQLite.
 pub(super) fn classify(error: &rusqlite::Error) -> QueueError {
     let detail = format!("{error}; {}", remedy(error));
     match failure(error) {

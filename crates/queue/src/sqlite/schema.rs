@@ -1,14 +1,14 @@
-//! What is in the file, and in which form.
+//! The schema of the file.
 
 use sqlite::FileKind;
 
-/// The queue's files.
+/// The kind of SQLite file that holds a queue.
 pub(super) const QUEUE: FileKind = FileKind {
     what: "queue",
     // The letters `RigQ`.
     application_id: 0x5269_6751,
     migrations: &[include_str!("schema.sql")],
-    // The first form had the same tables and no mark.
+    // Version 0 had the same tables without an application id.
     unmarked_tables: &[
         "consumer",
         "dead",

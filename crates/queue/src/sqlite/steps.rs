@@ -1,4 +1,4 @@
-//! What each call does inside its transaction.
+//! The statements of each call, inside its transaction.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use super::Limits;
 use super::error::classify;
 use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 use crate::error::QueueError;
-use crate::ledger::{Counter, Ledger};
+use crate::ledger::{Counter, Ledger, delta};
 use crate::list::{List, source_of};
 use model::Stage;
 
 pub(super) type Step<T> = Result<T, QueueError>;
 
-/// Turns the database's errors into the queue's, in one word at each call.
-pub(super) trait Named<T> {
-    fn named(self) -> Step<T>;
+/// Maps SQLite's errors to the queue's.
+pub(super) trait MapError<T> {
+    fn classified(self) -> Step<T>;
 }
 
-impl<T> Named<T> for rusqlite::Result<T> {
-    fn named(self) -> Step<T> {
+impl<T> MapError<T> for rusqlite::Result<T> {
+    fn classified(self) -> Step<T> {
         self.map_err(|error| classify(&error))
     }
 }
@@ -35,15 +35,14 @@ const fn table(list: List) -> &'static str {
 }
 
 pub(super) fn append(tx: &Connection, append: &Append, limits: Limits) -> Step<Appended> {
-    let length = usize::try_from(length(tx, List::Raw)?).unwrap_or(0);
+    let length = length(tx, List::Raw)?;
     if length >= limits.list {
         return Ok(Appended::Full { length });
     }
     push(tx, List::Raw, &append.raw)?;
-    bury(tx, &append.dead, limits)?;
-    let number = |items: &[Vec<u8>]| i64::try_from(items.len()).unwrap_or(i64::MAX);
-    add(tx, Counter::Accepted.name(), number(&append.raw))?;
-    add(tx, Counter::DeadIngester.name(), number(&append.dead))?;
+    append_dead(tx, &append.dead, limits)?;
+    add(tx, Counter::Accepted.name(), delta(append.raw.len()))?;
+    add(tx, Counter::DeadIngester.name(), delta(append.dead.len()))?;
     Ok(Appended::Done {
         length: length + append.raw.len(),
         accepted: counter(tx, Counter::Accepted.name())?,
@@ -63,18 +62,18 @@ pub(super) fn lease(
         "INSERT OR IGNORE INTO meta VALUES ('instance', ?1)",
         [instance],
     )
-    .named()?;
+    .classified()?;
     tx.execute("INSERT OR IGNORE INTO meta VALUES ('partitions', '1')", [])
-        .named()?;
+        .classified()?;
     tx.execute("INSERT OR IGNORE INTO consumer (name) VALUES (?1)", [name])
-        .named()?;
+        .classified()?;
     let (token, until, tokens): (String, i64, i64) = tx
         .query_row(
             "SELECT token, until, tokens FROM consumer WHERE name = ?1",
             [name],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
-        .named()?;
+        .classified()?;
     let held = !token.is_empty() && until > millis(now);
     if held && !token.ends_with(nonce) {
         return Ok(None);
@@ -93,7 +92,7 @@ pub(super) fn lease(
             tokens + i64::from(!held)
         ],
     )
-    .named()?;
+    .classified()?;
     Ok(Some(Lease {
         consumer,
         token,
@@ -111,7 +110,7 @@ pub(super) fn renew(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<()> 
             millis(now.plus(lease.limit))
         ],
     );
-    if renewed.named()? == 1 {
+    if renewed.classified()? == 1 {
         Ok(())
     } else {
         Err(QueueError::Fenced)
@@ -123,13 +122,13 @@ pub(super) fn release(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<()
     end_lease(tx, lease.consumer)
 }
 
-/// Ends the lease of whoever has it.
+/// Ends the lease, whatever its token.
 pub(super) fn end_lease(tx: &Connection, consumer: Stage) -> Step<()> {
     tx.execute(
         "UPDATE consumer SET token = '' WHERE name = ?1",
         [consumer.name()],
     )
-    .named()?;
+    .classified()?;
     Ok(())
 }
 
@@ -140,7 +139,7 @@ pub(super) fn check_held(tx: &Connection, lease: &Lease, now: Timestamp) -> Step
         params![lease.consumer.name(), lease.token, millis(now)],
         |row| row.get::<_, i64>(0),
     );
-    match held.named()? {
+    match held.classified()? {
         0 => Err(QueueError::Fenced),
         _ => Ok(()),
     }
@@ -150,27 +149,30 @@ pub(super) fn state(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<Stat
     check_held(tx, lease, now)?;
     let mut select = tx
         .prepare_cached("SELECT key, value FROM state WHERE consumer = ?1")
-        .named()?;
+        .classified()?;
     let name = lease.consumer.name();
     let rows = select.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)));
-    rows.named()?.collect::<rusqlite::Result<_>>().named()
+    rows.classified()?
+        .collect::<rusqlite::Result<_>>()
+        .classified()
 }
 
 pub(super) fn peek(tx: &Connection, consumer: Stage, max: usize) -> Step<Peek> {
     let source = source_of(consumer);
     let sql = format!("SELECT item FROM {} ORDER BY id LIMIT ?1", table(source));
-    let mut select = tx.prepare_cached(&sql).named()?;
-    let max = i64::try_from(max).unwrap_or(i64::MAX);
-    let items = select.query_map([max], |row| row.get(0)).named()?;
+    let mut select = tx.prepare_cached(&sql).classified()?;
+    let items = select
+        .query_map([delta(max)], |row| row.get(0))
+        .classified()?;
     let output = match consumer {
         Stage::Transformer => length(tx, List::Normalized)?,
         Stage::Ingester | Stage::Sink => 0,
     };
     Ok(Peek {
         number: progress(tx, consumer)?.number,
-        items: items.collect::<rusqlite::Result<_>>().named()?,
-        length: usize::try_from(length(tx, source)?).unwrap_or(0),
-        output_length: usize::try_from(output).unwrap_or(0),
+        items: items.collect::<rusqlite::Result<_>>().classified()?,
+        length: length(tx, source)?,
+        output_length: output,
     })
 }
 
@@ -192,35 +194,38 @@ pub(super) fn commit(
     }
     check_head(tx, source_of(lease.consumer), commit)?;
     push(tx, List::Normalized, &commit.outputs)?;
-    bury(tx, &commit.dead, limits)?;
+    append_dead(tx, &commit.dead, limits)?;
     let mut put = tx
         .prepare_cached("INSERT OR REPLACE INTO state VALUES (?1, ?2, ?3)")
-        .named()?;
+        .classified()?;
     for (key, value) in &commit.puts {
-        put.execute(params![name, key, value]).named()?;
+        put.execute(params![name, key, value]).classified()?;
     }
     let mut delete = tx
         .prepare_cached("DELETE FROM state WHERE consumer = ?1 AND key = ?2")
-        .named()?;
+        .classified()?;
     for key in &commit.deletes {
-        delete.execute(params![name, key]).named()?;
+        delete.execute(params![name, key]).classified()?;
     }
-    for (counter, delta) in commit.ledger(lease.consumer) {
-        add(tx, counter.name(), delta)?;
+    for (counter, amount) in commit.ledger(lease.consumer) {
+        add(tx, counter.name(), amount)?;
     }
     let source = table(source_of(lease.consumer));
-    let take = i64::try_from(commit.take).unwrap_or(i64::MAX);
+    let take = delta(commit.take);
     let trim = format!("DELETE FROM {source} WHERE id < (SELECT min(id) FROM {source}) + ?1");
-    tx.prepare_cached(&trim).named()?.execute([take]).named()?;
+    tx.prepare_cached(&trim)
+        .classified()?
+        .execute([take])
+        .classified()?;
     tx.execute(
         "UPDATE consumer SET number = number + 1, by = ?2 WHERE name = ?1",
         params![name, lease.token],
     )
-    .named()?;
+    .classified()?;
     Ok(())
 }
 
-/// Whether the last element to be taken still is the one that was peeked at.
+/// [`QueueError::Shifted`] unless the last element to take is the one that was peeked at.
 fn check_head(tx: &Connection, source: List, commit: &Commit) -> Step<()> {
     let (Some(last), Some(before)) = (&commit.last_taken, commit.take.checked_sub(1)) else {
         return Ok(());
@@ -229,12 +234,11 @@ fn check_head(tx: &Connection, source: List, commit: &Commit) -> Step<()> {
         "SELECT item FROM {} ORDER BY id LIMIT 1 OFFSET ?1",
         table(source)
     );
-    let mut select = tx.prepare_cached(&sql).named()?;
-    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let mut select = tx.prepare_cached(&sql).classified()?;
     let found: Option<Vec<u8>> = select
-        .query_row([before], |row| row.get(0))
+        .query_row([delta(before)], |row| row.get(0))
         .optional()
-        .named()?;
+        .classified()?;
     if found.as_ref() == Some(last) {
         Ok(())
     } else {
@@ -245,31 +249,30 @@ fn check_head(tx: &Connection, source: List, commit: &Commit) -> Step<()> {
 pub(super) fn progress(tx: &Connection, consumer: Stage) -> Step<Progress> {
     let mut select = tx
         .prepare_cached("SELECT number, by FROM consumer WHERE name = ?1")
-        .named()?;
+        .classified()?;
     let found = select
         .query_row([consumer.name()], |row| {
             Ok((row.get::<_, i64>(0)?, row.get(1)?))
         })
         .optional()
-        .named()?;
+        .classified()?;
     let (number, by) = found.unwrap_or_default();
-    Ok(Progress {
-        number: u64::try_from(number).unwrap_or(0),
-        by,
-    })
+    let number = u64::try_from(number)
+        .map_err(|_| QueueError::WrongType(format!("commit number {number} is below 0")))?;
+    Ok(Progress { number, by })
 }
 
 pub(super) fn snapshot(tx: &Connection, now: Timestamp) -> Step<Snapshot> {
     let mut ledger = Ledger::default();
-    ledger.raw = length(tx, List::Raw)?;
-    ledger.normalized = length(tx, List::Normalized)?;
-    ledger.dead = length(tx, List::Dead)?;
+    ledger.raw = delta(length(tx, List::Raw)?);
+    ledger.normalized = delta(length(tx, List::Normalized)?);
+    ledger.dead = delta(length(tx, List::Dead)?);
     let mut select = tx
         .prepare_cached("SELECT name, value FROM ledger")
-        .named()?;
-    let mut rows = select.query([]).named()?;
-    while let Some(row) = rows.next().named()? {
-        let (name, value): (String, i64) = (row.get(0).named()?, row.get(1).named()?);
+        .classified()?;
+    let mut rows = select.query([]).classified()?;
+    while let Some(row) = rows.next().classified()? {
+        let (name, value): (String, i64) = (row.get(0).classified()?, row.get(1).classified()?);
         ledger.set_named(name.as_bytes(), value);
     }
     let instance = tx
@@ -279,7 +282,7 @@ pub(super) fn snapshot(tx: &Connection, now: Timestamp) -> Step<Snapshot> {
             |row| row.get(0),
         )
         .optional()
-        .named()?;
+        .classified()?;
     Ok(Snapshot {
         instance: instance.unwrap_or_default(),
         server_time: now,
@@ -287,75 +290,73 @@ pub(super) fn snapshot(tx: &Connection, now: Timestamp) -> Step<Snapshot> {
     })
 }
 
-pub(super) fn length(tx: &Connection, list: List) -> Step<i64> {
+pub(super) fn length(tx: &Connection, list: List) -> Step<usize> {
     let table = table(list);
     let sql = format!("SELECT coalesce(max(id) - min(id) + 1, 0) FROM {table}");
-    tx.prepare_cached(&sql)
-        .named()?
-        .query_row([], |row| row.get(0))
-        .named()
+    let mut select = tx.prepare_cached(&sql).classified()?;
+    let length: i64 = select.query_row([], |row| row.get(0)).classified()?;
+    usize::try_from(length)
+        .map_err(|_| QueueError::WrongType(format!("the length of {table} is {length}, below 0")))
 }
 
 pub(super) fn push(tx: &Connection, list: List, items: &[Vec<u8>]) -> Step<()> {
     let mut insert = tx
         .prepare_cached(&format!("INSERT INTO {} (item) VALUES (?1)", table(list)))
-        .named()?;
+        .classified()?;
     for item in items {
-        insert.execute([item]).named()?;
+        insert.execute([item]).classified()?;
     }
     Ok(())
 }
 
-/// Appends dead letters and trims the oldest beyond the limits, counting what went.
-fn bury(tx: &Connection, letters: &[Vec<u8>], limits: Limits) -> Step<()> {
-    if letters.is_empty() {
+/// Appends dead letters, trims the oldest ones above the limits, and counts the trimmed ones.
+fn append_dead(tx: &Connection, dead: &[Vec<u8>], limits: Limits) -> Step<()> {
+    if dead.is_empty() {
         return Ok(());
     }
-    push(tx, List::Dead, letters)?;
-    let added: usize = letters.iter().map(Vec::len).sum();
-    add(tx, DEAD_BYTES, i64::try_from(added).unwrap_or(i64::MAX))?;
-    let mut count = usize::try_from(length(tx, List::Dead)?).unwrap_or(0);
-    let bytes = counter(tx, DEAD_BYTES)?;
-    let mut bytes = usize::try_from(bytes).unwrap_or(0);
+    push(tx, List::Dead, dead)?;
+    let added: usize = dead.iter().map(Vec::len).sum();
+    add(tx, DEAD_BYTES, delta(added))?;
+    let mut count = length(tx, List::Dead)?;
+    let mut bytes = counter(tx, DEAD_BYTES)?;
     let mut oldest = tx
         .prepare_cached("DELETE FROM dead WHERE id = (SELECT min(id) FROM dead) RETURNING item")
-        .named()?;
-    while count > limits.dead_count || bytes > limits.dead_bytes {
-        let gone: Option<Vec<u8>> = oldest.query_row([], |row| row.get(0)).optional().named()?;
-        let Some(gone) = gone else { break };
+        .classified()?;
+    while count > limits.dead_count || bytes > delta(limits.dead_bytes) {
+        let trimmed: Option<Vec<u8>> = oldest
+            .query_row([], |row| row.get(0))
+            .optional()
+            .classified()?;
+        let Some(trimmed) = trimmed else { break };
         count -= 1;
-        bytes = bytes.saturating_sub(gone.len());
+        bytes -= delta(trimmed.len());
         add(tx, Counter::Trimmed.name(), 1)?;
-        add(
-            tx,
-            DEAD_BYTES,
-            -i64::try_from(gone.len()).unwrap_or(i64::MAX),
-        )?;
+        add(tx, DEAD_BYTES, -delta(trimmed.len()))?;
     }
     Ok(())
 }
 
-/// Beside the counters: how many bytes the dead letters have.
+/// An entry of the table `ledger` that isn't a counter: the size of all dead letters, in bytes.
 pub(super) const DEAD_BYTES: &str = "dead_bytes";
 
 fn counter(tx: &Connection, name: &str) -> Step<i64> {
     let mut select = tx
         .prepare_cached("SELECT value FROM ledger WHERE name = ?1")
-        .named()?;
+        .classified()?;
     let found = select.query_row([name], |row| row.get(0)).optional();
-    Ok(found.named()?.unwrap_or(0))
+    Ok(found.classified()?.unwrap_or(0))
 }
 
-pub(super) fn add(tx: &Connection, name: &str, delta: i64) -> Step<()> {
-    if delta == 0 {
+pub(super) fn add(tx: &Connection, name: &str, amount: i64) -> Step<()> {
+    if amount == 0 {
         return Ok(());
     }
     tx.prepare_cached(
         "INSERT INTO ledger VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = value + ?2",
     )
-    .named()?
-    .execute(params![name, delta])
-    .named()?;
+    .classified()?
+    .execute(params![name, amount])
+    .classified()?;
     Ok(())
 }
 

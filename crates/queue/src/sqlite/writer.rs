@@ -1,4 +1,4 @@
-//! The one thread that writes. Calls that wait at the same time share one transaction and one fsync.
+//! The writer thread. Concurrent calls share a transaction and an fsync.
 
 use std::sync::mpsc::Receiver;
 
@@ -12,15 +12,15 @@ use crate::error::QueueError;
 /// Most calls in one transaction.
 const GROUP: usize = 32;
 
-/// A call that waits for the thread.
+/// A call to the writer thread.
 pub(super) trait Write: Send {
-    /// Does its part of the transaction; after an error that part is undone, and no other.
+    /// Runs in the transaction. After an error, only this call is rolled back.
     fn run(&mut self, connection: &Connection) -> Result<(), QueueError>;
-    /// Tells the caller what came out, now that the transaction has ended so.
+    /// Sends the result to the caller after the transaction's end.
     fn answer(self: Box<Self>, end: &Result<(), QueueError>);
 }
 
-/// A job for `work`, and a place where its answer comes.
+/// A call that runs `work` and sends its result.
 pub(super) struct Call<T, W> {
     work: Option<W>,
     outcome: Option<Result<T, QueueError>>,
@@ -62,19 +62,19 @@ where
 
     fn answer(self: Box<Self>, end: &Result<(), QueueError>) {
         let answer = match (end, self.outcome) {
-            // Its own error is about itself, and its part was undone before the end.
+            // The call's own error; it was rolled back before the transaction's end.
             (Ok(()), Some(outcome)) => outcome,
             (Err(_), Some(Err(own))) => Err(own),
             (Err(end), _) => Err(end.clone()),
-            // A transaction that ends well has run all its jobs.
+            // A successful transaction has run all its calls.
             (Ok(()), None) => Err(QueueError::Unknown("the call was left out".into())),
         };
-        // A caller that went away doesn't want its answer.
+        // Fails if the caller was dropped.
         let _ = self.answer.send(answer);
     }
 }
 
-/// Works until no more calls can come.
+/// Runs until the last handle is dropped.
 pub(super) fn serve(mut connection: Connection, jobs: &Receiver<Job<Box<dyn Write>>>) {
     while let Ok(first) = jobs.recv() {
         let mut group = vec![first.job];
@@ -97,7 +97,7 @@ fn transact(connection: &mut Connection, group: &mut [Box<dyn Write>]) -> Result
         .map_err(refused)?;
     if let [alone] = group {
         if alone.run(&transaction).is_err() {
-            // Dropped, it is undone.
+            // Dropping it rolls it back.
             return Ok(());
         }
     } else {
@@ -107,7 +107,7 @@ fn transact(connection: &mut Connection, group: &mut [Box<dyn Write>]) -> Result
                 Ok(()) => part.commit().map_err(refused)?,
                 Err(error) => {
                     drop(part);
-                    // Some errors, like a full disk, undo the parts of all others, too.
+                    // Some errors, such as a full disk, roll the whole transaction back.
                     if transaction.is_autocommit() {
                         return Err(error);
                     }
@@ -115,7 +115,7 @@ fn transact(connection: &mut Connection, group: &mut [Box<dyn Write>]) -> Result
             }
         }
     }
-    // A commit that fails may still have reached the disk.
+    // A failed commit may still be durable.
     transaction
         .commit()
         .map_err(|error| match classify(&error) {
@@ -134,7 +134,7 @@ mod tests {
 
     type Answer = Receiver<Result<i64, QueueError>>;
 
-    /// A call that inserts a number and then fails, if it is to.
+    /// A call that inserts a number and then fails if `fails`.
     fn insert(number: i64, fails: bool) -> (Box<dyn Write>, Answer) {
         let (call, answered) = Call::new(move |connection: &Connection| {
             connection
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_undoes_its_own_part_only() {
+    fn error_rolls_back_its_own_call_only() {
         let calls = vec![insert(1, false), insert(2, true), insert(3, false)];
         let (kept, answers) = run(calls);
         assert_eq!(kept, [1, 3]);

@@ -35,17 +35,26 @@ pub fn subscriber_for(broker: &Mosquitto, capacity: usize) -> (Subscriber, Healt
     (session, health)
 }
 
-/// Waits until the session is connected and subscribed. Right after a restart of the broker the lost
-/// connection may still be reported as up, so two reports in a row have to be.
+/// Waits until the session is connected and subscribed. After a kill of the broker, call [`down`] first:
+/// the lost connection may still be reported as up.
 pub async fn up(health: &Health) {
-    let mut seen = 0;
-    let is_up = async {
-        while seen < 2 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            seen = if health.report().ready { seen + 1 } else { 0 };
+    wait_until_ready(health, true).await;
+}
+
+/// Waits until the session has noticed that its connection is lost.
+pub async fn down(health: &Health) {
+    wait_until_ready(health, false).await;
+}
+
+async fn wait_until_ready(health: &Health, ready: bool) {
+    let reached = async {
+        while health.report().ready != ready {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(TIMEOUT, is_up).await.expect("the session isn't up");
+    timeout(TIMEOUT, reached)
+        .await
+        .unwrap_or_else(|_| panic!("not ready={ready}: {:?}", health.report()));
 }
 
 /// Waits for an error of the only dependency.

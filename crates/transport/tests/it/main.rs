@@ -16,7 +16,9 @@ use std::time::Duration;
 use testkit::Mosquitto;
 use transport::{Delivery, Source};
 
-use crate::harness::{Sender, TIMEOUT, id_of, nothing_is_redelivered, receive, subscriber, up};
+use crate::harness::{
+    Sender, TIMEOUT, down, id_of, nothing_is_redelivered, receive, subscriber, up,
+};
 
 fn ids(deliveries: &[Delivery]) -> BTreeSet<u64> {
     deliveries.iter().map(id_of).collect()
@@ -94,6 +96,7 @@ async fn a_broker_that_restarts_without_its_data_gets_a_new_subscription() {
     sender.send(0..500).await;
     receive(&mut session, 500).await;
     broker.kill();
+    down(&health).await;
     // The broker has lost the session, so it drops what arrives before the new subscription: these may
     // be delivered or not, but all of them have to be acknowledged.
     sender.send(500..1_000).await;
@@ -129,6 +132,8 @@ async fn a_ticket_of_an_earlier_connection_acknowledges_nothing() {
     let sender = Sender::start(&broker);
     sender.send([1]).await;
     let earlier = receive(&mut session, 1).await;
+    broker.kill();
+    down(&health).await;
     broker.restart_without_data();
     // Both messages have packet id 1: the broker has lost the session in between.
     up(&health).await;

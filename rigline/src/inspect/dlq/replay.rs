@@ -138,7 +138,7 @@ fn validate(
     };
     Ok(Replay {
         marked: DeadLetter::marked(&letter.element, now),
-        letter,
+        entry: letter,
         list,
         element,
     })

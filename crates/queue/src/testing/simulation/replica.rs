@@ -55,7 +55,7 @@ async fn live(world: &Arc<World>, who: usize, process: &Process) {
     };
     while let Some(held) = replica.leases.acquire().await {
         replica.serve(&held).await;
-        held.give_back().await;
+        held.release().await;
     }
 }
 
