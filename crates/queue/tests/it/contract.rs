@@ -1,4 +1,4 @@
-//! What every queue promises.
+//! The guarantees of every queue.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use common::clock::Clock;
 use common::harness::Process;
 use common::health::Dependency;
 use model::Stage;
-use queue::ledger::Counter;
+use queue::ledger::{Counter, Ledger};
 use queue::list::List;
-use queue::resets::Resets;
+use queue::resets::ResetDetector;
 use queue::settle::{Settled, settle};
 use queue::testing::{Fate, Lossy};
 use queue::{Append, Appended, Commit, Lease, Queue, QueueError};
 
-use crate::dead_letters::letters_are_replayed_once_and_marked;
+use crate::dead_letters::dead_letters_are_replayed_once_and_marked;
 use crate::fixture::{
     Fixture, LEASE, OnMemory, OnRedis, OnSqlite, SHORT_LEASE, is_wrong_type, item, items, nonce,
     peek, settings, take, take_for, take_when_free,
@@ -34,27 +34,40 @@ macro_rules! contract {
 }
 
 contract! {
-    appended_elements_come_out_in_order
-    a_commit_moves_everything_at_once
-    state_is_put_deleted_and_read_whole
-    a_lease_has_one_holder
-    a_standby_takes_over_after_release_and_after_expiry
-    a_stale_token_is_refused
-    a_wrong_number_is_refused
-    a_lost_answer_is_settled_whatever_became_of_the_commit
-    a_commit_that_was_overtaken_is_lost
-    a_full_list_takes_nothing_and_drains
-    dead_letters_are_trimmed_oldest_first_and_counted
-    two_appenders_while_trimming_lose_nothing
-    a_crash_between_any_two_steps_loses_and_doubles_nothing
-    large_commits_and_any_bytes_pass
-    strangers_show_in_the_ledger
-    a_head_that_a_stranger_changed_is_not_trimmed
-    a_flushed_queue_is_noticed;
-    // A list in memory is a list by its type.
+    appended_elements_are_peeked_in_order
+    commit_is_atomic
+    state_is_put_deleted_and_read
+    lease_has_one_holder
+    standby_acquires_the_lease_after_release_and_expiry
+    stale_token_is_refused
+    wrong_number_is_refused
+    commit_with_a_lost_reply_is_settled
+    overtaken_commit_is_lost
+    full_list_refuses_appends_and_drains
+    oldest_dead_letters_are_trimmed_and_counted
+    concurrent_appends_and_commits_lose_nothing
+    crash_between_steps_loses_and_doubles_nothing
+    large_commits_and_any_bytes_are_accepted
+    external_elements_are_counted_as_foreign
+    commit_is_refused_after_an_external_change_of_the_head
+    flushed_queue_is_detected;
+    // Not in memory: lists have a fixed type there, and dead letters aren't replayed.
     not_in_memory:
     keys_of_a_wrong_type_change_nothing
-    letters_are_replayed_once_and_marked
+    dead_letters_are_replayed_once_and_marked
+}
+
+/// A commit that takes elements and makes no other change.
+fn taking(number: u64, take: usize) -> Commit {
+    Commit {
+        number,
+        take,
+        ..Commit::default()
+    }
+}
+
+async fn ledger_of<Q: Queue>(queue: &Q) -> Ledger {
+    queue.snapshot().await.unwrap().ledger
 }
 
 pub(crate) async fn append<Q: Queue>(queue: &Q, raw: Vec<Vec<u8>>) {
@@ -72,15 +85,15 @@ async fn commit<Q: Queue>(queue: &Q, lease: &Lease, commit: Commit) {
     queue.commit(lease, &commit).await.unwrap();
 }
 
-/// Settles without a stop in sight.
+/// Settles a commit of a process that isn't stopped.
 async fn settled<Q: Queue>(queue: &Q, lease: &Lease, commit: &Commit) -> Settled {
     let nothing = Dependency::unreported("queue");
     settle(queue, lease, commit, &nothing, &Process::default()).await
 }
 
-/// The lines of the ledger that the lists alone decide hold, and nothing is foreign.
+/// Asserts that no elements are foreign, and that the ledger's line of dead letters holds.
 pub(crate) async fn assert_balanced<Q: Queue>(queue: &Q) {
-    let ledger = queue.snapshot().await.unwrap().ledger;
+    let ledger = ledger_of(queue).await;
     assert_eq!(
         (ledger.raw_foreign(), ledger.rows_foreign()),
         (0, 0),
@@ -90,7 +103,7 @@ pub(crate) async fn assert_balanced<Q: Queue>(queue: &Q) {
     assert_eq!(dead.left, dead.right, "{ledger:?}");
 }
 
-async fn appended_elements_come_out_in_order<F: Fixture>() {
+async fn appended_elements_are_peeked_in_order<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
     append(&queue, items(0..3)).await;
@@ -106,29 +119,13 @@ async fn appended_elements_come_out_in_order<F: Fixture>() {
         items(0..5),
         "a peek removes nothing"
     );
-    commit(
-        &queue,
-        &lease,
-        Commit {
-            take: 2,
-            ..Commit::default()
-        },
-    )
-    .await;
+    commit(&queue, &lease, taking(0, 2)).await;
     let next = peek(&queue, &lease).await;
     assert_eq!((next.items, next.number), (items(2..5), 1));
-    assert_eq!(
-        queue
-            .snapshot()
-            .await
-            .unwrap()
-            .ledger
-            .get(Counter::Accepted),
-        5
-    );
+    assert_eq!(ledger_of(&queue).await.get(Counter::Accepted), 5);
 }
 
-async fn a_commit_moves_everything_at_once<F: Fixture>() {
+async fn commit_is_atomic<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
     append(&queue, items(0..4)).await;
@@ -143,7 +140,7 @@ async fn a_commit_moves_everything_at_once<F: Fixture>() {
         ..Commit::default()
     };
     commit(&queue, &lease, change).await;
-    // Without anything taken the number moves, too.
+    // A commit that takes nothing increments the number, too.
     let timer = Commit {
         number: 1,
         counts: vec![(Counter::OpenReadings, -1)],
@@ -158,7 +155,7 @@ async fn a_commit_moves_everything_at_once<F: Fixture>() {
     );
     let progress = queue.progress(Stage::Transformer).await.unwrap();
     assert_eq!((progress.number, progress.by), (2, lease.token));
-    let ledger = queue.snapshot().await.unwrap().ledger;
+    let ledger = ledger_of(&queue).await;
     for (counter, value) in [
         (Counter::RawTaken, 3),
         (Counter::RowsOut, 2),
@@ -178,7 +175,7 @@ async fn a_commit_moves_everything_at_once<F: Fixture>() {
         ..Commit::default()
     };
     commit(&queue, &sink, change).await;
-    let ledger = queue.snapshot().await.unwrap().ledger;
+    let ledger = ledger_of(&queue).await;
     assert_eq!(
         (
             ledger.get(Counter::RowsTaken),
@@ -189,7 +186,7 @@ async fn a_commit_moves_everything_at_once<F: Fixture>() {
     assert_balanced(&queue).await;
 }
 
-async fn state_is_put_deleted_and_read_whole<F: Fixture>() {
+async fn state_is_put_deleted_and_read<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
     let lease = take(&queue, Stage::Transformer).await;
@@ -221,18 +218,18 @@ async fn state_is_put_deleted_and_read_whole<F: Fixture>() {
     );
 }
 
-/// Of a consumer that crashes: the next one waits until it has run out.
+/// The lease of a consumer that crashes: the next one waits until it expires.
 const CRASH_LEASE: Duration = Duration::from_secs(1);
-/// Long enough that a busy machine renews it in time, short enough to see that it would run out.
+/// Long enough that a busy machine renews it in time, short enough to expire within a test.
 const RENEWED_LEASE: Duration = Duration::from_secs(2);
 
-async fn a_lease_has_one_holder<F: Fixture>() {
+async fn lease_has_one_holder<F: Fixture>() {
     let fixture = F::start();
     let (queue, other) = (fixture.queue(), fixture.queue());
     let mine = nonce();
     let ask = || queue.lease(Stage::Sink, &mine, RENEWED_LEASE);
     let (given, again) = (ask().await.unwrap(), ask().await.unwrap());
-    assert_eq!(again, given, "after a lost answer the same lease is given");
+    assert_eq!(again, given, "a retry returns the same lease");
     let lease = given.unwrap();
     assert_eq!(other.lease(Stage::Sink, &nonce(), LEASE).await, Ok(None));
     take(&other, Stage::Transformer).await;
@@ -247,15 +244,7 @@ async fn a_lease_has_one_holder<F: Fixture>() {
     }
     for number in 0..5 {
         tokio::time::sleep(RENEWED_LEASE / 4).await;
-        commit(
-            &queue,
-            &lease,
-            Commit {
-                number,
-                ..Commit::default()
-            },
-        )
-        .await;
+        commit(&queue, &lease, taking(number, 0)).await;
         assert_eq!(
             other.lease(Stage::Sink, &nonce(), LEASE).await,
             Ok(None),
@@ -264,7 +253,7 @@ async fn a_lease_has_one_holder<F: Fixture>() {
     }
 }
 
-async fn a_standby_takes_over_after_release_and_after_expiry<F: Fixture>() {
+async fn standby_acquires_the_lease_after_release_and_expiry<F: Fixture>() {
     let fixture = F::start();
     let (queue, standby) = (fixture.queue(), fixture.queue());
     let first = take(&queue, Stage::Sink).await;
@@ -273,7 +262,7 @@ async fn a_standby_takes_over_after_release_and_after_expiry<F: Fixture>() {
     assert_eq!(
         queue.release(&first).await,
         Err(QueueError::Fenced),
-        "not its own any more"
+        "another consumer holds it"
     );
     standby.renew(&second).await.unwrap();
     tokio::time::sleep(RENEWED_LEASE + Duration::from_millis(100)).await;
@@ -282,7 +271,7 @@ async fn a_standby_takes_over_after_release_and_after_expiry<F: Fixture>() {
     assert!(first.token != second.token && second.token != third.token);
 }
 
-async fn a_stale_token_is_refused<F: Fixture>() {
+async fn stale_token_is_refused<F: Fixture>() {
     let fixture = F::start();
     let (frozen, other) = (fixture.queue(), fixture.queue());
     append(&frozen, items(0..2)).await;
@@ -300,37 +289,26 @@ async fn a_stale_token_is_refused<F: Fixture>() {
     assert_eq!(
         frozen.commit(&old, &change).await,
         Err(QueueError::Fenced),
-        "it ran out"
+        "it has expired"
     );
     let new = take(&other, Stage::Transformer).await;
     assert_eq!(
         frozen.commit(&old, &change).await,
         Err(QueueError::Fenced),
-        "another has it"
+        "another consumer holds it"
     );
     assert_eq!(frozen.state(&old).await, Err(QueueError::Fenced));
     assert_eq!(peek(&other, &new).await, peeked, "nothing was changed");
     assert!(other.state(&new).await.unwrap().is_empty());
-    assert_eq!(
-        other.snapshot().await.unwrap().ledger.get(Counter::InRows),
-        0
-    );
+    assert_eq!(ledger_of(&other).await.get(Counter::InRows), 0);
 }
 
-async fn a_wrong_number_is_refused<F: Fixture>() {
+async fn wrong_number_is_refused<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
     append(&queue, items(0..2)).await;
     let lease = take(&queue, Stage::Transformer).await;
-    commit(
-        &queue,
-        &lease,
-        Commit {
-            take: 1,
-            ..Commit::default()
-        },
-    )
-    .await;
+    commit(&queue, &lease, taking(0, 1)).await;
     let before = peek(&queue, &lease).await;
     for expected in [0, 2, 17] {
         let change = Commit {
@@ -345,7 +323,7 @@ async fn a_wrong_number_is_refused<F: Fixture>() {
     assert_eq!(peek(&queue, &lease).await, before);
 }
 
-async fn a_lost_answer_is_settled_whatever_became_of_the_commit<F: Fixture>() {
+async fn commit_with_a_lost_reply_is_settled<F: Fixture>() {
     let cases: [(&[Fate], usize); 5] = [
         (&[], 1),
         (&[Fate::Applied], 1),
@@ -377,16 +355,13 @@ async fn a_lost_answer_is_settled_whatever_became_of_the_commit<F: Fixture>() {
     }
 }
 
-async fn a_commit_that_was_overtaken_is_lost<F: Fixture>() {
-    // Applied, the answer lost, and the lease gone before it could be asked about.
+async fn overtaken_commit_is_lost<F: Fixture>() {
+    // Applied, the reply lost, and the lease lost before the number could be read.
     let fixture = F::start();
     let (queue, other) = (fixture.queue(), fixture.queue());
     append(&queue, items(0..4)).await;
     let old = take(&queue, Stage::Transformer).await;
-    let change = Commit {
-        take: 1,
-        ..Commit::default()
-    };
+    let change = taking(0, 1);
     commit(&queue, &old, change.clone()).await;
     queue.release(&old).await.unwrap();
     let lossy = Lossy::new(queue.clone(), &[Fate::Dropped]);
@@ -397,24 +372,11 @@ async fn a_commit_that_was_overtaken_is_lost<F: Fixture>() {
     );
 
     let new = take(&other, Stage::Transformer).await;
-    commit(
-        &other,
-        &new,
-        Commit {
-            number: 1,
-            take: 1,
-            ..Commit::default()
-        },
-    )
-    .await;
+    commit(&other, &new, taking(1, 1)).await;
     let lossy = Lossy::new(queue, &[Fate::Dropped]);
     let lost = settled(&lossy, &old, &change).await;
     assert!(matches!(lost, Settled::Lost(_)), "two more: {lost:?}");
-    let change = Commit {
-        number: 1,
-        take: 1,
-        ..Commit::default()
-    };
+    let change = taking(1, 1);
     let lossy = Lossy::new(fixture.queue(), &[Fate::Dropped]);
     let lost = settled(&lossy, &old, &change).await;
     assert!(
@@ -424,7 +386,7 @@ async fn a_commit_that_was_overtaken_is_lost<F: Fixture>() {
     assert_eq!(
         peek(&other, &new).await.items,
         items(2..4),
-        "nothing was trimmed unread"
+        "no unread element was trimmed"
     );
 }
 
@@ -438,10 +400,7 @@ async fn keys_of_a_wrong_type_change_nothing<F: Fixture>() {
         };
         queue.append(&dead).await.unwrap();
         let lease = take(&queue, Stage::Transformer).await;
-        let before = (
-            peek(&queue, &lease).await,
-            queue.snapshot().await.unwrap().ledger,
-        );
+        let before = (peek(&queue, &lease).await, ledger_of(&queue).await);
         let change = Commit {
             take: 1,
             outputs: items(5..6),
@@ -449,31 +408,28 @@ async fn keys_of_a_wrong_type_change_nothing<F: Fixture>() {
             puts: vec![(b"k".to_vec(), b"v".to_vec())],
             ..Commit::default()
         };
-        fixture.spoil(list);
+        fixture.replace_key(list);
         let refused = queue.commit(&lease, &change).await;
         assert!(is_wrong_type(&refused), "{list:?}: {refused:?}");
         if list != List::Normalized {
             let refused = queue.append(&dead).await;
             assert!(is_wrong_type(&refused), "{list:?}: {refused:?}");
         }
-        let looked = queue.snapshot().await;
-        assert!(is_wrong_type(&looked), "{list:?}: {looked:?}");
+        let snapshot = queue.snapshot().await;
+        assert!(is_wrong_type(&snapshot), "{list:?}: {snapshot:?}");
         if list == List::Raw {
             let peeked = queue.peek(&lease, 1).await;
             assert!(is_wrong_type(&peeked), "{peeked:?}");
         }
-        fixture.mend(list);
-        let after = (
-            peek(&queue, &lease).await,
-            queue.snapshot().await.unwrap().ledger,
-        );
+        fixture.restore(list);
+        let after = (peek(&queue, &lease).await, ledger_of(&queue).await);
         assert_eq!(after, before, "{list:?}");
         commit(&queue, &lease, change).await;
         assert_balanced(&queue).await;
     }
 }
 
-async fn a_full_list_takes_nothing_and_drains<F: Fixture>() {
+async fn full_list_refuses_appends_and_drains<F: Fixture>() {
     let fixture = F::start();
     let mut small = settings();
     small.limits.queue_limit = 3;
@@ -490,15 +446,11 @@ async fn a_full_list_takes_nothing_and_drains<F: Fixture>() {
     assert_eq!(
         full,
         Appended::Full { length: 7 },
-        "one call may overshoot, the next is refused"
+        "one call may exceed the limit, the next is refused"
     );
-    assert_eq!(
-        queue.snapshot().await.unwrap().ledger.dead,
-        0,
-        "all or nothing"
-    );
+    assert_eq!(ledger_of(&queue).await.dead, 0, "all or nothing");
     let lease = take(&queue, Stage::Transformer).await;
-    // The limit is no condition of a commit: what was taken may always be handed on.
+    // A commit doesn't check the limit.
     let outputs = items(0..9);
     commit(
         &queue,
@@ -515,7 +467,7 @@ async fn a_full_list_takes_nothing_and_drains<F: Fixture>() {
     assert_balanced(&queue).await;
 }
 
-async fn dead_letters_are_trimmed_oldest_first_and_counted<F: Fixture>() {
+async fn oldest_dead_letters_are_trimmed_and_counted<F: Fixture>() {
     let fixture = F::start();
     let mut small = settings();
     (
@@ -523,13 +475,13 @@ async fn dead_letters_are_trimmed_oldest_first_and_counted<F: Fixture>() {
         small.limits.dead_letter_bytes,
     ) = (4, 30);
     let queue = fixture.open(&small);
-    let bury = |dead: Vec<Vec<u8>>| Append {
+    let dead_letters = |dead: Vec<Vec<u8>>| Append {
         raw: Vec::new(),
         dead,
     };
-    queue.append(&bury(items(0..3))).await.unwrap();
-    queue.append(&bury(items(3..6))).await.unwrap();
-    let ledger = queue.snapshot().await.unwrap().ledger;
+    queue.append(&dead_letters(items(0..3))).await.unwrap();
+    queue.append(&dead_letters(items(3..6))).await.unwrap();
+    let ledger = ledger_of(&queue).await;
     assert_eq!(
         (ledger.dead, ledger.get(Counter::Trimmed)),
         (4, 2),
@@ -546,25 +498,28 @@ async fn dead_letters_are_trimmed_oldest_first_and_counted<F: Fixture>() {
         },
     )
     .await;
-    let ledger = queue.snapshot().await.unwrap().ledger;
+    let ledger = ledger_of(&queue).await;
     assert_eq!(
         (ledger.dead, ledger.get(Counter::Trimmed)),
         (1, 6),
         "by bytes"
     );
-    queue.append(&bury(vec![vec![b'y'; 31]])).await.unwrap();
-    let ledger = queue.snapshot().await.unwrap().ledger;
+    queue
+        .append(&dead_letters(vec![vec![b'y'; 31]]))
+        .await
+        .unwrap();
+    let ledger = ledger_of(&queue).await;
     assert_eq!(
         (ledger.dead, ledger.get(Counter::Trimmed)),
         (0, 8),
-        "larger than all of it"
+        "larger than the limit"
     );
-    queue.append(&bury(items(6..7))).await.unwrap();
-    assert_eq!(queue.snapshot().await.unwrap().ledger.dead, 1);
+    queue.append(&dead_letters(items(6..7))).await.unwrap();
+    assert_eq!(ledger_of(&queue).await.dead, 1);
     assert_balanced(&queue).await;
 }
 
-async fn two_appenders_while_trimming_lose_nothing<F: Fixture>() {
+async fn concurrent_appends_and_commits_lose_nothing<F: Fixture>() {
     const EACH: usize = 300;
     let fixture = F::start();
     let appenders: Vec<_> = (0..2)
@@ -583,19 +538,9 @@ async fn two_appenders_while_trimming_lose_nothing<F: Fixture>() {
     while seen.len() < 2 * EACH {
         let peeked = queue.peek(&lease, 7).await.unwrap();
         let (number, take_now) = (peeked.number, peeked.items.len());
-        match queue
-            .commit(
-                &lease,
-                &Commit {
-                    number,
-                    take: take_now,
-                    ..Commit::default()
-                },
-            )
-            .await
-        {
+        match queue.commit(&lease, &taking(number, take_now)).await {
             Ok(()) => seen.extend(peeked.items),
-            // A slow machine may lose the lease in between; then nothing was taken.
+            // On a slow machine the lease may expire; then nothing was taken.
             Err(QueueError::Fenced) => lease = take(&queue, Stage::Transformer).await,
             Err(error) => panic!("{error}"),
         }
@@ -618,9 +563,9 @@ async fn two_appenders_while_trimming_lose_nothing<F: Fixture>() {
     assert_balanced(&queue).await;
 }
 
-async fn a_crash_between_any_two_steps_loses_and_doubles_nothing<F: Fixture>() {
-    // A consumer that crashes after `steps` steps of each round, forgetting everything; the next
-    // one starts over with a handle of its own.
+async fn crash_between_steps_loses_and_doubles_nothing<F: Fixture>() {
+    // A consumer crashes after `steps` steps of each round and loses its memory. The next one starts with
+    // a new handle.
     let fixture = F::start();
     append(&fixture.queue(), items(0..20)).await;
     let mut round = 0;
@@ -645,7 +590,7 @@ async fn a_crash_between_any_two_steps_loses_and_doubles_nothing<F: Fixture>() {
             match steps {
                 2 => commit(&queue, &lease, change).await,
                 3 => {
-                    // Its answer is never read, as if the process had died waiting for it.
+                    // The reply isn't read, as if the process had been killed.
                     let queue = queue.clone();
                     let lease = lease.clone();
                     let sent = tokio::spawn(async move { queue.commit(&lease, &change).await });
@@ -668,8 +613,8 @@ async fn a_crash_between_any_two_steps_loses_and_doubles_nothing<F: Fixture>() {
     assert_balanced(&queue).await;
 }
 
-async fn large_commits_and_any_bytes_pass<F: Fixture>() {
-    // Above the 4,000 values that a script may unpack at once, in every part of a commit.
+async fn large_commits_and_any_bytes_are_accepted<F: Fixture>() {
+    // More than the 4,000 values that a script unpacks at once, in every part of a commit.
     const MANY: usize = 9_001;
     let fixture = F::start();
     let queue = fixture.queue();
@@ -715,46 +660,38 @@ async fn large_commits_and_any_bytes_pass<F: Fixture>() {
         .unwrap()
         .unwrap();
     assert_eq!(peek(&queue, &sink).await.items, odd);
-    let ledger = queue.snapshot().await.unwrap().ledger;
+    let ledger = ledger_of(&queue).await;
     assert_eq!(ledger.dead, i64::try_from(MANY).unwrap());
     assert_balanced(&queue).await;
 }
 
-async fn strangers_show_in_the_ledger<F: Fixture>() {
+async fn external_elements_are_counted_as_foreign<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
     append(&queue, items(0..1)).await;
     fixture.push_foreign(List::Raw, "hello");
     fixture.push_foreign(List::Normalized, "world");
-    let ledger = queue.snapshot().await.unwrap().ledger;
+    let ledger = ledger_of(&queue).await;
     assert_eq!((ledger.raw_foreign(), ledger.rows_foreign()), (1, 1));
     let lease = take(&queue, Stage::Transformer).await;
     let expected = vec![item(0), b"hello".to_vec()];
     assert_eq!(peek(&queue, &lease).await.items, expected);
-    commit(
-        &queue,
-        &lease,
-        Commit {
-            take: 2,
-            ..Commit::default()
-        },
-    )
-    .await;
-    let ledger = queue.snapshot().await.unwrap().ledger;
+    commit(&queue, &lease, taking(0, 2)).await;
+    let ledger = ledger_of(&queue).await;
     assert_eq!(
         (ledger.raw_foreign(), ledger.get(Counter::RawTaken)),
         (1, 2),
-        "still known"
+        "still counted"
     );
 }
 
-async fn a_head_that_a_stranger_changed_is_not_trimmed<F: Fixture>() {
+async fn commit_is_refused_after_an_external_change_of_the_head<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
     append(&queue, items(0..3)).await;
     let lease = take(&queue, Stage::Transformer).await;
     let peeked = queue.peek(&lease, 2).await.unwrap();
-    fixture.push_to_head(List::Raw, "stranger");
+    fixture.push_to_head(List::Raw, "external");
     let change = Commit {
         take: 2,
         last_taken: peeked.items.last().cloned(),
@@ -763,7 +700,7 @@ async fn a_head_that_a_stranger_changed_is_not_trimmed<F: Fixture>() {
     };
     let refused = queue.commit(&lease, &change).await;
     assert_eq!(refused, Err(QueueError::Shifted));
-    let mut expected = vec![b"stranger".to_vec()];
+    let mut expected = vec![b"external".to_vec()];
     expected.extend(items(0..3));
     let peeked = peek(&queue, &lease).await;
     assert_eq!((&peeked.items, peeked.output_length), (&expected, 0));
@@ -778,16 +715,16 @@ async fn a_head_that_a_stranger_changed_is_not_trimmed<F: Fixture>() {
         },
     )
     .await;
-    let ledger = queue.snapshot().await.unwrap().ledger;
+    let ledger = ledger_of(&queue).await;
     assert_eq!((ledger.raw, ledger.raw_foreign()), (0, 1));
 }
 
-async fn a_flushed_queue_is_noticed<F: Fixture>() {
+async fn flushed_queue_is_detected<F: Fixture>() {
     let fixture = F::start();
     let queue = fixture.queue();
     let old = take(&queue, Stage::Ingester).await;
     append(&queue, items(0..5)).await;
-    let mut resets = Resets::default();
+    let mut resets = ResetDetector::default();
     let before = queue.snapshot().await.unwrap();
     assert!(!before.instance.is_empty());
     assert!(before.server_time.distance(Clock::system().now()) < Duration::from_secs(5));
@@ -795,10 +732,7 @@ async fn a_flushed_queue_is_noticed<F: Fixture>() {
     fixture.flush();
     assert_eq!(queue.renew(&old).await, Err(QueueError::Fenced));
     let new = take(&queue, Stage::Ingester).await;
-    assert_ne!(
-        new.token, old.token,
-        "tokens of an earlier life don't come back"
-    );
+    assert_ne!(new.token, old.token, "tokens aren't reused after a flush");
     let after = queue.snapshot().await.unwrap();
     assert_ne!(after.instance, before.instance);
     assert!(resets.check(&after, 0));

@@ -1,4 +1,4 @@
-//! What queues with dead letters promise about them.
+//! Guarantees about dead letters.
 
 use model::Stage;
 use queue::ledger::Counter;
@@ -8,14 +8,14 @@ use queue::{Append, Appended, DeadLetterEntry, DeadLetters, Queue, Replay, Repla
 use crate::contract::{append, assert_balanced};
 use crate::fixture::{Fixture, item, items, peek, settings, take};
 
-/// Appends dead letters, as the ingester does.
-async fn bury<Q: Queue>(queue: &Q, dead: Vec<Vec<u8>>) {
+/// Appends dead letters.
+async fn append_dead<Q: Queue>(queue: &Q, dead: Vec<Vec<u8>>) {
     let raw = Vec::new();
     let appended = queue.append(&Append { raw, dead }).await.unwrap();
     assert!(matches!(appended, Appended::Done { .. }), "{appended:?}");
 }
 
-pub(crate) async fn letters_are_replayed_once_and_marked<F: Fixture>()
+pub(crate) async fn dead_letters_are_replayed_once_and_marked<F: Fixture>()
 where
     F::Q: DeadLetters,
 {
@@ -23,7 +23,7 @@ where
     let mut small = settings();
     (small.limits.dead_letter_limit, small.limits.queue_limit) = (4, 2);
     let queue = fixture.open(&small);
-    bury(&queue, items(0..4)).await;
+    append_dead(&queue, items(0..4)).await;
     let letters = queue.dead_letters(1, 2).await.unwrap();
     let elements = |letters: &[DeadLetterEntry]| -> Vec<_> {
         letters.iter().map(|l| l.element.clone()).collect()
@@ -31,10 +31,10 @@ where
     assert_eq!(elements(&letters), items(1..3));
     assert_eq!(queue.dead_letters(4, 9).await.unwrap(), []);
 
-    // The oldest goes, so that the others have moved up.
-    bury(&queue, items(4..5)).await;
+    // The oldest one is trimmed, so the positions of the others change.
+    append_dead(&queue, items(4..5)).await;
     let once_more = |list, number: usize| Replay {
-        letter: letters[1].clone(),
+        entry: letters[1].clone(),
         marked: b"item-2, marked".to_vec(),
         list,
         element: item(number),
@@ -43,7 +43,7 @@ where
     assert_eq!(queue.replay(&replay).await, Ok(Replayed::Done));
     assert_eq!(queue.replay(&replay).await, Ok(Replayed::Gone), "marked");
     let rows = Replay {
-        letter: letters[0].clone(),
+        entry: letters[0].clone(),
         ..once_more(List::Normalized, 101)
     };
     assert_eq!(queue.replay(&rows).await, Ok(Replayed::Done));
@@ -66,7 +66,7 @@ where
 
     append(&queue, items(5..6)).await;
     let full = Replay {
-        letter: found[2].clone(),
+        entry: found[2].clone(),
         ..once_more(List::Raw, 103)
     };
     assert_eq!(queue.replay(&full).await, Ok(Replayed::Full { length: 2 }));
@@ -75,10 +75,10 @@ where
         found,
         "as they were"
     );
-    // The bytes of marked letters count: all of them go when their limit says so.
+    // The marks count, too: the limit in bytes trims all of them.
     let none = "the letters' bytes are counted as they are now";
     (small.limits.dead_letter_bytes, small.limits.queue_limit) = (6, 9);
-    bury(&fixture.open(&small), items(7..8)).await;
+    append_dead(&fixture.open(&small), items(7..8)).await;
     let left = queue.dead_letters(0, 9).await.unwrap();
     assert_eq!(elements(&left), items(7..8), "{none}");
 }

@@ -12,9 +12,9 @@ use queue::testing::{MemoryQueue, TempQueue};
 use queue::{Lease, Peek, Queue, QueueError};
 use testkit::Redis;
 
-/// Longer than any test.
+/// A lease that lasts longer than any test.
 pub(crate) const LEASE: Duration = Duration::from_mins(1);
-/// A lease that a test waits to run out.
+/// A lease whose expiry a test waits for.
 pub(crate) const SHORT_LEASE: Duration = Duration::from_millis(400);
 
 pub(crate) fn settings() -> QueueSettings {
@@ -28,16 +28,16 @@ pub(crate) fn settings() -> QueueSettings {
 pub(crate) trait Fixture: Send {
     type Q: Queue;
     fn start() -> Self;
-    /// A new handle, as another process would have.
+    /// A new handle, as in another process.
     fn open(&self, settings: &QueueSettings) -> Self::Q;
-    /// Somebody else appends to a list.
+    /// Appends to a list as an external producer.
     fn push_foreign(&self, list: List, item: &str);
-    /// Somebody else pushes to a list's head.
+    /// Pushes to a list's head as an external producer.
     fn push_to_head(&self, list: List, item: &str);
-    /// Somebody else puts something of another kind where a list was; `mend` undoes it.
-    fn spoil(&self, list: List);
-    fn mend(&self, list: List);
-    /// Somebody else empties everything.
+    /// Replaces a list by a key of another type; `restore` undoes it.
+    fn replace_key(&self, list: List);
+    fn restore(&self, list: List);
+    /// Deletes everything.
     fn flush(&self);
 
     fn queue(&self) -> Self::Q {
@@ -84,14 +84,14 @@ impl Fixture for OnRedis {
         let _ = self.0.cli(&["LPUSH", key(list), item]);
     }
 
-    fn spoil(&self, list: List) {
+    fn replace_key(&self, list: List) {
         if self.0.cli(&["EXISTS", key(list)]) == "1" {
             let _ = self.0.cli(&["RENAME", key(list), "aside"]);
         }
         let _ = self.0.cli(&["SET", key(list), "not a list"]);
     }
 
-    fn mend(&self, list: List) {
+    fn restore(&self, list: List) {
         let _ = self.0.cli(&["DEL", key(list)]);
         if self.0.cli(&["EXISTS", "aside"]) == "1" {
             let _ = self.0.cli(&["RENAME", "aside", key(list)]);
@@ -132,14 +132,14 @@ impl Fixture for OnSqlite {
         self.0.push_to_head(list, item.as_bytes());
     }
 
-    fn spoil(&self, list: List) {
+    fn replace_key(&self, list: List) {
         let table = table(list);
         self.0.run(&format!(
             "ALTER TABLE {table} RENAME TO aside; CREATE VIEW {table} AS SELECT 'x' AS other;"
         ));
     }
 
-    fn mend(&self, list: List) {
+    fn restore(&self, list: List) {
         let table = table(list);
         self.0.run(&format!(
             "DROP VIEW {table}; ALTER TABLE aside RENAME TO {table};"
@@ -175,11 +175,11 @@ impl Fixture for OnMemory {
         self.0.push_to_head(list, item.as_bytes());
     }
 
-    fn spoil(&self, list: List) {
+    fn replace_key(&self, list: List) {
         unreachable!("{list:?} is a list by its type");
     }
 
-    fn mend(&self, list: List) {
+    fn restore(&self, list: List) {
         unreachable!("{list:?} is a list by its type");
     }
 
@@ -200,18 +200,18 @@ pub(crate) fn nonce() -> String {
     format!("{:016x}", fastrand::u64(..))
 }
 
-/// Takes a lease that must be free, and doesn't run out within a test.
+/// Acquires a free lease that doesn't expire within a test.
 pub(crate) async fn take<Q: Queue>(queue: &Q, stage: Stage) -> Lease {
     take_for(queue, stage, LEASE).await
 }
 
-/// Takes a lease that must be free, for this long.
+/// Acquires a free lease for this time.
 pub(crate) async fn take_for<Q: Queue>(queue: &Q, stage: Stage, limit: Duration) -> Lease {
     let lease = queue.lease(stage, &nonce(), limit).await.unwrap();
     lease.expect("the lease is free")
 }
 
-/// Takes a lease for this long, once it is free.
+/// Acquires a lease for this time as soon as it is free.
 pub(crate) async fn take_when_free<Q: Queue>(queue: &Q, stage: Stage, limit: Duration) -> Lease {
     loop {
         if let Some(lease) = queue.lease(stage, &nonce(), limit).await.unwrap() {

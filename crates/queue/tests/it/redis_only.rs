@@ -1,4 +1,4 @@
-//! What only a real Redis server can do to us.
+//! Behaviour that only a real Redis server shows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ fn cause<T>(result: &Result<T, QueueError>) -> Option<Cause> {
 }
 
 #[tokio::test]
-async fn keys_and_lists_can_be_looked_at_by_their_names() {
+async fn keys_have_the_documented_names() {
     let fixture = OnRedis::start();
     let mut other = settings();
     other.pipeline = "lab".into();
@@ -69,10 +69,9 @@ async fn keys_and_lists_can_be_looked_at_by_their_names() {
     assert_eq!(fixture.0.cli(&["LINDEX", "dead_letters", "0"]), "item-2");
 }
 
-/// Two consumers of one list that don't know of each other would each trim what the other has only
-/// looked at.
+/// Two independent consumers of one list would trim elements that the other one hasn't processed.
 #[tokio::test]
-async fn a_list_is_of_one_pipeline() {
+async fn list_belongs_to_one_pipeline() {
     let fixture = OnRedis::start();
     take(&fixture.queue(), Stage::Sink).await;
     let mut other = settings();
@@ -92,7 +91,7 @@ async fn a_list_is_of_one_pipeline() {
 }
 
 #[tokio::test]
-async fn counters_that_are_no_numbers_change_nothing() {
+async fn counters_that_are_no_numbers_refuse_writes() {
     let fixture = OnRedis::start();
     let queue = fixture.queue();
     let readings = Append {
@@ -133,7 +132,7 @@ async fn counters_that_are_no_numbers_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_large_state_is_read_whole() {
+async fn large_state_is_read_completely() {
     let fixture = OnRedis::start();
     let queue = fixture.queue();
     let long = Duration::from_mins(1);
@@ -170,7 +169,7 @@ async fn a_large_state_is_read_whole() {
 }
 
 #[tokio::test]
-async fn scripts_that_redis_forgot_are_loaded_again() {
+async fn flushed_scripts_are_loaded_again() {
     let fixture = OnRedis::start();
     let queue = fixture.queue();
     let lease = take(&queue, Stage::Transformer).await;
@@ -195,7 +194,7 @@ async fn scripts_that_redis_forgot_are_loaded_again() {
 }
 
 #[tokio::test]
-async fn at_its_memory_limit_redis_takes_nothing_new_and_still_drains() {
+async fn redis_at_its_memory_limit_refuses_appends_and_drains() {
     let fixture = OnRedis::start();
     let queue = fixture.queue();
     let heavy = Append {
@@ -227,7 +226,7 @@ async fn at_its_memory_limit_redis_takes_nothing_new_and_still_drains() {
 }
 
 #[tokio::test]
-async fn servers_that_cannot_write_are_told_apart() {
+async fn servers_that_cannot_write_have_different_causes() {
     let fixture = OnRedis(Redis::start_with(&["--enable-protected-configs", "yes"]));
     let queue = fixture.queue();
     let one = Append {
@@ -253,7 +252,7 @@ async fn servers_that_cannot_write_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_password_is_needed_and_used() {
+async fn password_is_required_and_used() {
     let redis = Redis::start();
     let _ = redis.cli(&["CONFIG", "SET", "requirepass", "open sesame"]);
     let refused = queue_at(redis.port())
@@ -271,7 +270,7 @@ async fn a_password_is_needed_and_used() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_down_is_waited_for() {
+async fn unavailable_server_is_retried() {
     let mut redis = Redis::start();
     let queue = queue_at(redis.port());
     let one = Append {
@@ -296,7 +295,7 @@ async fn a_server_that_is_down_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_queue_of_another_make_is_refused() {
+async fn queue_with_other_partitions_is_refused() {
     let fixture = OnRedis::start();
     let _ = fixture
         .0
@@ -308,10 +307,10 @@ async fn a_queue_of_another_make_is_refused() {
     );
 }
 
-/// On the wire: the connection is cut after the server has carried the commit out and before its
-/// answer comes, and before the commit reaches it; each many times.
+/// The connection is cut before the commit reaches the server, or after the server has applied it and
+/// before its reply arrives; each many times.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_cut_on_the_wire_are_settled() {
+async fn commits_over_cut_connections_are_settled() {
     const ROUNDS: usize = 25;
     for direction in [Direction::Reply, Direction::Request] {
         let redis = Redis::start();

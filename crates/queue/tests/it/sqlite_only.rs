@@ -1,4 +1,4 @@
-//! What only a queue in a file promises.
+//! Guarantees of a queue in a file only.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,11 +39,11 @@ fn refusal(path: &Path) -> String {
     }
 }
 
-/// The tables of the first form, before files had a mark.
+/// The tables of version 0, without an application id.
 const UNMARKED: &str = include_str!("../../src/sqlite/schema.sql");
 
 #[tokio::test]
-async fn a_file_of_the_first_form_is_brought_up_to_date() {
+async fn file_of_version_0_is_migrated() {
     let (_dir, path) = file();
     let old = Connection::open(&path).unwrap();
     old.execute_batch(UNMARKED).unwrap();
@@ -66,7 +66,7 @@ async fn a_file_of_the_first_form_is_brought_up_to_date() {
 }
 
 #[tokio::test]
-async fn a_file_of_somebody_else_is_refused_and_left_alone() {
+async fn file_of_another_program_is_refused_and_unchanged() {
     let (_dir, path) = file();
     let foreign = Connection::open(&path).unwrap();
     foreign.execute_batch("CREATE TABLE notes (text)").unwrap();
@@ -101,7 +101,7 @@ async fn a_file_of_somebody_else_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn looking_changes_nothing_and_sees_what_a_process_writes() {
+async fn read_only_handle_changes_nothing_and_sees_concurrent_writes() {
     let (_dir, path) = file();
     let missing = SqliteQueue::open_read_only(&path, &settings(), Clock::system());
     assert!(
@@ -128,7 +128,7 @@ async fn looking_changes_nothing_and_sees_what_a_process_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_callers_at_once_are_all_answered_and_none_is_mixed_up() {
+async fn concurrent_calls_get_their_own_results() {
     let (_dir, path) = file();
     let queue = open(&path).unwrap();
     let lease = take(&queue, Stage::Transformer).await;
@@ -136,7 +136,7 @@ async fn many_callers_at_once_are_all_answered_and_none_is_mixed_up() {
         let queue = queue.clone();
         tokio::spawn(async move { append(&queue, vec![item(number)]).await })
     });
-    // Among them some that are refused, each for itself.
+    // Some of them are refused, each on its own.
     let refused = (0..50).map(|_| {
         let (queue, lease) = (queue.clone(), lease.clone());
         let wrong = Commit {
@@ -172,7 +172,7 @@ async fn many_callers_at_once_are_all_answered_and_none_is_mixed_up() {
 }
 
 #[tokio::test]
-async fn who_has_the_file_alone_waits_for_no_lease_and_renews_without_a_write() {
+async fn only_process_waits_for_no_lease_and_renews_without_a_write() {
     let (_dir, path) = file();
     let killed = open(&path).unwrap();
     let old = take(&killed, Stage::Sink).await;
@@ -198,7 +198,7 @@ async fn who_has_the_file_alone_waits_for_no_lease_and_renews_without_a_write() 
         .unwrap()
     };
     let before = version();
-    // Long enough that a renewal that writes would write another time.
+    // Long enough that a renewal with a write would write another time.
     tokio::time::sleep(Duration::from_millis(50)).await;
     queue.renew(&lease).await.unwrap();
     assert_eq!(version(), before, "nothing was written");
@@ -208,7 +208,7 @@ async fn who_has_the_file_alone_waits_for_no_lease_and_renews_without_a_write() 
         ..Commit::default()
     };
     queue.commit(&lease, &commit).await.unwrap();
-    // A lease that ended without giving its lease back, as on a full disk, holds up nobody.
+    // A lease that wasn't released, for instance because of a full disk, delays no other.
     let next = take(&queue, Stage::Sink).await;
     assert_eq!(queue.renew(&lease).await, Err(QueueError::Fenced));
     assert_eq!(queue.state(&lease).await, Err(QueueError::Fenced));
@@ -216,7 +216,7 @@ async fn who_has_the_file_alone_waits_for_no_lease_and_renews_without_a_write() 
     assert_eq!(queue.renew(&next).await, Err(QueueError::Fenced));
 }
 
-/// The file and its log, in bytes.
+/// Size of the file and its write-ahead log, in bytes.
 fn size(path: &Path) -> u64 {
     let log = path.with_extension("db-wal");
     let length = |path: &Path| fs::metadata(path).map_or(0, |data| data.len());
@@ -224,7 +224,7 @@ fn size(path: &Path) -> u64 {
 }
 
 #[tokio::test]
-async fn what_was_taken_makes_room_for_what_comes() {
+async fn taken_elements_free_their_pages() {
     let (_dir, path) = file();
     let queue = open(&path).unwrap();
     let lease = take(&queue, Stage::Transformer).await;
@@ -240,7 +240,7 @@ async fn what_was_taken_makes_room_for_what_comes() {
         queue.commit(&lease, &all).await.unwrap();
         sizes.push(size(&path));
     }
-    // 60 MB went through; the log alone is written back at 16 MB.
+    // 60 MB were written; the log is checkpointed at 16 MB.
     let (early, late) = (sizes[29], sizes[59]);
     assert!(late <= early + (1 << 20), "{sizes:?}");
     assert!(late < 40 << 20, "{sizes:?}");
@@ -248,7 +248,7 @@ async fn what_was_taken_makes_room_for_what_comes() {
 
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "what is skipped is said")]
-async fn a_full_disk_takes_nothing_and_goes_on_when_there_is_room() {
+async fn full_disk_refuses_appends_until_there_is_space() {
     let Some(disk) = SmallDisk::mount(4 << 20) else {
         println!("skipped: only root may mount a small disk");
         return;
@@ -261,7 +261,7 @@ async fn a_full_disk_takes_nothing_and_goes_on_when_there_is_room() {
     append(&queue, items(0..1)).await.unwrap();
     taken += 1;
     disk.fill();
-    // Until the log, which has room left over from before, needs more.
+    // Until the log's free pages are used up.
     let refused = loop {
         match append(&queue, vec![vec![b'x'; 1_000]; 50]).await {
             Ok(_) => taken += 50,
