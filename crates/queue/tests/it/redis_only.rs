@@ -85,7 +85,7 @@ async fn list_belongs_to_one_pipeline() {
         panic!("{refused:?}");
     };
     assert!(
-        said.contains("normalized_events is of pipeline rigs"),
+        said.contains("normalized_events belongs to pipeline rigs"),
         "{said}"
     );
 }
