@@ -186,7 +186,10 @@ mod tests {
         assert!(!resets.check(&snapshot("a", 5, 0), 0));
         assert!(!resets.appended(10, 15));
         assert!(!resets.appended(1, 20), "a lost answer, or another replica");
-        assert!(!resets.check(&snapshot("a", 15, 0), 15), "the snapshot came first");
+        assert!(
+            !resets.check(&snapshot("a", 15, 0), 15),
+            "the snapshot came first"
+        );
         assert!(resets.check(&snapshot("a", 18, 0), resets.accepted()));
         assert!(!resets.appended(1, 19), "said once");
         assert!(resets.appended(4, 22), "there should be 23");

@@ -120,7 +120,7 @@ fn new_session(task: &Task) -> anyhow::Result<Report> {
     };
     environment.spawn(Role::Ingester, Some(stop), &[]);
     environment.ready()?;
-    environment.proxies.redis()[0].set(Network::BlackHole);
+    environment.proxies.redis()[0].set_network(Network::BlackHole);
     let allowed = Arc::new(AtomicUsize::new(1));
     let (gate, mut sent) = (Arc::clone(&allowed), 0);
     let batches = std::iter::from_fn(move || {
@@ -152,7 +152,7 @@ fn new_session(task: &Task) -> anyhow::Result<Report> {
         environment.traffic().acknowledged() == 6
     })?;
     sleep(Duration::from_millis(300));
-    environment.proxies.redis()[0].set(Network::Ok);
+    environment.proxies.redis()[0].set_network(Network::Ok);
     until("the ingester's end", SOON, || {
         environment.stages[0].1.has_exited()
     })?;

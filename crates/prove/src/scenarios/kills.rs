@@ -190,7 +190,7 @@ fn ended_by_no_other_way(environment: &mut Environment, victim: &Victim) -> anyh
 /// Takes back the cuts that are planned for a stage's wire to Redis, if it has one.
 fn cut_nothing(environment: &Environment, role: Role) {
     if !environment.is_one_process() {
-        environment.proxies.redis()[role as usize].cut_nothing();
+        environment.proxies.redis()[role as usize].cancel_plans();
     }
 }
 

@@ -69,7 +69,10 @@ fn overload(task: &Task) -> anyhow::Result<Report> {
         Some(WriteLock::take(&environment.one_process().store_file()))
     } else {
         // About 100 bytes a row of six readings: 1,500 readings a second, a tenth of the load.
-        environment.proxies.store().set(Network::Throttle(25_000));
+        environment
+            .proxies
+            .store()
+            .set_network(Network::Throttle(25_000));
         None
     };
     environment.load(Duration::from_millis(20), complete(RIGS));
@@ -98,7 +101,7 @@ fn overload(task: &Task) -> anyhow::Result<Report> {
     ensure!(seen.memory < MEMORY, "a stage needed {} bytes", seen.memory);
     match brake {
         Some(lock) => drop(lock),
-        None => environment.proxies.store().set(Network::Ok),
+        None => environment.proxies.store().set_network(Network::Ok),
     }
     let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(
@@ -185,7 +188,8 @@ fn backlog(task: &Task) -> anyhow::Result<Report> {
     let all = i64::from(rows) * i64::from(RIGS) * 6;
     environment.wait_for("a backlog", SOON, |ledger| ledger.raw == all)?;
     // 400 ms a batch: longer than rows wait for more, unless the list goes on.
-    environment.proxies.redis()[transformer].set(Network::Delay(Duration::from_millis(100)));
+    environment.proxies.redis()[transformer]
+        .set_network(Network::Delay(Duration::from_millis(100)));
     environment.respawn(transformer, None)?;
     let started = Instant::now();
     environment.wait_for("a list's end", SOON, |ledger| ledger.raw == 0)?;

@@ -270,7 +270,7 @@ fn descriptors(task: &Task) -> anyhow::Result<Report> {
         }
         let before = opened(&environment);
         for (_, wire) in environment.proxies.all() {
-            wire.drop_connections();
+            wire.reset_connections();
         }
         sleep(Duration::from_secs(3));
         let now = opened(&environment);

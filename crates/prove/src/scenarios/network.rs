@@ -68,11 +68,11 @@ fn cuts(task: &Task) -> anyhow::Result<Report> {
         let dark = darkness(task, place);
         all += dark;
         let (name, wire) = environment.proxies.all()[place];
-        wire.set(Network::BlackHole);
-        let before = wire.bytes();
+        wire.set_network(Network::BlackHole);
+        let before = wire.forwarded_bytes();
         sleep(dark);
-        ensure!(wire.bytes() == before, "{name}: something passed");
-        wire.set(Network::Ok);
+        ensure!(wire.forwarded_bytes() == before, "{name}: something passed");
+        wire.set_network(Network::Ok);
         let healed = Instant::now();
         environment.wait_progress(10, SOON)?;
         slowest = slowest.max(healed.elapsed());
@@ -102,11 +102,14 @@ fn one_way(task: &Task) -> anyhow::Result<Report> {
                 Direction::Request => replies,
                 Direction::Reply => requests,
             };
-            wire.set(Network::OneWay(direction));
-            let before: u64 = closed(wire.bytes());
+            wire.set_network(Network::OneWay(direction));
+            let before: u64 = closed(wire.forwarded_bytes());
             sleep(dark);
-            ensure!(closed(wire.bytes()) == before, "{name}: both ways");
-            wire.set(Network::Ok);
+            ensure!(
+                closed(wire.forwarded_bytes()) == before,
+                "{name}: both ways"
+            );
+            wire.set_network(Network::Ok);
             environment.wait_progress(10, SOON)?;
         }
     }
@@ -151,7 +154,7 @@ fn flapping(task: &Task) -> anyhow::Result<Report> {
     while !is_over(&environment)? {
         for network in [Network::Refused, Network::Ok] {
             for (_, wire) in environment.proxies.all() {
-                wire.set(network);
+                wire.set_network(network);
             }
             sleep(Duration::from_secs(1));
         }
@@ -208,7 +211,8 @@ fn late_commits(task: &Task) -> anyhow::Result<Report> {
         let wire = &environment.proxies.redis()[role as usize];
         let (late, opened) = (wire.late_requests(), wire.connections());
         wire.hold_request(write_of(role), 1);
-        until("a write to hold", SOON, || wire.held() == 1).with_context(|| role.name())?;
+        until("a write to hold", SOON, || wire.held_connections() == 1)
+            .with_context(|| role.name())?;
         let before = environment.ledger()?.get(progress_of(role));
         if round % 4 == 3 {
             // It arrives while the stage finds out that there is no answer.
@@ -218,12 +222,15 @@ fn late_commits(task: &Task) -> anyhow::Result<Report> {
             environment.wait_for("another try", SOON, |ledger| {
                 ledger.get(progress_of(role)) > before
             })?;
-            ensure!(wire.held() == 1, "the first try isn't under way any more");
+            ensure!(
+                wire.held_connections() == 1,
+                "the first try isn't under way any more"
+            );
             ensure!(wire.connections() > opened, "not over another connection");
             sleep(pause);
             overtaken += 1;
         }
-        wire.release();
+        wire.release_held();
         until("the first try", SOON, || wire.late_requests() > late)?;
         environment.wait_progress(10, SOON)?;
     }

@@ -171,7 +171,7 @@ fn slow(task: &Task) -> anyhow::Result<Report> {
     }
     // There and back takes a quarter of the lease.
     for wire in environment.proxies.redis() {
-        wire.set(Network::Delay(Duration::from_millis(125)));
+        wire.set_network(Network::Delay(Duration::from_millis(125)));
     }
     for role in Role::ALL {
         // Whoever takes a lease on so long a way keeps it.
@@ -180,7 +180,7 @@ fn slow(task: &Task) -> anyhow::Result<Report> {
     }
     environment.wait_progress(200, SOON)?;
     for wire in environment.proxies.redis() {
-        wire.set(Network::Ok);
+        wire.set_network(Network::Ok);
     }
     let verdict = environment.finish(Terms::default())?;
     Ok(Report::new(

@@ -12,7 +12,7 @@ use queue::error::Cause;
 use queue::redis::RedisQueue;
 use queue::settle::{Settled, settle};
 use queue::{Append, Appended, Commit, Queue, QueueError};
-use testkit::{Direction, Proxy, Redis, Verdict};
+use testkit::{Action, Direction, Redis, TcpProxy};
 
 use crate::fixture::{Fixture, LEASE, OnRedis, items, nonce, peek, redis_settings, settings, take};
 
@@ -308,20 +308,20 @@ async fn a_queue_of_another_make_is_refused() {
     );
 }
 
-/// On the wire: the connection is cut after the server has carried the commit out and before its
-/// answer comes, and before the commit reaches it; each many times.
+/// The connection is cut after the server has carried the commit out and before its answer arrives,
+/// and before the commit reaches it; each many times.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_cut_on_the_wire_are_settled() {
+async fn commits_with_cut_connections_are_settled() {
     const ROUNDS: usize = 25;
     for direction in [Direction::Reply, Direction::Request] {
         let redis = Redis::start();
         let cuts = Arc::new(AtomicUsize::new(0));
         let armed = Arc::new(AtomicUsize::new(0));
         let (count, trigger) = (Arc::clone(&cuts), Arc::clone(&armed));
-        let proxy = Proxy::start(redis.port(), move |_, now, _| {
+        let proxy = TcpProxy::start_with_handler(redis.port(), move |_, now, _| {
             let cut = now == direction && trigger.swap(0, Ordering::SeqCst) == 1;
             count.fetch_add(usize::from(cut), Ordering::SeqCst);
-            if cut { Verdict::Cut } else { Verdict::Pass }
+            if cut { Action::Cut } else { Action::Pass }
         });
         let queue = queue_at(proxy.port());
         queue

@@ -5,7 +5,7 @@ mod influxdb;
 mod redis;
 mod room;
 mod stage_process;
-mod wire;
+mod tcp_proxy;
 
 use std::net::TcpStream;
 
