@@ -38,7 +38,7 @@ impl FakeTime {
 
     /// The environment of processes with this clock.
     #[must_use]
-    pub fn env(&self) -> Vec<(String, String)> {
+    pub fn env(&self) -> Vec<(&'static str, String)> {
         fake_time_env(&self.file())
     }
 
@@ -54,21 +54,18 @@ impl Default for FakeTime {
 }
 
 /// The environment that makes a process take its clock's offset from a file, which has to exist.
-#[must_use]
-pub fn fake_time_env(offset_file: &Path) -> Vec<(String, String)> {
+fn fake_time_env(offset_file: &Path) -> Vec<(&'static str, String)> {
     // With the C library's `malloc` before that of jemalloc, which Redis uses: that one asks for
     // the time while it sets itself up, libfaketime allocates while it does, and both would wait
     // for each other forever.
     let preload = format!("{}:libc.so.6", library(LIBRARY).display());
     let file = offset_file.display().to_string();
-    [
-        ("LD_PRELOAD", preload.as_str()),
-        ("FAKETIME_TIMESTAMP_FILE", &file),
-        ("FAKETIME_NO_CACHE", "1"),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    vec![
+        ("LD_PRELOAD", preload),
+        ("FAKETIME_TIMESTAMP_FILE", file),
+        ("FAKETIME_NO_CACHE", "1".into()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
     ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
 }
 
 /// Removes what a killed process with a wrong clock leaves behind, outside of all directories of

@@ -26,7 +26,7 @@ mod tcp_proxy;
 mod tools;
 
 pub use disk::SmallDisk;
-pub use fake_time::{FakeTime, fake_time_env};
+pub use fake_time::FakeTime;
 pub use hosts::HostsFile;
 pub use http::http_get;
 pub use influx_proxy::InfluxProxy;

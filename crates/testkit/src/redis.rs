@@ -34,7 +34,7 @@ struct Plan {
     data: PathBuf,
     log: PathBuf,
     options: Vec<String>,
-    env: Vec<(String, String)>,
+    env: Vec<(&'static str, String)>,
 }
 
 impl Redis {
@@ -58,11 +58,11 @@ impl Redis {
 
     /// Starts one with these environment variables, which restarts keep.
     #[must_use]
-    pub fn start_with_env(options: &[&str], env: &[(String, String)]) -> Self {
+    pub fn start_with_env(options: &[&str], env: &[(&'static str, String)]) -> Self {
         Self::start_as(None, options, env)
     }
 
-    fn start_as(dir: Option<&Path>, options: &[&str], env: &[(String, String)]) -> Self {
+    fn start_as(dir: Option<&Path>, options: &[&str], env: &[(&'static str, String)]) -> Self {
         let home = TempDir::with_prefix("redis-").expect("a temporary directory");
         let plan = Plan {
             port: free_port(),
@@ -166,7 +166,7 @@ impl Redis {
     /// Cuts a torn transaction off its file, as an operator does after a power cut; to be used while
     /// it is dead. Without it Redis 7.0 truncates the file in the middle of the transaction, and
     /// carries out the half that is left when it starts the second time.
-    pub fn mend_aof(&self) {
+    pub fn repair_aof(&self) {
         let mut command = tool("redis-check-aof");
         command
             .arg("--fix")

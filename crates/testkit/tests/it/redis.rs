@@ -58,7 +58,7 @@ fn a_torn_transaction_is_mended_whole() {
     redis.kill();
     // Into the second RPUSH.
     assert_eq!(redis.cut_aof_tail(20), 20);
-    redis.mend_aof();
+    redis.repair_aof();
     // What Redis does by itself shows at the second start only.
     for value in ["3", "4"] {
         redis.restart();
