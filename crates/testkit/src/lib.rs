@@ -1,7 +1,7 @@
-//! Real servers and real stages for tests: each on free ports of its own, with its files in a
-//! directory of its own, killed when its handle is dropped.
+//! Real servers and real stages for tests. Each uses free ports and a temporary directory, and is killed
+//! when its handle is dropped.
 //!
-//! Servers that the machine doesn't have are unpacked or built once into `<target>/test-servers` by
+//! Servers that aren't installed are unpacked or built once into `<target>/test-servers` by
 //! `scripts/test-servers.sh`.
 #![expect(
     clippy::expect_used,

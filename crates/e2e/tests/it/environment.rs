@@ -40,7 +40,7 @@ const OF_COMPOSE: [(&str, &str); 6] = [
     ),
     (
         "MQTT_BIND_ADDRESS",
-        "The same for Mosquitto one_process, for devices on other machines; docs/operations.md says how it gets passwords",
+        "The same for Mosquitto alone, for devices on other machines; docs/operations.md says how it gets passwords",
     ),
     ("PORT_MQTT", "Port that Mosquitto is published on"),
     ("PORT_REDIS", "Port that Redis is published on"),
