@@ -20,14 +20,14 @@ pub const STEP: Duration = Duration::from_millis(100);
 /// A payload that isn't valid.
 pub const GARBLED: &str = "{\"value\":";
 
-/// One sensor of one row.
+/// A sensor's value in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cell {
-    /// Which rig.
+    /// The rig's number.
     pub rig: u16,
-    /// Which row, counted in [`STEP`]s from the start.
+    /// The row, counted in [`STEP`]s from the first.
     pub row: u32,
-    /// Which of [`SENSORS`].
+    /// The index in [`SENSORS`].
     pub sensor: u8,
 }
 

@@ -28,7 +28,7 @@ pub enum AllowedLoss {
     Queue,
 }
 
-/// What the oracle has to expect of a run.
+/// The conditions under which the oracle checks a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Expectations {
     /// Readings that may be lost outside of Rigline.

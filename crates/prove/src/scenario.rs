@@ -49,9 +49,9 @@ impl Parameters {
 /// The result of a scenario.
 #[derive(Debug)]
 pub struct Report {
-    /// What the oracle found.
+    /// The oracle's findings.
     pub findings: Findings,
-    /// What was done and observed, in one line.
+    /// The faults and observations in one line.
     pub summary: String,
     /// How many faults were injected that may do harm independently: kills, restarts, cuts.
     pub faults: usize,
@@ -75,10 +75,8 @@ impl Report {
     }
 }
 
-/// The deployments of a scenario that runs on both.
-pub const BOTH: &[Deployment] = Deployment::ALL;
-/// The deployments of a scenario that needs servers or separate stages.
-pub const SERVERS: &[Deployment] = &[Deployment::Servers];
+/// The function that runs a scenario.
+pub type Run = fn(&Parameters) -> anyhow::Result<Report>;
 
 /// A fault-injection scenario.
 #[derive(Clone, Copy)]
@@ -91,7 +89,29 @@ pub struct Scenario {
     pub deployments: &'static [Deployment],
     /// Runs it. Fails if a fault doesn't take effect or a promise isn't kept; the caller checks the
     /// findings.
-    pub run: fn(&Parameters) -> anyhow::Result<Report>,
+    pub run: Run,
+}
+
+impl Scenario {
+    /// A scenario for both deployments.
+    #[must_use]
+    pub const fn on_both(name: &'static str, about: &'static str, run: Run) -> Self {
+        Self {
+            name,
+            about,
+            deployments: Deployment::ALL,
+            run,
+        }
+    }
+
+    /// A scenario that needs servers or separate stages.
+    #[must_use]
+    pub const fn on_servers(name: &'static str, about: &'static str, run: Run) -> Self {
+        Self {
+            deployments: &[Deployment::Servers],
+            ..Self::on_both(name, about, run)
+        }
+    }
 }
 
 impl fmt::Debug for Scenario {

@@ -1,4 +1,4 @@
-//! What a deployment consists of besides its stages: servers, or the files of the single process.
+//! The servers of a deployment, or the files of the single process.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ const SHORT_TIMES: [(&str, &str); 4] = [
 
 const ON_SERVERS: &str = "a deployment on several servers";
 
-/// What exists before the first stage is started.
+/// The servers or files that exist before the first stage is started.
 #[derive(Debug)]
 pub(super) enum Backend {
     Servers(Box<Chain>, RedisQueue),

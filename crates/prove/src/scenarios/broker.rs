@@ -17,53 +17,42 @@ use super::{RIGS, ROW_INTERVAL, TIMEOUT, report, start_loaded};
 use crate::environment::{Environment, StopAt, until};
 use crate::message::{Kind, Message};
 use crate::oracle::{AllowedLoss, Expectations};
-use crate::scenario::{BOTH, Parameters, Report, SERVERS, Scenario};
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::{cells, rounds};
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "broker-restarts",
-        about: "the broker is restarted",
-        deployments: SERVERS,
-        run: restarts,
-    },
-    Scenario {
-        name: "broker-kills",
-        about: "the broker is killed: it may lose messages, Rigline may not",
-        deployments: SERVERS,
-        run: kills,
-    },
-    Scenario {
-        name: "broker-emptied",
-        about: "the broker restarts without its data",
-        deployments: SERVERS,
-        run: emptied,
-    },
-    Scenario {
-        name: "new-session",
-        about: "the broker restarts with a new session while an append is in flight",
-        deployments: SERVERS,
-        run: new_session,
-    },
-    Scenario {
-        name: "broker-limits",
-        about: "the broker drops messages queued for an absent ingester, and nothing else is lost",
-        deployments: SERVERS,
-        run: limits,
-    },
-    Scenario {
-        name: "oversize",
-        about: "packets above the listener's limit, and payloads above Rigline's",
-        deployments: BOTH,
-        run: oversize,
-    },
-    Scenario {
-        name: "client-id",
-        about: "another client uses the ingester's client id for a while",
-        deployments: SERVERS,
-        run: client_id,
-    },
+    Scenario::on_servers("broker-restarts", "the broker is restarted", restarts),
+    Scenario::on_servers(
+        "broker-kills",
+        "the broker is killed: it may lose messages, Rigline may not",
+        kills,
+    ),
+    Scenario::on_servers(
+        "broker-emptied",
+        "the broker restarts without its data",
+        emptied,
+    ),
+    Scenario::on_servers(
+        "new-session",
+        "the broker restarts with a new session while an append is in flight",
+        new_session,
+    ),
+    Scenario::on_servers(
+        "broker-limits",
+        "the broker drops messages queued for an absent ingester, and nothing else is lost",
+        limits,
+    ),
+    Scenario::on_both(
+        "oversize",
+        "packets above the listener's limit, and payloads above Rigline's",
+        oversize,
+    ),
+    Scenario::on_servers(
+        "client-id",
+        "another client uses the ingester's client id for a while",
+        client_id,
+    ),
 ];
 
 const BROKER: Expectations = Expectations {

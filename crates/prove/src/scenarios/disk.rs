@@ -8,16 +8,15 @@ use testkit::SmallDisk;
 
 use super::{RIGS, ROW_INTERVAL, TIMEOUT, report};
 use crate::environment::{Environment, until};
-use crate::scenario::{BOTH, Parameters, Report, Scenario};
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
 /// The scenarios of this module.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "disk-full",
-    about: "the disk of Redis, or of the single process, is full for a while (needs root)",
-    deployments: BOTH,
-    run: disk_full,
-}];
+pub const SCENARIOS: &[Scenario] = &[Scenario::on_both(
+    "disk-full",
+    "the disk of Redis, or of the single process, is full for a while (needs root)",
+    disk_full,
+)];
 
 fn disk_full(params: &Parameters) -> anyhow::Result<Report> {
     let Some(disk) = SmallDisk::mount(128 << 20) else {

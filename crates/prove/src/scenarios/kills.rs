@@ -13,16 +13,15 @@ use super::points::{occurrence, points, write_marker};
 use super::{RIGS, ROW_INTERVAL};
 use crate::environment::{Environment, StopAt};
 use crate::oracle::Expectations;
-use crate::scenario::{BOTH, Parameters, Report, Scenario};
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
 /// The scenarios of this module.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "kills",
-    about: "SIGKILL to the stages, or to the single process: at random, at every point, and while a reply is in flight",
-    deployments: BOTH,
-    run: kills,
-}];
+pub const SCENARIOS: &[Scenario] = &[Scenario::on_both(
+    "kills",
+    "SIGKILL to the stages, or to the single process: at random, at every point, and while a reply is in flight",
+    kills,
+)];
 
 /// A stage that doesn't reach its point within this time is killed from outside.
 const POINT_TIMEOUT: Duration = Duration::from_secs(3);

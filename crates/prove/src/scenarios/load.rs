@@ -14,41 +14,32 @@ use super::{TIMEOUT, report};
 use crate::environment::{Environment, until};
 use crate::message::{Cell, Kind, Message, SENSORS};
 use crate::oracle::Expectations;
-use crate::scenario::{BOTH, Parameters, Report, SERVERS, Scenario};
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::{Batch, cells, complete, rounds};
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "overload",
-        about: "ten times the store's throughput, or a store that accepts nothing: lists stay within their limits, memory is bounded",
-        deployments: BOTH,
-        run: overload,
-    },
-    Scenario {
-        name: "backlog",
-        about: "a long list in an order that spreads each row over many batches: every row is emitted whole",
-        deployments: SERVERS,
-        run: backlog,
-    },
-    Scenario {
-        name: "late-burst",
-        about: "the readings of a long outage of the devices arrive at once",
-        deployments: BOTH,
-        run: late_burst,
-    },
-    Scenario {
-        name: "five-times",
-        about: "every message is sent five times",
-        deployments: BOTH,
-        run: five_times,
-    },
-    Scenario {
-        name: "reordering",
-        about: "messages shuffled within a minute, one in a hundred ten minutes late",
-        deployments: BOTH,
-        run: reordering,
-    },
+    Scenario::on_both(
+        "overload",
+        "ten times the store's throughput, or a store that accepts nothing: lists stay within their limits, memory is bounded",
+        overload,
+    ),
+    Scenario::on_servers(
+        "backlog",
+        "a long list in an order that spreads each row over many batches: every row is emitted whole",
+        backlog,
+    ),
+    Scenario::on_both(
+        "late-burst",
+        "the readings of a long outage of the devices arrive at once",
+        late_burst,
+    ),
+    Scenario::on_both("five-times", "every message is sent five times", five_times),
+    Scenario::on_both(
+        "reordering",
+        "messages shuffled within a minute, one in a hundred ten minutes late",
+        reordering,
+    ),
 ];
 
 /// The most resident memory of a stage under overload.

@@ -14,47 +14,41 @@ use super::{RIGS, ROW_INTERVAL, TIMEOUT, report, start_loaded, start_loaded_with
 use crate::environment::{Environment, until};
 use crate::message::{Kind, Message};
 use crate::oracle::Expectations;
-use crate::scenario::{BOTH, Parameters, Report, SERVERS, Scenario};
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "ingester-clock",
-        about: "the ingester's clock is a day ahead, then a day behind",
-        deployments: SERVERS,
-        run: ingester_clock,
-    },
-    Scenario {
-        name: "standby-clock",
-        about: "standbys with clocks a day ahead take no lease",
-        deployments: SERVERS,
-        run: standby_clock,
-    },
-    Scenario {
-        name: "redis-clock",
-        about: "Redis's clock jumps an hour forward and back, also while a lease's holder is dead",
-        deployments: SERVERS,
-        run: redis_clock,
-    },
-    Scenario {
-        name: "blocked-log",
-        about: "the stages' log output is never read",
-        deployments: BOTH,
-        run: blocked_log,
-    },
-    Scenario {
-        name: "descriptors",
-        about: "all connections break while no file descriptor is free",
-        deployments: BOTH,
-        run: descriptors,
-    },
-    Scenario {
-        name: "memory-limit",
-        about: "stages run out of memory and abort",
-        deployments: BOTH,
-        run: memory_limit,
-    },
+    Scenario::on_servers(
+        "ingester-clock",
+        "the ingester's clock is a day ahead, then a day behind",
+        ingester_clock,
+    ),
+    Scenario::on_servers(
+        "standby-clock",
+        "standbys with clocks a day ahead take no lease",
+        standby_clock,
+    ),
+    Scenario::on_servers(
+        "redis-clock",
+        "Redis's clock jumps an hour forward and back, also while a lease's holder is dead",
+        redis_clock,
+    ),
+    Scenario::on_both(
+        "blocked-log",
+        "the stages' log output is never read",
+        blocked_log,
+    ),
+    Scenario::on_both(
+        "descriptors",
+        "all connections break while no file descriptor is free",
+        descriptors,
+    ),
+    Scenario::on_both(
+        "memory-limit",
+        "stages run out of memory and abort",
+        memory_limit,
+    ),
 ];
 
 /// The most log lines that a stage buffers.

@@ -4,15 +4,14 @@ use anyhow::anyhow;
 use queue::testing::simulation::{Options, simulate};
 
 use crate::oracle::Findings;
-use crate::scenario::{Parameters, Report, SERVERS, Scenario};
+use crate::scenario::{Parameters, Report, Scenario};
 
 /// The scenarios of this module.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "model",
-    about: "a model of the commit protocol: two replicas, lost and late requests, freezes, crashes, wrong clocks",
-    deployments: SERVERS,
-    run: model,
-}];
+pub const SCENARIOS: &[Scenario] = &[Scenario::on_servers(
+    "model",
+    "a model of the commit protocol: two replicas, lost and late requests, freezes, crashes, wrong clocks",
+    model,
+)];
 
 /// Runs of the model per kill.
 const RUNS: u64 = 2_500;

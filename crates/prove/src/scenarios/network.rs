@@ -12,41 +12,36 @@ use testkit::{Direction, HostsFile, Network, TcpProxy};
 use super::points::write_marker;
 use super::{RIGS, ROW_INTERVAL, TIMEOUT, report, start_loaded};
 use crate::environment::{Environment, until};
-use crate::scenario::{BOTH, Parameters, Report, SERVERS, Scenario};
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "cuts",
-        about: "a black hole on each connection in turn; connections stay open",
-        deployments: BOTH,
-        run: cuts,
-    },
-    Scenario {
-        name: "one-way",
-        about: "on each connection in turn only requests pass, then only replies",
-        deployments: BOTH,
-        run: one_way,
-    },
-    Scenario {
-        name: "flapping",
-        about: "all connections are refused every other second",
-        deployments: BOTH,
-        run: flapping,
-    },
-    Scenario {
-        name: "late-commits",
-        about: "a write to Redis times out and arrives later, also after its retry",
-        deployments: SERVERS,
-        run: late_commits,
-    },
-    Scenario {
-        name: "moved",
-        about: "Redis, broker and store move to another address (needs root)",
-        deployments: SERVERS,
-        run: moved,
-    },
+    Scenario::on_both(
+        "cuts",
+        "a black hole on each connection in turn; connections stay open",
+        cuts,
+    ),
+    Scenario::on_both(
+        "one-way",
+        "on each connection in turn only requests pass, then only replies",
+        one_way,
+    ),
+    Scenario::on_both(
+        "flapping",
+        "all connections are refused every other second",
+        flapping,
+    ),
+    Scenario::on_servers(
+        "late-commits",
+        "a write to Redis times out and arrives later, also after its retry",
+        late_commits,
+    ),
+    Scenario::on_servers(
+        "moved",
+        "Redis, broker and store move to another address (needs root)",
+        moved,
+    ),
 ];
 
 /// How much a stage's memory may grow while connections flap.

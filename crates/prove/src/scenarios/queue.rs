@@ -12,65 +12,48 @@ use super::points::write_marker;
 use super::{RIGS, ROW_INTERVAL, TIMEOUT, report, start_loaded};
 use crate::environment::{Environment, until};
 use crate::oracle::{AllowedLoss, Expectations};
-use crate::scenario::{Parameters, Report, SERVERS, Scenario};
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "redis-kills",
-        about: "Redis is killed and restarted",
-        deployments: SERVERS,
-        run: kills,
-    },
-    Scenario {
-        name: "lost-replies",
-        about: "the reply of every script is lost after Redis has carried it out",
-        deployments: SERVERS,
-        run: lost_replies,
-    },
-    Scenario {
-        name: "redis-slow",
-        about: "Redis freezes for longer than the timeout of requests, then replies with a delay",
-        deployments: SERVERS,
-        run: slow,
-    },
-    Scenario {
-        name: "script-flush",
-        about: "SCRIPT FLUSH over and over",
-        deployments: SERVERS,
-        run: script_flush,
-    },
-    Scenario {
-        name: "maxmemory",
-        about: "Redis at its memory limit accepts nothing new, is drained, and recovers by itself",
-        deployments: SERVERS,
-        run: maxmemory,
-    },
-    Scenario {
-        name: "redis-loading",
-        about: "Redis loads its data slowly after a restart",
-        deployments: SERVERS,
-        run: loading,
-    },
-    Scenario {
-        name: "wrong-types",
-        about: "each key in turn has a wrong type for a while",
-        deployments: SERVERS,
-        run: wrong_types,
-    },
-    Scenario {
-        name: "redis-tail-cut",
-        about: "the end of Redis's file is cut off while it is down: a loss that has to be detected",
-        deployments: SERVERS,
-        run: tail_cut,
-    },
-    Scenario {
-        name: "redis-emptied",
-        about: "Redis loses its data, and FLUSHALL: the stages log an error and continue",
-        deployments: SERVERS,
-        run: emptied,
-    },
+    Scenario::on_servers("redis-kills", "Redis is killed and restarted", kills),
+    Scenario::on_servers(
+        "lost-replies",
+        "the reply of every script is lost after Redis has carried it out",
+        lost_replies,
+    ),
+    Scenario::on_servers(
+        "redis-slow",
+        "Redis freezes for longer than the timeout of requests, then replies with a delay",
+        slow,
+    ),
+    Scenario::on_servers("script-flush", "SCRIPT FLUSH over and over", script_flush),
+    Scenario::on_servers(
+        "maxmemory",
+        "Redis at its memory limit accepts nothing new, is drained, and recovers by itself",
+        maxmemory,
+    ),
+    Scenario::on_servers(
+        "redis-loading",
+        "Redis loads its data slowly after a restart",
+        loading,
+    ),
+    Scenario::on_servers(
+        "wrong-types",
+        "each key in turn has a wrong type for a while",
+        wrong_types,
+    ),
+    Scenario::on_servers(
+        "redis-tail-cut",
+        "the end of Redis's file is cut off while it is down: a loss that has to be detected",
+        tail_cut,
+    ),
+    Scenario::on_servers(
+        "redis-emptied",
+        "Redis loses its data, and FLUSHALL: the stages log an error and continue",
+        emptied,
+    ),
 ];
 
 fn kills(params: &Parameters) -> anyhow::Result<Report> {

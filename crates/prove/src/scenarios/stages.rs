@@ -13,35 +13,27 @@ use super::points::{occurrence, points};
 use super::{RIGS, ROW_INTERVAL, TIMEOUT, report, start_loaded};
 use crate::environment::{Environment, StopAt, until};
 use crate::oracle::Expectations;
-use crate::scenario::{BOTH, Parameters, Report, SERVERS, Scenario};
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "stalls",
-        about: "SIGSTOP at every point for longer than the lease; a standby takes over, if there is one, and the stage resumes",
-        deployments: BOTH,
-        run: stalls,
-    },
-    Scenario {
-        name: "absence",
-        about: "all replicas of a stage, or the single process, are absent for a while",
-        deployments: BOTH,
-        run: absence,
-    },
-    Scenario {
-        name: "stops",
-        about: "SIGTERM and restart under load",
-        deployments: BOTH,
-        run: stops,
-    },
-    Scenario {
-        name: "takeover",
-        about: "a standby takes over within LEASE + 1 s after a kill, and at once after SIGTERM",
-        deployments: SERVERS,
-        run: takeover,
-    },
+    Scenario::on_both(
+        "stalls",
+        "SIGSTOP at every point for longer than the lease; a standby takes over, if there is one, and the stage resumes",
+        stalls,
+    ),
+    Scenario::on_both(
+        "absence",
+        "all replicas of a stage, or the single process, are absent for a while",
+        absence,
+    ),
+    Scenario::on_both("stops", "SIGTERM and restart under load", stops),
+    Scenario::on_servers(
+        "takeover",
+        "a standby takes over within LEASE + 1 s after a kill, and at once after SIGTERM",
+        takeover,
+    ),
 ];
 
 fn stalls(params: &Parameters) -> anyhow::Result<Report> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Which way bytes go.
+/// A direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
@@ -40,7 +40,7 @@ impl Network {
     }
 }
 
-/// What the proxy does with one piece of a stream.
+/// The action that the proxy takes on a piece of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Forwards it.
