@@ -12,21 +12,21 @@ use testkit::{InfluxDb, Mosquitto, Redis, StageProcess};
 use crate::rows::{Rows, read_back};
 use crate::wait_for;
 
-/// What a process is there for.
+/// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Broker to raw list.
+    /// Reads from the broker and appends to the raw list.
     Ingester,
-    /// Raw list to normalized list.
+    /// Reads from the raw list and appends to the normalized list.
     Transformer,
-    /// Normalized list to store.
+    /// Reads from the normalized list and writes to the store.
     Sink,
-    /// All three in one process.
+    /// All stages in one process.
     Up,
 }
 
 impl Role {
-    /// The three that are processes of their own, in the order the data flows.
+    /// The roles of separate processes, in the order of the data flow.
     pub const ALL: [Self; 3] = [Self::Ingester, Self::Transformer, Self::Sink];
 
     /// The binary's name.
@@ -41,7 +41,7 @@ impl Role {
     }
 }
 
-/// Running servers, and the settings that lead stages to them.
+/// Running servers, and the settings with which stages find them.
 #[derive(Debug)]
 pub struct Chain {
     /// The broker.
@@ -54,13 +54,13 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Starts the servers; `extra` is for all stages.
+    /// Starts the servers; `extra` are settings of all stages.
     #[must_use]
     pub fn start(extra: &[(&str, &str)]) -> Self {
         Self::around(Mosquitto::start(), Redis::start(), extra)
     }
 
-    /// As [`Chain::start`], around a broker and a Redis that run already.
+    /// As [`Chain::start`], with a broker and a Redis that are already running.
     #[must_use]
     pub fn around(mosquitto: Mosquitto, redis: Redis, extra: &[(&str, &str)]) -> Self {
         let influxdb = InfluxDb::start();
@@ -86,13 +86,13 @@ impl Chain {
         }
     }
 
-    /// The settings that lead a stage to the servers.
+    /// The settings with which a stage finds the servers.
     #[must_use]
     pub fn env(&self) -> &[(String, String)] {
         &self.env
     }
 
-    /// Starts a stage; `extra` wins over what all stages get.
+    /// Starts a stage; `extra` overrides the settings of all stages.
     #[must_use]
     pub fn spawn(&self, name: &str, extra: &[(&str, &str)]) -> StageProcess {
         let common = self
@@ -117,7 +117,7 @@ impl Chain {
         stages
     }
 
-    /// A handle to the lists, as a stage has it.
+    /// A client of the queue, as stages use it.
     #[must_use]
     pub fn queue(&self) -> RedisQueue {
         let redis = RedisSettings {
@@ -130,24 +130,28 @@ impl Chain {
         RedisQueue::new(&queue::testing::settings(), &redis).expect("a queue")
     }
 
-    /// Counters and lengths of now.
+    /// The queue's counters and lengths.
     pub async fn ledger(&self) -> Ledger {
-        let Snapshot { ledger, .. } = self.queue().snapshot().await.expect("a look at the queue");
+        let Snapshot { ledger, .. } = self
+            .queue()
+            .snapshot()
+            .await
+            .expect("a snapshot of the queue");
         ledger
     }
 
-    /// Waits until `is_done` says so of the ledger; panics with the last one after `limit`.
+    /// Waits until `is_done` holds for the ledger; panics with the last ledger after `limit`.
     pub async fn wait_for(&self, limit: Duration, is_done: impl Fn(&Ledger) -> bool) -> Ledger {
         wait_for(async || self.ledger().await, limit, is_done).await
     }
 
-    /// Everything that the store has.
+    /// All rows in the store.
     #[must_use]
     pub fn rows(&self) -> Rows {
         read_back(&self.influxdb)
     }
 
-    /// Publishes with `mosquitto_pub`, as anybody would.
+    /// Publishes with `mosquitto_pub`.
     pub fn publish(&self, topic: &str, payload: &str) {
         let mut client = self.mosquitto.client("mosquitto_pub");
         client.args(["-q", "1", "-t", topic, "-m", payload]);

@@ -1,22 +1,22 @@
-//! The two ways to run the whole pipeline.
+//! The two ways to deploy the whole pipeline.
 
 use crate::chain::Role;
 
-/// Which of the two set-ups.
+/// A way to deploy the pipeline.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Deployment {
-    /// A broker, a Redis and a store, and a process for each stage.
+    /// A broker, Redis, a store, and a process for each stage.
     #[default]
     Servers,
-    /// One process, which devices publish to, with its lists and rows in files.
+    /// A single process (`rigline up`) that devices publish to, with its lists and rows in files.
     OneProcess,
 }
 
 impl Deployment {
-    /// Both.
+    /// All deployments.
     pub const ALL: &[Self] = &[Self::Servers, Self::OneProcess];
 
-    /// What it is, for a person.
+    /// The name for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -25,7 +25,7 @@ impl Deployment {
         }
     }
 
-    /// What each process is there for.
+    /// The role of each process.
     #[must_use]
     pub const fn roles(self) -> &'static [Role] {
         match self {

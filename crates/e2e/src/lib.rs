@@ -1,4 +1,4 @@
-//! The whole pipeline in tests: real servers, real processes, and what became of every reading.
+//! The whole pipeline for tests: real servers, real processes, and all stored rows.
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
@@ -20,7 +20,7 @@ pub use self::deployment::Deployment;
 pub use self::one_process::OneProcess;
 pub use self::pipeline::Pipeline;
 
-/// Looks until `is_done` says so of the ledger; panics with the last one after `limit`.
+/// Waits until `is_done` holds for the ledger; panics with the last ledger after `limit`.
 async fn wait_for(
     ledger: impl AsyncFn() -> Ledger,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! Everything in one process: its data directory and its port.
+//! The single process (`rigline up`): its data directory and its port.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,21 +16,21 @@ use testkit::{Launch, StageProcess, free_port, mqtt_client};
 
 use crate::rows::Rows;
 
-/// Rows of a page that is read back.
+/// The number of rows read per page.
 const PAGE: usize = 10_000;
 
-/// A data directory, and the settings that lead the one process to it.
+/// A data directory, and the settings with which the process finds it.
 #[derive(Debug)]
 pub struct OneProcess {
     data: PathBuf,
-    /// Removes the directory, if it isn't somebody else's.
+    /// Removes the directory, if it was created here.
     _own: Option<TempDir>,
     port: u16,
     env: Vec<(String, String)>,
 }
 
 impl OneProcess {
-    /// In a directory of its own; `extra` are settings of the process.
+    /// Creates a temporary directory; `extra` are settings of the process.
     #[must_use]
     pub fn new(extra: &[(&str, &str)]) -> Self {
         let own = TempDir::with_prefix("one_process-").expect("a temporary directory");
@@ -38,7 +38,7 @@ impl OneProcess {
         Self::around(data, Some(own), extra)
     }
 
-    /// As [`OneProcess::new`], in a directory that somebody else removes.
+    /// As [`OneProcess::new`], in a directory that the caller removes.
     #[must_use]
     pub fn within(data: PathBuf, extra: &[(&str, &str)]) -> Self {
         Self::around(data, None, extra)
@@ -60,7 +60,7 @@ impl OneProcess {
         }
     }
 
-    /// The settings that lead the process here.
+    /// The settings of the process.
     #[must_use]
     pub fn env(&self) -> &[(String, String)] {
         &self.env
@@ -84,15 +84,15 @@ impl OneProcess {
         self.data.join(STORE_FILE)
     }
 
-    /// Starts `rigline up`; `extra` wins over what was given before.
+    /// Starts `rigline up`; `extra` overrides other settings.
     #[must_use]
     pub fn spawn(&self, extra: &[(&str, &str)]) -> StageProcess {
         let launch = Launch::stage("rigline").args(&["up"]);
         launch.envs(&self.env).envs(extra).spawn()
     }
 
-    /// Counters and lengths of now. Nobody has the file open afterwards, so that a killed process
-    /// finds it as it has left it.
+    /// The queue's counters and lengths. The file is closed afterwards, so that a killed process finds it
+    /// as it has left it.
     pub async fn ledger(&self) -> Result<Ledger, queue::QueueError> {
         let settings = queue::testing::settings();
         let queue = SqliteQueue::open_read_only(&self.queue_file(), &settings, Clock::system())?;
@@ -100,7 +100,7 @@ impl OneProcess {
         Ok(ledger)
     }
 
-    /// Everything that the store has; nothing before there is one.
+    /// All rows in the store; none before the store exists.
     pub async fn rows(&self) -> Rows {
         let path = self.store_file();
         if path.exists() {
@@ -110,7 +110,7 @@ impl OneProcess {
         }
     }
 
-    /// Publishes with `mosquitto_pub`, as anybody would.
+    /// Publishes with `mosquitto_pub`.
     pub fn publish(&self, topic: &str, payload: &str) {
         let mut client = mqtt_client("mosquitto_pub", self.port);
         client.args(["-q", "1", "-t", topic, "-m", payload]);

@@ -1,4 +1,4 @@
-//! The whole pipeline, ready for readings, on either set-up.
+//! The whole pipeline, ready for readings, in either deployment.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use testkit::StageProcess;
 use crate::rows::Rows;
 use crate::{Chain, Deployment, OneProcess, wait_for};
 
-/// How long a process may take to be ready, and to stop.
+/// How long a process may take to become ready, and to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Dead letters that are read at most.
+/// The most dead letters that are read.
 const LETTERS: usize = 1_000;
 
-/// Everything that carries readings from MQTT to a store.
+/// All servers and processes between MQTT and the store.
 #[derive(Debug)]
 pub struct Pipeline {
     base: Base,
-    /// The running processes: three stages, or one that is all of them.
+    /// The running processes: three stages, or the single process.
     pub processes: Vec<StageProcess>,
 }
 
@@ -31,7 +31,7 @@ enum Base {
 }
 
 impl Pipeline {
-    /// Starts it, and waits until it is ready; `extra` are settings of all processes.
+    /// Starts the pipeline, and waits until it is ready; `extra` are settings of all processes.
     #[must_use]
     pub fn start(on: Deployment, extra: &[(&str, &str)]) -> Self {
         let base = match on {
@@ -46,8 +46,8 @@ impl Pipeline {
         pipeline
     }
 
-    /// Starts all processes, which have ended, and waits until they are ready; `extra` wins over what
-    /// was given before.
+    /// Starts all processes again after they have ended, and waits until they are ready; `extra`
+    /// overrides other settings.
     pub fn start_again(&mut self, extra: &[(&str, &str)]) {
         self.processes = match &self.base {
             Base::Servers(chain) => {
@@ -61,7 +61,7 @@ impl Pipeline {
         }
     }
 
-    /// SIGTERM to all processes; each has to end well.
+    /// Sends SIGTERM to all processes; each has to exit successfully.
     pub fn stop(&mut self) {
         for process in &mut self.processes {
             process.terminate();
@@ -76,14 +76,14 @@ impl Pipeline {
         }
     }
 
-    /// SIGKILL to all processes.
+    /// Kills all processes.
     pub fn kill(&mut self) {
         for process in &mut self.processes {
             process.kill();
         }
     }
 
-    /// Publishes with `mosquitto_pub`, as anybody would.
+    /// Publishes with `mosquitto_pub`.
     pub fn publish(&self, topic: &str, payload: &str) {
         match &self.base {
             Base::Servers(chain) => chain.publish(topic, payload),
@@ -91,7 +91,7 @@ impl Pipeline {
         }
     }
 
-    /// Starts our producer, which publishes here.
+    /// Starts the producer, which publishes to this pipeline.
     #[must_use]
     pub fn producer(&self, fleet: &[(&str, &str)]) -> StageProcess {
         match &self.base {
@@ -104,22 +104,22 @@ impl Pipeline {
         }
     }
 
-    /// Counters and lengths of now.
+    /// The queue's counters and lengths.
     pub async fn ledger(&self) -> Ledger {
         match &self.base {
             Base::Servers(chain) => chain.ledger().await,
             Base::OneProcess(one_process) => {
-                one_process.ledger().await.expect("a look at the queue")
+                one_process.ledger().await.expect("a snapshot of the queue")
             }
         }
     }
 
-    /// Waits until `is_done` says so of the ledger; panics with the last one after `limit`.
+    /// Waits until `is_done` holds for the ledger; panics with the last ledger after `limit`.
     pub async fn wait_for(&self, limit: Duration, is_done: impl Fn(&Ledger) -> bool) -> Ledger {
         wait_for(async || self.ledger().await, limit, is_done).await
     }
 
-    /// Everything that the store has.
+    /// All rows in the store.
     pub async fn rows(&self) -> Rows {
         match &self.base {
             Base::Servers(chain) => chain.rows(),
@@ -127,7 +127,7 @@ impl Pipeline {
         }
     }
 
-    /// All dead letters, the oldest first.
+    /// All dead letters, oldest first.
     pub async fn dead_letters(&self) -> Vec<Vec<u8>> {
         let letters = match &self.base {
             Base::Servers(chain) => chain.queue().dead_letters(0, LETTERS).await,
@@ -141,13 +141,13 @@ impl Pipeline {
         letters.map(|letter| letter.element).collect()
     }
 
-    /// The servers, which there have to be.
+    /// The servers. Panics on a single process.
     #[must_use]
     pub fn chain(&self) -> &Chain {
         let chain = match &self.base {
             Base::Servers(chain) => Some(chain),
             Base::OneProcess(_) => None,
         };
-        chain.expect("servers: the one process has none")
+        chain.expect("a deployment on several servers")
     }
 }

@@ -1,4 +1,4 @@
-//! What the store has, read back.
+//! Reads all rows from InfluxDB.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use testkit::influxdb::{BUCKET, Point};
 /// The measurement that the sink writes to.
 const MEASUREMENT: &str = "rig_measurements";
 
-/// Rig, milliseconds since 1970, sensor: one cell of one row.
+/// A cell of a row: rig, milliseconds since 1970, sensor.
 pub type Cell = (String, i64, String);
 
-/// For each cell every value that was ever written to it; more than one distinct value is wrong.
+/// All values that were ever written to each cell; more than one distinct value is an error.
 pub type Rows = BTreeMap<Cell, Vec<f64>>;
 
-/// Reads everything in the measurement `rig_measurements`: what was written from the server's log, and
-/// what a query returns, which has to be among it.
+/// Reads the measurement `rig_measurements`: all writes from the server's log, which have to contain
+/// everything that a query returns.
 #[must_use]
 pub fn read_back(server: &InfluxDb) -> Rows {
     let mut rows = Rows::new();

@@ -1,5 +1,5 @@
-//! Rules that the guarantee rests on, each with a patch that breaks it and the scenario that has to
-//! notice.
+//! The rules that the guarantee depends on, each with a patch that breaks it and the scenario that has to
+//! detect that.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,9 @@ use crate::build::build;
 pub struct Break {
     /// The rule's name; the patch is `crates/prove/breaks/NAME.patch`.
     pub name: &'static str,
-    /// The scenario that notices on servers.
+    /// The scenario that detects it on servers.
     pub on_servers: &'static str,
-    /// The scenario that notices on one process; none if the rule isn't at work there.
+    /// The scenario that detects it in the single process, if the rule applies there.
     pub on_one_process: Option<&'static str>,
 }
 
@@ -38,8 +38,8 @@ const fn on_both(name: &'static str, scenario: &'static str) -> Break {
     }
 }
 
-/// All rules, in the order in which data meets them. On one process the files have no such rules to
-/// break as Redis, and their calls always answer.
+/// All rules, in the order in which they apply to a reading. Some concern only Redis: calls of the single
+/// process's files always return a result.
 pub const ALL: [Break; 12] = [
     on_both("acknowledge-after-append", "kills"),
     on_servers("acknowledge-own-connection", "new-session"),
@@ -56,7 +56,7 @@ pub const ALL: [Break; 12] = [
 ];
 
 impl Break {
-    /// The scenario that has to notice, if the rule is at work in this deployment.
+    /// The scenario that has to detect it, if the rule applies to this deployment.
     #[must_use]
     pub const fn scenario(&self, deployment: Deployment) -> Option<&'static str> {
         match deployment {
@@ -65,7 +65,7 @@ impl Break {
         }
     }
 
-    /// The patch.
+    /// The path of the patch.
     #[must_use]
     pub fn patch(&self) -> PathBuf {
         let breaks = workspace_dir().join("crates/prove/breaks");
@@ -80,7 +80,7 @@ impl Break {
             .arg("apply")
             .arg(self.patch())
             .current_dir(&tree)
-            // The copy isn't a part of the repository that it may be inside of.
+            // The copy doesn't belong to the repository around it.
             .env("GIT_CEILING_DIRECTORIES", target_dir())
             .output()
             .context("cannot start git")?;
@@ -90,8 +90,8 @@ impl Break {
     }
 }
 
-/// Makes `to` equal to `from`, leaving out hidden and built files. Files that are equal keep their
-/// times, so that cargo builds only what has changed.
+/// Makes `to` equal to `from` without hidden and built files. Equal files keep their times, so that cargo
+/// builds only what has changed.
 fn copy_changed(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

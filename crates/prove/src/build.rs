@@ -1,4 +1,4 @@
-//! Building the stages with fault points, from this tree or from a broken copy of it.
+//! Builds the stages with fault points, from this tree or from a copy with a broken rule.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,7 +11,7 @@ use testkit::{target_dir, workspace_dir};
 
 const BINARY: &str = "fault-stage";
 
-/// The binary of all stages with fault points, built from this tree, once.
+/// The binary of all stages with fault points, built once from this tree.
 #[must_use]
 pub fn fault_stage() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -20,8 +20,8 @@ pub fn fault_stage() -> PathBuf {
         .clone()
 }
 
-/// Builds the stages of the workspace at `tree` with fault points; returns a copy of the binary
-/// with this name. Crates from the registry are built once for all trees.
+/// Builds the stages of the workspace at `tree` with fault points, and returns a copy of the binary with
+/// this name. Crates from the registry are built once for all trees.
 pub fn build(tree: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let cargo: OsString = std::env::var_os("CARGO").unwrap_or("cargo".into());
     let mut build = Command::new(cargo);

@@ -1,10 +1,10 @@
-//! Servers and stages, or one process that is all of them, and a load, with a wire that can be cut
-//! between any two of them.
+//! A running deployment under load, with a proxy on each of its connections.
 
-mod deployment;
+mod backend;
+mod finish;
 mod proxies;
-mod verdict;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use queue::ledger::{Counter, Ledger};
 use testkit::{Launch, StageProcess, wait_until};
 use tokio::runtime::Runtime;
 
-use self::deployment::Base;
+use self::backend::Backend;
 pub use self::proxies::Proxies;
 
 use crate::build::fault_stage;
@@ -26,43 +26,45 @@ use crate::traffic::{Batch, Traffic};
 
 /// How long a stage may take to be ready after its start.
 const READY: Duration = Duration::from_secs(30);
-/// How long a run that breaks a rule is waited for.
-const BROKEN: Duration = Duration::from_secs(20);
+/// How long a stage may take to exit after SIGTERM.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest wait in a run that breaks a rule.
+const BROKEN_RULE_LIMIT: Duration = Duration::from_secs(20);
 
 /// How an environment is set up.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
-    /// What it stands on.
+    /// The deployment to start.
     pub deployment: Deployment,
-    /// Decides every choice.
+    /// Determines every random choice.
     pub seed: u64,
-    /// Settings of all stages beyond the environment's own.
+    /// Additional settings of all stages.
     pub settings: Vec<(&'static str, String)>,
-    /// Redis's options beyond the usual.
+    /// Additional options of Redis.
     pub redis: Vec<String>,
-    /// Where Redis, or the one process, keeps its data, if not in a directory of its own.
+    /// The data directory of Redis or of the single process, instead of a new one.
     pub dir: Option<PathBuf>,
-    /// Redis's environment.
-    pub redis_env: Vec<(String, String)>,
-    /// Lines of the broker's configuration beyond the usual.
+    /// Environment variables of Redis.
+    pub redis_env: Vec<(&'static str, String)>,
+    /// Additional lines of the broker's configuration.
     pub mosquitto: Vec<&'static str>,
-    /// Stages that break a rule, instead of this tree's.
-    pub broken: Option<PathBuf>,
+    /// A stage binary that breaks a rule, instead of one built from this tree.
+    pub broken_binary: Option<PathBuf>,
 }
 
 impl Setup {
-    /// The usual one.
+    /// The default setup.
     #[must_use]
-    pub fn new(deployment: Deployment, seed: u64, broken: Option<PathBuf>) -> Self {
+    pub fn new(deployment: Deployment, seed: u64, broken_binary: Option<PathBuf>) -> Self {
         Self {
             deployment,
             seed,
-            broken,
+            broken_binary,
             ..Self::default()
         }
     }
 
-    /// With one more setting of the stages.
+    /// Adds a setting of the stages.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.settings.push((name, value.into()));
@@ -70,38 +72,46 @@ impl Setup {
     }
 }
 
-/// What a stage does when it comes to a point.
+/// A signal that a stage sends itself at a point of the protocol.
 #[derive(Debug, Clone, Copy)]
-pub struct Stop {
-    /// Where.
+pub struct StopAt {
+    /// The point.
     pub point: Point,
     /// `kill` or `stop`.
-    pub how: &'static str,
-    /// At which time that it comes there.
-    pub time: u64,
+    pub signal: &'static str,
+    /// How many times the stage reaches the point before it stops, this time included.
+    pub occurrence: u64,
 }
 
-/// Everything that is running.
+impl fmt::Display for StopAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.point.name();
+        write!(f, "{name}:{}:{}", self.signal, self.occurrence)
+    }
+}
+
+/// A running deployment and its load.
 #[derive(Debug)]
 pub struct Environment {
-    /// What is between the parts.
+    /// The proxies on all connections.
     pub proxies: Proxies,
-    /// The stages, one of each role at first; more are standbys. Or the one process.
+    /// The stages: one of each role, then standbys. Or the single process.
     pub stages: Vec<(Role, StageProcess)>,
-    /// For choices.
+    /// For random choices.
     pub rng: Rng,
-    /// The load's first row.
+    /// The time of the load's first row.
     pub epoch: Epoch,
-    /// How often the one process's files were looked at, and found in order.
-    pub checks: usize,
-    base: Base,
+    /// How often the single process's files were checked, and found intact.
+    pub integrity_checks: usize,
+    backend: Backend,
     setup: Setup,
     traffic: Option<Traffic>,
     runtime: Runtime,
 }
 
 impl Environment {
-    /// Starts servers and one stage of each role, or the one process, and waits until they are ready.
+    /// Starts the servers and one stage of each role, or the single process, and waits until all are
+    /// ready.
     pub fn start(setup: Setup) -> anyhow::Result<Self> {
         let mut environment = Self::without_stages(setup);
         for role in environment.roles() {
@@ -111,97 +121,97 @@ impl Environment {
         Ok(environment)
     }
 
-    /// Starts the servers, or makes the one process's files, and starts no stage.
+    /// Starts the servers, or creates the single process's files, and no stage.
     #[must_use]
     pub fn without_stages(setup: Setup) -> Self {
-        let (base, proxies) = Base::new(&setup);
+        let (backend, proxies) = Backend::new(&setup);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
-        // Old enough that no row of a long run is in the future, young enough to be accepted.
+        // No row of a long run is in the future, and none is too old to be accepted.
         let start = Clock::system()
             .now()
             .tick(Duration::from_secs(1))
             .minus(Duration::from_hours(2));
         Self {
-            base,
+            backend,
             proxies,
             stages: Vec::new(),
             rng: Rng::with_seed(setup.seed),
             epoch: Epoch(start),
-            checks: 0,
+            integrity_checks: 0,
             traffic: None,
             runtime,
             setup,
         }
     }
 
-    /// What each process is there for, in their places.
+    /// The role of each process, by its index.
     #[must_use]
     pub fn roles(&self) -> &'static [Role] {
         self.setup.deployment.roles()
     }
 
-    /// Whether it is the one process.
+    /// Whether the deployment is a single process.
     #[must_use]
     pub fn is_one_process(&self) -> bool {
         self.setup.deployment == Deployment::OneProcess
     }
 
-    /// The servers, which there have to be.
+    /// The servers. Panics on a single process.
     #[must_use]
     pub fn chain(&self) -> &Chain {
-        self.base.chain()
+        self.backend.chain()
     }
 
-    /// The servers, to start and stop them.
+    /// The servers, to start and stop them. Panics on a single process.
     pub fn chain_mut(&mut self) -> &mut Chain {
-        self.base.chain_mut()
+        self.backend.chain_mut()
     }
 
-    /// The one process's files, which there have to be.
+    /// The single process's files. Panics on servers.
     #[must_use]
     pub fn one_process(&self) -> &OneProcess {
-        self.base.one_process()
+        self.backend.one_process()
     }
 
-    /// Starts another stage and returns its place.
-    pub fn spawn(&mut self, role: Role, stop: Option<Stop>, extra: &[(&str, String)]) -> usize {
+    /// Starts another stage and returns its index.
+    pub fn spawn(&mut self, role: Role, stop: Option<StopAt>, extra: &[(&str, String)]) -> usize {
         let stage = self.launch(role, stop, extra).spawn();
         self.stages.push((role, stage));
         self.stages.len() - 1
     }
 
-    /// Starts the stage at this place again, which has ended. Fails if the one process has left its
-    /// files damaged.
-    pub fn respawn(&mut self, place: usize, stop: Option<Stop>) -> anyhow::Result<()> {
+    /// Starts the stage at this index again after it has ended. Fails if the single process has left
+    /// damaged files.
+    pub fn respawn(&mut self, index: usize, stop: Option<StopAt>) -> anyhow::Result<()> {
         self.check_files()?;
-        let role = self.stages[place].0;
-        self.stages[place].1 = self.launch(role, stop, &[]).spawn();
+        let role = self.stages[index].0;
+        self.stages[index].1 = self.launch(role, stop, &[]).spawn();
         Ok(())
     }
 
-    /// Has SQLite look at every page of the one process's files, also while it runs.
+    /// Has SQLite check every page of the single process's files, which may be running.
     pub fn check_files(&mut self) -> anyhow::Result<()> {
-        if let Some(damage) = self.base.damage() {
-            bail!("seed {}: damaged {damage}", self.setup.seed);
+        if let Some(damage) = self.backend.damage() {
+            bail!("seed {}: {damage}", self.setup.seed);
         }
-        self.checks += usize::from(self.is_one_process());
+        self.integrity_checks += usize::from(self.is_one_process());
         Ok(())
     }
 
-    /// How a stage of this role is started.
-    pub fn launch(&self, role: Role, stop: Option<Stop>, extra: &[(&str, String)]) -> Launch {
-        let binary = self.setup.broken.clone().unwrap_or_else(fault_stage);
+    /// The command that starts a stage of this role.
+    pub fn launch(&self, role: Role, stop: Option<StopAt>, extra: &[(&str, String)]) -> Launch {
+        let binary = self.setup.broken_binary.clone().unwrap_or_else(fault_stage);
         let mut launch = Launch::binary(&binary).env("RIGLINE_STAGE", role.name());
-        launch = self.base.lead(launch, role, &self.proxies);
+        launch = self.backend.configure(launch, role, &self.proxies);
         for (name, value) in &self.setup.settings {
             launch = launch.env(name, value);
         }
-        if let Some(Stop { point, how, time }) = stop {
-            launch = launch.env("RIGLINE_POINT", &format!("{}:{how}:{time}", point.name()));
+        if let Some(stop) = stop {
+            launch = launch.env("RIGLINE_POINT", &stop.to_string());
         }
         for (name, value) in extra {
             launch = launch.env(name, value);
@@ -209,19 +219,42 @@ impl Environment {
         launch
     }
 
-    /// The stage at this place.
-    pub fn stage(&mut self, place: usize) -> &mut StageProcess {
-        &mut self.stages[place].1
+    /// The stage at this index.
+    pub fn stage(&mut self, index: usize) -> &mut StageProcess {
+        &mut self.stages[index].1
     }
 
-    /// Whether the stage at this place says that it holds its lease.
+    /// Sends SIGTERM to the stage at this index. Fails unless it exits successfully.
+    pub fn stop(&mut self, index: usize) -> anyhow::Result<()> {
+        self.stage(index).terminate();
+        self.ensure_clean_exit(index)
+    }
+
+    fn ensure_clean_exit(&mut self, index: usize) -> anyhow::Result<()> {
+        let (role, stage) = &mut self.stages[index];
+        let exit = stage.wait_exit(EXIT_TIMEOUT);
+        ensure!(
+            exit.is_some_and(|exit| exit.success()),
+            "the {} ended with {exit:?}:\n{}",
+            role.name(),
+            stage.logs()
+        );
+        Ok(())
+    }
+
+    /// Whether `/readyz` of the stage at this index contains a string.
     #[must_use]
-    pub fn holds_lease(&self, place: usize) -> bool {
-        let said = self.stages[place].1.get("/readyz");
-        said.contains(r#""name":"lease","state":"up""#)
+    pub fn reports(&self, index: usize, text: &str) -> bool {
+        self.stages[index].1.get("/readyz").contains(text)
     }
 
-    /// Waits until all stages say that they are ready.
+    /// Whether the stage at this index reports that it holds its lease.
+    #[must_use]
+    pub fn holds_lease(&self, index: usize) -> bool {
+        self.reports(index, r#""name":"lease","state":"up""#)
+    }
+
+    /// Waits until all stages report that they are ready.
     pub fn ready(&self) -> anyhow::Result<()> {
         for (role, stage) in &self.stages {
             ensure!(
@@ -248,53 +281,53 @@ impl Environment {
         self.traffic.as_ref().expect("a load that was started")
     }
 
-    /// Whether all batches are out and acknowledged.
+    /// Whether all batches are sent and acknowledged.
     #[must_use]
-    pub fn load_is_over(&self) -> bool {
-        self.traffic.as_ref().is_none_or(Traffic::is_over)
+    pub fn load_has_ended(&self) -> bool {
+        self.traffic.as_ref().is_none_or(Traffic::has_ended)
     }
 
-    /// Counters and lengths of now; fails if the queue doesn't answer.
+    /// The queue's counters and lengths; fails if the queue doesn't answer.
     pub fn ledger(&self) -> anyhow::Result<Ledger> {
         self.runtime
-            .block_on(self.base.ledger())
-            .context("no look at the queue")
+            .block_on(self.backend.ledger())
+            .context("cannot read the ledger")
     }
 
-    /// Waits until the ledger is as it should be.
+    /// Waits until a condition holds for the ledger, and returns that ledger.
     pub fn wait_for(
         &self,
         what: &str,
         limit: Duration,
-        is_so: impl Fn(&Ledger) -> bool,
+        condition: impl Fn(&Ledger) -> bool,
     ) -> anyhow::Result<Ledger> {
-        let limit = self.patience(limit);
+        let limit = self.effective_limit(limit);
         let started = Instant::now();
         loop {
             let ledger = self.ledger();
             if let Ok(ledger) = &ledger
-                && is_so(ledger)
+                && condition(ledger)
             {
                 return Ok(ledger.clone());
             }
             ensure!(
                 started.elapsed() < limit,
-                "{what}: not after {limit:?}: {ledger:#?}"
+                "{what}: not within {limit:?}: {ledger:#?}"
             );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// A pipeline whose rules are broken may never get there.
-    fn patience(&self, limit: Duration) -> Duration {
-        if self.setup.broken.is_some() {
-            limit.min(BROKEN)
+    /// The limit, or a shorter one: the condition may never hold in a run that breaks a rule.
+    fn effective_limit(&self, limit: Duration) -> Duration {
+        if self.setup.broken_binary.is_some() {
+            limit.min(BROKEN_RULE_LIMIT)
         } else {
             limit
         }
     }
 
-    /// Waits until the sink has stored so many more rows.
+    /// Waits until the sink has stored this many more rows.
     pub fn wait_progress(&self, rows: i64, limit: Duration) -> anyhow::Result<()> {
         let stored = |ledger: &Ledger| ledger.get(Counter::RowsStored);
         let before = self
@@ -305,8 +338,8 @@ impl Environment {
     }
 }
 
-/// Waits until it is so.
-pub fn until(what: &str, limit: Duration, is_so: impl FnMut() -> bool) -> anyhow::Result<()> {
-    ensure!(wait_until(limit, is_so), "{what}: not after {limit:?}");
+/// Waits until a condition holds.
+pub fn until(what: &str, limit: Duration, condition: impl FnMut() -> bool) -> anyhow::Result<()> {
+    ensure!(wait_until(limit, condition), "{what}: not within {limit:?}");
     Ok(())
 }

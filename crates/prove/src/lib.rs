@@ -1,5 +1,5 @@
-//! The attack on the pipeline: real servers and real processes, broken from outside and stopped at
-//! every boundary of the protocol, and an oracle that knows every reading.
+//! The fault-injection suite: scenarios that inject faults into real servers and processes while an
+//! oracle accounts for every reading.
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,

@@ -1,5 +1,5 @@
-//! Messages whose every part follows from a few small numbers, so that millions of them can be
-//! remembered, and what comes back can be told from its name and time.
+//! Messages that are determined by a few small numbers, so that millions of them fit into memory and each
+//! stored value can be traced to its message.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,17 +17,17 @@ pub const SENSORS: [&str; 6] = [
 ];
 /// Time from one row of a rig to its next: `ALIGN` of the stages.
 pub const STEP: Duration = Duration::from_millis(100);
-/// What is sent instead of a reading.
+/// A payload that isn't valid.
 pub const GARBLED: &str = "{\"value\":";
 
-/// One sensor of one row.
+/// A sensor's value in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cell {
-    /// Which rig.
+    /// The rig's number.
     pub rig: u16,
-    /// Which row, counted in [`STEP`]s from the start.
+    /// The row, counted in [`STEP`]s from the first.
     pub row: u32,
-    /// Which of [`SENSORS`].
+    /// The index in [`SENSORS`].
     pub sensor: u8,
 }
 
@@ -38,27 +38,27 @@ impl fmt::Display for Cell {
     }
 }
 
-/// What is published.
+/// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A reading; sent again, it is the same.
+    /// A reading; a repetition is identical.
     Reading,
     /// A reading of the same cell with another value.
     Contradiction,
-    /// No reading at all.
+    /// An invalid payload.
     Garbled,
 }
 
-/// A message for a cell.
+/// A message about a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message {
-    /// What it is about.
+    /// The cell.
     pub cell: Cell,
-    /// What it says.
+    /// The kind.
     pub kind: Kind,
 }
 
-/// The first row's time, from which cells and times follow from each other.
+/// The first row's time, by which cells and times are converted.
 #[derive(Debug, Clone, Copy)]
 pub struct Epoch(pub Timestamp);
 
@@ -69,7 +69,7 @@ impl Epoch {
         self.0.plus(STEP * row)
     }
 
-    /// The cell of a rig's sensor at a time; nothing if no message of ours can have it.
+    /// The cell of a rig's sensor at a time; `None` if no message can have it.
     #[must_use]
     pub fn cell(self, rig_id: &str, time: Timestamp, sensor: &str) -> Option<Cell> {
         let since = time.nanos().checked_sub(self.0.nanos())?;
@@ -86,14 +86,14 @@ impl Epoch {
 }
 
 impl Message {
-    /// Its topic.
+    /// The topic.
     #[must_use]
     pub fn topic(&self) -> String {
         let sensor = SENSORS[usize::from(self.cell.sensor)];
         model::topic::format(&rig_id(self.cell.rig), sensor)
     }
 
-    /// Its payload.
+    /// The payload.
     #[must_use]
     pub fn payload(&self, epoch: Epoch) -> String {
         if self.kind == Kind::Garbled {
@@ -103,17 +103,17 @@ impl Message {
         format!("{{\"timestamp\":\"{time}\",\"value\":{value}}}")
     }
 
-    /// The value that it carries. Few digits: the store keeps about fifteen.
+    /// The value, with few digits: the store keeps about fifteen.
     #[must_use]
     pub fn value(&self) -> f64 {
         let Cell { rig, row, sensor } = self.cell;
-        let base = row % 10_000 * 10_000 + u32::from(rig) % 1_000 * 10 + u32::from(sensor);
+        let backend = row % 10_000 * 10_000 + u32::from(rig) % 1_000 * 10 + u32::from(sensor);
         let other = if self.kind == Kind::Contradiction {
             0.000_5
         } else {
             0.0
         };
-        f64::from(base) / 1_000.0 + other
+        f64::from(backend) / 1_000.0 + other
     }
 }
 

@@ -1,5 +1,5 @@
-//! Whether every reading ended where it had to: what was sent and acknowledged, compared with what
-//! came into the lists, what the store has, and what the ledger says.
+//! Checks that every reading ended where it had to: compares what was sent and acknowledged with the
+//! changes of the lists, the contents of the store and the ledger.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -10,97 +10,97 @@ use crate::history::History;
 use crate::message::{Cell, Kind, Message};
 use crate::traffic::Sent;
 
-/// Notes of one kind that are kept.
-const NOTES: usize = 5;
+/// How many invalid commits are reported.
+const REPORTED_COMMITS: usize = 5;
 
-/// What the store has, by cell: every value ever written to it.
+/// The contents of the store: every value ever written to each cell.
 pub type Stored = HashMap<Cell, Vec<f64>>;
 
-/// Who loses readings in a run that isn't Rigline.
+/// The loss of readings outside of Rigline that a run allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Losing {
-    /// Nobody.
+pub enum AllowedLoss {
+    /// No loss.
     #[default]
-    Nobody,
-    /// The broker was killed or emptied, or drops messages: it forgets what it has acknowledged.
+    None,
+    /// The broker loses messages that it has acknowledged: it is killed, emptied or limited.
     Broker,
-    /// The queue's server lost what it had: whatever was in it, or came before.
+    /// The queue's server loses its data, and with it any reading up to then.
     Queue,
 }
 
-/// What a run may do that is no fault of Rigline.
+/// The conditions under which the oracle checks a run.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Terms {
-    /// Who else loses readings.
-    pub losing: Losing,
-    /// Readings come that are older than the window.
-    pub late: bool,
-    /// Every row comes in one piece, so it has to be emitted in one.
+pub struct Expectations {
+    /// Readings that may be lost outside of Rigline.
+    pub allowed_loss: AllowedLoss,
+    /// Some readings are older than the late window.
+    pub late_readings: bool,
+    /// Every row has to be emitted in one piece.
     pub whole_rows: bool,
 }
 
-/// All that a run has left behind.
+/// The results of a run that the oracle compares.
 #[derive(Debug)]
 pub struct Evidence<'a> {
-    /// What was sent.
+    /// The messages sent.
     pub sent: &'a Sent,
-    /// What came into the lists.
+    /// The changes of the lists.
     pub history: &'a History,
-    /// What the ledger says at rest.
+    /// The ledger of the idle pipeline.
     pub ledger: &'a Ledger,
-    /// What the store has.
+    /// The contents of the store.
     pub stored: &'a Stored,
-    /// Elements of the store that no message of ours can have made.
-    pub strange: &'a [String],
+    /// Rows in the store that no message can have produced.
+    pub unknown: &'a [String],
 }
 
-/// What is wrong with a reading.
+/// A problem with a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Offence {
+pub enum Problem {
     /// Acknowledged or appended, and not stored.
     Lost,
     /// In more rows than one.
     Doubled,
     /// Stored with another value than the one that came first.
     Wrong,
-    /// Nobody sent it, or a count doesn't follow from what happened.
+    /// Never sent, or a count that doesn't follow from the history.
     Unexplained,
 }
 
-/// What the oracle says.
+/// The oracle's findings.
 #[derive(Debug, Default)]
-pub struct Verdict {
-    /// The cells of each offence; those that concern none are in `notes`.
-    pub offences: BTreeMap<Offence, Vec<Cell>>,
-    /// Offences that aren't about a reading.
+pub struct Findings {
+    /// The cells with each problem.
+    pub problems: BTreeMap<Problem, Vec<Cell>>,
+    /// Problems that don't concern a single cell.
     pub notes: Vec<String>,
-    /// Readings acknowledged to whoever sent them.
+    /// Readings that were acknowledged.
     pub acknowledged: usize,
-    /// Of those: never appended, with a broker that may lose.
+    /// Acknowledged readings that the broker has lost.
     pub lost_by_broker: usize,
-    /// Of those: gone with the queue's data.
+    /// Acknowledged readings that were lost with the queue's data.
     pub lost_by_queue: usize,
-    /// The place of the last message that anybody lost.
+    /// The index of the last message that was lost.
     pub last_lost: Option<usize>,
-    /// Cells in the store.
+    /// The number of cells in the store.
     pub stored: usize,
 }
 
-impl Verdict {
-    /// Whether nothing is wrong.
+impl Findings {
+    /// Whether there is no problem.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.offences.is_empty() && self.notes.is_empty()
+        self.problems.is_empty() && self.notes.is_empty()
     }
 
-    /// How many cells have this wrong with them.
+    /// How many cells have this problem.
     #[must_use]
-    pub fn count(&self, offence: Offence) -> usize {
-        self.offences.get(&offence).map_or(0, Vec::len)
+    pub fn count(&self, problem: Problem) -> usize {
+        self.problems.get(&problem).map_or(0, Vec::len)
     }
 
-    fn blame(&mut self, offence: Offence, cell: Cell) {
-        self.offences.entry(offence).or_default().push(cell);
+    fn add(&mut self, problem: Problem, cell: Cell) {
+        self.problems.entry(problem).or_default().push(cell);
     }
 
     fn expect(&mut self, what: &str, found: i64, expected: usize) {
@@ -111,17 +111,17 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{} acknowledged, {} cells stored; lost {}, doubled {}, wrong {}, unexplained {}",
             self.acknowledged,
             self.stored,
-            self.count(Offence::Lost),
-            self.count(Offence::Doubled),
-            self.count(Offence::Wrong),
-            self.count(Offence::Unexplained) + self.notes.len(),
+            self.count(Problem::Lost),
+            self.count(Problem::Doubled),
+            self.count(Problem::Wrong),
+            self.count(Problem::Unexplained) + self.notes.len(),
         )?;
         for (who, count) in [
             ("the broker", self.lost_by_broker),
@@ -135,58 +135,59 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Compares everything with everything.
+/// Checks the evidence of a run.
 #[must_use]
-pub fn judge(evidence: &Evidence<'_>, terms: Terms) -> Verdict {
-    let mut verdict = Verdict {
+pub fn check(evidence: &Evidence<'_>, expectations: Expectations) -> Findings {
+    let mut findings = Findings {
         stored: evidence.stored.len(),
-        ..Verdict::default()
+        ..Findings::default()
     };
-    judge_messages(evidence, terms, &mut verdict);
-    judge_cells(evidence, terms, &mut verdict);
-    judge_store(evidence, terms, &mut verdict);
-    judge_ledger(evidence, terms, &mut verdict);
-    verdict
+    check_messages(evidence, expectations, &mut findings);
+    check_cells(evidence, expectations, &mut findings);
+    check_store(evidence, expectations, &mut findings);
+    check_ledger(evidence, expectations, &mut findings);
+    findings
 }
 
-/// What was acknowledged has to have been appended.
-fn judge_messages(evidence: &Evidence<'_>, terms: Terms, verdict: &mut Verdict) {
+/// Every acknowledged reading has to have been appended.
+fn check_messages(evidence: &Evidence<'_>, expectations: Expectations, findings: &mut Findings) {
     let Evidence {
         sent,
         history,
         stored,
         ..
     } = evidence;
-    for (place, (message, acknowledged)) in sent.messages.iter().zip(&sent.acknowledged).enumerate()
+    for (index, (message, acknowledged)) in sent.messages.iter().zip(&sent.acknowledged).enumerate()
     {
         if !acknowledged || message.kind == Kind::Garbled {
             continue;
         }
-        verdict.acknowledged += 1;
+        findings.acknowledged += 1;
         let has = |values: Option<&Vec<f64>>| {
             values.is_some_and(|values| values.iter().any(|value| same(*value, message.value())))
         };
         let is_stored = stored.contains_key(&message.cell);
-        if has(history.appended.get(&message.cell)) && (is_stored || terms.losing != Losing::Queue)
+        if has(history.appended.get(&message.cell))
+            && (is_stored || expectations.allowed_loss != AllowedLoss::Queue)
         {
             continue;
         }
-        if terms.losing == Losing::Queue && is_stored {
+        if expectations.allowed_loss == AllowedLoss::Queue && is_stored {
             continue;
         }
-        verdict.last_lost = Some(place);
-        if terms.losing == Losing::Queue {
-            verdict.lost_by_queue += 1;
-        } else if terms.losing == Losing::Broker {
-            verdict.lost_by_broker += 1;
+        findings.last_lost = Some(index);
+        if expectations.allowed_loss == AllowedLoss::Queue {
+            findings.lost_by_queue += 1;
+        } else if expectations.allowed_loss == AllowedLoss::Broker {
+            findings.lost_by_broker += 1;
         } else {
-            verdict.blame(Offence::Lost, message.cell);
+            findings.add(Problem::Lost, message.cell);
         }
     }
 }
 
-/// What was appended has to be in one row, with its first value, and stored.
-fn judge_cells(evidence: &Evidence<'_>, terms: Terms, verdict: &mut Verdict) {
+/// Every cell that was appended has to be in one row, and stored with its first value.
+fn check_cells(evidence: &Evidence<'_>, expectations: Expectations, findings: &mut Findings) {
     let Evidence {
         sent,
         history,
@@ -203,53 +204,58 @@ fn judge_cells(evidence: &Evidence<'_>, terms: Terms, verdict: &mut Verdict) {
             .iter()
             .all(|value| own.iter().any(|own| same(*own, *value)));
         if !known.contains(cell) || !were_sent {
-            verdict.blame(Offence::Unexplained, *cell);
+            findings.add(Problem::Unexplained, *cell);
         }
         let expected = values[0];
         match stored.get(cell) {
-            None if terms.losing == Losing::Queue => {}
-            None => verdict.blame(Offence::Lost, *cell),
+            None if expectations.allowed_loss == AllowedLoss::Queue => {}
+            None => findings.add(Problem::Lost, *cell),
             Some(found) => {
                 let is_right = |value: &f64| {
                     let any = || values.iter().any(|v| same(*v, *value));
                     same(*value, expected)
-                        || ((terms.late || terms.losing == Losing::Queue) && any())
+                        || ((expectations.late_readings
+                            || expectations.allowed_loss == AllowedLoss::Queue)
+                            && any())
                 };
                 if !found.iter().all(is_right) {
-                    verdict.blame(Offence::Wrong, *cell);
+                    findings.add(Problem::Wrong, *cell);
                 }
             }
         }
         let times = history.emitted.get(cell).map_or(0, Vec::len);
-        if times > 1 && !terms.late && terms.losing != Losing::Queue {
-            verdict.blame(Offence::Doubled, *cell);
+        if times > 1
+            && !expectations.late_readings
+            && expectations.allowed_loss != AllowedLoss::Queue
+        {
+            findings.add(Problem::Doubled, *cell);
         }
     }
     for (cell, values) in &history.emitted {
         let appended = history.appended.get(cell).map_or(&[][..], Vec::as_slice);
         let explained = |value: &f64| appended.iter().any(|known| same(*known, *value));
-        if !values.iter().all(explained) && terms.losing != Losing::Queue {
-            verdict.blame(Offence::Unexplained, *cell);
+        if !values.iter().all(explained) && expectations.allowed_loss != AllowedLoss::Queue {
+            findings.add(Problem::Unexplained, *cell);
         }
     }
 }
 
-/// What is stored has to have been sent.
-fn judge_store(evidence: &Evidence<'_>, terms: Terms, verdict: &mut Verdict) {
+/// Every stored cell has to have been emitted.
+fn check_store(evidence: &Evidence<'_>, expectations: Expectations, findings: &mut Findings) {
     for cell in evidence.stored.keys() {
         let known = evidence.history.emitted.contains_key(cell);
-        if !known && terms.losing != Losing::Queue {
-            verdict.blame(Offence::Unexplained, *cell);
+        if !known && expectations.allowed_loss != AllowedLoss::Queue {
+            findings.add(Problem::Unexplained, *cell);
         }
     }
-    let strange = evidence.strange.iter().chain(&evidence.history.strange);
-    verdict
+    let unknown = evidence.unknown.iter().chain(&evidence.history.unknown);
+    findings
         .notes
-        .extend(strange.map(|item| format!("nobody sent {item}")));
+        .extend(unknown.map(|item| format!("never sent: {item}")));
 }
 
 /// Every count has to follow from the history.
-fn judge_ledger(evidence: &Evidence<'_>, terms: Terms, verdict: &mut Verdict) {
+fn check_ledger(evidence: &Evidence<'_>, expectations: Expectations, findings: &mut Findings) {
     let Evidence {
         sent,
         history,
@@ -258,28 +264,32 @@ fn judge_ledger(evidence: &Evidence<'_>, terms: Terms, verdict: &mut Verdict) {
     } = evidence;
     if let Some(line) = ledger.broken_line() {
         let (text, left, right) = (line.text, line.left, line.right);
-        verdict
+        findings
             .notes
             .push(format!("{text} doesn't hold: {left} and {right}"));
     }
-    if terms.losing == Losing::Queue {
+    if expectations.allowed_loss == AllowedLoss::Queue {
         return;
     }
-    let unlawful = history.unlawful.iter().take(NOTES).cloned();
-    verdict.notes.extend(unlawful);
+    let invalid_commits = history
+        .invalid_commits
+        .iter()
+        .take(REPORTED_COMMITS)
+        .cloned();
+    findings.notes.extend(invalid_commits);
     let count = |counter| ledger.get(counter);
-    verdict.expect("raw_foreign", ledger.raw_foreign(), 0);
-    verdict.expect("rows_foreign", ledger.rows_foreign(), 0);
+    findings.expect("raw_foreign", ledger.raw_foreign(), 0);
+    findings.expect("rows_foreign", ledger.rows_foreign(), 0);
     for (what, length) in [("raw", ledger.raw), ("normalized", ledger.normalized)] {
-        verdict.expect(what, length, 0);
+        findings.expect(what, length, 0);
     }
-    verdict.expect("open_readings", count(Counter::OpenReadings), 0);
-    verdict.expect("dead_transformer", count(Counter::DeadTransformer), 0);
-    verdict.expect("dead_sink", count(Counter::DeadSink), 0);
-    verdict.expect(
+    findings.expect("open_readings", count(Counter::OpenReadings), 0);
+    findings.expect("dead_transformer", count(Counter::DeadTransformer), 0);
+    findings.expect("dead_sink", count(Counter::DeadSink), 0);
+    findings.expect(
         "dead_ingester",
         count(Counter::DeadIngester),
-        history.letters,
+        history.dead_letters,
     );
     let garbled = sent
         .messages
@@ -287,27 +297,27 @@ fn judge_ledger(evidence: &Evidence<'_>, terms: Terms, verdict: &mut Verdict) {
         .zip(&sent.acknowledged)
         .filter(|(message, acknowledged)| **acknowledged && message.kind == Kind::Garbled)
         .count();
-    if history.letters < garbled && terms.losing != Losing::Broker {
-        verdict.notes.push(format!(
+    if history.dead_letters < garbled && expectations.allowed_loss != AllowedLoss::Broker {
+        findings.notes.push(format!(
             "{garbled} garbled messages and only {} dead letters",
-            history.letters
+            history.dead_letters
         ));
     }
     let sum = |cells: &HashMap<Cell, Vec<f64>>| cells.values().map(Vec::len).sum::<usize>();
-    verdict.expect("accepted", count(Counter::Accepted), sum(&history.appended));
-    verdict.expect("in_rows", count(Counter::InRows), sum(&history.emitted));
-    verdict.expect("rows_out", count(Counter::RowsOut), history.rows);
-    verdict.expect("rows_stored", count(Counter::RowsStored), history.rows);
-    judge_repeats(evidence, terms, verdict);
+    findings.expect("accepted", count(Counter::Accepted), sum(&history.appended));
+    findings.expect("in_rows", count(Counter::InRows), sum(&history.emitted));
+    findings.expect("rows_out", count(Counter::RowsOut), history.rows);
+    findings.expect("rows_stored", count(Counter::RowsStored), history.rows);
+    check_repeats(evidence, expectations, findings);
 }
 
-/// What came again, and rows in pieces.
-fn judge_repeats(evidence: &Evidence<'_>, terms: Terms, verdict: &mut Verdict) {
+/// The counts of repeated readings and of rows have to follow from the history.
+fn check_repeats(evidence: &Evidence<'_>, expectations: Expectations, findings: &mut Findings) {
     let Evidence {
         history, ledger, ..
     } = evidence;
     let count = |counter| ledger.get(counter);
-    if !terms.late {
+    if !expectations.late_readings {
         let again = |equal: bool| -> usize {
             let cells = history.appended.values();
             cells
@@ -317,17 +327,17 @@ fn judge_repeats(evidence: &Evidence<'_>, terms: Terms, verdict: &mut Verdict) {
                 })
                 .sum()
         };
-        verdict.expect("repeated", count(Counter::Repeated), again(true));
-        verdict.expect("superseded", count(Counter::Superseded), again(false));
-        verdict.expect("late", count(Counter::Late), 0);
+        findings.expect("repeated", count(Counter::Repeated), again(true));
+        findings.expect("superseded", count(Counter::Superseded), again(false));
+        findings.expect("late", count(Counter::Late), 0);
     }
-    if terms.whole_rows {
+    if expectations.whole_rows {
         let rows: HashSet<_> = history
             .emitted
             .keys()
             .map(|cell| (cell.rig, cell.row))
             .collect();
-        verdict.expect(
+        findings.expect(
             "rows_out (rows in one piece)",
             count(Counter::RowsOut),
             rows.len(),

@@ -1,4 +1,4 @@
-//! Stopping a process at a point of the protocol, from inside.
+//! Stops this process at a point of the protocol.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +14,8 @@ struct Plan {
     left: AtomicU64,
 }
 
-/// Does from now on what `RIGLINE_POINT` says; nothing if it isn't set.
-pub fn obey() {
+/// Installs a hook that stops this process as `RIGLINE_POINT` says, if that is set.
+pub fn install_hook() {
     let plan = std::env::var("RIGLINE_POINT").ok();
     if let Some(plan) = plan.as_deref().and_then(Plan::parse) {
         let _ = PLAN.set(plan);

@@ -1,4 +1,4 @@
-//! What an attack is, and the list of all.
+//! The parts of a scenario, and the list of all scenarios.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,84 +7,111 @@ use std::time::Duration;
 use e2e::Deployment;
 
 use crate::environment::Setup;
-use crate::oracle::Verdict;
+use crate::oracle::Findings;
 use crate::scenarios::{broker, disk, kills, load, machine, model, network, queue, stages};
 
-/// From this many kills on, outages last as long as they are promised to be survived.
+/// From this many kills on, outages last as long as Rigline promises to survive.
 const LONG: usize = 1_000;
 
-/// How hard to attack.
+/// The parameters of one run of a scenario.
 #[derive(Debug, Clone)]
-pub struct Task {
-    /// Which of the two set-ups.
+pub struct Parameters {
+    /// The deployment under test.
     pub deployment: Deployment,
-    /// Decides every choice.
+    /// Determines every random choice.
     pub seed: u64,
-    /// How many kills; other faults follow from it.
-    pub n: usize,
-    /// Stages that break a rule, instead of this tree's.
-    pub broken: Option<PathBuf>,
+    /// The number of kills; the number of other faults follows from it.
+    pub kills: usize,
+    /// A stage binary that breaks a rule, instead of one built from this tree.
+    pub broken_binary: Option<PathBuf>,
 }
 
-impl Task {
-    /// One fault for so many kills, at least two.
+impl Parameters {
+    /// One fault for this many kills, at least two.
     #[must_use]
     pub fn times(&self, kills: usize) -> usize {
-        (self.n / kills).max(2)
+        (self.kills / kills).max(2)
     }
 
-    /// How long an outage lasts, in seconds: in a short attack, and in a long one.
+    /// A duration in seconds, for a short and for a long run.
     #[must_use]
-    pub const fn seconds(&self, short: u64, long: u64) -> Duration {
-        Duration::from_secs(if self.n >= LONG { long } else { short })
+    pub const fn duration(&self, short: u64, long: u64) -> Duration {
+        Duration::from_secs(if self.kills >= LONG { long } else { short })
     }
 
-    /// The usual environment.
+    /// The default setup of an environment.
     #[must_use]
     pub fn setup(&self) -> Setup {
-        Setup::new(self.deployment, self.seed, self.broken.clone())
+        Setup::new(self.deployment, self.seed, self.broken_binary.clone())
     }
 }
 
-/// What came out of an attack.
+/// The result of a scenario.
 #[derive(Debug)]
 pub struct Report {
-    /// What the oracle says.
-    pub verdict: Verdict,
-    /// What was done, and what was seen beside it.
-    pub facts: String,
-    /// Faults that might have done harm, each by itself: kills, restarts, cuts.
+    /// The oracle's findings.
+    pub findings: Findings,
+    /// The faults and observations in one line.
+    pub summary: String,
+    /// How many faults were injected that may do harm independently: kills, restarts, cuts.
     pub faults: usize,
 }
 
 impl Report {
-    /// All parts.
+    /// A report of these parts.
     #[must_use]
-    pub const fn new(verdict: Verdict, facts: String, faults: usize) -> Self {
+    pub fn new(findings: Findings, summary: impl Into<String>, faults: usize) -> Self {
         Self {
-            verdict,
-            facts,
+            findings,
+            summary: summary.into(),
             faults,
         }
     }
+
+    /// The report of a scenario that this machine can't run.
+    #[must_use]
+    pub fn skipped(reason: &str) -> Self {
+        Self::new(Findings::default(), format!("skipped: {reason}"), 0)
+    }
 }
 
-/// An attack on either set-up, with the same code.
-pub const BOTH: &[Deployment] = Deployment::ALL;
-/// An attack on servers, or on stages by themselves.
-pub const SERVERS: &[Deployment] = &[Deployment::Servers];
+/// The function that runs a scenario.
+pub type Run = fn(&Parameters) -> anyhow::Result<Report>;
 
-/// One attack.
+/// A fault-injection scenario.
 #[derive(Clone, Copy)]
 pub struct Scenario {
     /// Its name on the command line.
     pub name: &'static str,
-    /// What it does.
+    /// A description in one line.
     pub about: &'static str,
-    /// The set-ups that it makes sense on.
-    pub on: &'static [Deployment],
-    /// Does it. Fails if something promised doesn't happen; the verdict is the caller's to look at.
-    pub run: fn(&Task) -> anyhow::Result<Report>,
+    /// The deployments that it runs on.
+    pub deployments: &'static [Deployment],
+    /// Runs it. Fails if a fault doesn't take effect or a promise isn't kept; the caller checks the
+    /// findings.
+    pub run: Run,
+}
+
+impl Scenario {
+    /// A scenario for both deployments.
+    #[must_use]
+    pub const fn on_both(name: &'static str, about: &'static str, run: Run) -> Self {
+        Self {
+            name,
+            about,
+            deployments: Deployment::ALL,
+            run,
+        }
+    }
+
+    /// A scenario that needs servers or separate stages.
+    #[must_use]
+    pub const fn on_servers(name: &'static str, about: &'static str, run: Run) -> Self {
+        Self {
+            deployments: &[Deployment::Servers],
+            ..Self::on_both(name, about, run)
+        }
+    }
 }
 
 impl fmt::Debug for Scenario {
@@ -93,7 +120,7 @@ impl fmt::Debug for Scenario {
     }
 }
 
-/// All of them.
+/// All scenarios.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
     [
@@ -110,13 +137,13 @@ pub fn all() -> Vec<Scenario> {
     .concat()
 }
 
-/// Those that make sense on this set-up.
+/// The scenarios that run on this deployment.
 pub fn on(deployment: Deployment) -> impl Iterator<Item = Scenario> {
     let all = all().into_iter();
-    all.filter(move |scenario| scenario.on.contains(&deployment))
+    all.filter(move |scenario| scenario.deployments.contains(&deployment))
 }
 
-/// The one of this name, if it makes sense on this set-up.
+/// The scenario with this name, if it runs on this deployment.
 #[must_use]
 pub fn find(name: &str, deployment: Deployment) -> Option<Scenario> {
     on(deployment).find(|scenario| scenario.name == name)

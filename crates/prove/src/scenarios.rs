@@ -1,9 +1,10 @@
-//! The attacks, by what they attack.
+//! The scenarios, by what fails in them.
 
 use std::time::Duration;
 
 use crate::environment::{Environment, Setup};
-use crate::scenario::Task;
+use crate::oracle::Expectations;
+use crate::scenario::{Parameters, Report};
 use crate::traffic::rounds;
 
 pub mod broker;
@@ -17,22 +18,32 @@ pub mod points;
 pub mod queue;
 pub mod stages;
 
-/// Rigs of the usual load.
+/// Rigs of the default load.
 const RIGS: u16 = 20;
-/// Time from one row of the usual load to the next.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long something that has to happen may take.
-const SOON: Duration = Duration::from_mins(2);
+/// Time from one row of the default load to the next.
+const ROW_INTERVAL: Duration = Duration::from_millis(100);
+/// How long an expected change may take.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Servers, stages and the usual load, and rows that direction.
-fn loaded(task: &Task) -> anyhow::Result<Environment> {
-    loaded_with(task.setup(), task)
+/// Starts an environment with the default load, and waits for the first stored rows.
+fn start_loaded(params: &Parameters) -> anyhow::Result<Environment> {
+    start_loaded_with(params.setup(), params)
 }
 
-/// As [`loaded`], set up otherwise.
-fn loaded_with(setup: Setup, task: &Task) -> anyhow::Result<Environment> {
+/// As [`start_loaded`], with another setup.
+fn start_loaded_with(setup: Setup, params: &Parameters) -> anyhow::Result<Environment> {
     let mut environment = Environment::start(setup)?;
-    environment.load(PAUSE, rounds(RIGS, task.seed));
-    environment.wait_progress(1, SOON)?;
+    environment.load(ROW_INTERVAL, rounds(RIGS, params.seed));
+    environment.wait_progress(1, TIMEOUT)?;
     Ok(environment)
+}
+
+/// Finishes a run in which nothing may be lost.
+fn report(
+    environment: &mut Environment,
+    summary: impl Into<String>,
+    faults: usize,
+) -> anyhow::Result<Report> {
+    let findings = environment.finish(Expectations::default())?;
+    Ok(Report::new(findings, summary, faults))
 }

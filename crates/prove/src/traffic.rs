@@ -1,4 +1,4 @@
-//! A load of known messages, and what the broker said of each.
+//! A load of known messages, with a record of which were acknowledged.
 
 mod device;
 
@@ -18,15 +18,15 @@ use crate::message::{Cell, Epoch, Kind, Message, SENSORS};
 /// How long the last messages may take to be acknowledged.
 const DRAIN: Duration = Duration::from_mins(3);
 
-/// What comes in one go.
+/// Messages that are sent together.
 pub type Batch = Vec<Message>;
 
-/// What was sent, and whether the broker has acknowledged it.
+/// The messages of a run, with their acknowledgements.
 #[derive(Debug, Default)]
 pub struct Sent {
-    /// All messages in the order in which they were handed to the publisher.
+    /// All messages in the order in which they were published.
     pub messages: Vec<Message>,
-    /// For each of them.
+    /// Whether each message was acknowledged.
     pub acknowledged: Vec<bool>,
 }
 
@@ -38,7 +38,7 @@ impl Sent {
     }
 }
 
-/// A running load; in a thread of its own.
+/// A load that runs in its own thread.
 #[derive(Debug)]
 pub struct Traffic {
     stop: Arc<AtomicBool>,
@@ -53,8 +53,8 @@ struct Progress {
 }
 
 impl Traffic {
-    /// Publishes the batches to `port`, one each `pause`, until they end or it is stopped: to a broker
-    /// as our own publisher does, to the one process as a device that is always soon back.
+    /// Publishes one batch per `pause` to `port` until they end or the load is stopped: to a broker with
+    /// Rigline's own publisher, to the single process as a device that reconnects quickly.
     #[must_use]
     pub fn start(
         deployment: Deployment,
@@ -95,20 +95,20 @@ impl Traffic {
         self.progress.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Whether all batches are out.
+    /// Whether all batches are sent and acknowledged.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Ends it, and waits until the broker has acknowledged everything.
+    /// Stops the load, and waits until every message is acknowledged.
     #[must_use]
     pub fn finish(self) -> Sent {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the load panicked")
     }
 
-    /// Waits until all batches are out and acknowledged.
+    /// Waits until all batches are sent and acknowledged.
     #[must_use]
     pub fn join(self) -> Sent {
         self.thread.join().expect("the load panicked")
@@ -172,7 +172,7 @@ async fn publish(
         .unwrap_or_else(PoisonError::into_inner)
         .iter()
     {
-        sent.acknowledged[usize::try_from(*id).expect("an id of ours")] = true;
+        sent.acknowledged[usize::try_from(*id).expect("a known id")] = true;
     }
     sent
 }
@@ -202,7 +202,7 @@ pub fn rounds(rigs: u16, seed: u64) -> impl Iterator<Item = Batch> + Send {
     })
 }
 
-/// Complete rows of all rigs and nothing else.
+/// Complete rows of all rigs.
 pub fn complete(rigs: u16) -> impl Iterator<Item = Batch> + Send {
     (0_u32..).map(move |row| {
         cells(rigs, row)

@@ -1,4 +1,4 @@
-//! A disk that is small enough to be full.
+//! A small disk that tests can fill.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -7,15 +7,15 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A file system in memory, with all files on it gone when it is dropped.
+/// A file system in memory; it and its files are gone when it is dropped.
 #[derive(Debug)]
 pub struct SmallDisk {
     dir: TempDir,
 }
 
 impl SmallDisk {
-    /// Mounts one with so much room, counted in whole pages of memory; nothing if that isn't
-    /// permitted, as it is to root only. Callers say then what they skip.
+    /// Mounts a disk of this size, rounded to pages. `None` without root's permission to mount; the caller
+    /// then reports what it skips.
     #[must_use]
     pub fn mount(bytes: u64) -> Option<Self> {
         let dir = TempDir::with_prefix("disk-").expect("a temporary directory");
@@ -29,13 +29,13 @@ impl SmallDisk {
         mounted.then_some(Self { dir })
     }
 
-    /// Where it is.
+    /// Its mount point.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Leaves no room at all.
+    /// Fills the disk.
     pub fn fill(&self) {
         let mut file = File::options()
             .create(true)
@@ -52,9 +52,9 @@ impl SmallDisk {
         }
     }
 
-    /// Gives the room back that [`fill`](Self::fill) has taken.
+    /// Frees the space that [`fill`](Self::fill) has taken.
     pub fn free(&self) {
-        // Absent if it isn't full.
+        // Absent if the disk isn't filled.
         let _ = fs::remove_file(self.ballast());
     }
 
@@ -65,7 +65,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: processes that still have files on it keep them, and nobody finds it any more.
+        // Lazily: processes keep the files that they have open.
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
 }

@@ -1,4 +1,4 @@
-//! Another time of day.
+//! A wrong time of day for processes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,19 +7,18 @@ use tempfile::TempDir;
 
 use crate::tools::library;
 
-/// What is loaded into processes.
+/// The library that is preloaded.
 const LIBRARY: &str = "faketime/libfaketime.so.1";
 
-/// A wrong clock for processes that are started with [`env`](Self::env): it is so many seconds off
-/// the right one, and can be set while they run. Only the time of day is wrong; timers and
-/// durations go by the monotonic clock, which stays right.
+/// A clock with an offset for processes that are started with [`env`](Self::env). The offset can be set
+/// while they run. It doesn't change the monotonic clock, and so neither timers nor durations.
 #[derive(Debug)]
 pub struct FakeTime {
     dir: TempDir,
 }
 
 impl FakeTime {
-    /// One that is right for the time being.
+    /// A clock without an offset.
     #[must_use]
     pub fn new() -> Self {
         let dir = TempDir::with_prefix("time-").expect("a temporary directory");
@@ -28,9 +27,9 @@ impl FakeTime {
         time
     }
 
-    /// Sets the clock so many seconds ahead, or behind. Processes see it when they look next.
+    /// Sets the offset, which holds from a process's next reading of the clock on.
     pub fn set(&self, offset_seconds: i64) {
-        // Renamed: whoever finds an empty file takes the time for right.
+        // Renamed into place, since processes take an empty file for no offset.
         let new = self.dir.path().join("new");
         fs::write(&new, format!("{offset_seconds:+}\n")).expect("a file with an offset");
         fs::rename(new, self.file()).expect("a file with an offset");
@@ -38,7 +37,7 @@ impl FakeTime {
 
     /// The environment of processes with this clock.
     #[must_use]
-    pub fn env(&self) -> Vec<(String, String)> {
+    pub fn env(&self) -> Vec<(&'static str, String)> {
         fake_time_env(&self.file())
     }
 
@@ -53,29 +52,24 @@ impl Default for FakeTime {
     }
 }
 
-/// The environment that makes a process take its clock's offset from a file, which has to exist.
-#[must_use]
-pub fn fake_time_env(offset_file: &Path) -> Vec<(String, String)> {
-    // With the C library's `malloc` before that of jemalloc, which Redis uses: that one asks for
-    // the time while it sets itself up, libfaketime allocates while it does, and both would wait
-    // for each other forever.
+/// The environment with which a process reads its clock's offset from an existing file.
+fn fake_time_env(offset_file: &Path) -> Vec<(&'static str, String)> {
+    // With the C library's `malloc` before Redis's jemalloc: jemalloc reads the clock while it is
+    // initialised, libfaketime allocates while it is, and both would deadlock.
     let preload = format!("{}:libc.so.6", library(LIBRARY).display());
     let file = offset_file.display().to_string();
-    [
-        ("LD_PRELOAD", preload.as_str()),
-        ("FAKETIME_TIMESTAMP_FILE", &file),
-        ("FAKETIME_NO_CACHE", "1"),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    vec![
+        ("LD_PRELOAD", preload),
+        ("FAKETIME_TIMESTAMP_FILE", file),
+        ("FAKETIME_NO_CACHE", "1".into()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
     ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
 }
 
-/// Removes what a killed process with a wrong clock leaves behind, outside of all directories of
-/// the test's.
+/// Removes the shared memory that a killed process with a wrong clock leaves behind.
 pub(crate) fn forget(pid: u32) {
     for name in ["faketime_shm", "sem.faketime_sem"] {
-        // Absent with a right clock, and after an end in good order.
+        // Absent with a right clock, and after a clean exit.
         let _ = fs::remove_file(format!("/dev/shm/{name}_{pid}"));
     }
 }

@@ -1,4 +1,4 @@
-//! Names whose addresses change.
+//! Host names whose addresses change.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,10 +10,10 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
-/// What the file always fills, so that no reader finds half of an old line behind new ones.
+/// The file's constant size, so that no reader finds the rest of an old line behind new ones.
 const SIZE: usize = 4096;
 
-/// An `/etc/hosts` of its own for the processes that run in its [`wrapper`](Self::wrapper).
+/// A separate `/etc/hosts` for processes that run in its [`wrapper`](Self::wrapper).
 #[derive(Debug)]
 pub struct HostsFile {
     dir: TempDir,
@@ -21,8 +21,8 @@ pub struct HostsFile {
 }
 
 impl HostsFile {
-    /// One that knows `localhost`; nothing if a private mount isn't permitted, as it is to root
-    /// only. Callers say then what they skip.
+    /// A file with `localhost`. `None` without root's permission to mount; the caller then reports what it
+    /// skips.
     #[must_use]
     pub fn new() -> Option<Self> {
         let dir = TempDir::with_prefix("hosts-").expect("a temporary directory");
@@ -40,21 +40,21 @@ impl HostsFile {
         permitted.then_some(hosts)
     }
 
-    /// Gives a name another address, for processes that run already, too.
+    /// Sets the address of a name, also for running processes.
     pub fn set(&self, name: &str, ip: IpAddr) {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.insert(name.to_owned(), ip);
         self.write(&names);
     }
 
-    /// Makes a name unknown.
+    /// Removes a name.
     pub fn forget(&self, name: &str) {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.remove(name);
         self.write(&names);
     }
 
-    /// What to run a program by, for [`Launch::wrapper`](crate::Launch::wrapper).
+    /// The wrapper command for [`Launch::wrapper`](crate::Launch::wrapper).
     #[must_use]
     pub fn wrapper(&self) -> Vec<String> {
         let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
@@ -68,7 +68,7 @@ impl HostsFile {
         self.dir.path().join("hosts")
     }
 
-    /// In place: a bind mount shows the file that it was made of, not another of the same name.
+    /// Writes in place: a bind mount shows the original file, not another of the same name.
     fn write(&self, names: &BTreeMap<String, IpAddr>) {
         let lines = names.iter().map(|(name, ip)| format!("{ip} {name}\n"));
         let text: String = lines.collect();

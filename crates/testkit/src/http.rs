@@ -1,4 +1,4 @@
-//! A blocking HTTP request, small enough to need no client.
+//! Blocking HTTP requests without a client library.
 
 use std::io::{Error, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use crate::net::localhost;
 /// How long a connection, and each read and write of [`http_get`], may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The answer to a request.
+/// The response to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -17,14 +17,13 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// Status and body of `GET path` at 127.0.0.1.
+/// Sends `GET path` to 127.0.0.1 and returns status and body.
 pub fn http_get(port: u16, path: &str) -> Result<(u16, String), Error> {
     let answer = exchange(localhost(port), ("GET", path), &[], b"", TIMEOUT)?;
     Ok((answer.status, answer.body))
 }
 
-/// Sends one request, which is a method and a target, over a connection of its own. `limit` is for
-/// each read and write.
+/// Sends a request over a new connection; `limit` is the timeout of each read and write.
 pub(crate) fn exchange(
     address: SocketAddr,
     (method, target): (&str, &str),
@@ -35,7 +34,7 @@ pub(crate) fn exchange(
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
-    // 1.0: the answer is neither chunked nor kept alive, so its end is the connection's.
+    // 1.0: the response is neither chunked nor kept alive, so it ends with the connection.
     let mut head = format!("{method} {target} HTTP/1.0\r\nHost: {address}\r\n");
     for (name, value) in headers {
         head = format!("{head}{name}: {value}\r\n");

@@ -1,5 +1,5 @@
-//! A proxy in front of an InfluxDB that answers in its place, loses requests or loses answers when it
-//! is told to. Whatever nobody told it to answer is the server's answer.
+//! A proxy in front of an InfluxDB that can answer requests itself, or lose requests or responses. By
+//! default it forwards.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::{BufReader, Read, Write};
@@ -21,14 +21,14 @@ pub use reply::{Forward, Reply};
 use http::write_head;
 use reply::Act;
 
-/// How long a slow answer waits before each byte.
+/// The delay before each byte of a slow response.
 const DRIP: Duration = Duration::from_millis(20);
-/// Longer than the server takes for any request of a test.
+/// The timeout of requests to the server.
 const LIMIT: Duration = Duration::from_mins(1);
 /// The path of writes.
 const WRITE: &str = "/api/v2/write";
 
-/// The proxy; gone when it is dropped.
+/// A running proxy; it ends when it is dropped.
 #[derive(Debug)]
 pub struct InfluxProxy {
     port: u16,
@@ -44,7 +44,7 @@ pub struct Received {
     pub bytes: usize,
     /// How many lines the body has.
     pub lines: usize,
-    /// The status that was answered; 0 if none was.
+    /// The status of the response; 0 without one.
     pub status: u16,
 }
 
@@ -56,12 +56,12 @@ struct Shared {
 
 type Rule = dyn Fn(&Request) -> Option<Reply> + Send;
 
-/// What it was told, and what it has seen.
+/// Planned replies, and a record of requests.
 #[derive(Default)]
 struct Script {
     next: VecDeque<Reply>,
     numbered: BTreeMap<usize, Reply>,
-    /// How many of the numbered replies are being given now.
+    /// The numbered replies in progress.
     replying: usize,
     is_down_after_numbered: bool,
     is_down: bool,
@@ -81,13 +81,13 @@ struct Listening {
 }
 
 impl InfluxProxy {
-    /// Starts one in front of the [shared server](InfluxDb::shared), for a new bucket.
+    /// Starts a proxy in front of the [shared server](InfluxDb::shared), with a new bucket.
     #[must_use]
     pub fn start() -> Self {
         Self::with_retention(None)
     }
 
-    /// As [`start`](Self::start), with a bucket that keeps rows this long, or for ever.
+    /// As [`start`](Self::start), with a bucket that keeps rows this long, or forever.
     #[must_use]
     pub fn with_retention(retention: Option<Duration>) -> Self {
         let server = InfluxDb::shared();
@@ -95,7 +95,7 @@ impl InfluxProxy {
         Self::new(server.port(), bucket)
     }
 
-    /// Starts one in front of the server at this port of 127.0.0.1.
+    /// Starts a proxy in front of the server at this port of 127.0.0.1.
     #[must_use]
     pub fn in_front_of(server: u16) -> Self {
         Self::new(server, String::new())
@@ -122,22 +122,22 @@ impl InfluxProxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The bucket that was made for it.
+    /// The bucket that was created for it.
     #[must_use]
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// Drops all connections unanswered and refuses new ones.
+    /// Closes all connections without a response and refuses new ones.
     pub fn stop(&mut self) {
         let Some(listening) = self.listening.take() else {
             return;
         };
         for connection in lock(&listening.connections).take().into_iter().flatten() {
-            // Fails if the other side has gone already.
+            // Fails if the client has closed it already.
             let _ = connection.shutdown(Shutdown::Both);
         }
-        // Wakes the listener, which then finds that it is over.
+        // Wakes the listener, which then ends.
         let _ = TcpStream::connect(localhost(self.port));
         listening.thread.join().expect("the listener panicked");
     }
@@ -155,50 +155,49 @@ impl InfluxProxy {
         });
     }
 
-    /// Answers the next requests with these, one each.
+    /// Answers the next requests with these replies, one each.
     pub fn reply_next(&self, replies: impl IntoIterator<Item = Reply>) {
         self.script().next.extend(replies);
     }
 
-    /// Answers every request with this, or has the server answer again; the replies of
+    /// Answers every request with this reply; `None` forwards again. The replies of
     /// [`reply_next`](Self::reply_next) come first.
     pub fn reply_always(&self, reply: Option<Reply>) {
         self.script().always = reply;
     }
 
-    /// Answers with what `rule` returns, and has the server answer where it returns nothing.
+    /// Answers with the reply that `rule` returns; forwards where it returns `None`.
     pub fn reply_by(&self, rule: impl Fn(&Request) -> Option<Reply> + Send + 'static) {
         self.script().rule = Some(Box::new(rule));
     }
 
-    /// Takes [`reply_by`](Self::reply_by) back.
+    /// Removes the rule of [`reply_by`](Self::reply_by).
     pub fn reply_by_nothing(&self) {
         self.script().rule = None;
     }
 
-    /// Answers the request of this number with this, counted from 1 over all that come from now on.
+    /// Answers the request with this number, counted from 1 from now on.
     pub fn reply_at(&self, number: usize, reply: Reply) {
         let mut script = self.script();
         let number = script.requests.len() + number;
         script.numbered.insert(number, reply);
     }
 
-    /// As [`reply_at`](Self::reply_at), and every connection after that is cut until
+    /// As [`reply_at`](Self::reply_at); every later connection is cut until
     /// [`revive`](Self::revive).
     pub fn reply_at_and_go_down(&self, number: usize, reply: Reply) {
         self.reply_at(number, reply);
         self.script().is_down_after_numbered = true;
     }
 
-    /// Whether every [`reply_at`](Self::reply_at) has had its request, and the server has handled what
-    /// was to be forwarded of it.
+    /// Whether every reply of [`reply_at`](Self::reply_at) was given, and its request forwarded as planned.
     #[must_use]
     pub fn has_replied(&self) -> bool {
         let script = self.script();
         script.numbered.is_empty() && script.replying == 0
     }
 
-    /// Has the server answer every request again.
+    /// Forwards every request again.
     pub fn revive(&self) {
         let mut script = self.script();
         script.numbered.clear();
@@ -206,7 +205,7 @@ impl InfluxProxy {
         script.is_down = false;
     }
 
-    /// Waits this long before it handles a request.
+    /// Delays every request.
     pub fn slow_down(&self, delay: Duration) {
         self.script().delay = delay;
     }
@@ -217,25 +216,25 @@ impl InfluxProxy {
         self.script().requests.clone()
     }
 
-    /// All writes so far, in the order in which they were answered.
+    /// All writes so far, in the order of their responses.
     #[must_use]
     pub fn received(&self) -> Vec<Received> {
         self.script().received.clone()
     }
 
-    /// How often a value that the server had stored was overwritten by another one.
+    /// How often a stored value was overwritten by another value.
     #[must_use]
     pub fn changed(&self) -> usize {
         self.script().changed
     }
 
-    /// Everything that is in the bucket.
+    /// All values in the bucket.
     #[must_use]
     pub fn points(&self) -> Vec<Point> {
         InfluxDb::shared().points(&self.bucket)
     }
 
-    /// How many rows are in the bucket.
+    /// The number of rows in the bucket.
     #[must_use]
     pub fn count(&self) -> usize {
         let points = self.points();
@@ -269,7 +268,7 @@ impl std::fmt::Debug for Script {
 }
 
 impl Script {
-    /// What to do with a request that has come; nothing if the server is to answer.
+    /// The reply to a request; `None` forwards it.
     fn decide(&mut self, request: &Request) -> Option<Reply> {
         if self.is_down {
             return Some(Reply::cut());
@@ -285,7 +284,7 @@ impl Script {
         scripted.or_else(|| self.rule.as_ref()?(request))
     }
 
-    /// Notes an answer that is about to be given.
+    /// Records a response before it is sent.
     fn note(&mut self, request: &Request, status: u16) {
         self.replying = 0;
         if request.path == WRITE {
@@ -297,7 +296,7 @@ impl Script {
         }
     }
 
-    /// Notes the values that the server has stored. Names and tags must not have spaces.
+    /// Records the values that the server has stored. Names and tags must not have spaces.
     fn note_stored(&mut self, body: &[u8]) {
         for line in lines(body) {
             let mut words = line.splitn(3, ' ');
@@ -355,7 +354,7 @@ impl Shared {
                 break;
             }
         }
-        // Dropping it wouldn't close it: the proxy has a handle of its own, to stop with.
+        // Dropping it wouldn't close it, since the proxy keeps a handle to stop it.
         let _ = stream.shutdown(Shutdown::Both);
     }
 
@@ -380,7 +379,7 @@ impl Shared {
         act
     }
 
-    /// The server's answer to a request with this body.
+    /// The server's response to a request with this body.
     fn forward(&self, request: &Request, body: &[u8]) -> Act {
         let target = request.target();
         let headers = request.end_to_end_headers();
@@ -389,7 +388,7 @@ impl Shared {
         let Ok(answer) = exchange(server, asked, &headers, body, LIMIT) else {
             return Act::Cut;
         };
-        // 422 stores some lines or all, and the client will write all of them again.
+        // With 422 the server has stored some lines or all, and the client writes all of them again.
         if request.path == WRITE && answer.status == 204 {
             lock(&self.script).note_stored(body);
         }
@@ -397,7 +396,7 @@ impl Shared {
     }
 }
 
-/// Whether the connection goes on.
+/// Returns whether the connection continues.
 fn perform(stream: &mut TcpStream, act: &Act) -> bool {
     match act {
         Act::Answer {
@@ -418,7 +417,7 @@ fn perform(stream: &mut TcpStream, act: &Act) -> bool {
             false
         }
         Act::Silence => {
-            // Returns when the client has had enough.
+            // Returns when the client closes the connection.
             let _ = stream.read(&mut [0]);
             false
         }

@@ -17,16 +17,16 @@ use crate::net::{free_port, localhost};
 use crate::process::{Process, is_a_process};
 use crate::tools::influxdb_tool;
 
-/// The user that a server is set up with.
+/// The user of a server's setup.
 pub const USER: &str = "admin";
-/// The organisation that a server is set up with.
+/// The organisation of a server's setup.
 pub const ORG: &str = "my-org";
-/// The bucket that a server is set up with.
+/// The bucket of a server's setup.
 pub const BUCKET: &str = "rigs";
-/// The operator token that a server is set up with; it may do everything.
+/// The operator token of a server's setup.
 pub const TOKEN: &str = "operator-token-of-the-tests";
 
-/// Longer than a query over everything that a test has written takes.
+/// The timeout of a request: longer than a query over all rows of a test.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// An InfluxDB 2 server.
@@ -35,7 +35,7 @@ pub struct InfluxDb {
     process: Process,
     port: u16,
     dir: PathBuf,
-    /// Removes the directory at the end; the shared server's is removed by its own shell.
+    /// Removes the directory; the shared server's is removed by its shell.
     _home: Option<TempDir>,
 }
 
@@ -57,7 +57,7 @@ pub struct Point {
 }
 
 impl InfluxDb {
-    /// Starts one with [`USER`], [`ORG`], [`BUCKET`] and [`TOKEN`].
+    /// Starts a server and sets it up with [`USER`], [`ORG`], [`BUCKET`] and [`TOKEN`].
     #[must_use]
     pub fn start() -> Self {
         let server = Self::start_empty();
@@ -65,7 +65,7 @@ impl InfluxDb {
         server
     }
 
-    /// Starts one that nobody has set up.
+    /// Starts a server without setup.
     #[must_use]
     pub fn start_empty() -> Self {
         let home = TempDir::with_prefix("influxdb-").expect("a temporary directory");
@@ -80,8 +80,8 @@ impl InfluxDb {
         server
     }
 
-    /// A server, set up, for all tests of a process that need no more than a
-    /// [bucket of their own](Self::create_bucket). It ends with the process.
+    /// A server for all tests of a process that need only a [separate bucket](Self::create_bucket). It ends
+    /// with the process.
     #[must_use]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<InfluxDb> = OnceLock::new();
@@ -112,14 +112,14 @@ impl InfluxDb {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Starts again with the data of before, after stopping it if it still runs.
+    /// Restarts it with its data.
     pub fn restart(&mut self) {
         self.stop();
         self.process = launch(&self.dir, self.port);
         self.wait_until_ready();
     }
 
-    /// Makes a bucket that no other test uses; rows are kept for `retention`, or for ever.
+    /// Creates a bucket that no other test uses; rows are kept for `retention`, or forever.
     #[must_use]
     pub fn create_bucket(&self, retention: Option<Duration>) -> String {
         static MADE: AtomicU32 = AtomicU32::new(0);
@@ -131,7 +131,7 @@ impl InfluxDb {
         name
     }
 
-    /// Makes a token that may do `action`, which is `read` or `write`, with this bucket and nothing else.
+    /// Creates a token that permits `action` (`read` or `write`) on this bucket only.
     #[must_use]
     pub fn create_token(&self, action: &str, bucket: &str) -> String {
         let (org, id) = (self.org_id(), self.bucket_id(bucket));
@@ -143,13 +143,13 @@ impl InfluxDb {
         answer["token"].as_str().expect("a token").to_owned()
     }
 
-    /// Status and JSON of a request to the API with [`TOKEN`]; `Value::Null` is no body.
+    /// Sends a request to the API with [`TOKEN`] and returns status and JSON; `Value::Null` is no body.
     #[must_use]
     pub fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         self.ask_as(&format!("Token {TOKEN}"), method, path, body)
     }
 
-    /// As [`ask`](Self::ask), with an `Authorization` header of one's own.
+    /// As [`ask`](Self::ask), with another `Authorization` header.
     #[must_use]
     pub fn ask_as(
         &self,
@@ -171,7 +171,7 @@ impl InfluxDb {
         (status, serde_json::from_str(&text).unwrap_or_default())
     }
 
-    /// The array called `name` in what `GET path` answers.
+    /// The array `name` in the response to `GET path`.
     #[must_use]
     pub fn list(&self, path: &str, name: &str) -> Vec<Value> {
         let (status, answer) = self.ask("GET", path, &Value::Null);
@@ -179,7 +179,7 @@ impl InfluxDb {
         answer[name].as_array().cloned().unwrap_or_default()
     }
 
-    /// Writes lines, with times in nanoseconds, as another program would.
+    /// Writes lines with times in nanoseconds.
     pub fn write(&self, bucket: &str, lines: &str) {
         let path = format!("/api/v2/write?org={ORG}&bucket={bucket}");
         let headers = [("Authorization", &*format!("Token {TOKEN}"))];
@@ -187,7 +187,7 @@ impl InfluxDb {
         assert_eq!(status, 204, "{answer}");
     }
 
-    /// The rows that a Flux query returns: the value of each column by the column's name.
+    /// The rows of a Flux query: each column's value by its name.
     #[must_use]
     pub fn query(&self, flux: &str) -> Vec<BTreeMap<String, String>> {
         self.query_in(ORG, flux)
@@ -205,13 +205,13 @@ impl InfluxDb {
         rows_of(&text)
     }
 
-    /// Everything that is in a bucket.
+    /// All values in a bucket.
     #[must_use]
     pub fn points(&self, bucket: &str) -> Vec<Point> {
         self.points_in(ORG, bucket)
     }
 
-    /// Everything that is in a bucket of this organisation.
+    /// All values in a bucket of this organisation.
     #[must_use]
     pub fn points_in(&self, org: &str, bucket: &str) -> Vec<Point> {
         let all = "range(start: time(v: -9223372036854775806), stop: time(v: 9223372036854775806))";
@@ -220,9 +220,8 @@ impl InfluxDb {
         self.query_in(org, &flux).into_iter().map(point).collect()
     }
 
-    /// Every value that was ever written to the field of a measurement, also those that others have
-    /// overwritten since, in the order in which they were written. Measurements and tags must not have
-    /// spaces or commas in their names.
+    /// All values that were ever written to a measurement, including overwritten ones, in the order of the
+    /// writes. Measurements and tags must not have spaces or commas in their names.
     #[must_use]
     pub fn written(&self, measurement: &str) -> Vec<Point> {
         let mut logs = Vec::new();
@@ -230,7 +229,7 @@ impl InfluxDb {
         logs.sort();
         let mut command = influxdb_tool("influxd");
         let dump = command.args(["inspect", "dump-wal"]).args(&logs).output();
-        // What it dumps goes to its error output.
+        // It dumps to its error output.
         let dump = dump.expect("influxd inspect dump-wal");
         assert!(dump.status.success(), "{dump:?}");
         let points = String::from_utf8(dump.stderr).expect("UTF-8");
@@ -250,7 +249,7 @@ impl InfluxDb {
         status == 204
     }
 
-    /// Has a bucket keep its rows this long, or for ever.
+    /// Sets how long a bucket keeps its rows; `None` is forever.
     pub fn keep_rows(&self, bucket: &str, retention: Option<Duration>) {
         let id = self.bucket_id(bucket);
         let path = format!("/api/v2/buckets/{}", id.as_str().expect("an id"));
@@ -307,7 +306,7 @@ fn influxd(dir: &Path, port: u16) -> std::process::Command {
         .args([Path::new("--sqlite-path"), &dir.join("sqlite")])
         .args([Path::new("--engine-path"), &dir.join("engine")])
         .args(["--reporting-disabled", "--log-level", "error"])
-        // The write-ahead log holds everything for as long as the cache isn't written to files.
+        // The write-ahead log is complete as long as the cache isn't written to files.
         .args(["--storage-cache-snapshot-memory-size", "800000000"])
         .args(["--storage-cache-snapshot-write-cold-duration", "24h"]);
     command
@@ -318,7 +317,7 @@ fn expire_after(retention: Option<Duration>) -> Value {
     json!([{ "type": "expire", "everySeconds": seconds }])
 }
 
-/// The rows of all tables of an answer, each with the names in the header above it.
+/// The rows of all tables of a response, each with its table's header.
 fn rows_of(text: &str) -> Vec<BTreeMap<String, String>> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -331,7 +330,7 @@ fn rows_of(text: &str) -> Vec<BTreeMap<String, String>> {
             header = record;
             continue;
         }
-        // A query that fails late has its error in a table behind the status of success.
+        // The error of a query that fails late is in a table, with a status of success.
         assert_ne!(header.get(1), Some("error"), "{record:?}");
         let pairs = header.iter().zip(record.iter()).skip(1);
         rows.push(pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
@@ -371,7 +370,7 @@ fn find_logs(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// A line of a dump; nothing if it has no floating-point value: `m,tag=value#!~#field 1.5 42`.
+/// Parses a line of a dump; `None` if it has no floating-point value: `m,tag=value#!~#field 1.5 42`.
 fn logged_point(line: &str) -> Option<Point> {
     let mut words = line.rsplitn(3, ' ');
     let (nanos, value) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);

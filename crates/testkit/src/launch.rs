@@ -1,4 +1,4 @@
-//! How a stage is started: with which program around it, which name, and which room.
+//! The command that starts a stage: wrapper, name, environment and limits.
 
 use std::fs::File;
 use std::io::{self, PipeReader};
@@ -13,7 +13,7 @@ use crate::net::free_port;
 use crate::process::Process;
 use crate::stage_process::{StageProcess, stage_binary};
 
-/// A stage that is about to be started.
+/// A command that starts a stage.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Launch {
@@ -30,7 +30,7 @@ impl Launch {
         Self::binary(&stage_binary(name))
     }
 
-    /// A program that is known already.
+    /// A binary at this path.
     pub fn binary(path: &Path) -> Self {
         Self {
             binary: path.to_owned(),
@@ -41,25 +41,25 @@ impl Launch {
         }
     }
 
-    /// What it finds as its own name. A wrapper gets it instead, if there is one.
+    /// Sets `argv[0]`, of the wrapper if there is one.
     pub fn arg0(mut self, name: &str) -> Self {
         self.arg0 = Some(name.to_owned());
         self
     }
 
-    /// More arguments.
+    /// Adds arguments.
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|&arg| arg.to_owned()));
         self
     }
 
-    /// One more environment variable; it has none but those given here and the admin listener's.
+    /// Adds an environment variable. The stage has only these and the admin listener's.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// More environment variables; the last of a name wins.
+    /// Adds environment variables; the last one of a name wins.
     pub fn envs<N: AsRef<str>, V: AsRef<str>>(mut self, env: &[(N, V)]) -> Self {
         for (name, value) in env {
             self = self.env(name.as_ref(), value.as_ref());
@@ -67,20 +67,20 @@ impl Launch {
         self
     }
 
-    /// Runs it by another program, which gets binary and arguments after its own and has to become
-    /// it (`exec`), so that signals meet the stage. The first wrapper is the innermost.
+    /// Runs the stage in another program, which gets binary and arguments after its own and has to replace
+    /// itself by it (`exec`), so that signals reach the stage. The first wrapper is the innermost.
     pub fn wrapper<W: AsRef<str>>(mut self, wrapper: &[W]) -> Self {
         let words = wrapper.iter().map(|word| word.as_ref().to_owned());
         self.wrapper = words.chain(self.wrapper).collect();
         self
     }
 
-    /// As [`Process::limit_memory`], from its first instruction on.
+    /// As [`Process::limit_memory`], from its start.
     pub fn limit_memory(self, bytes: u64) -> Self {
         self.wrapper(&["prlimit", &format!("--as={bytes}:"), "--"])
     }
 
-    /// Starts it.
+    /// Starts the stage.
     #[must_use]
     pub fn spawn(&self) -> StageProcess {
         let (command, dir, admin_port) = self.command();
@@ -88,8 +88,7 @@ impl Launch {
         StageProcess::new(process, dir, admin_port)
     }
 
-    /// Starts it with its whole output, which includes its log, in a pipe that nobody reads and
-    /// that is full after 4 KiB.
+    /// Starts the stage with its output, including its log, in a pipe of 4 KiB that isn't read.
     #[must_use]
     pub fn spawn_blocked(&self) -> (StageProcess, BlockedOutput) {
         let (command, dir, admin_port) = self.command();
@@ -110,7 +109,7 @@ impl Launch {
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).env_clear();
         if !self.wrapper.is_empty() {
-            // The wrapper may have programs to find.
+            // The wrapper may run other programs.
             command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         }
         if let Some(name) = &self.arg0 {
@@ -126,7 +125,7 @@ impl Launch {
     }
 }
 
-/// The output of a process, unread. Dropping it closes the pipe: what is written then fails.
+/// The unread output of a process. Dropping it closes the pipe, so that later writes fail.
 #[derive(Debug)]
 pub struct BlockedOutput {
     reader: PipeReader,
@@ -134,13 +133,13 @@ pub struct BlockedOutput {
 }
 
 impl BlockedOutput {
-    /// How many bytes are in the pipe. It is full once this stays as it is.
+    /// The number of bytes in the pipe.
     #[must_use]
     pub fn unread(&self) -> u64 {
         ioctl_fionread(&self.reader).expect("a pipe's state")
     }
 
-    /// Reads from now on, so that the process goes on; what is read is in its log.
+    /// Starts to copy the output to the process's log, so that the process continues.
     pub fn drain(mut self) {
         let mut log = File::options()
             .create(true)

@@ -1,7 +1,7 @@
-//! Real servers and real stages for tests: each on free ports of its own, with its files in a
-//! directory of its own, killed when its handle is dropped.
+//! Real servers and real stages for tests. Each uses free ports and a temporary directory, and is killed
+//! when its handle is dropped.
 //!
-//! Servers that the machine doesn't have are unpacked or built once into `<target>/test-servers` by
+//! Servers that aren't installed are unpacked or built once into `<target>/test-servers` by
 //! `scripts/test-servers.sh`.
 #![expect(
     clippy::expect_used,
@@ -20,16 +20,13 @@ mod launch;
 mod mosquitto;
 mod net;
 mod process;
-mod proxy;
-mod pump;
 mod redis;
-mod relay;
 mod stage_process;
+mod tcp_proxy;
 mod tools;
-mod wire;
 
 pub use disk::SmallDisk;
-pub use fake_time::{FakeTime, fake_time_env};
+pub use fake_time::FakeTime;
 pub use hosts::HostsFile;
 pub use http::http_get;
 pub use influx_proxy::InfluxProxy;
@@ -38,8 +35,7 @@ pub use launch::{BlockedOutput, Launch};
 pub use mosquitto::{Mosquitto, mqtt_client};
 pub use net::{free_port, wait_until};
 pub use process::Process;
-pub use proxy::{Direction, Proxy, Verdict};
 pub use redis::Redis;
 pub use stage_process::{StageProcess, stage_binary};
+pub use tcp_proxy::{Action, Direction, Network, TcpProxy};
 pub use tools::{python_with_paho, target_dir, tool, workspace_dir};
-pub use wire::{Network, TcpProxy};

@@ -12,7 +12,7 @@ use crate::net::{free_port, localhost};
 use crate::process::{Process, is_a_process};
 use crate::tools::tool;
 
-/// A Mosquitto broker, set up as the README says a broker has to be.
+/// A Mosquitto broker, configured as the documentation requires.
 #[derive(Debug)]
 pub struct Mosquitto {
     process: Process,
@@ -23,13 +23,13 @@ pub struct Mosquitto {
 is_a_process!(Mosquitto);
 
 impl Mosquitto {
-    /// Starts one, open to anonymous clients.
+    /// Starts a broker that accepts anonymous clients.
     #[must_use]
     pub fn start() -> Self {
         Self::start_with(&["allow_anonymous true"])
     }
 
-    /// Starts one with these lines added to its configuration; `allow_anonymous` has to be among
+    /// Starts a broker with these additional lines of configuration; `allow_anonymous` has to be one of
     /// them.
     #[must_use]
     pub fn start_with(lines: &[&str]) -> Self {
@@ -47,7 +47,7 @@ impl Mosquitto {
         self.port
     }
 
-    /// Where its files are.
+    /// The directory of its files.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -58,34 +58,34 @@ impl Mosquitto {
         configure(self.dir.path(), self.port, lines);
     }
 
-    /// Starts again with the data of before, after stopping it if it still runs.
+    /// Restarts it with its data.
     pub fn restart(&mut self) {
         self.try_restart().expect("a broker");
     }
 
-    /// As [`restart`](Self::restart); its log if it doesn't come up.
+    /// As [`restart`](Self::restart); returns its log if it doesn't start.
     pub fn try_restart(&mut self) -> Result<(), String> {
         self.stop();
         self.process = launch(self.dir.path());
         wait_for(&mut self.process, self.port)
     }
 
-    /// Starts again without sessions and messages, after stopping it if it still runs.
+    /// Restarts it without sessions and messages.
     pub fn restart_without_data(&mut self) {
         self.stop();
-        // Absent if nothing has ever been saved.
+        // Absent if nothing was saved.
         let _ = fs::remove_file(self.database());
         self.restart();
     }
 
-    /// Destroys what it has saved of sessions and messages, the file's header first; to be used
-    /// while it is dead. False if it has saved nothing so far.
+    /// Corrupts the file with its sessions and messages while it is stopped. Returns `false` if there is no
+    /// file.
     #[must_use]
     pub fn corrupt_database(&self) -> bool {
         let Ok(mut saved) = fs::read(self.database()) else {
             return false;
         };
-        // Every 7th byte: whatever the records' sizes, each of them is hit.
+        // Every 7th byte, which corrupts each record, whatever its size.
         for byte in saved.iter_mut().step_by(7) {
             *byte = !*byte;
         }
@@ -93,7 +93,7 @@ impl Mosquitto {
         !saved.is_empty()
     }
 
-    /// `mosquitto_sub` (or `mosquitto_pub`) with host and port given; the caller adds the rest.
+    /// The command `mosquitto_sub` or `mosquitto_pub` with host and port; the caller adds the rest.
     #[must_use]
     pub fn client(&self, name: &str) -> Command {
         mqtt_client(name, self.port)
@@ -104,8 +104,7 @@ impl Mosquitto {
     }
 }
 
-/// `mosquitto_pub` or `mosquitto_sub` for whatever listens on this port of 127.0.0.1; the caller adds
-/// the rest.
+/// The command `mosquitto_pub` or `mosquitto_sub` for this port of 127.0.0.1; the caller adds the rest.
 #[must_use]
 pub fn mqtt_client(name: &str, port: u16) -> Command {
     let mut command = tool(name);
@@ -124,7 +123,7 @@ fn configure(dir: &Path, port: u16, lines: &[&str]) {
         dir.display()
     );
     if geteuid().is_root() {
-        // It would become a user who can't write to the directory.
+        // Started by root, it would switch to a user who can't write to the directory.
         config += "user root\n";
     }
     config += &lines.join("\n");

@@ -4,16 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Below the ports that the kernel gives to outgoing connections: none of those can take the port
-/// of a server while it is being restarted.
+/// Below the ephemeral ports, so that no outgoing connection takes a server's port while it restarts.
 const FIRST_PORT: u32 = 11_000;
 const PORTS: u32 = 20_000;
 
-/// A port of 127.0.0.1 that nothing listens on; not handed out twice by one process.
+/// A free port of 127.0.0.1; never returned twice in one process.
 #[must_use]
 pub fn free_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
-    // Test processes that run at the same time start at different places.
+    // Concurrent test processes start at different ports.
     let start = std::process::id().wrapping_mul(97);
     for _ in 0..PORTS {
         let step = start.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
@@ -32,7 +31,7 @@ pub(crate) fn localhost(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// Asks every 10 ms whether it is `true` by now; `false` after `limit`.
+/// Waits until a condition holds, which is checked every 10 ms. Returns `false` after `limit`.
 #[must_use]
 pub fn wait_until(limit: Duration, mut is_true: impl FnMut() -> bool) -> bool {
     let started = Instant::now();

@@ -16,13 +16,13 @@ use crate::net::wait_until;
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A page: a few lines of a log.
+/// One page, which is a few lines of a log.
 const SMALLEST_PIPE: usize = 4096;
 
-/// What the kernel counts CPU time in; the same on every Linux that Rust runs on.
+/// The unit of CPU time in /proc; the same on every Linux that Rust supports.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// A running process; dropping it kills it. Servers and stages have all its methods.
+/// A running process; dropping it kills it. Handles of servers and stages dereference to it.
 #[derive(Debug)]
 pub struct Process {
     process: std::process::Child,
@@ -63,10 +63,10 @@ impl Process {
         Self::run(command, log)
     }
 
-    /// As [`spawn`](Self::spawn), for a process that is never dropped: it is killed, and `dir`
-    /// removed, when this process has ended, however it did.
+    /// As [`spawn`](Self::spawn), for a process that is never dropped: it is killed, and `dir` removed,
+    /// when this process has ended for any reason.
     pub(crate) fn spawn_until_exit(command: &Command, log: &Path, dir: &Path) -> Self {
-        // The shell waits for the end of its input, whose other end nobody else has.
+        // The shell waits for the end of its input, whose other end only this process has.
         let script =
             "dir=$1; shift; \"$@\" </dev/null & cat >/dev/null; kill -9 $!; wait; rm -rf \"$dir\"";
         let mut shell = Command::new("sh");
@@ -74,7 +74,7 @@ impl Process {
         shell.arg(command.get_program()).args(command.get_args());
         let file = File::create(log).expect("a log file");
         let errors = file.try_clone().expect("a second handle of the log file");
-        // In a group of its own, so that a signal to this process's group doesn't reach the shell.
+        // In its own process group, so that a signal to this group doesn't reach the shell.
         shell
             .process_group(0)
             .stdin(Stdio::piped())
@@ -83,7 +83,7 @@ impl Process {
         Self::run(shell, log)
     }
 
-    /// Starts `command` with both outputs in one pipe, as small as can be, whose end to read from comes back.
+    /// Starts `command` with both outputs in one pipe of minimal size, and returns the pipe's read end.
     pub(crate) fn spawn_piped(mut command: Command, log: &Path) -> (Self, PipeReader) {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         fcntl_setpipe_size(&reader, SMALLEST_PIPE).expect("a smaller pipe");
@@ -103,7 +103,7 @@ impl Process {
         }
     }
 
-    /// Waits until `answers`; the process's output if it ends or takes too long.
+    /// Waits until `answers` holds; returns the process's output if it ends or takes too long.
     pub(crate) fn wait_for(
         &mut self,
         what: &str,
@@ -121,40 +121,40 @@ impl Process {
         Err(format!("{what} doesn't answer, {ended:?}:\n{logs}"))
     }
 
-    /// The process's id.
+    /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// What it wrote to its log.
+    /// The contents of its log.
     #[must_use]
     pub fn logs(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// SIGTERM, and back at once.
+    /// Sends SIGTERM and returns at once.
     pub fn terminate(&mut self) {
         self.signal(Signal::TERM);
     }
 
-    /// SIGSTOP: it stands still, connections open, until it is thawed or killed.
+    /// Sends SIGSTOP: it is stopped with open connections until it is thawed or killed.
     pub fn freeze(&mut self) {
         self.signal(Signal::STOP);
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn thaw(&mut self) {
         self.signal(Signal::CONT);
     }
 
-    /// SIGKILL, and gone when this returns.
+    /// Sends SIGKILL and waits for its end.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         self.process.wait().expect("the end of a killed child");
     }
 
-    /// SIGTERM, and gone when this returns.
+    /// Sends SIGTERM and waits for its end.
     pub fn stop(&mut self) {
         self.signal(Signal::TERM);
         let ended = self.wait_exit(PATIENCE);
@@ -165,7 +165,7 @@ impl Process {
         );
     }
 
-    /// How it ended; nothing if it still runs after `limit`.
+    /// Its exit status; `None` if it still runs after `limit`.
     pub fn wait_exit(&mut self, limit: Duration) -> Option<ExitStatus> {
         let mut ended = None;
         let _ = wait_until(limit, || {
@@ -175,7 +175,7 @@ impl Process {
         ended
     }
 
-    /// Whether it has ended, by itself or by a signal.
+    /// Whether it has ended.
     pub fn has_exited(&mut self) -> bool {
         self.process
             .try_wait()
@@ -183,13 +183,13 @@ impl Process {
             .is_some()
     }
 
-    /// Whether it stands still after SIGSTOP. The signal takes a moment to arrive.
+    /// Whether it is stopped by SIGSTOP, which takes a moment to arrive.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stat().is_some_and(|fields| fields[0] == "T")
     }
 
-    /// Memory that it has in RAM; nothing if it has ended.
+    /// Its resident memory; `None` if it has ended.
     #[must_use]
     pub fn rss_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(self.proc("status")).ok()?;
@@ -200,15 +200,15 @@ impl Process {
         Some(kib * 1024)
     }
 
-    /// How many files, sockets included, it has open; nothing if it has ended.
+    /// The number of its open files and sockets; `None` if it has ended.
     #[must_use]
     pub fn open_files(&self) -> Option<usize> {
         let count = fs::read_dir(self.proc("fd")).ok()?.count();
-        // A process that has ended and not been waited for shows an empty directory.
+        // The directory of a zombie is empty.
         (count > 0).then_some(count)
     }
 
-    /// CPU time that it has used, its own and the kernel's for it; nothing if it has ended.
+    /// The user and system time that it has used; `None` if it has ended.
     #[must_use]
     pub fn cpu_time(&self) -> Option<Duration> {
         let fields = self.stat()?;
@@ -217,24 +217,23 @@ impl Process {
         Some(Duration::from_millis(used * 1000 / TICKS_PER_SECOND))
     }
 
-    /// From now on it can't open a file or a socket while it has `files` of them or more. Those
-    /// that are open stay so.
+    /// Limits the descriptors that it may have open (`RLIMIT_NOFILE`). Open files stay open.
     pub fn limit_files(&mut self, files: u64) {
         self.limit(Resource::Nofile, Some(files));
     }
 
-    /// Takes back [`limit_files`](Self::limit_files).
+    /// Removes [`limit_files`](Self::limit_files).
     pub fn unlimit_files(&mut self) {
         self.limit(Resource::Nofile, None);
     }
 
-    /// From now on it gets no memory that makes its address space larger than `bytes`. Address
-    /// space is much more than memory in use: each thread's stack counts in full.
+    /// Limits its address space (`RLIMIT_AS`), which is much more than its memory in use: each thread's
+    /// stack counts in full.
     pub fn limit_memory(&mut self, bytes: u64) {
         self.limit(Resource::As, Some(bytes));
     }
 
-    /// Takes back [`limit_memory`](Self::limit_memory).
+    /// Removes [`limit_memory`](Self::limit_memory).
     pub fn unlimit_memory(&mut self) {
         self.limit(Resource::As, None);
     }
@@ -246,8 +245,8 @@ impl Process {
         }
     }
 
-    /// Changes the soft limit, or raises it to the hard one, which stays: without root there would
-    /// be no way back.
+    /// Changes the soft limit, or raises it to the hard limit. The hard limit stays, since only root could
+    /// raise it again.
     fn limit(&mut self, resource: Resource, current: Option<u64>) {
         if self.has_exited() {
             return;
@@ -272,7 +271,7 @@ impl Process {
         hard.expect("a hard limit").parse().ok()
     }
 
-    /// The fields of `/proc/PID/stat` from the state on; the name before it may have spaces.
+    /// The fields of `/proc/PID/stat` from the state on; the name before it may contain spaces.
     fn stat(&self) -> Option<Vec<String>> {
         let stat = fs::read_to_string(self.proc("stat")).ok()?;
         let (_, fields) = stat.rsplit_once(") ")?;

@@ -13,56 +13,56 @@ use crate::net::{free_port, localhost, wait_until};
 use crate::process::{Process, is_a_process};
 use crate::tools::tool;
 
-/// A key that its loading is slowed down with.
+/// The prefix of keys that slow loading down.
 const FILLER: &str = "filler:";
 
-/// A Redis server, set up as the README says it has to be: nothing acknowledged is only in memory.
+/// A Redis server, configured as the documentation requires: everything acknowledged is on disk.
 #[derive(Debug)]
 pub struct Redis {
     process: Process,
     plan: Plan,
-    /// Its log, and its data unless that is somewhere else.
+    /// Its log, and its data unless another directory was given.
     _home: TempDir,
 }
 
 is_a_process!(Redis);
 
-/// How it is started, each time.
+/// The settings of every start.
 #[derive(Debug)]
 struct Plan {
     port: u16,
     data: PathBuf,
     log: PathBuf,
     options: Vec<String>,
-    env: Vec<(String, String)>,
+    env: Vec<(&'static str, String)>,
 }
 
 impl Redis {
-    /// Starts one without a password.
+    /// Starts a server without a password.
     #[must_use]
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// Starts one with more options, as on the command line: `["--maxmemory", "10mb"]`.
+    /// Starts a server with additional options, as on the command line: `["--maxmemory", "10mb"]`.
     #[must_use]
     pub fn start_with(options: &[&str]) -> Self {
         Self::start_as(None, options, &[])
     }
 
-    /// Starts one that keeps its data in `dir`, for instance on a small disk; its log is elsewhere.
+    /// Starts a server with its data in `dir`, for instance on a small disk; its log is elsewhere.
     #[must_use]
     pub fn start_in(dir: &Path, options: &[&str]) -> Self {
         Self::start_as(Some(dir), options, &[])
     }
 
-    /// Starts one with these environment variables, which restarts keep.
+    /// Starts a server with these environment variables, also for restarts.
     #[must_use]
-    pub fn start_with_env(options: &[&str], env: &[(String, String)]) -> Self {
+    pub fn start_with_env(options: &[&str], env: &[(&'static str, String)]) -> Self {
         Self::start_as(None, options, env)
     }
 
-    fn start_as(dir: Option<&Path>, options: &[&str], env: &[(String, String)]) -> Self {
+    fn start_as(dir: Option<&Path>, options: &[&str], env: &[(&'static str, String)]) -> Self {
         let home = TempDir::with_prefix("redis-").expect("a temporary directory");
         let plan = Plan {
             port: free_port(),
@@ -86,7 +86,7 @@ impl Redis {
         self.plan.port
     }
 
-    /// Where its data is.
+    /// The directory of its data.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.plan.data
@@ -102,45 +102,44 @@ impl Redis {
         self.plan.options.extend(owned(&[name, value]));
     }
 
-    /// Starts again with the data of before, after stopping it if it still runs.
+    /// Restarts it with its data.
     pub fn restart(&mut self) {
         self.try_restart().expect("a Redis");
     }
 
-    /// As [`restart`](Self::restart); its log if it doesn't come up.
+    /// As [`restart`](Self::restart); returns its log if it doesn't start.
     pub fn try_restart(&mut self) -> Result<(), String> {
         self.restart_without_waiting();
         self.plan.wait_for(&mut self.process)
     }
 
-    /// As [`restart`](Self::restart), and back at once: it isn't there yet, or still loading.
+    /// As [`restart`](Self::restart), without waiting until it answers.
     pub fn restart_without_waiting(&mut self) {
         self.stop();
         self.process = self.plan.launch();
     }
 
-    /// Starts again empty, after stopping it if it still runs.
+    /// Restarts it without its data.
     pub fn restart_without_data(&mut self) {
         self.stop();
-        // Absent if it never got as far as writing.
+        // Absent if it never wrote anything.
         let _ = fs::remove_dir_all(self.append_only_dir());
         self.restart();
     }
 
-    /// Whether it is done with loading its data; one that wants a password counts, too.
+    /// Whether it has loaded its data. A server that requires a password counts.
     #[must_use]
     pub fn is_answering(&self) -> bool {
         answers(self.port()).is_ok_and(|answers| answers)
     }
 
-    /// Whether it has ended by itself; kept apart from [`kill`](Process::kill) by the caller, who
-    /// knows what it has done.
+    /// Whether it has ended.
     pub fn exited(&mut self) -> bool {
         self.has_exited()
     }
 
-    /// Cuts so many bytes off the end of what it wrote last, as a machine does that loses power;
-    /// to be used while it is dead. How many there were to cut.
+    /// Cuts bytes off the end of its append-only file while it is stopped, as a power failure does. Returns
+    /// how many were cut.
     #[must_use]
     pub fn cut_aof_tail(&self, bytes: u64) -> u64 {
         let files = fs::read_dir(self.append_only_dir()).expect("a directory of its files");
@@ -163,10 +162,10 @@ impl Redis {
         cut
     }
 
-    /// Cuts a torn transaction off its file, as an operator does after a power cut; to be used while
-    /// it is dead. Without it Redis 7.0 truncates the file in the middle of the transaction, and
-    /// carries out the half that is left when it starts the second time.
-    pub fn mend_aof(&self) {
+    /// Cuts a torn transaction off its file while it is stopped, as an operator does after a power failure.
+    /// Otherwise Redis 7.0 truncates the file within the transaction, and carries out the rest of it at its
+    /// second start.
+    pub fn repair_aof(&self) {
         let mut command = tool("redis-check-aof");
         command
             .arg("--fix")
@@ -174,19 +173,18 @@ impl Redis {
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         let mut run = command.spawn().expect("redis-check-aof");
         let mut answers = run.stdin.take().expect("its input");
-        // It asks nothing if there is nothing to mend.
+        // It asks nothing if there is nothing to repair.
         let _ = answers.write_all(b"y\n");
         drop(answers);
         let ended = run.wait().expect("the end of redis-check-aof");
         assert!(ended.success(), "redis-check-aof: {ended}");
     }
 
-    /// Adds `keys` keys of 1 KiB that it will take `delay` each to load from the next restart on,
-    /// while it answers `-LOADING` to everybody.
-    /// [`set_options`](Self::set_options) ends that.
+    /// Adds `keys` keys of 1 KiB that take `delay` each to load from the next restart on, while it answers
+    /// `-LOADING`. [`set_options`](Self::set_options) ends that.
     pub fn make_loading_slow(&mut self, keys: u32, delay: Duration) {
-        // It answers between pieces of its file that are 1 KiB at least: smaller keys would make it
-        // silent for many delays at a time.
+        // It answers clients after every KiB of its file: with smaller keys it wouldn't answer for many
+        // delays.
         let script = "local filling = string.rep('x', 1024) \
                       for i = 1, ARGV[2] do redis.call('SET', ARGV[1] .. i, filling) end";
         let _ = self.cli(&["EVAL", script, "0", FILLER, &keys.to_string()]);
@@ -207,14 +205,14 @@ impl Redis {
         self.add_option("--loading-process-events-interval-bytes", "1024");
     }
 
-    /// What `redis-cli` answers to a command, without the line end; fails on an error answer.
+    /// The output of `redis-cli` without the line end; panics on an error.
     #[must_use]
     pub fn cli(&self, args: &[&str]) -> String {
         let answer = self.try_cli(args);
         answer.unwrap_or_else(|error| panic!("redis-cli {args:?}: {error}"))
     }
 
-    /// As [`cli`](Self::cli), for answers that may be errors, and servers that may be away.
+    /// As [`cli`](Self::cli); returns errors.
     pub fn try_cli(&self, args: &[&str]) -> Result<String, String> {
         let mut command = tool("redis-cli");
         command

@@ -13,8 +13,8 @@ use crate::net::wait_until;
 use crate::process::{Process, is_a_process};
 use crate::tools::{target_dir, workspace_dir};
 
-/// The path of a stage's binary, of the same profile as the running test; all binaries of the
-/// workspace are built first, once. A stage's own tests have `env!("CARGO_BIN_EXE_…")` instead.
+/// The path of a stage's binary with the profile of the running test. All binaries of the workspace are
+/// built first, once. A stage's own tests have `env!("CARGO_BIN_EXE_…")` instead.
 #[must_use]
 pub fn stage_binary(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -59,13 +59,13 @@ pub struct StageProcess {
 is_a_process!(StageProcess);
 
 impl StageProcess {
-    /// Starts the stage called `name` with these environment variables and no others of Rigline's.
+    /// Starts the stage `name` with only these environment variables.
     #[must_use]
     pub fn spawn(name: &str, env: &[(&str, &str)]) -> Self {
         Launch::stage(name).envs(env).spawn()
     }
 
-    /// As [`StageProcess::spawn`], for a binary that is known already.
+    /// As [`StageProcess::spawn`], with the binary at this path.
     #[must_use]
     pub fn spawn_binary(binary: &Path, env: &[(&str, &str)]) -> Self {
         Launch::binary(binary).envs(env).spawn()
@@ -91,7 +91,7 @@ impl StageProcess {
         self.dir.path()
     }
 
-    /// Whether `/readyz` says yes within `limit`.
+    /// Waits until `/readyz` reports ready; returns `false` after `limit`.
     #[must_use]
     pub fn ready(&self, limit: Duration) -> bool {
         wait_until(limit, || {
@@ -99,7 +99,7 @@ impl StageProcess {
         })
     }
 
-    /// The body of a GET at the admin listener, whatever the status; empty without an answer.
+    /// The body of a GET from the admin listener, whatever the status; empty without a response.
     #[must_use]
     pub fn get(&self, path: &str) -> String {
         http_get(self.admin_port, path)

@@ -1,4 +1,4 @@
-//! Where the servers' programs are.
+//! Finds the servers' programs.
 
 use std::env;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 pub fn target_dir() -> PathBuf {
     let test = env::current_exe().expect("the path of the running test");
     test.ancestors()
-        // Cargo leaves both in a directory that it makes, and the second in any.
+        // Cargo writes both into a target directory that it creates.
         .find(|dir| {
             let marks = ["CACHEDIR.TAG", ".rustc_info.json"];
             marks.iter().any(|mark| dir.join(mark).is_file())
@@ -74,7 +74,7 @@ pub fn python_with_paho() -> Command {
     command
 }
 
-/// The path of a library in one of the `…-linux-gnu` directories, installed or unpacked.
+/// The path of a library in a `…-linux-gnu` directory, installed or unpacked.
 pub(crate) fn library(name: &str) -> PathBuf {
     let in_root = |root: &Path| {
         let dirs = triples(root).into_iter();
@@ -110,7 +110,7 @@ fn triples(root: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Has the servers unpacked, once, whatever number of tests asks at the same time.
+/// Unpacks the servers once, even if several tests need them at the same time.
 fn unpacked() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -119,7 +119,7 @@ fn unpacked() -> &'static Path {
         let lock = File::create(dir.join("lock")).expect("a lock file for the test servers");
         lock.lock().expect("the lock of the test servers");
         let script = workspace_dir().join("scripts/test-servers.sh");
-        // Its progress is shown: building InfluxDB for the first time takes minutes.
+        // Shows its progress: the first build of InfluxDB takes minutes.
         let run = Command::new(&script).arg(&dir).status();
         let run = run.expect("scripts/test-servers.sh");
         assert!(run.success(), "{} failed", script.display());

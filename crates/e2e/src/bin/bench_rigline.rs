@@ -1,4 +1,4 @@
-//! Measures the pipeline against the bare broker, and the one process against both, in one run: rates as
+//! Compares the pipeline with the bare broker, and the single process with both, in one run: rates as
 //! ratios, CPU time per reading and stage, resident memory. Prints tables for docs/benchmarks.md.
 #![expect(
     clippy::expect_used,
@@ -17,7 +17,7 @@ use queue::ledger::Counter;
 use queue::sqlite::SqliteQueue;
 use testkit::{Mosquitto, target_dir};
 
-/// Readings in each of the runs.
+/// Readings per run.
 const READINGS: u32 = 300_000;
 const RUNS: usize = 3;
 
@@ -95,16 +95,16 @@ async fn main() {
     }
 }
 
-/// Devices of the runs against one process.
+/// Devices in the runs against the single process.
 const DEVICES: [u32; 2] = [100, 1_000];
-/// Messages that each of them has unacknowledged.
+/// Unacknowledged messages per device.
 const WINDOW: u32 = 100;
 
-/// What devices that publish to one process as fast as it acknowledges came to.
+/// The result of devices that publish to the single process as fast as it acknowledges.
 struct OneProcess {
-    /// PUBACKs a second.
+    /// PUBACKs per second.
     acks: f64,
-    /// Readings a second, from the first to all of them being in stored rows.
+    /// Readings per second, until all of them are in stored rows.
     stored: f64,
     cpu_us: f64,
     memory_mib: f64,
@@ -135,7 +135,11 @@ impl OneProcess {
             .unwrap_or_else(|_| panic!("{said}{}", String::from_utf8_lossy(&flood.stderr)));
         let number = |name: &str| seen[name].as_f64().expect("a number");
         let ledger = loop {
-            let ledger = queue.snapshot().await.expect("a look at the lists").ledger;
+            let ledger = queue
+                .snapshot()
+                .await
+                .expect("a snapshot of the lists")
+                .ledger;
             let stored = ledger.get(Counter::RowsStored) == ledger.get(Counter::RowsOut);
             if ledger.raw == 0 && ledger.normalized == 0 && stored {
                 break ledger;
@@ -157,7 +161,7 @@ impl OneProcess {
     }
 }
 
-/// What a run gave; the arrays are in the order of [`NAMES`].
+/// The result of a run; the arrays are in the order of [`NAMES`].
 struct Run {
     rate: f64,
     cpu_us: [f64; 7],
@@ -190,7 +194,7 @@ async fn pipeline() -> Run {
     let producer = chain.spawn("producer", &settings);
     let mut of_producer = (0.0, 0.0);
     loop {
-        // It ends by itself when all is acknowledged, and its figures with it.
+        // The producer exits when everything is acknowledged, and its figures are gone.
         if let (cpu, Some(memory)) = (cpu_us(producer.pid()), memory_mib(producer.pid())) {
             of_producer = (cpu.max(of_producer.0), memory);
         }
@@ -239,7 +243,7 @@ async fn pipeline() -> Run {
     }
 }
 
-/// Messages a second from a raw publisher through a broker to a raw subscriber, at QoS 1.
+/// Messages per second from a raw publisher through a broker to a raw subscriber, at QoS 1.
 fn bare_broker() -> f64 {
     let mosquitto = Mosquitto::start();
     let example = target_dir().join("release/examples/bare_broker");
@@ -255,7 +259,7 @@ fn bare_broker() -> f64 {
     rate.unwrap_or_else(|| panic!("no rate in: {said}{}", String::from_utf8_lossy(&run.stderr)))
 }
 
-/// User and system time of a process so far, in microseconds.
+/// User and system time of a process, in microseconds.
 fn cpu_us(pid: u32) -> f64 {
     // Fields 14 and 15 of proc_pid_stat(5), in ticks of 1/100 s; the name before may have spaces.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -267,7 +271,7 @@ fn cpu_us(pid: u32) -> f64 {
         * 10_000.0
 }
 
-/// Resident memory of a process, in MiB; nothing once it has ended.
+/// Resident memory of a process, in MiB; `None` once it has ended.
 fn memory_mib(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;

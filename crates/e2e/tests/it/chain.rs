@@ -1,5 +1,5 @@
-//! The pipeline over its servers: what strangers push, in which order all starts, standbys, and a
-//! Redis that lost everything.
+//! The pipeline on servers: foreign elements in the lists, the order of starts, standbys, and an emptied
+//! Redis.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use testkit::Redis;
 use crate::readings::{SOON, all_stored, payload, reasons, this_second, values};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_strangers_push_becomes_dead_letters_which_can_be_discarded() {
+async fn foreign_elements_become_dead_letters_that_can_be_discarded() {
     let pipeline = Pipeline::start(Deployment::Servers, &[("FLUSH_INTERVAL", "200ms")]);
     let redis = &pipeline.chain().redis;
     pipeline.publish("rigs/R/measurements/pressure", "{\"value\":");
@@ -52,7 +52,7 @@ fn discard_as_documented(redis: &Redis, count: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stages_start_in_any_order_wait_and_stop_in_time() {
+async fn stages_start_in_any_order_and_stop_in_time() {
     let mut chain = Chain::start(&[("FLUSH_INTERVAL", "60s")]);
     chain.redis.stop();
     chain.mosquitto.stop();
@@ -89,7 +89,7 @@ async fn stages_start_in_any_order_wait_and_stop_in_time() {
             stage.logs()
         );
     }
-    // The open row stayed in the state: it wasn't flushed early, and isn't lost.
+    // The open row stayed in the state: it was neither flushed early nor lost.
     let stopped = chain.ledger().await;
     assert_eq!(
         (
@@ -107,7 +107,7 @@ async fn stages_start_in_any_order_wait_and_stop_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_replica_waits_and_takes_over() {
+async fn second_replica_waits_and_takes_over() {
     let chain = Chain::start(&[("LEASE", "2s"), ("FLUSH_INTERVAL", "100ms")]);
     let mut first = chain.spawn_all();
     let second = Role::ALL.map(|role| chain.spawn(role.name(), &[]));
@@ -131,7 +131,7 @@ async fn a_second_replica_waits_and_takes_over() {
         })
     };
     one_more(0).await;
-    // One is told to stop, one is killed, one stands still for longer than its lease.
+    // One is stopped, one is killed, one is frozen for longer than its lease.
     first[0].terminate();
     first[1].kill();
     first[2].freeze();
@@ -142,7 +142,7 @@ async fn a_second_replica_waits_and_takes_over() {
     assert_eq!(values(&chain.rows()).len(), 3);
 }
 
-/// How often a stage has noticed a reset. One `FLUSHALL` may count twice: another instance, and a
+/// How many resets a stage has counted. One `FLUSHALL` may count twice: another instance, and a
 /// commit number that went back.
 fn resets(metrics: &str) -> u64 {
     let value = metrics
@@ -152,7 +152,7 @@ fn resets(metrics: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_emptied_redis_is_logged_counted_and_survived() {
+async fn emptied_redis_is_logged_and_counted_and_stages_continue() {
     let chain = Chain::start(&[("LEASE", "2s"), ("FLUSH_INTERVAL", "100ms")]);
     let stages = chain.spawn_all();
     let now = this_second();

@@ -1,6 +1,6 @@
-//! The variables: what docs/settings.md, `.env.example` and docker-compose.yml say of them is what the programs say.
+//! Environment variables: docs/settings.md, `.env.example` and docker-compose.yml agree with the programs.
 //!
-//! With `RIGLINE_WRITE` set, the files are written anew instead of compared.
+//! With `RIGLINE_WRITE` set, the files are written instead of compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -12,12 +12,12 @@ use help::Setting;
 mod compose;
 mod help;
 
-/// The stages that compose has as services.
+/// The stages that are services in docker-compose.yml.
 const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
-/// Whose settings docs/settings.md lists.
+/// The programs whose settings docs/settings.md lists.
 const ALL: [&str; 6] = ["producer", "ingester", "transformer", "sink", "up", "init"];
 
-/// Settings that compose doesn't hand on, with the reason.
+/// Settings that docker-compose.yml doesn't pass on, with the reason.
 const NOT_IN_COMPOSE: [(&str, &str); 8] = [
     (
         "ADMIN_ADDR",
@@ -40,7 +40,7 @@ const OF_COMPOSE: [(&str, &str); 6] = [
     ),
     (
         "MQTT_BIND_ADDRESS",
-        "The same for Mosquitto only, for devices on other machines; docs/operations.md says how it gets passwords",
+        "The same for Mosquitto alone, for devices on other machines; docs/operations.md says how it gets passwords",
     ),
     ("PORT_MQTT", "Port that Mosquitto is published on"),
     ("PORT_REDIS", "Port that Redis is published on"),
@@ -59,8 +59,8 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Compares a file with what it should be, or writes it.
-fn holds(path: &str, wanted: &str) {
+/// Compares a file with the wanted content, or writes it.
+fn compare_or_write(path: &str, wanted: &str) {
     if std::env::var_os("RIGLINE_WRITE").is_some() {
         std::fs::write(root().join(path), wanted).unwrap();
     }
@@ -73,7 +73,7 @@ fn holds(path: &str, wanted: &str) {
 }
 
 #[test]
-fn the_settings_page_lists_the_settings_of_all_programs() {
+fn settings_page_lists_the_settings_of_all_programs() {
     let mut rows: Vec<(Setting, BTreeMap<String, BTreeSet<&str>>)> = Vec::new();
     for program in ALL {
         for setting in help::settings(program) {
@@ -120,14 +120,14 @@ fn the_settings_page_lists_the_settings_of_all_programs() {
     let page = read("docs/settings.md");
     let (before, rest) = page.split_once(BEGIN).expect("a place for the table");
     let (_, after) = rest.split_once(END).expect("an end of the table");
-    holds(
+    compare_or_write(
         "docs/settings.md",
         &format!("{before}{BEGIN}\n{table}\n{END}{after}"),
     );
 }
 
 #[test]
-fn compose_hands_on_every_setting() {
+fn compose_passes_on_every_setting() {
     let compose = Compose::parse(&read("docker-compose.yml"));
     let left_out: BTreeSet<&str> = NOT_IN_COMPOSE.iter().map(|(name, _)| *name).collect();
     for stage in STAGES {
@@ -136,7 +136,7 @@ fn compose_hands_on_every_setting() {
         expected.retain(|name| !left_out.contains(name.as_str()));
         let mut found = compose.environment(stage);
         found.retain(|name| !left_out.contains(name.as_str()));
-        // A replica that is alone with its client id disconnects no other.
+        // A client id of its own per replica, so that none disconnects another.
         if stage == "producer" {
             expected.remove("MQTT_CLIENT_ID");
         }
@@ -164,7 +164,7 @@ fn compose_hands_on_every_setting() {
 #[test]
 fn compose_pins_every_image_and_names_no_container() {
     let text = read("docker-compose.yml");
-    // A container with a name of its own can't have a second replica.
+    // A service with a container name can't have a second replica.
     assert!(!text.contains("container_name"));
     let of_others =
         |line: &&str| line.trim_start().starts_with("image: ") && !line.contains("-init");
@@ -181,12 +181,12 @@ fn compose_pins_every_image_and_names_no_container() {
 }
 
 #[test]
-fn the_example_has_every_variable_of_compose() {
+fn example_has_every_variable_of_compose() {
     let compose = Compose::parse(&read("docker-compose.yml"));
     let mut variables: BTreeMap<String, Setting> = BTreeMap::new();
     let mut order = Vec::new();
-    // Of a variable that several programs have, the first one's words count; init's token is the one
-    // that people set.
+    // If several programs have a variable, the first one's description counts; init's token is the one
+    // that users set.
     for program in ["init", "producer", "ingester", "transformer", "sink"] {
         for setting in help::settings(program) {
             if !variables.contains_key(&setting.name) {
@@ -237,7 +237,7 @@ fn the_example_has_every_variable_of_compose() {
             }
         }
     }
-    holds(".env.example", &text);
+    compare_or_write(".env.example", &text);
 }
 
 fn first_sentence(text: &str) -> &str {
@@ -254,7 +254,7 @@ fn entry(name: &str, what: &str, default: Option<&str>) -> String {
         }
         line = format!("{line} {word}");
     }
-    // Empty, this one means something: it shouldn't be switched on in passing.
+    // An empty value has a meaning for this variable and must not be set by accident.
     let mark = if name == "JUPYTER_TOKEN" { "# " } else { "#" };
     text + &format!("{line}\n{mark}{name}={}\n", default.unwrap_or_default())
 }

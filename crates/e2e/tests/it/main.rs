@@ -1,4 +1,4 @@
-//! The pipeline end to end, and the rules that hold the rooms apart.
+//! The pipeline end to end, and the dependency rules of the workspace.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod chain;

@@ -1,5 +1,4 @@
-//! Readings in, rows out, over real processes: three stages and their servers, and one process that
-//! is all of them.
+//! The pipeline from readings to rows in real processes, in both deployments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ const SENSORS: [&str; 6] = [
     "current",
 ];
 
-/// Runs each test on this set-up.
+/// Runs each test in this deployment.
 macro_rules! tests_on {
     ($deployment:expr, $($name:ident),+ $(,)?) => {
         $(
@@ -32,7 +31,7 @@ macro_rules! tests_on {
     };
 }
 
-/// All tests on either set-up.
+/// All tests in both deployments.
 macro_rules! tests_on_both {
     ($($name:ident),+ $(,)?) => {
         mod servers {
@@ -50,15 +49,15 @@ macro_rules! tests_on_both {
 }
 
 tests_on_both! {
-    what_any_client_publishes_arrives_as_a_complete_row_within_a_second,
-    what_our_producer_sends_is_stored_value_by_value,
-    bad_input_becomes_dead_letters_and_the_rest_is_appended,
-    the_row_rules_hold_over_the_whole_chain,
-    open_rows_outlive_a_stop,
-    what_was_acknowledged_outlives_kills,
+    readings_of_any_client_are_stored_as_a_complete_row_within_a_second,
+    every_value_of_the_producer_is_stored,
+    invalid_messages_become_dead_letters_and_valid_ones_are_stored,
+    row_rules_hold_in_the_whole_pipeline,
+    open_rows_survive_a_stop,
+    acknowledged_readings_survive_kills,
 }
 
-async fn what_any_client_publishes_arrives_as_a_complete_row_within_a_second(on: Deployment) {
+async fn readings_of_any_client_are_stored_as_a_complete_row_within_a_second(on: Deployment) {
     let pipeline = Pipeline::start(on, &[]);
     let second = this_second();
     for (place, sensor) in (0_i32..).zip(SENSORS) {
@@ -89,7 +88,7 @@ async fn what_any_client_publishes_arrives_as_a_complete_row_within_a_second(on:
     assert_eq!(values(&pipeline.rows().await), expected);
 }
 
-async fn what_our_producer_sends_is_stored_value_by_value(on: Deployment) {
+async fn every_value_of_the_producer_is_stored(on: Deployment) {
     const ROUNDS: u64 = 50;
     let pipeline = Pipeline::start(on, &[]);
     let count = (ROUNDS * 12).to_string();
@@ -130,7 +129,7 @@ async fn what_our_producer_sends_is_stored_value_by_value(on: Deployment) {
     }
 }
 
-async fn bad_input_becomes_dead_letters_and_the_rest_is_appended(on: Deployment) {
+async fn invalid_messages_become_dead_letters_and_valid_ones_are_stored(on: Deployment) {
     let pipeline = Pipeline::start(on, &[("FLUSH_INTERVAL", "200ms")]);
     let now = this_second();
     let (pressure, future) = ("rigs/R/measurements/pressure", now + 3_600_000);
@@ -167,7 +166,7 @@ async fn bad_input_becomes_dead_letters_and_the_rest_is_appended(on: Deployment)
     );
 }
 
-async fn the_row_rules_hold_over_the_whole_chain(on: Deployment) {
+async fn row_rules_hold_in_the_whole_pipeline(on: Deployment) {
     let pipeline = Pipeline::start(
         on,
         &[("FLUSH_INTERVAL", "300ms"), ("EXPECTED_SENSORS", "a,b")],
@@ -179,15 +178,15 @@ async fn the_row_rules_hold_over_the_whole_chain(on: Deployment) {
             &payload(ms, value),
         );
     };
-    // Complete; then a repeat, a faster device, and a sensor that nobody expects.
+    // Complete; then a repetition, a faster device, and an unknown sensor.
     publish("a", now, 1.0);
     publish("b", now + 400, 2.0);
     publish("a", now, 1.0);
     publish("a", now + 500, 9.0);
     publish("c", now, 3.0);
-    // Partial: flushed by the timer, with nothing arriving behind it.
+    // Partial: flushed by the timer, without any later reading.
     publish("a", now - 1_000, 4.0);
-    // Behind the window: a row of its own.
+    // Later than the window: a separate row.
     publish("a", now - 61_000, 5.0);
     publish("b", now - 61_000, 6.0);
     let ledger = pipeline
@@ -219,14 +218,14 @@ async fn the_row_rules_hold_over_the_whole_chain(on: Deployment) {
     assert_eq!(values(&pipeline.rows().await), expected);
 }
 
-async fn open_rows_outlive_a_stop(on: Deployment) {
+async fn open_rows_survive_a_stop(on: Deployment) {
     let mut pipeline = Pipeline::start(on, &[("FLUSH_INTERVAL", "60s")]);
     let second = this_second();
     pipeline.publish("rigs/R/measurements/pressure", &payload(second, 2.5));
     let is_open = |ledger: &Ledger| ledger.get(Counter::OpenReadings) == 1;
     assert_exact(&pipeline.wait_for(SOON, is_open).await);
     pipeline.stop();
-    // The open row stayed in the state: it wasn't flushed early, and isn't lost.
+    // The open row stayed in the state: it was neither flushed early nor lost.
     let stopped = pipeline.ledger().await;
     assert!(is_open(&stopped), "{stopped:#?}");
     assert_eq!(stopped.get(Counter::RowsOut), 0, "{stopped:#?}");
@@ -237,14 +236,14 @@ async fn open_rows_outlive_a_stop(on: Deployment) {
     assert_eq!(values(&pipeline.rows().await), expected);
 }
 
-async fn what_was_acknowledged_outlives_kills(on: Deployment) {
+async fn acknowledged_readings_survive_kills(on: Deployment) {
     let quick = [("FLUSH_INTERVAL", "200ms"), ("LEASE", "500ms")];
     let mut pipeline = Pipeline::start(on, &quick);
     let now = this_second();
     let sent = |number: i32| (now - i64::from(number) * 1_000, f64::from(number) + 0.5);
     for number in 0..5 {
         let (time, value) = sent(number);
-        // It returns when its message is acknowledged.
+        // `publish` returns when the message is acknowledged.
         pipeline.publish("rigs/R/measurements/pressure", &payload(time, value));
         pipeline.kill();
         pipeline.start_again(&[]);

@@ -1,4 +1,4 @@
-//! What tests publish, and what they find of it.
+//! Test messages, and accessors for the results.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use e2e::rows::Rows;
 use model::time::Timestamp;
 use queue::ledger::{Counter, Ledger};
 
-/// How long something that has to happen may take.
+/// How long an expected change may take.
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// The second before this one, in milliseconds since 1970.
@@ -16,7 +16,7 @@ pub fn this_second() -> i64 {
     Clock::system().now().seconds() * 1_000
 }
 
-/// What a device publishes.
+/// The payload of a reading.
 pub fn payload(ms: i64, value: f64) -> String {
     format!(
         "{{\"timestamp\":\"{}\",\"value\":{value}}}",
@@ -24,7 +24,7 @@ pub fn payload(ms: i64, value: f64) -> String {
     )
 }
 
-/// Whether everything has gone through.
+/// Whether every reading is stored.
 pub fn all_stored(ledger: &Ledger) -> bool {
     ledger.raw == 0
         && ledger.normalized == 0
@@ -32,7 +32,7 @@ pub fn all_stored(ledger: &Ledger) -> bool {
         && ledger.get(Counter::RowsStored) > 0
 }
 
-/// The one value of each cell.
+/// The single value of each cell.
 pub fn values(rows: &Rows) -> BTreeMap<(String, i64, String), f64> {
     let one = |values: &Vec<f64>| {
         assert!(
@@ -48,7 +48,7 @@ pub fn values(rows: &Rows) -> BTreeMap<(String, i64, String), f64> {
         .collect()
 }
 
-/// Stage and reason of each dead letter, in order of the alphabet.
+/// Stage and reason of each dead letter, sorted.
 pub fn reasons(letters: &[Vec<u8>]) -> Vec<String> {
     let reason = |letter: &Vec<u8>| {
         let text = String::from_utf8_lossy(letter);

@@ -1,10 +1,11 @@
-//! The dependency rules and budgets of ARCHITECTURE.md, held over manifests and sources.
+//! Checks manifests and sources against the dependency rules and size limits of ARCHITECTURE.md.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-/// What plain data doesn't need: I/O, settings, metrics.
+/// Crates that plain data doesn't need: I/O, settings, metrics.
 const NOT_IN_MODEL: [&str; 6] = ["clap", "axum", "metrics", "tokio", "tracing", "anyhow"];
 /// Client crates of brokers, queues and stores.
 const VENDORS: [&str; 8] = [
@@ -17,14 +18,14 @@ const VENDORS: [&str; 8] = [
     "sqlx",
     "mongodb",
 ];
-/// The crates that may name one.
+/// The crates that may use a client crate.
 const VENDOR_CRATES: [&str; 4] = ["transport", "sqlite", "queue", "store"];
 const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
 /// The binary that combines all of them.
-const WHOLE: &str = "rigline";
+const COMBINED: &str = "rigline";
 /// Crates that only tests use; they may depend on everything.
 const TEST_CRATES: [&str; 3] = ["testkit", "e2e", "prove"];
-/// The most lines of a file.
+/// The maximum number of lines of a file.
 const MAX_LINES: usize = 500;
 
 fn root() -> PathBuf {
@@ -39,7 +40,7 @@ fn crates() -> BTreeMap<String, PathBuf> {
     let inside = fs::read_dir(root().join("crates"))
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let outside = STAGES.into_iter().chain([WHOLE]);
+    let outside = STAGES.into_iter().chain([COMBINED]);
     let all = inside.chain(outside.map(|name| root().join(name)));
     all.filter(|dir| dir.join("Cargo.toml").is_file())
         .map(|dir| (dir.file_name().unwrap().to_str().unwrap().to_owned(), dir))
@@ -60,19 +61,36 @@ fn dependencies(dir: &Path) -> Vec<String> {
         .collect()
 }
 
-fn sources(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-    {
-        if entry.is_dir() {
-            found.extend(sources(&entry));
-        } else if entry.extension().is_some_and(|extension| extension == "rs") {
-            found.push(entry);
+/// A Rust file of the workspace.
+struct Source {
+    /// The crate that it belongs to.
+    krate: String,
+    path: PathBuf,
+    text: String,
+}
+
+/// All Rust files, read once for all tests.
+static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
+    let mut sources = Vec::new();
+    for (name, dir) in crates() {
+        read_sources(&name, &dir, &mut sources);
+    }
+    sources
+});
+
+fn read_sources(krate: &str, dir: &Path, sources: &mut Vec<Source>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(krate, &path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push(Source {
+                krate: krate.to_owned(),
+                text: fs::read_to_string(&path).unwrap(),
+                path,
+            });
         }
     }
-    found
 }
 
 fn is_test(path: &Path) -> bool {
@@ -99,7 +117,7 @@ fn dependencies_point_one_way() {
             "queue" | "store" => &["model", "common", "sqlite"],
             vendor if VENDOR_CRATES.contains(&vendor) => &["model", "common"],
             stage if STAGES.contains(&stage) => &["model", "common", "transport", "queue", "store"],
-            WHOLE => &[
+            COMBINED => &[
                 "model",
                 "common",
                 "transport",
@@ -110,7 +128,7 @@ fn dependencies_point_one_way() {
                 "transformer",
                 "sink",
             ],
-            unknown => panic!("{unknown} has no place in ARCHITECTURE.md"),
+            unknown => panic!("{unknown} isn't in ARCHITECTURE.md"),
         };
         for dependency in dependencies(dir)
             .iter()
@@ -143,28 +161,34 @@ fn only_the_client_crates_name_vendors() {
                 "{name} names {dependency}"
             );
         }
-        for path in sources(&dir) {
-            let source = fs::read_to_string(&path).unwrap();
-            for vendor in VENDORS {
-                let named = source.contains(&format!("use {vendor}::"))
-                    || source.lines().any(|line| {
-                        !line.trim_start().starts_with("//")
-                            && line
-                                .split(|c: char| !(c.is_alphanumeric() || "_:".contains(c)))
-                                .any(|word| word.starts_with(&format!("{vendor}::")))
-                    });
-                assert!(
-                    !named || vendor == "redis" && own_module(&source),
-                    "{} names {vendor}",
-                    path.display()
-                );
-            }
+    }
+    for source in SOURCES.iter() {
+        if VENDOR_CRATES.contains(&source.krate.as_str()) {
+            continue;
+        }
+        let imports = VENDORS.into_iter().filter(|vendor| {
+            let import = format!("use {vendor}::");
+            source.text.contains(&import)
+        });
+        let code = source.text.lines();
+        let code = code.filter(|line| !line.trim_start().starts_with("//"));
+        let words = code.flat_map(|line| {
+            line.split(|c: char| !(c.is_alphanumeric() || "_:".contains(c)))
+                .filter_map(|word| word.split_once("::"))
+        });
+        let paths = words.filter_map(|(first, _)| VENDORS.into_iter().find(|name| *name == first));
+        for vendor in imports.chain(paths) {
+            assert!(
+                vendor == "redis" && has_own_module(&source.text),
+                "{} names {vendor}",
+                source.path.display()
+            );
         }
     }
 }
 
-/// `queue::redis` and `testkit::redis` are modules of ours with the name of the client crate.
-fn own_module(source: &str) -> bool {
+/// Whether a source means the modules `queue::redis` or `testkit::redis`, not the client crate.
+fn has_own_module(source: &str) -> bool {
     ["queue::redis", "mod redis;", "crate::redis"]
         .iter()
         .any(|own| source.contains(own))
@@ -173,13 +197,12 @@ fn own_module(source: &str) -> bool {
 #[test]
 fn only_the_clock_reads_the_wall_clock() {
     let clock = root().join("crates/common/src/clock.rs");
-    for path in crates().values().flat_map(|dir| sources(dir)) {
-        let source = fs::read_to_string(&path).unwrap();
+    for Source { path, text, .. } in SOURCES.iter() {
         for call in ["Utc::now", "Local::now", "SystemTime::now"] {
-            // Written apart here, so that this test doesn't find itself.
-            let reads = source.contains(&format!("{call}{}", "("));
+            // In two parts, so that this test doesn't find itself.
+            let reads = text.contains(&format!("{call}{}", "("));
             assert!(
-                !reads || path == clock,
+                !reads || *path == clock,
                 "{} reads the wall clock",
                 path.display()
             );
@@ -189,9 +212,9 @@ fn only_the_clock_reads_the_wall_clock() {
 
 #[test]
 fn files_are_short() {
-    for path in crates().values().flat_map(|dir| sources(dir)) {
-        let lines = fs::read_to_string(&path).unwrap().lines().count();
-        let most = if is_test(&path) {
+    for Source { path, text, .. } in SOURCES.iter() {
+        let lines = text.lines().count();
+        let most = if is_test(path) {
             MAX_LINES * 8 / 5
         } else {
             MAX_LINES

@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_bad_setting_ends_every_stage_with_64_and_says_which() {
+fn invalid_setting_ends_every_stage_with_64_and_is_named() {
     let cases: [(&str, &str, &str, &str); 14] = [
         ("producer", "INTERVAL", "soon", "250ms"),
         ("producer", "ADMIN_ADDR", "here", "ADMIN_ADDR"),
@@ -74,7 +74,7 @@ fn a_bad_setting_ends_every_stage_with_64_and_says_which() {
 }
 
 #[test]
-fn help_names_every_setting_with_its_variable() {
+fn help_lists_every_setting_with_its_variable() {
     for stage in STAGES {
         let help = run(
             stage,
@@ -124,8 +124,8 @@ fn help_names_every_setting_with_its_variable() {
 }
 
 #[test]
-fn a_stage_without_its_servers_is_alive_but_not_ready() {
-    // Empty files of secrets are what a compose file hands over for variables that nobody set.
+fn stage_without_its_servers_is_alive_but_not_ready() {
+    // docker-compose.yml passes empty secret files for variables that aren't set.
     let nowhere = [
         ("REDIS_PORT", "1"),
         ("MQTT_PORT", "1"),
@@ -166,9 +166,9 @@ fn a_stage_without_its_servers_is_alive_but_not_ready() {
     }
 }
 
-/// A full disk behind the log, and a reader of the log that went away, stop nobody.
+/// Neither a full disk behind the log nor a closed pipe ends a stage.
 #[test]
-fn a_log_that_cannot_be_written_does_not_end_a_stage() {
+fn log_that_cannot_be_written_does_not_end_a_stage() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
     for name in STAGES {
         let mut stages = Vec::new();
@@ -200,7 +200,7 @@ fn a_log_that_cannot_be_written_does_not_end_a_stage() {
 }
 
 #[test]
-fn a_default_admin_port_that_is_taken_falls_back_and_a_chosen_one_does_not() {
+fn default_admin_port_falls_back_if_taken_and_a_configured_one_does_not() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let ended = run("sink", &[], &[("ADMIN_ADDR", &address)]);

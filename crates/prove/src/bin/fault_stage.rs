@@ -1,12 +1,12 @@
-//! Every stage in one binary, with points at which it stops itself (see `common::faults`). The
-//! variable `RIGLINE_STAGE` says which stage it is, and `RIGLINE_POINT=name:how:n` that it sends
-//! itself SIGKILL (`kill`) or SIGSTOP (`stop`) when it comes to a point for the n-th time.
+//! All stages in one binary, with points at which a stage can stop itself (see `common::faults`). The
+//! variable `RIGLINE_STAGE` selects the stage. With `RIGLINE_POINT=name:signal:n` the stage sends itself
+//! SIGKILL (`kill`) or SIGSTOP (`stop`) when it reaches a point for the n-th time.
 
 use std::process::ExitCode;
 
 #[cfg(rigline_faults)]
 fn main() -> ExitCode {
-    prove::point::obey();
+    prove::point::install_hook();
     let args = std::env::args_os();
     match std::env::var("RIGLINE_STAGE").unwrap_or_default().as_str() {
         "ingester" => ingester::process::main(args),
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
 }
 
 #[cfg(not(rigline_faults))]
-#[expect(clippy::print_stderr, reason = "the answer of a command")]
+#[expect(clippy::print_stderr, reason = "the output of a command")]
 fn main() -> ExitCode {
     eprintln!("built without --cfg rigline_faults: use `make prove`");
     ExitCode::FAILURE

@@ -1,4 +1,4 @@
-//! Attacks the pipeline and tells what became of every reading.
+//! Runs the fault-injection suite and reports what became of every reading.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,60 +7,65 @@ use std::time::{Duration, Instant};
 use clap::{Args, Parser};
 use e2e::Deployment;
 use prove::breaks::{self, Break};
-use prove::scenario::{Report, Scenario, Task, all, find, on};
+use prove::build::fault_stage;
+use prove::scenario::{Parameters, Report, Scenario, all, find, on};
 
-/// Attacks the pipeline: real servers and stages, and the one process that is all of them, are killed, frozen, cut off, filled up and confused,
-/// and an oracle compares every reading that was sent with what became of it.
+/// Injects faults into real servers and stages, and into the single process (`rigline up`): kills, freezes, network faults, full disks, wrong clocks and more.
+/// An oracle accounts for every reading that was sent.
 #[derive(Debug, Parser)]
 #[command(name = "prove-rigline", version)]
 struct Options {
-    /// How many stages are killed; the other faults follow from it. From 1000 on, outages last as
-    /// long as they are promised to be survived
+    /// Number of kills; the number of other faults follows from it. From 1000 on, outages last as
+    /// long as Rigline promises to survive
     #[arg(short, long, default_value_t = 100)]
     number: usize,
-    /// Decides every choice; random unless given
+    /// Seed of every random choice; random by default
     #[arg(long)]
     seed: Option<u64>,
-    /// Begin no further attack after this many minutes
+    /// Start no further scenario after this many minutes; building the stages doesn't count
     #[arg(long, value_name = "MINUTES")]
     limit: Option<u64>,
     #[command(flatten)]
-    grounds: Grounds,
-    /// Show the attacks and do nothing
+    deployments: Deployments,
+    /// List the scenarios and exit
     #[arg(long)]
     list: bool,
-    /// Break every rule of the protocol on purpose instead, and see whether it is noticed
+    /// Break each rule of the protocol instead, and check that a scenario detects it
     #[arg(long)]
     breaks: bool,
-    /// A number that grows from run to run: with --limit, scenarios begin at another place each
-    /// time; with --breaks, only two rules are broken, other ones each time
+    /// A number that increases from run to run: with --limit, each run starts with other scenarios;
+    /// with --breaks, each run breaks two other rules
     #[arg(long)]
     turn: Option<usize>,
-    /// Runs in which a broken rule has to be noticed
+    /// Runs of a scenario within which a broken rule has to be noticed
     #[arg(long, default_value_t = 20)]
     runs: u64,
-    /// Only these attacks (or, with --breaks, these rules)
+    /// Only these scenarios (or, with --breaks, these rules)
     only: Vec<String>,
 }
 
-/// Which set-ups to attack: without either of these first the stages, and then the one process.
+/// The deployments to test; by default the servers, then the single process.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-struct Grounds {
-    /// Attack only the one process (`rigline up`)
+struct Deployments {
+    /// Test only the single process (`rigline up`)
     #[arg(long)]
     one_process: bool,
-    /// Attack only the stages and their servers
+    /// Test only the stages and their servers
     #[arg(long)]
     servers: bool,
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "what it is for")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the output of a command"
+)]
 fn main() -> ExitCode {
     let options = Options::parse();
     if options.list {
         for scenario in all() {
-            let one_process = scenario.on.contains(&Deployment::OneProcess);
+            let one_process = scenario.deployments.contains(&Deployment::OneProcess);
             let on = if one_process { "both" } else { "servers" };
             println!("{:<16} {on:<8} {}", scenario.name, scenario.about);
         }
@@ -85,9 +90,9 @@ fn main() -> ExitCode {
         options.number
     );
     let failed = if options.breaks {
-        break_rules(&options, seed)
+        run_breaks(&options, seed)
     } else {
-        run_all(&options, seed)
+        run_scenarios(&options, seed)
     };
     if failed == 0 {
         ExitCode::SUCCESS
@@ -96,14 +101,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// By how many scenarios each turn starts later than the one before.
+const TURN: usize = 8;
+
 impl Options {
     fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 
-    /// The set-ups to attack, one after the other.
-    fn grounds(&self) -> impl Iterator<Item = Deployment> {
-        let skipped = match (self.grounds.one_process, self.grounds.servers) {
+    /// The deployments to test, in order.
+    fn deployments(&self) -> impl Iterator<Item = Deployment> {
+        let skipped = match (self.deployments.one_process, self.deployments.servers) {
             (true, _) => Some(Deployment::Servers),
             (_, true) => Some(Deployment::OneProcess),
             _ => None,
@@ -111,16 +119,11 @@ impl Options {
         let all = Deployment::ALL.iter().copied();
         all.filter(move |deployment| Some(*deployment) != skipped)
     }
-}
 
-/// By how many scenarios a turn goes further than the one before.
-const TURN: usize = 8;
-
-impl Options {
-    /// The scenarios to run, in their order.
+    /// The scenarios to run, in order.
     fn scenarios(&self) -> Vec<(Deployment, Scenario)> {
         let mut scenarios = Vec::new();
-        for deployment in self.grounds() {
+        for deployment in self.deployments() {
             let wanted = on(deployment).filter(|scenario| self.wants(scenario.name));
             scenarios.extend(wanted.map(|scenario| (deployment, scenario)));
         }
@@ -132,9 +135,9 @@ impl Options {
     }
 }
 
-/// What has come out so far.
+/// The totals of all scenarios.
 #[derive(Debug, Default)]
-struct Sum {
+struct Totals {
     readings: usize,
     faults: usize,
     failed: usize,
@@ -142,88 +145,95 @@ struct Sum {
 }
 
 /// Runs all scenarios; returns how many failed.
-#[expect(clippy::print_stdout, reason = "what it is for")]
-fn run_all(options: &Options, seed: u64) -> usize {
+#[expect(clippy::print_stdout, reason = "the output of a command")]
+fn run_scenarios(options: &Options, seed: u64) -> usize {
+    // Before the clock starts: building the stages takes minutes.
+    let _ = fault_stage();
     let started = Instant::now();
     let limit = options
         .limit
         .map(|minutes| Duration::from_secs(60 * minutes));
-    let mut sum = Sum::default();
+    let mut totals = Totals::default();
     let mut last = None;
     for (deployment, scenario) in options.scenarios() {
         if limit.is_some_and(|limit| started.elapsed() >= limit) {
-            sum.skipped += 1;
+            totals.skipped += 1;
             continue;
         }
         if last != Some(deployment) {
             println!("on {}:", deployment.name());
             last = Some(deployment);
         }
-        let task = Task {
+        let params = Parameters {
             deployment,
             seed,
-            n: options.number,
-            broken: None,
+            kills: options.number,
+            broken_binary: None,
         };
         let begun = Instant::now();
-        let ended = run(scenario, task);
-        report(scenario, &ended, begun.elapsed().as_secs());
-        match ended {
-            Ok(report) if report.verdict.is_clean() => {
-                sum.readings += report.verdict.acknowledged;
-                sum.faults += report.faults;
+        let result = run(scenario, params);
+        print_result(scenario, &result, begun.elapsed().as_secs());
+        match result {
+            Ok(report) if report.findings.is_clean() => {
+                totals.readings += report.findings.acknowledged;
+                totals.faults += report.faults;
             }
-            _ => sum.failed += 1,
+            _ => totals.failed += 1,
         }
     }
-    println!(
-        "{} readings acknowledged under {} faults, {} scenarios failed, {} s",
-        sum.readings,
-        sum.faults,
-        sum.failed,
-        started.elapsed().as_secs()
-    );
-    // Of fewer, a bound says nothing.
-    if sum.failed == 0 && sum.faults >= 100 {
-        println!(
-            "lost 0, doubled 0, wrong 0, unexplained 0; with 95 % confidence less than {:.2} % of such faults do harm",
-            300.0 / f64::from(u32::try_from(sum.faults).unwrap_or(u32::MAX))
-        );
-    }
-    if sum.skipped > 0 {
-        println!("{} scenarios weren't begun: the time was over", sum.skipped);
-    }
-    sum.failed
+    print_totals(&totals, started.elapsed());
+    totals.failed
 }
 
-#[expect(clippy::print_stdout, reason = "what it is for")]
-fn report(scenario: Scenario, ended: &Result<Report, String>, seconds: u64) {
+#[expect(clippy::print_stdout, reason = "the output of a command")]
+fn print_totals(totals: &Totals, elapsed: Duration) {
+    println!(
+        "{} readings acknowledged under {} faults, {} scenarios failed, took {} s",
+        totals.readings,
+        totals.faults,
+        totals.failed,
+        elapsed.as_secs()
+    );
+    // Fewer faults give no meaningful bound.
+    if totals.failed == 0 && totals.faults >= 100 {
+        println!(
+            "lost 0, doubled 0, wrong 0, unexplained 0; with 95 % confidence less than {:.2} % of such faults do harm",
+            300.0 / f64::from(u32::try_from(totals.faults).unwrap_or(u32::MAX))
+        );
+    }
+    if totals.skipped > 0 {
+        println!("{} scenarios not started: time limit", totals.skipped);
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the output of a command")]
+fn print_result(scenario: Scenario, result: &Result<Report, String>, seconds: u64) {
     let name = scenario.name;
-    match ended {
+    match result {
         Ok(report) => {
-            let (verdict, facts) = (&report.verdict, &report.facts);
-            let word = if verdict.is_clean() {
+            let (findings, summary) = (&report.findings, &report.summary);
+            let status = if findings.is_clean() {
                 "ok    "
             } else {
                 "FAILED"
             };
-            println!("{name:<16} {word} {seconds:>4} s  {facts}");
-            if verdict.acknowledged > 0 || !verdict.is_clean() {
-                println!("{:28}{verdict}", "");
+            println!("{name:<16} {status} {seconds:>4} s  {summary}");
+            if findings.acknowledged > 0 || !findings.is_clean() {
+                println!("{:28}{findings}", "");
             }
         }
         Err(error) => println!("{name:<16} FAILED {seconds:>4} s  {error}"),
     }
 }
 
-/// Breaks one rule after the other; returns how many weren't noticed.
-#[expect(clippy::print_stdout, reason = "what it is for")]
-fn break_rules(options: &Options, seed: u64) -> usize {
+/// Breaks one rule after the other; returns how many breaks weren't noticed.
+#[expect(clippy::print_stdout, reason = "the output of a command")]
+fn run_breaks(options: &Options, seed: u64) -> usize {
     let mut unnoticed = 0;
-    for (place, rule) in breaks::ALL.iter().enumerate() {
+    for (index, rule) in breaks::ALL.iter().enumerate() {
         let is_in_turn = options.turn.is_none_or(|turn| {
             let first = (2 * turn) % breaks::ALL.len();
-            (first..first + 2).contains(&place)
+            (first..first + 2).contains(&index)
         });
         if !is_in_turn || !options.wants(rule.name) {
             continue;
@@ -236,7 +246,7 @@ fn break_rules(options: &Options, seed: u64) -> usize {
                 continue;
             }
         };
-        for deployment in options.grounds() {
+        for deployment in options.deployments() {
             let scenario = rule
                 .scenario(deployment)
                 .and_then(|name| find(name, deployment));
@@ -249,8 +259,8 @@ fn break_rules(options: &Options, seed: u64) -> usize {
     unnoticed
 }
 
-/// Runs a scenario on stages that break this rule until it fails.
-#[expect(clippy::print_stdout, reason = "what it is for")]
+/// Runs a scenario with stages that break this rule until it fails.
+#[expect(clippy::print_stdout, reason = "the output of a command")]
 fn is_noticed(
     options: &Options,
     seed: u64,
@@ -260,17 +270,17 @@ fn is_noticed(
     deployment: Deployment,
 ) -> bool {
     let begun = Instant::now();
-    let noticed = (1..=options.runs).find_map(|turn| {
-        let task = Task {
+    let noticed = (1..=options.runs).find_map(|number| {
+        let params = Parameters {
             deployment,
-            seed: seed.wrapping_add(turn),
-            n: options.number,
-            broken: Some(binary.to_owned()),
+            seed: seed.wrapping_add(number),
+            kills: options.number,
+            broken_binary: Some(binary.to_owned()),
         };
-        match run(scenario, task) {
-            Ok(report) if report.verdict.is_clean() => None,
-            Ok(report) => Some((turn, report.verdict.to_string())),
-            Err(error) => Some((turn, error)),
+        match run(scenario, params) {
+            Ok(report) if report.findings.is_clean() => None,
+            Ok(report) => Some((number, report.findings.to_string())),
+            Err(error) => Some((number, error)),
         }
     });
     let seconds = begun.elapsed().as_secs();
@@ -281,26 +291,26 @@ fn is_noticed(
         scenario.name
     );
     match &noticed {
-        Some((turn, how)) => {
+        Some((number, how)) => {
             let how = how.lines().next().unwrap_or_default();
-            println!("{names} noticed in run {turn}, {seconds} s: {how}");
+            println!("{names} noticed in run {number}, {seconds} s: {how}");
         }
         None => println!("{names} NOT NOTICED in {runs} runs, {seconds} s"),
     }
     noticed.is_some()
 }
 
-/// Runs one attack in a thread of its own, so that one that can't go on doesn't end the others.
-fn run(scenario: Scenario, task: Task) -> Result<Report, String> {
-    let attack = std::thread::spawn(move || (scenario.run)(&task));
-    match attack.join() {
-        Ok(ended) => ended.map_err(|error| format!("{error:#}")),
+/// Runs a scenario in its own thread, so that a panic doesn't end the others.
+fn run(scenario: Scenario, params: Parameters) -> Result<Report, String> {
+    let thread = std::thread::spawn(move || (scenario.run)(&params));
+    match thread.join() {
+        Ok(result) => result.map_err(|error| format!("{error:#}")),
         Err(panic) => {
-            let said = panic
+            let message = panic
                 .downcast_ref::<String>()
                 .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-            Err(said.unwrap_or_else(|| "a panic".to_owned()))
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(message.unwrap_or_else(|| "a panic".to_owned()))
         }
     }
 }

@@ -1,29 +1,29 @@
-//! The proxies between the parts.
+//! The proxies that simulate the network between load, stages and servers.
 
 use testkit::TcpProxy;
 
-/// A wire between each two parts.
+/// A proxy for each connection.
 #[derive(Debug)]
 pub struct Proxies {
-    /// From who publishes to the broker, or to the one process.
+    /// From the load to the broker, or to the single process.
     pub load: TcpProxy,
-    inner: Option<Inner>,
+    servers: Option<ServerProxies>,
 }
 
-/// Those between servers and stages.
+/// Between the stages and their servers.
 #[derive(Debug)]
-struct Inner {
+struct ServerProxies {
     broker: TcpProxy,
     redis: [TcpProxy; 3],
     store: TcpProxy,
 }
 
 impl Proxies {
-    /// Those of servers, at these ports, and their stages.
-    pub(super) fn around(mqtt: u16, redis: u16, store: u16) -> Self {
+    /// For stages and servers at these ports.
+    pub(super) fn to_servers(mqtt: u16, redis: u16, store: u16) -> Self {
         Self {
             load: TcpProxy::start(mqtt),
-            inner: Some(Inner {
+            servers: Some(ServerProxies {
                 broker: TcpProxy::start(mqtt),
                 redis: [(); 3].map(|()| TcpProxy::start(redis)),
                 store: TcpProxy::start(store),
@@ -31,49 +31,51 @@ impl Proxies {
         }
     }
 
-    /// The only one that leads to the one process.
-    pub(super) fn to(mqtt: u16) -> Self {
+    /// For a single process, which listens at this port.
+    pub(super) fn to_process(mqtt: u16) -> Self {
         Self {
             load: TcpProxy::start(mqtt),
-            inner: None,
+            servers: None,
         }
     }
 
-    fn inner(&self) -> &Inner {
-        self.inner.as_ref().expect("servers with proxies to them")
+    fn servers(&self) -> &ServerProxies {
+        self.servers
+            .as_ref()
+            .expect("a deployment on several servers")
     }
 
     /// From the ingester to the broker.
     #[must_use]
     pub fn broker(&self) -> &TcpProxy {
-        &self.inner().broker
+        &self.servers().broker
     }
 
     /// From each stage to Redis.
     #[must_use]
     pub fn redis(&self) -> &[TcpProxy; 3] {
-        &self.inner().redis
+        &self.servers().redis
     }
 
     /// From the sink to the store.
     #[must_use]
     pub fn store(&self) -> &TcpProxy {
-        &self.inner().store
+        &self.servers().store
     }
 
-    /// All of them, with their names; the load's is the first.
+    /// All proxies with their names, the load's first.
     #[must_use]
     pub fn all(&self) -> Vec<(&'static str, &TcpProxy)> {
-        let Some(inner) = &self.inner else {
+        let Some(servers) = &self.servers else {
             return vec![("load to process", &self.load)];
         };
         vec![
             ("load to broker", &self.load),
-            ("ingester to broker", &inner.broker),
-            ("ingester to redis", &inner.redis[0]),
-            ("transformer to redis", &inner.redis[1]),
-            ("sink to redis", &inner.redis[2]),
-            ("sink to store", &inner.store),
+            ("ingester to broker", &servers.broker),
+            ("ingester to redis", &servers.redis[0]),
+            ("transformer to redis", &servers.redis[1]),
+            ("sink to redis", &servers.redis[2]),
+            ("sink to store", &servers.store),
         ]
     }
 }

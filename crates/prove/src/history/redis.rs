@@ -1,4 +1,4 @@
-//! Redis writes every change to its append-only file, in order.
+//! Reads the changes from Redis's append-only file, which has all of them in order.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use crate::message::{Cell, Epoch};
 const LEASE: &[u8] = b"rigline:rigs:lease:";
 const CONSUMER: &[u8] = b"rigline:rigs:consumer:";
 
-/// Reads the files in Redis's directory.
+/// Reads all changes from the files in Redis's directory.
 pub fn read(redis: &Path, epoch: Epoch) -> io::Result<History> {
     let mut reading = Reading {
         epoch,
@@ -24,7 +24,7 @@ pub fn read(redis: &Path, epoch: Epoch) -> io::Result<History> {
 
 struct Reading {
     epoch: Epoch,
-    /// By lease, the token that holds it.
+    /// The token that holds each lease.
     leases: HashMap<String, String>,
     history: History,
 }
@@ -44,9 +44,8 @@ impl Reading {
                     self.history.emit(item, self.epoch);
                 }
             }
-            (b"RPUSH", b"dead_letters") => self.history.letters += command.len() - 2,
+            (b"RPUSH", b"dead_letters") => self.history.dead_letters += command.len() - 2,
             (b"FLUSHALL" | b"FLUSHDB", _) => {
-                self.history.wiped += 1;
                 self.leases.clear();
                 self.history.numbers.clear();
             }
@@ -60,12 +59,11 @@ impl Reading {
             (b"HSET", key) if key.starts_with(CONSUMER) => {
                 self.commit(&text(&key[CONSUMER.len()..]), &command[2..]);
             }
-            (b"DEL" | b"UNLINK", b"raw_events" | b"normalized_events") => self.history.wiped += 1,
             _ => {}
         }
     }
 
-    /// `number N by TOKEN`
+    /// The fields are `number N by TOKEN`.
     fn commit(&mut self, consumer: &str, fields: &[Vec<u8>]) {
         let [_, number, _, by] = fields else { return };
         let holder = self.leases.get(consumer).map(String::as_str);
@@ -78,7 +76,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// What happened to one cell, in the order of the file, as lines of text.
+/// The changes that concern one cell, in order, one line each.
 pub fn trail(redis: &Path, cell: Cell, epoch: Epoch) -> io::Result<Vec<String>> {
     let mut trail = Trail {
         cell,
@@ -100,12 +98,12 @@ struct Trail {
     lines: Vec<String>,
 }
 
-/// A list, with the places of our elements in it, counted from its first element ever.
+/// A list with the positions of the cell's elements, counted from the first element ever appended.
 struct Followed {
     name: &'static str,
     pushed: usize,
     trimmed: usize,
-    ours: Vec<usize>,
+    positions: Vec<usize>,
 }
 
 impl Followed {
@@ -114,7 +112,7 @@ impl Followed {
             name,
             pushed: 0,
             trimmed: 0,
-            ours: Vec::new(),
+            positions: Vec::new(),
         }
     }
 }
@@ -137,9 +135,10 @@ impl Trail {
             "RPUSH" => {
                 for item in &command[2..] {
                     if mentions(item, self.cell, self.epoch) {
-                        list.ours.push(list.pushed);
+                        list.positions.push(list.pushed);
                         let item = String::from_utf8_lossy(item);
-                        self.lines.push(format!("{time} to {}: {item}", list.name));
+                        self.lines
+                            .push(format!("{time} appended to {}: {item}", list.name));
                     }
                     list.pushed += 1;
                 }
@@ -150,13 +149,14 @@ impl Trail {
                     .and_then(|count| String::from_utf8_lossy(count).parse::<usize>().ok());
                 list.trimmed += count.unwrap_or(0);
                 let gone = list
-                    .ours
+                    .positions
                     .iter()
-                    .filter(|place| **place < list.trimmed)
+                    .filter(|index| **index < list.trimmed)
                     .count();
-                list.ours.drain(..gone);
+                list.positions.drain(..gone);
                 if gone > 0 {
-                    self.lines.push(format!("{time} taken from {}", list.name));
+                    self.lines
+                        .push(format!("{time} trimmed from {}", list.name));
                 }
             }
             other => self.lines.push(format!("{time} {other} {}", list.name)),
@@ -164,7 +164,7 @@ impl Trail {
     }
 }
 
-/// Hands over every command with the last time that the file gave, in Unix seconds.
+/// Calls `take` with every command and the last timestamp before it, in Unix seconds.
 fn for_each(redis: &Path, mut take: impl FnMut(&str, &[Vec<u8>])) -> io::Result<()> {
     for path in files(redis)? {
         let mut reader = BufReader::with_capacity(1 << 20, File::open(path)?);
@@ -183,7 +183,7 @@ fn for_each(redis: &Path, mut take: impl FnMut(&str, &[Vec<u8>])) -> io::Result<
                 Some(b'*') => match command(&mut reader, &line)? {
                     Some(command) if !command.is_empty() => take(&time, &command),
                     Some(_) => {}
-                    // A tail that was never finished.
+                    // The file ends within a command.
                     None => break,
                 },
                 _ => return Err(io::Error::other("not an append-only file")),
@@ -221,7 +221,7 @@ fn number(line: &[u8]) -> Option<usize> {
     text.strip_suffix("\r\n")?.parse().ok()
 }
 
-/// The incremental files, the oldest first. What was there before the first of them isn't ours.
+/// The incremental files, oldest first. Data from before the first of them isn't of this run.
 fn files(redis: &Path) -> io::Result<Vec<PathBuf>> {
     let dir = redis.join("appendonlydir");
     if !dir.is_dir() {

@@ -1,8 +1,8 @@
-//! The oracle is shown one fault each, and has to see it.
+//! The oracle has to find each problem by itself.
 
 use queue::ledger::{Counter, Ledger};
 
-use super::{Evidence, Losing, Offence, Stored, Terms, Verdict, judge};
+use super::{AllowedLoss, Evidence, Expectations, Findings, Problem, Stored, check};
 use crate::history::History;
 use crate::message::{Cell, Kind, Message};
 use crate::traffic::Sent;
@@ -13,14 +13,14 @@ const CELL: Cell = Cell {
     sensor: 3,
 };
 
-/// What a reading of a cell says.
+/// The value of a cell's reading.
 fn value(cell: Cell) -> f64 {
     let kind = Kind::Reading;
     Message { cell, kind }.value()
 }
 
-/// Makes one thing wrong.
-type Spoil = fn(&mut Run);
+/// Adds one problem to a run.
+type Corrupt = fn(&mut Run);
 
 /// A run of one reading, sent, acknowledged, appended, emitted and stored.
 struct Run {
@@ -28,7 +28,7 @@ struct Run {
     history: History,
     ledger: Ledger,
     stored: Stored,
-    strange: Vec<String>,
+    unknown: Vec<String>,
 }
 
 impl Run {
@@ -63,117 +63,121 @@ impl Run {
             history,
             ledger,
             stored: Stored::from([(CELL, vec![value])]),
-            strange: Vec::new(),
+            unknown: Vec::new(),
         }
     }
 
-    fn judge(&self, terms: Terms) -> Verdict {
+    fn check(&self, expectations: Expectations) -> Findings {
         let Self {
             sent,
             history,
             ledger,
             stored,
-            strange,
+            unknown,
         } = self;
         let evidence = Evidence {
             sent,
             history,
             ledger,
             stored,
-            strange,
+            unknown,
         };
-        judge(&evidence, terms)
+        check(&evidence, expectations)
     }
 }
 
 #[test]
-fn a_clean_run_is_clean() {
-    let verdict = Run::clean().judge(Terms::default());
-    assert!(verdict.is_clean(), "{verdict:#?}");
-    assert_eq!((verdict.acknowledged, verdict.stored), (1, 1));
+fn run_without_problems_is_clean() {
+    let findings = Run::clean().check(Expectations::default());
+    assert!(findings.is_clean(), "{findings:#?}");
+    assert_eq!((findings.acknowledged, findings.stored), (1, 1));
 }
 
 #[test]
-fn each_offence_is_seen() {
-    let spoil: [(&str, Offence, Spoil); 8] = [
-        ("acknowledged, never appended", Offence::Lost, |run| {
+fn each_problem_is_found() {
+    let corrupt: [(&str, Problem, Corrupt); 8] = [
+        ("acknowledged, never appended", Problem::Lost, |run| {
             run.history.appended.clear();
         }),
-        ("appended, not stored", Offence::Lost, |run| {
+        ("appended, not stored", Problem::Lost, |run| {
             run.stored.clear();
         }),
-        ("in two rows", Offence::Doubled, |run| {
+        ("in two rows", Problem::Doubled, |run| {
             run.history
                 .emitted
                 .entry(CELL)
                 .or_default()
                 .push(value(CELL));
         }),
-        ("another value stored", Offence::Wrong, |run| {
+        ("another value stored", Problem::Wrong, |run| {
             run.stored.insert(CELL, vec![7.0]);
         }),
-        ("two values stored", Offence::Wrong, |run| {
+        ("two values stored", Problem::Wrong, |run| {
             run.stored.entry(CELL).or_default().push(2.513);
         }),
-        ("a value that nobody sent", Offence::Unexplained, |run| {
+        ("a value that was never sent", Problem::Unexplained, |run| {
             run.history.appended.insert(CELL, vec![9.0]);
         }),
-        ("a cell that nobody sent", Offence::Unexplained, |run| {
+        ("a cell that was never sent", Problem::Unexplained, |run| {
             run.history.appended.insert(
                 Cell { row: 9, ..CELL },
                 vec![value(Cell { row: 9, ..CELL })],
             );
         }),
-        ("a stored cell from nowhere", Offence::Unexplained, |run| {
-            run.stored.insert(
-                Cell { row: 9, ..CELL },
-                vec![value(Cell { row: 9, ..CELL })],
-            );
-        }),
+        (
+            "a stored cell that was never emitted",
+            Problem::Unexplained,
+            |run| {
+                run.stored.insert(
+                    Cell { row: 9, ..CELL },
+                    vec![value(Cell { row: 9, ..CELL })],
+                );
+            },
+        ),
     ];
-    for (what, offence, spoil) in spoil {
+    for (what, problem, corrupt) in corrupt {
         let mut run = Run::clean();
-        spoil(&mut run);
-        let verdict = run.judge(Terms::default());
-        assert!(verdict.count(offence) > 0, "{what}: {verdict:#?}");
+        corrupt(&mut run);
+        let findings = run.check(Expectations::default());
+        assert!(findings.count(problem) > 0, "{what}: {findings:#?}");
     }
 }
 
 #[test]
-fn each_count_is_checked() {
+fn each_counter_is_checked() {
     for counter in Counter::ALL {
         let mut run = Run::clean();
         run.ledger.set(counter, run.ledger.get(counter) + 1);
-        let verdict = run.judge(Terms::default());
+        let findings = run.check(Expectations::default());
         assert!(
-            !verdict.notes.is_empty(),
-            "{}: {verdict:#?}",
+            !findings.notes.is_empty(),
+            "{}: {findings:#?}",
             counter.name()
         );
     }
 }
 
 #[test]
-fn what_others_may_lose_is_counted_and_not_blamed() {
+fn allowed_losses_are_counted_and_no_problem() {
     let mut run = Run::clean();
     (run.history, run.ledger) = (History::default(), Ledger::default());
     run.stored.clear();
-    let broker = Terms {
-        losing: Losing::Broker,
-        ..Terms::default()
+    let broker = Expectations {
+        allowed_loss: AllowedLoss::Broker,
+        ..Expectations::default()
     };
-    let verdict = run.judge(broker);
-    assert!(verdict.is_clean(), "{verdict:#?}");
-    assert_eq!(verdict.lost_by_broker, 1);
-    let queue = Terms {
-        losing: Losing::Queue,
-        ..Terms::default()
+    let findings = run.check(broker);
+    assert!(findings.is_clean(), "{findings:#?}");
+    assert_eq!(findings.lost_by_broker, 1);
+    let queue = Expectations {
+        allowed_loss: AllowedLoss::Queue,
+        ..Expectations::default()
     };
-    assert_eq!(run.judge(queue).lost_by_queue, 1);
+    assert_eq!(run.check(queue).lost_by_queue, 1);
 }
 
 #[test]
-fn a_row_in_two_pieces_is_seen_where_rows_are_whole() {
+fn row_in_two_pieces_is_found_if_rows_have_to_be_whole() {
     let mut run = Run::clean();
     let second = Cell {
         sensor: CELL.sensor + 1,
@@ -192,10 +196,10 @@ fn a_row_in_two_pieces_is_seen_where_rows_are_whole() {
     for counter in Counter::ALL {
         run.ledger.set(counter, 2 * run.ledger.get(counter));
     }
-    assert!(run.judge(Terms::default()).is_clean());
-    let whole = Terms {
+    assert!(run.check(Expectations::default()).is_clean());
+    let whole = Expectations {
         whole_rows: true,
-        ..Terms::default()
+        ..Expectations::default()
     };
-    assert!(!run.judge(whole).is_clean());
+    assert!(!run.check(whole).is_clean());
 }

@@ -1,4 +1,4 @@
-//! The broker restarted, killed, emptied, limited, and shared with somebody who shouldn't be there.
+//! The broker fails: restarted, killed, emptied, limited, or shared with a client of the same id.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,114 +13,103 @@ use queue::ledger::Counter;
 use testkit::{Network, mqtt_client};
 use transport::{MqttSettings, Source, Subscriber};
 
-use super::{PAUSE, RIGS, SOON, loaded};
-use crate::environment::{Environment, Stop, until};
+use super::{RIGS, ROW_INTERVAL, TIMEOUT, report, start_loaded};
+use crate::environment::{Environment, StopAt, until};
 use crate::message::{Kind, Message};
-use crate::oracle::{Losing, Terms};
-use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
+use crate::oracle::{AllowedLoss, Expectations};
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::{cells, rounds};
 
-/// What belongs here.
+/// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "broker-restarts",
-        about: "the broker is stopped and started again",
-        on: SERVERS,
-        run: restarts,
-    },
-    Scenario {
-        name: "broker-kills",
-        about: "SIGKILL to the broker: it may lose, we may not",
-        on: SERVERS,
-        run: kills,
-    },
-    Scenario {
-        name: "broker-emptied",
-        about: "the broker comes back without its data",
-        on: SERVERS,
-        run: emptied,
-    },
-    Scenario {
-        name: "new-session",
-        about: "an append is under way while the broker comes back with a new session",
-        on: SERVERS,
-        run: new_session,
-    },
-    Scenario {
-        name: "broker-limits",
-        about: "the broker drops what waits for an ingester that is away: noticed, and nothing else lost",
-        on: SERVERS,
-        run: limits,
-    },
-    Scenario {
-        name: "oversize",
-        about: "packets above the broker's limit, or the one process's, and payloads above ours",
-        on: BOTH,
-        run: oversize,
-    },
-    Scenario {
-        name: "client-id",
-        about: "another client uses the ingester's client id for a while",
-        on: SERVERS,
-        run: client_id,
-    },
+    Scenario::on_servers("broker-restarts", "the broker is restarted", restarts),
+    Scenario::on_servers(
+        "broker-kills",
+        "the broker is killed: it may lose messages, Rigline may not",
+        kills,
+    ),
+    Scenario::on_servers(
+        "broker-emptied",
+        "the broker restarts without its data",
+        emptied,
+    ),
+    Scenario::on_servers(
+        "new-session",
+        "the broker restarts with a new session while an append is in flight",
+        new_session,
+    ),
+    Scenario::on_servers(
+        "broker-limits",
+        "the broker drops messages queued for an absent ingester, and nothing else is lost",
+        limits,
+    ),
+    Scenario::on_both(
+        "oversize",
+        "packets above the listener's limit, and payloads above Rigline's",
+        oversize,
+    ),
+    Scenario::on_servers(
+        "client-id",
+        "another client uses the ingester's client id for a while",
+        client_id,
+    ),
 ];
 
-const BROKER: Terms = Terms {
-    losing: Losing::Broker,
-    late: false,
+const BROKER: Expectations = Expectations {
+    allowed_loss: AllowedLoss::Broker,
+    late_readings: false,
     whole_rows: false,
 };
 
-fn restarts(task: &Task) -> anyhow::Result<Report> {
-    bring_down(task, Terms::default(), "restarts", |environment| {
+fn restarts(params: &Parameters) -> anyhow::Result<Report> {
+    restart_broker(params, Expectations::default(), "restarts", |environment| {
         environment.chain_mut().mosquitto.restart();
     })
 }
 
-fn kills(task: &Task) -> anyhow::Result<Report> {
-    bring_down(task, BROKER, "SIGKILLs", |environment| {
+fn kills(params: &Parameters) -> anyhow::Result<Report> {
+    restart_broker(params, BROKER, "SIGKILLs", |environment| {
         environment.chain_mut().mosquitto.kill();
         environment.chain_mut().mosquitto.restart();
     })
 }
 
-fn emptied(task: &Task) -> anyhow::Result<Report> {
-    bring_down(task, BROKER, "starts without data", |environment| {
+fn emptied(params: &Parameters) -> anyhow::Result<Report> {
+    restart_broker(params, BROKER, "starts without data", |environment| {
         environment.chain_mut().mosquitto.restart_without_data();
     })
 }
 
-fn bring_down(
-    task: &Task,
-    terms: Terms,
+fn restart_broker(
+    params: &Parameters,
+    expectations: Expectations,
     what: &str,
-    down: impl Fn(&mut Environment),
+    restart: impl Fn(&mut Environment),
 ) -> anyhow::Result<Report> {
-    let mut environment = loaded(task)?;
-    let times = task.times(20);
+    let mut environment = start_loaded(params)?;
+    let times = params.times(20);
     for _ in 0..times {
         sleep(Duration::from_millis(environment.rng.u64(300..1_500)));
-        down(&mut environment);
-        environment.wait_progress(100, SOON)?;
+        restart(&mut environment);
+        environment.wait_progress(100, TIMEOUT)?;
     }
-    let verdict = environment.finish(terms)?;
-    Ok(Report::new(verdict, format!("{times} {what}"), times))
+    let findings = environment.finish(expectations)?;
+    Ok(Report::new(findings, format!("{times} {what}"), times))
 }
 
-fn new_session(task: &Task) -> anyhow::Result<Report> {
-    // One message, whose append is under way meanwhile, and more after it, of which the first has the
-    // same packet id as that one. The first append fits, the second never does: nobody drains.
+fn new_session(params: &Parameters) -> anyhow::Result<Report> {
+    // One message, whose append is in flight during the restart, and five after it, of which the first
+    // has the same packet id. The first append fits into the list, the second never does.
     const SIZES: [u16; 2] = [1, 5];
-    let mut environment = Environment::without_stages(task.setup().with("QUEUE_LIMIT", "1"));
-    let stop = Stop {
+    let mut environment = Environment::without_stages(params.setup().with("QUEUE_LIMIT", "1"));
+    let stop = StopAt {
         point: Point::AfterAcknowledgement,
-        how: "kill",
-        time: 1,
+        signal: "kill",
+        occurrence: 1,
     };
     environment.spawn(Role::Ingester, Some(stop), &[]);
     environment.ready()?;
-    environment.proxies.redis()[0].set(Network::BlackHole);
+    environment.proxies.redis()[0].set_network(Network::BlackHole);
     let allowed = Arc::new(AtomicUsize::new(1));
     let (gate, mut sent) = (Arc::clone(&allowed), 0);
     let batches = std::iter::from_fn(move || {
@@ -134,68 +123,62 @@ fn new_session(task: &Task) -> anyhow::Result<Report> {
         Some(cells.map(|cell| Message { cell, kind }).collect())
     });
     environment.load(Duration::from_millis(10), batches);
-    until("the first is acknowledged", SOON, || {
+    until("the first message is acknowledged", TIMEOUT, || {
         environment.traffic().acknowledged() == 1
     })?;
-    // It is with the ingester by now, and its append with nobody.
+    // The ingester has received it by now, and its append is in flight.
     sleep(Duration::from_millis(500));
     environment.chain_mut().mosquitto.restart_without_data();
     sleep(Duration::from_millis(200));
-    until("a new session", SOON, || {
-        environment.stages[0]
-            .1
-            .get("/readyz")
-            .contains(r#""name":"mqtt","state":"up""#)
+    until("a new session", TIMEOUT, || {
+        environment.reports(0, r#""name":"mqtt","state":"up""#)
     })?;
     allowed.store(2, Ordering::SeqCst);
-    until("the others are acknowledged", SOON, || {
+    until("the other messages are acknowledged", TIMEOUT, || {
         environment.traffic().acknowledged() == 6
     })?;
     sleep(Duration::from_millis(300));
-    environment.proxies.redis()[0].set(Network::Ok);
-    until("the ingester's end", SOON, || {
+    environment.proxies.redis()[0].set_network(Network::Ok);
+    until("the ingester's exit", TIMEOUT, || {
         environment.stages[0].1.has_exited()
     })?;
     for role in [Role::Transformer, Role::Sink] {
         environment.spawn(role, None, &[]);
     }
     environment.respawn(0, None)?;
-    let verdict = environment.finish_whole(Terms::default())?;
+    let findings = environment.finish_after_load(Expectations::default())?;
     Ok(Report::new(
-        verdict,
-        "old acknowledgements don't reach a new session".to_owned(),
+        findings,
+        "old acknowledgements don't reach a new session",
         1,
     ))
 }
 
-fn limits(task: &Task) -> anyhow::Result<Report> {
-    let mut setup = task.setup();
+fn limits(params: &Parameters) -> anyhow::Result<Report> {
+    let mut setup = params.setup();
     setup.mosquitto = vec!["max_queued_messages 100"];
     let mut environment = Environment::start(setup)?;
-    environment.load(PAUSE, rounds(RIGS, task.seed));
-    environment.wait_progress(10, SOON)?;
+    environment.load(ROW_INTERVAL, rounds(RIGS, params.seed));
+    environment.wait_progress(10, TIMEOUT)?;
     environment.stage(0).kill();
     sleep(Duration::from_secs(3));
     environment.respawn(0, None)?;
-    environment.wait_progress(100, SOON)?;
-    let verdict = environment.finish(BROKER)?;
-    ensure!(
-        verdict.lost_by_broker > 0,
-        "the broker dropped nothing, so nothing was shown"
-    );
+    environment.wait_progress(100, TIMEOUT)?;
+    let findings = environment.finish(BROKER)?;
+    ensure!(findings.lost_by_broker > 0, "the broker dropped nothing");
     Ok(Report::new(
-        verdict,
-        "max_queued_messages 100 and an ingester that is away for 3 s".to_owned(),
+        findings,
+        "max_queued_messages 100 and an ingester that is absent for 3 s",
         1,
     ))
 }
 
-fn oversize(task: &Task) -> anyhow::Result<Report> {
-    let mut setup = task.setup().with("MQTT_MAX_PACKET", "200000");
+fn oversize(params: &Parameters) -> anyhow::Result<Report> {
+    let mut setup = params.setup().with("MQTT_MAX_PACKET", "200000");
     setup.mosquitto = vec!["max_packet_size 200000"];
     let mut environment = Environment::start(setup)?;
-    environment.load(PAUSE, rounds(RIGS, task.seed));
-    environment.wait_progress(1, SOON)?;
+    environment.load(ROW_INTERVAL, rounds(RIGS, params.seed));
+    environment.wait_progress(1, TIMEOUT)?;
     let topic = "rigs/RIG-0001/measurements/pressure";
     let publish = |bytes: usize| -> anyhow::Result<bool> {
         let file = environment.stages[0].1.dir().join("payload");
@@ -204,62 +187,60 @@ fn oversize(task: &Task) -> anyhow::Result<Report> {
         client.args(["-q", "1", "-t", topic, "-f"]).arg(&file);
         Ok(client.status()?.success())
     };
-    // Above MAX_PAYLOAD: a dead letter. Above the limit of who listens: it hangs up on the client.
-    ensure!(publish(70_000)?, "refused what should be taken");
+    // Above MAX_PAYLOAD: a dead letter. Above the listener's limit: it closes the connection.
+    ensure!(publish(70_000)?, "a valid packet was refused");
     let refused = !publish(300_000)?;
-    environment.wait_for("a dead letter", SOON, |ledger| {
+    environment.wait_for("a dead letter", TIMEOUT, |ledger| {
         ledger.get(Counter::DeadIngester) > 0
     })?;
-    environment.wait_progress(100, SOON)?;
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
+    environment.wait_progress(100, TIMEOUT)?;
+    report(
+        &mut environment,
         format!(
             "70 kB became a dead letter; 300 kB over the limit {}",
             if refused {
                 "was refused"
             } else {
-                "vanished there"
+                "was dropped"
             }
         ),
         2,
-    ))
+    )
 }
 
-fn client_id(task: &Task) -> anyhow::Result<Report> {
-    let mut environment = loaded(task)?;
+fn client_id(params: &Parameters) -> anyhow::Result<Report> {
+    let mut environment = start_loaded(params)?;
     let before = environment.proxies.broker().connections();
-    let stay = task.seconds(10, 60);
+    let time = params.duration(10, 60);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()?;
     let guard = runtime.enter();
-    // As a second ingester that was started by hand: it takes messages and acknowledges none.
-    let intruder = Subscriber::start(
+    // As a second ingester that was started by mistake: it receives messages and acknowledges none.
+    let other = Subscriber::start(
         &MqttSettings::at("127.0.0.1", environment.chain().mosquitto.port()),
         "rigs/+/measurements/#",
         "rigline-ingester-rigs",
         Dependency::unreported("mqtt"),
     );
     drop(guard);
-    sleep(stay);
-    let said = environment.stages[0].1.logs().contains("MQTT_CLIENT_ID");
+    sleep(time);
+    let reported = environment.stages[0].1.logs().contains("MQTT_CLIENT_ID");
     let connects = environment.proxies.broker().connections() - before;
-    runtime.block_on(intruder.close());
-    ensure!(said, "the ingester doesn't say what is wrong");
+    runtime.block_on(other.close());
+    ensure!(reported, "the ingester doesn't report the conflict");
     ensure!(
-        connects <= 4 * stay.as_secs(),
-        "{connects} connections in {stay:?}: no backing off"
+        connects <= 4 * time.as_secs(),
+        "{connects} connections in {time:?}: no backoff"
     );
-    environment.wait_progress(100, SOON)?;
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
+    environment.wait_progress(100, TIMEOUT)?;
+    report(
+        &mut environment,
         format!(
-            "another client with our id for {} s: {connects} reconnects",
-            stay.as_secs()
+            "another client with the same id for {} s: {connects} reconnects",
+            time.as_secs()
         ),
         usize::try_from(connects)?,
-    ))
+    )
 }

@@ -1,4 +1,4 @@
-//! A disk without space.
+//! The disk is full.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -6,53 +6,49 @@ use std::time::Duration;
 use anyhow::ensure;
 use testkit::SmallDisk;
 
-use super::{PAUSE, RIGS, SOON};
+use super::{RIGS, ROW_INTERVAL, TIMEOUT, report};
 use crate::environment::{Environment, until};
-use crate::oracle::{Terms, Verdict};
-use crate::scenario::{BOTH, Report, Scenario, Task};
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
-/// What belongs here.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "disk-full",
-    about: "the disk of Redis, or of the one process, is full for a while (needs root)",
-    on: BOTH,
-    run: disk_full,
-}];
+/// The scenarios of this module.
+pub const SCENARIOS: &[Scenario] = &[Scenario::on_both(
+    "disk-full",
+    "the disk of Redis, or of the single process, is full for a while (needs root)",
+    disk_full,
+)];
 
-fn disk_full(task: &Task) -> anyhow::Result<Report> {
+fn disk_full(params: &Parameters) -> anyhow::Result<Report> {
     let Some(disk) = SmallDisk::mount(128 << 20) else {
-        let facts = "skipped: a small disk can't be mounted here".to_owned();
-        return Ok(Report::new(Verdict::default(), facts, 0));
+        return Ok(Report::skipped("a small disk can't be mounted here"));
     };
-    let mut setup = task.setup();
+    let mut setup = params.setup();
     setup.dir = Some(disk.path().to_owned());
     let mut environment = Environment::start(setup)?;
-    environment.load(PAUSE, rounds(RIGS, task.seed));
-    environment.wait_progress(1, SOON)?;
-    let times = task.times(50).min(10);
+    environment.load(ROW_INTERVAL, rounds(RIGS, params.seed));
+    environment.wait_progress(1, TIMEOUT)?;
+    let times = params.times(50).min(10);
     for round in 0..times {
         disk.fill();
         if environment.is_one_process() {
-            process_without_space(&mut environment, &disk, round % 2 == 1)?;
+            fill_disk_of_process(&mut environment, &disk, round % 2 == 1)?;
         } else {
-            redis_without_space(&mut environment, &disk)?;
+            fill_disk_of_redis(&mut environment, &disk)?;
         }
-        environment.wait_progress(100, SOON)?;
+        environment.wait_progress(100, TIMEOUT)?;
     }
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
-        format!("{times} times without space"),
+    report(
+        &mut environment,
+        format!("{times} times a full disk"),
         times,
-    ))
+    )
 }
 
-fn redis_without_space(environment: &mut Environment, disk: &SmallDisk) -> anyhow::Result<()> {
-    until("redis gives up", SOON, || {
+fn fill_disk_of_redis(environment: &mut Environment, disk: &SmallDisk) -> anyhow::Result<()> {
+    until("Redis exits", TIMEOUT, || {
         environment.chain_mut().redis.exited()
     })?;
-    // As a container is started again and again.
+    // As a container engine restarts it.
     for _ in 0..3 {
         environment.chain_mut().redis.restart_without_waiting();
         sleep(Duration::from_millis(500));
@@ -62,28 +58,28 @@ fn redis_without_space(environment: &mut Environment, disk: &SmallDisk) -> anyho
     Ok(())
 }
 
-/// The one process says so and acknowledges nothing; it may also be killed and started meanwhile.
-fn process_without_space(
+/// The single process reports the full disk and acknowledges nothing, also when it is restarted.
+fn fill_disk_of_process(
     environment: &mut Environment,
     disk: &SmallDisk,
     kill: bool,
 ) -> anyhow::Result<()> {
-    until("the process says so", SOON, || {
-        let said = environment.stages[0].1.get("/readyz");
-        said.starts_with("{\"ready\":false") && said.contains("full")
+    until("the process reports the full disk", TIMEOUT, || {
+        let status = environment.stages[0].1.get("/readyz");
+        status.starts_with("{\"ready\":false") && status.contains("full")
     })?;
-    // What fitted into the room that its files had already is through by then.
-    until("nothing is acknowledged", SOON, || {
+    // Its files may have free pages for a few more readings.
+    until("nothing is acknowledged", TIMEOUT, || {
         let before = environment.traffic().acknowledged();
         sleep(Duration::from_secs(2));
         environment.traffic().acknowledged() == before
     })?;
     ensure!(
         !environment.stage(0).has_exited(),
-        "it ended of a full disk"
+        "the process ended on a full disk"
     );
     if kill {
-        // As a service is started again and again.
+        // As a service manager restarts it.
         for _ in 0..3 {
             environment.stage(0).kill();
             environment.respawn(0, None)?;

@@ -1,4 +1,4 @@
-//! Processes that are killed.
+//! Processes are killed.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -9,205 +9,216 @@ use anyhow::ensure;
 use common::faults::Point;
 use e2e::Role;
 
-use super::points::{points, times, write_of};
-use super::{PAUSE, RIGS};
-use crate::environment::{Environment, Stop};
-use crate::oracle::Terms;
-use crate::scenario::{BOTH, Report, Scenario, Task};
+use super::points::{occurrence, points, write_marker};
+use super::{RIGS, ROW_INTERVAL};
+use crate::environment::{Environment, StopAt};
+use crate::oracle::Expectations;
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
-/// What belongs here.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "kills",
-    about: "SIGKILL to ingester, transformer and sink, or to the one process: at random, at every point, and while an answer is under way",
-    on: BOTH,
-    run: kills,
-}];
+/// The scenarios of this module.
+pub const SCENARIOS: &[Scenario] = &[Scenario::on_both(
+    "kills",
+    "SIGKILL to the stages, or to the single process: at random, at every point, and while a reply is in flight",
+    kills,
+)];
 
-/// A stage that hasn't come to its point by then is killed from outside.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A stage that doesn't reach its point within this time is killed from outside.
+const POINT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The number of the signal.
 const SIGKILL: i32 = 9;
 
-/// How a stage is to end next.
+/// When a stage is killed.
 #[derive(Debug, Clone, Copy)]
-enum End {
-    /// By itself, at a point.
+enum Trigger {
+    /// It reaches a point and kills itself.
     Point(Point),
-    /// From outside, at some moment.
-    Moment(Duration),
-    /// Its write reaches Redis, the answer doesn't reach the stage.
-    Unanswered,
-    /// Its write never reaches Redis.
-    Unsent,
+    /// A random time has passed.
+    After(Duration),
+    /// Its write has reached Redis and the reply was cut.
+    ReplyCut,
+    /// Its write was cut before it reached Redis.
+    RequestCut,
 }
 
-fn name(end: End) -> &'static str {
-    match end {
-        End::Point(point) => point.name(),
-        End::Moment(_) => "at random",
-        End::Unanswered => "write carried out, answer lost",
-        End::Unsent => "write lost",
+impl Trigger {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Point(point) => point.name(),
+            Self::After(_) => "at random",
+            Self::ReplyCut => "write carried out, reply lost",
+            Self::RequestCut => "write lost",
+        }
     }
 }
 
-struct Victim {
-    place: usize,
+/// A running stage and its next kill.
+struct PlannedKill {
+    index: usize,
     role: Role,
-    end: End,
-    since: Instant,
+    trigger: Trigger,
+    started: Instant,
+    /// Cuts of the stage's connections to Redis at its start.
     cuts: u32,
-    /// Messages acknowledged when its life began.
+    /// Messages acknowledged at its start.
     acknowledged: usize,
 }
 
-fn kills(task: &Task) -> anyhow::Result<Report> {
-    let setup = task.setup().with("LEASE", "500ms");
+fn kills(params: &Parameters) -> anyhow::Result<Report> {
+    let setup = params.setup().with("LEASE", "500ms");
     let mut environment = Environment::start(setup)?;
-    environment.load(PAUSE, rounds(RIGS, task.seed));
-    let mut tally: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut victims = Vec::new();
-    for (place, role) in environment.roles().iter().enumerate() {
-        victims.push(doom(&mut environment, place, *role)?);
+    environment.load(ROW_INTERVAL, rounds(RIGS, params.seed));
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut plans = Vec::new();
+    for (index, role) in environment.roles().iter().enumerate() {
+        plans.push(restart_with_plan(&mut environment, index, *role)?);
     }
     let (mut killed, mut loaded) = (0, 0);
-    while killed < task.n {
-        for victim in &mut victims {
-            if !is_due(&mut environment, victim) {
+    while killed < params.kills {
+        for plan in &mut plans {
+            if !is_due(&mut environment, plan) {
                 continue;
             }
-            let hit = has_ended(&mut environment, victim);
-            ended_by_no_other_way(&mut environment, victim)?;
-            environment.stage(victim.place).kill();
-            let how = if hit { name(victim.end) } else { "at random" };
-            *tally.entry((victim.role.name(), how)).or_default() += 1;
+            let triggered = is_triggered(&mut environment, plan);
+            ensure_not_exited_otherwise(&mut environment, plan)?;
+            environment.stage(plan.index).kill();
+            let name = if triggered {
+                plan.trigger.name()
+            } else {
+                "at random"
+            };
+            *counts.entry((plan.role.name(), name)).or_default() += 1;
             killed += 1;
-            loaded += usize::from(environment.traffic().acknowledged() > victim.acknowledged);
-            cut_nothing(&environment, victim.role);
-            *victim = doom(&mut environment, victim.place, victim.role)?;
+            loaded += usize::from(environment.traffic().acknowledged() > plan.acknowledged);
+            cancel_cuts(&environment, plan.role);
+            *plan = restart_with_plan(&mut environment, plan.index, plan.role)?;
         }
         sleep(Duration::from_millis(5));
     }
-    for victim in &victims {
-        environment.stage(victim.place).kill();
-        cut_nothing(&environment, victim.role);
-        environment.respawn(victim.place, None)?;
+    for plan in &plans {
+        environment.stage(plan.index).kill();
+        cancel_cuts(&environment, plan.role);
+        environment.respawn(plan.index, None)?;
     }
-    let verdict = environment.finish(Terms::default())?;
-    let kinds = tally.len();
-    let per_role = environment.roles().iter().map(|role| {
-        let own = tally.iter().filter(|((name, _), _)| *name == role.name());
-        let count = own.map(|(_, count)| count).sum::<usize>();
-        format!("{} {count}", role.name())
-    });
-    let per_role: Vec<_> = per_role.collect();
-    if task.n >= 300 {
+    let findings = environment.finish(Expectations::default())?;
+    if params.kills >= 300 {
         for role in environment.roles() {
             for point in points(*role) {
                 ensure!(
-                    tally.contains_key(&(role.name(), point.name())),
-                    "no kill of the {} {}: {tally:#?}",
+                    counts.contains_key(&(role.name(), point.name())),
+                    "no kill of the {} {}: {counts:#?}",
                     role.name(),
                     point.name()
                 );
             }
         }
     }
-    let looks = if environment.is_one_process() {
+    let per_role = environment.roles().iter().map(|role| {
+        let own = counts.iter().filter(|((name, _), _)| *name == role.name());
+        let count = own.map(|(_, count)| count).sum::<usize>();
+        format!("{} {count}", role.name())
+    });
+    let files = if environment.is_one_process() {
         ensure!(loaded > 0, "nothing was acknowledged between any two kills");
-        format!("; {} times all files in order", environment.checks)
+        format!("; all files intact {} times", environment.integrity_checks)
     } else {
         String::new()
     };
-    let facts = format!(
-        "{killed} SIGKILLs ({}) in {kinds} kinds of places, {loaded} of them after PUBACKs{looks}",
-        per_role.join(", ")
+    let summary = format!(
+        "{killed} SIGKILLs ({}) in {} kinds of places, {loaded} of them after PUBACKs{files}",
+        per_role.collect::<Vec<_>>().join(", "),
+        counts.len()
     );
-    Ok(Report::new(verdict, facts, killed))
+    Ok(Report::new(findings, summary, killed))
 }
 
-/// Starts a stage that has ended, or that runs, with an end in view.
-fn doom(environment: &mut Environment, place: usize, role: Role) -> anyhow::Result<Victim> {
+/// Kills the stage at this index if it runs, and starts it with its next kill planned.
+fn restart_with_plan(
+    environment: &mut Environment,
+    index: usize,
+    role: Role,
+) -> anyhow::Result<PlannedKill> {
     let points = points(role);
     let choice = environment.rng.usize(..points.len() + 4);
-    let (end, stop) = match points.get(choice) {
-        Some(point) => {
-            let stop = Stop {
-                point: *point,
-                how: "kill",
-                time: times(role, *point, &mut environment.rng),
-            };
-            (End::Point(*point), Some(stop))
-        }
+    let trigger = match points.get(choice) {
+        Some(point) => Trigger::Point(*point),
         None => match choice - points.len() {
-            0 if role != Role::Up => (End::Unanswered, None),
-            1 if role != Role::Up => (End::Unsent, None),
-            _ => {
-                let wait = Duration::from_millis(environment.rng.u64(100..1_500));
-                (End::Moment(wait), None)
-            }
+            0 if role != Role::Up => Trigger::ReplyCut,
+            1 if role != Role::Up => Trigger::RequestCut,
+            _ => Trigger::After(Duration::from_millis(environment.rng.u64(100..1_500))),
         },
     };
-    environment.stage(place).kill();
-    let cuts = match end {
-        End::Unanswered | End::Unsent => {
-            let wire = &environment.proxies.redis()[role as usize];
-            if matches!(end, End::Unsent) {
-                wire.cut_request(write_of(role), 1);
-            } else {
-                wire.cut_reply(write_of(role), 1);
-            }
-            wire.cuts()
+    environment.stage(index).kill();
+    let (mut stop, mut cuts) = (None, 0);
+    match trigger {
+        Trigger::Point(point) => {
+            stop = Some(StopAt {
+                point,
+                signal: "kill",
+                occurrence: occurrence(role, point, &mut environment.rng),
+            });
         }
-        End::Point(_) | End::Moment(_) => 0,
-    };
-    environment.respawn(place, stop)?;
-    Ok(Victim {
-        place,
+        Trigger::After(_) => {}
+        Trigger::ReplyCut | Trigger::RequestCut => {
+            let proxy = &environment.proxies.redis()[role as usize];
+            if matches!(trigger, Trigger::RequestCut) {
+                proxy.cut_request(write_marker(role), 1);
+            } else {
+                proxy.cut_reply(write_marker(role), 1);
+            }
+            cuts = proxy.cuts();
+        }
+    }
+    environment.respawn(index, stop)?;
+    Ok(PlannedKill {
+        index,
         role,
-        end,
-        since: Instant::now(),
+        trigger,
+        started: Instant::now(),
         cuts,
         acknowledged: environment.traffic().acknowledged(),
     })
 }
 
-/// A process that isn't there any more has to have been killed, at its point.
-fn ended_by_no_other_way(environment: &mut Environment, victim: &Victim) -> anyhow::Result<()> {
-    let stage = environment.stage(victim.place);
+/// A stage that has exited has to have killed itself at its point.
+fn ensure_not_exited_otherwise(
+    environment: &mut Environment,
+    plan: &PlannedKill,
+) -> anyhow::Result<()> {
+    let stage = environment.stage(plan.index);
     if let Some(exit) = stage.wait_exit(Duration::ZERO) {
         ensure!(
             exit.signal() == Some(SIGKILL),
             "the {} ended by itself with {exit}:\n{}",
-            victim.role.name(),
+            plan.role.name(),
             stage.logs()
         );
     }
     Ok(())
 }
 
-/// Takes back the cuts that are planned for a stage's wire to Redis, if it has one.
-fn cut_nothing(environment: &Environment, role: Role) {
+/// Cancels the cuts that are planned for a stage's connections to Redis, if it has any.
+fn cancel_cuts(environment: &Environment, role: Role) {
     if !environment.is_one_process() {
-        environment.proxies.redis()[role as usize].cut_nothing();
+        environment.proxies.redis()[role as usize].cancel_plans();
     }
 }
 
-fn has_ended(environment: &mut Environment, victim: &Victim) -> bool {
-    match victim.end {
-        End::Point(_) => environment.stage(victim.place).has_exited(),
-        End::Moment(_) => true,
-        End::Unanswered | End::Unsent => {
-            environment.proxies.redis()[victim.role as usize].cuts() > victim.cuts
+fn is_triggered(environment: &mut Environment, plan: &PlannedKill) -> bool {
+    match plan.trigger {
+        Trigger::Point(_) => environment.stage(plan.index).has_exited(),
+        Trigger::After(_) => true,
+        Trigger::ReplyCut | Trigger::RequestCut => {
+            environment.proxies.redis()[plan.role as usize].cuts() > plan.cuts
         }
     }
 }
 
-fn is_due(environment: &mut Environment, victim: &Victim) -> bool {
-    let since = victim.since.elapsed();
-    match victim.end {
-        End::Moment(wait) => since >= wait,
-        _ => since >= PATIENCE || has_ended(environment, victim),
+fn is_due(environment: &mut Environment, plan: &PlannedKill) -> bool {
+    let running = plan.started.elapsed();
+    match plan.trigger {
+        Trigger::After(wait) => running >= wait,
+        _ => running >= POINT_TIMEOUT || is_triggered(environment, plan),
     }
 }

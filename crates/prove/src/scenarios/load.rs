@@ -1,4 +1,4 @@
-//! Too much, too late, too often, and in the wrong order.
+//! The load is unusual: too large, late, repeated, or out of order.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,99 +10,96 @@ use queue::ledger::Counter;
 use queue::testing::audit::WriteLock;
 use testkit::Network;
 
-use super::SOON;
+use super::{TIMEOUT, report};
 use crate::environment::{Environment, until};
 use crate::message::{Cell, Kind, Message, SENSORS};
-use crate::oracle::Terms;
-use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
+use crate::oracle::Expectations;
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::{Batch, cells, complete, rounds};
 
-/// What belongs here.
+/// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "overload",
-        about: "ten times as much as the store takes, or a store that takes nothing: lists stay within their limits, memory flat",
-        on: BOTH,
-        run: overload,
-    },
-    Scenario {
-        name: "backlog",
-        about: "a long list in an order that spreads rows far apart: none is cut in pieces",
-        on: SERVERS,
-        run: backlog,
-    },
-    Scenario {
-        name: "late-burst",
-        about: "everything of a long outage of the devices at once",
-        on: BOTH,
-        run: late_burst,
-    },
-    Scenario {
-        name: "five-times",
-        about: "every message five times",
-        on: BOTH,
-        run: five_times,
-    },
-    Scenario {
-        name: "reordering",
-        about: "shuffled within a minute, one in a hundred ten minutes late",
-        on: BOTH,
-        run: reordering,
-    },
+    Scenario::on_both(
+        "overload",
+        "ten times the store's throughput, or a store that accepts nothing: lists stay within their limits, memory is bounded",
+        overload,
+    ),
+    Scenario::on_servers(
+        "backlog",
+        "a long list in an order that spreads each row over many batches: every row is emitted whole",
+        backlog,
+    ),
+    Scenario::on_both(
+        "late-burst",
+        "the readings of a long outage of the devices arrive at once",
+        late_burst,
+    ),
+    Scenario::on_both("five-times", "every message is sent five times", five_times),
+    Scenario::on_both(
+        "reordering",
+        "messages shuffled within a minute, one in a hundred ten minutes late",
+        reordering,
+    ),
 ];
 
-/// Resident memory that no stage may need under overload.
-const MEMORY: u64 = 128 << 20;
+/// The most resident memory of a stage under overload.
+const MAX_MEMORY: u64 = 128 << 20;
 /// `QUEUE_LIMIT` and `BATCH` under overload.
 const LIMIT: i64 = 5_000;
 const BATCH: i64 = 1_000;
 
-fn overload(task: &Task) -> anyhow::Result<Report> {
+fn overload(params: &Parameters) -> anyhow::Result<Report> {
     const RIGS: u16 = 50;
-    let setup = task
+    let setup = params
         .setup()
         .with("QUEUE_LIMIT", LIMIT.to_string())
         .with("BATCH", BATCH.to_string());
     let mut environment = Environment::start(setup)?;
-    let brake = if environment.is_one_process() {
-        // Another program that works on the file: nothing is stored.
+    let store_lock = if environment.is_one_process() {
+        // As another program that has locked the file: nothing is stored.
         Some(WriteLock::take(&environment.one_process().store_file()))
     } else {
         // About 100 bytes a row of six readings: 1,500 readings a second, a tenth of the load.
-        environment.proxies.store().set(Network::Throttle(25_000));
+        environment
+            .proxies
+            .store()
+            .set_network(Network::Throttle(25_000));
         None
     };
     environment.load(Duration::from_millis(20), complete(RIGS));
-    let time = task.seconds(15, 120);
-    let seen = watch(&environment, time)?;
+    let time = params.duration(15, 120);
+    let seen = observe(&environment, time)?;
     let sent = environment.traffic().sent();
     if environment.is_one_process() {
-        stands_still(&environment)?;
+        ensure_stopped(&environment)?;
     } else {
         let accepted = environment.ledger()?.get(Counter::Accepted);
         ensure!(
             i64::try_from(sent)? > accepted + 10 * LIMIT,
-            "the broker kept nothing back: {accepted} of {sent} accepted"
+            "too many messages accepted: {accepted} of {sent}"
         );
     }
     for (name, longest) in [("raw", seen.raw), ("normalized", seen.normalized)] {
         ensure!(
             longest >= LIMIT,
-            "the {name} list never was full ({longest}), so nothing was shown"
+            "the {name} list was never full ({longest})"
         );
         ensure!(
             longest <= LIMIT + BATCH,
             "the {name} list grew to {longest}, its limit is {LIMIT}"
         );
     }
-    ensure!(seen.memory < MEMORY, "a stage needed {} bytes", seen.memory);
-    match brake {
+    ensure!(
+        seen.memory < MAX_MEMORY,
+        "a stage used {} bytes",
+        seen.memory
+    );
+    match store_lock {
         Some(lock) => drop(lock),
-        None => environment.proxies.store().set(Network::Ok),
+        None => environment.proxies.store().set_network(Network::Ok),
     }
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
+    report(
+        &mut environment,
         format!(
             "{sent} messages in {} s; longest lists {} and {} (limit {LIMIT}, batch {BATCH}), largest process {} MiB",
             time.as_secs(),
@@ -111,25 +108,25 @@ fn overload(task: &Task) -> anyhow::Result<Report> {
             seen.memory >> 20
         ),
         1,
-    ))
+    )
 }
 
-/// The most that was seen.
+/// The maxima that were observed.
 #[derive(Debug, Default)]
-struct Seen {
+struct Maxima {
     raw: i64,
     normalized: i64,
     memory: u64,
 }
 
-/// Watches lists and memory for so long, from when the lists of the one process are full.
-fn watch(environment: &Environment, time: Duration) -> anyhow::Result<Seen> {
+/// Observes lists and memory for this time, which starts when the single process's lists are full.
+fn observe(environment: &Environment, time: Duration) -> anyhow::Result<Maxima> {
     if environment.is_one_process() {
-        environment.wait_for("full lists", SOON, |ledger| {
+        environment.wait_for("full lists", TIMEOUT, |ledger| {
             ledger.raw >= LIMIT && ledger.normalized >= LIMIT
         })?;
     }
-    let mut seen = Seen::default();
+    let mut seen = Maxima::default();
     let started = Instant::now();
     while started.elapsed() < time {
         let ledger = environment.ledger()?;
@@ -143,8 +140,8 @@ fn watch(environment: &Environment, time: Duration) -> anyhow::Result<Seen> {
     Ok(seen)
 }
 
-/// The one process takes no more, and acknowledges no more: who publishes has to wait.
-fn stands_still(environment: &Environment) -> anyhow::Result<()> {
+/// The single process accepts and acknowledges no more messages.
+fn ensure_stopped(environment: &Environment) -> anyhow::Result<()> {
     let now = |environment: &Environment| -> anyhow::Result<(i64, usize)> {
         let accepted = environment.ledger()?.get(Counter::Accepted);
         Ok((accepted, environment.traffic().acknowledged()))
@@ -154,17 +151,17 @@ fn stands_still(environment: &Environment) -> anyhow::Result<()> {
     let after = now(environment)?;
     ensure!(
         before == after,
-        "went on with full lists: accepted and acknowledged {before:?}, then {after:?}"
+        "continued with full lists: accepted and acknowledged {before:?}, then {after:?}"
     );
     Ok(())
 }
 
-fn backlog(task: &Task) -> anyhow::Result<Report> {
+fn backlog(params: &Parameters) -> anyhow::Result<Report> {
     const RIGS: u16 = 300;
-    let rows = u32::try_from(task.times(20).min(30))?;
-    let setup = task
+    let rows = u32::try_from(params.times(20).min(30))?;
+    let setup = params
         .setup()
-        // Between the taking of a lease and its first renewal are several slow answers.
+        // Several slow requests lie between taking a lease and its first renewal.
         .with("LEASE", "5s")
         .with("FLUSH_INTERVAL", "300ms")
         .with("BATCH", "200");
@@ -181,25 +178,31 @@ fn backlog(task: &Task) -> anyhow::Result<Report> {
             .collect()
     });
     environment.load(Duration::ZERO, batches);
-    until("the load is over", SOON, || environment.load_is_over())?;
+    until("the end of the load", TIMEOUT, || {
+        environment.load_has_ended()
+    })?;
     let all = i64::from(rows) * i64::from(RIGS) * 6;
-    environment.wait_for("a backlog", SOON, |ledger| ledger.raw == all)?;
-    // 400 ms a batch: longer than rows wait for more, unless the list goes on.
-    environment.proxies.redis()[transformer].set(Network::Delay(Duration::from_millis(100)));
+    environment.wait_for("a backlog", TIMEOUT, |ledger| ledger.raw == all)?;
+    // 400 ms per batch: longer than FLUSH_INTERVAL, which must not apply before the list's end.
+    environment.proxies.redis()[transformer]
+        .set_network(Network::Delay(Duration::from_millis(100)));
     environment.respawn(transformer, None)?;
     let started = Instant::now();
-    environment.wait_for("a list's end", SOON, |ledger| ledger.raw == 0)?;
+    environment.wait_for("an empty list", TIMEOUT, |ledger| ledger.raw == 0)?;
     let drained = started.elapsed();
-    // Else no row would have had the time to be flushed in pieces.
-    ensure!(drained > Duration::from_secs(2), "through in {drained:?}");
-    let verdict = environment.finish_whole(Terms {
+    // Otherwise no row would have had the time to be flushed in pieces.
+    ensure!(
+        drained > Duration::from_secs(2),
+        "drained within {drained:?}"
+    );
+    let findings = environment.finish_after_load(Expectations {
         whole_rows: true,
-        ..Terms::default()
+        ..Expectations::default()
     })?;
     Ok(Report::new(
-        verdict,
+        findings,
         format!(
-            "{} rows, each spread over 9 batches, in one piece; {:.1} s to the list's end",
+            "{} rows, each spread over 9 batches, emitted whole; drained in {:.1} s",
             u32::from(RIGS) * rows,
             drained.as_secs_f64()
         ),
@@ -207,47 +210,50 @@ fn backlog(task: &Task) -> anyhow::Result<Report> {
     ))
 }
 
-fn late_burst(task: &Task) -> anyhow::Result<Report> {
-    let time = task.seconds(600, 3_600);
+fn late_burst(params: &Parameters) -> anyhow::Result<Report> {
+    let time = params.duration(600, 3_600);
     let rows = u32::try_from(time.as_secs() * 10)?;
-    let mut environment = Environment::start(task.setup())?;
-    let seed = task.seed;
+    let mut environment = Environment::start(params.setup())?;
+    let seed = params.seed;
     environment.load(Duration::ZERO, rounds(4, seed).take(usize::try_from(rows)?));
-    let verdict = environment.finish_whole(Terms::default())?;
+    let findings = environment.finish_after_load(Expectations::default())?;
     Ok(Report::new(
-        verdict,
+        findings,
         format!(
-            "{} min of 4 rigs, two hours old, at once",
+            "{} min of readings of 4 rigs, two hours old, at once",
             time.as_secs() / 60
         ),
         1,
     ))
 }
 
-fn five_times(task: &Task) -> anyhow::Result<Report> {
-    let rows = task.times(1).min(300);
-    let mut environment = Environment::start(task.setup())?;
+fn five_times(params: &Parameters) -> anyhow::Result<Report> {
+    let rows = params.times(1).min(300);
+    let mut environment = Environment::start(params.setup())?;
     let batches = complete(20).take(rows).map(|batch| batch.repeat(5));
     environment.load(Duration::from_millis(50), batches);
-    let verdict = environment.finish_whole(Terms::default())?;
-    let (repeated, all) = (environment.ledger()?.get(Counter::Repeated), verdict.stored);
+    let findings = environment.finish_after_load(Expectations::default())?;
+    let (repeated, all) = (
+        environment.ledger()?.get(Counter::Repeated),
+        findings.stored,
+    );
     ensure!(
         repeated >= 4 * i64::try_from(all)?,
         "{repeated} repeated readings for {all} cells"
     );
     Ok(Report::new(
-        verdict,
+        findings,
         format!("{rows} rows of 20 rigs, every message five times, {repeated} repeated readings"),
         1,
     ))
 }
 
-fn reordering(task: &Task) -> anyhow::Result<Report> {
+fn reordering(params: &Parameters) -> anyhow::Result<Report> {
     const RIGS: u16 = 2;
     const MINUTE: u32 = 600;
-    // Long enough that what is ten minutes late comes in between others.
+    // Long enough that late messages arrive between others.
     let rows = 20 * MINUTE;
-    let mut rng = Rng::with_seed(task.seed);
+    let mut rng = Rng::with_seed(params.seed);
     let mut messages: Vec<(u32, Message)> = (0..rows)
         .flat_map(|row| cells(RIGS, row))
         .map(|cell| {
@@ -259,24 +265,24 @@ fn reordering(task: &Task) -> anyhow::Result<Report> {
     messages.sort_by_key(|(at, _)| *at);
     let messages: Vec<Message> = messages.into_iter().map(|(_, message)| message).collect();
     let batches: Vec<Batch> = messages.chunks(1_000).map(<[Message]>::to_vec).collect();
-    let mut environment = Environment::start(task.setup().with("LATE_WINDOW", "60s"))?;
+    let mut environment = Environment::start(params.setup().with("LATE_WINDOW", "60s"))?;
     environment.load(Duration::from_millis(10), batches.into_iter());
-    let verdict = environment.finish_whole(Terms {
-        late: true,
-        ..Terms::default()
+    let findings = environment.finish_after_load(Expectations {
+        late_readings: true,
+        ..Expectations::default()
     })?;
     let readings = usize::try_from(rows)? * usize::from(RIGS) * SENSORS.len();
     ensure!(
-        verdict.stored == readings,
+        findings.stored == readings,
         "{} of {readings} cells stored",
-        verdict.stored
+        findings.stored
     );
     let late = environment.ledger()?.get(Counter::Late);
-    // One in a hundred, each in a row of its own as a rule.
-    ensure!(late > 0, "nothing came later than the window");
+    // One in a hundred, usually each in its own row.
+    ensure!(late > 0, "no reading was later than the window");
     Ok(Report::new(
-        verdict,
-        format!("{readings} readings in a wrong order, {late} rows of late ones"),
+        findings,
+        format!("{readings} readings out of order, {late} rows of late readings"),
         1,
     ))
 }

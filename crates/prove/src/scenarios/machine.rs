@@ -1,4 +1,4 @@
-//! Wrong clocks, logs that nobody reads, and too few descriptors and too little memory.
+//! The machine fails: wrong clocks, blocked log output, no file descriptors, no memory.
 
 use std::process::{Child, Stdio};
 use std::thread::sleep;
@@ -10,79 +10,68 @@ use e2e::Role;
 use queue::ledger::Counter;
 use testkit::{BlockedOutput, FakeTime, mqtt_client};
 
-use super::{PAUSE, RIGS, SOON, loaded, loaded_with};
+use super::{RIGS, ROW_INTERVAL, TIMEOUT, report, start_loaded, start_loaded_with};
 use crate::environment::{Environment, until};
 use crate::message::{Kind, Message};
-use crate::oracle::Terms;
-use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
+use crate::oracle::Expectations;
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
-/// What belongs here.
+/// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "ingester-clock",
-        about: "the ingester's clock is a day ahead, then a day behind",
-        on: SERVERS,
-        run: ingester_clock,
-    },
-    Scenario {
-        name: "standby-clock",
-        about: "standbys whose clocks are a day ahead don't take leases from their holders",
-        on: SERVERS,
-        run: standby_clock,
-    },
-    Scenario {
-        name: "redis-clock",
-        about: "Redis's clock jumps an hour ahead and back, also while a holder of a lease is dead",
-        on: SERVERS,
-        run: redis_clock,
-    },
-    Scenario {
-        name: "blocked-log",
-        about: "nobody reads what the stages log",
-        on: BOTH,
-        run: blocked_log,
-    },
-    Scenario {
-        name: "descriptors",
-        about: "no file descriptor is free while all connections break",
-        on: BOTH,
-        run: descriptors,
-    },
-    Scenario {
-        name: "memory-limit",
-        about: "stages run out of memory and die of it",
-        on: BOTH,
-        run: memory_limit,
-    },
+    Scenario::on_servers(
+        "ingester-clock",
+        "the ingester's clock is a day ahead, then a day behind",
+        ingester_clock,
+    ),
+    Scenario::on_servers(
+        "standby-clock",
+        "standbys with clocks a day ahead take no lease",
+        standby_clock,
+    ),
+    Scenario::on_servers(
+        "redis-clock",
+        "Redis's clock jumps an hour forward and back, also while a lease's holder is dead",
+        redis_clock,
+    ),
+    Scenario::on_both(
+        "blocked-log",
+        "the stages' log output is never read",
+        blocked_log,
+    ),
+    Scenario::on_both(
+        "descriptors",
+        "all connections break while no file descriptor is free",
+        descriptors,
+    ),
+    Scenario::on_both(
+        "memory-limit",
+        "stages run out of memory and abort",
+        memory_limit,
+    ),
 ];
 
-/// Log lines that a stage keeps for a reader at most.
-const WAITING_LINES: usize = 4_096;
+/// The most log lines that a stage buffers.
+const BUFFERED_LINES: usize = 4_096;
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;
 
-fn ingester_clock(task: &Task) -> anyhow::Result<Report> {
+fn ingester_clock(params: &Parameters) -> anyhow::Result<Report> {
     let clock = FakeTime::new();
-    let mut environment = Environment::without_stages(task.setup());
-    let env: Vec<(String, String)> = clock.env();
-    let env: Vec<(&str, String)> = env
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.clone()))
-        .collect();
+    let mut environment = Environment::without_stages(params.setup());
+    let env = clock.env();
     environment.spawn(Role::Ingester, None, &env);
     environment.spawn(Role::Transformer, None, &[]);
     environment.spawn(Role::Sink, None, &[]);
     environment.ready()?;
-    environment.load(PAUSE, rounds(RIGS, task.seed));
+    environment.load(ROW_INTERVAL, rounds(RIGS, params.seed));
     for offset in [DAY, -DAY] {
-        environment.wait_progress(10, SOON)?;
+        environment.wait_progress(10, TIMEOUT)?;
         clock.set(offset);
-        until("the ingester says so", SOON, || {
-            environment.stages[0].1.get("/readyz").contains("clock")
-                && environment.stages[0].1.get("/readyz").contains("apart")
+        until("the ingester reports it", TIMEOUT, || {
+            environment.reports(0, "clock") && environment.reports(0, "apart")
         })?;
-        // What was under way is done by then.
+        // Requests in flight are done by then.
         sleep(Duration::from_secs(1));
         let before = environment.ledger()?;
         sleep(Duration::from_secs(3));
@@ -90,21 +79,20 @@ fn ingester_clock(task: &Task) -> anyhow::Result<Report> {
         for counter in [Counter::Accepted, Counter::DeadIngester] {
             ensure!(
                 before.get(counter) == after.get(counter),
-                "took something with a wrong clock: {before:#?} {after:#?}"
+                "accepted a message with a wrong clock: {before:#?} {after:#?}"
             );
         }
         clock.set(0);
     }
-    environment.wait_progress(100, SOON)?;
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
-        "a day ahead and a day behind: took nothing, said why, went on".to_owned(),
+    environment.wait_progress(100, TIMEOUT)?;
+    report(
+        &mut environment,
+        "a day ahead and a day behind: accepted nothing, reported it, recovered",
         2,
-    ))
+    )
 }
 
-/// A day later than today, as a log's lines begin.
+/// Tomorrow's date, as in log lines.
 fn tomorrow() -> String {
     let time = Clock::system().now().plus(Duration::from_hours(24));
     time.to_string()[..10].to_owned()
@@ -119,50 +107,41 @@ fn tokens(environment: &Environment) -> Vec<String> {
         .to_vec()
 }
 
-fn standby_clock(task: &Task) -> anyhow::Result<Report> {
+fn standby_clock(params: &Parameters) -> anyhow::Result<Report> {
     let clock = FakeTime::new();
     clock.set(DAY);
     let env = clock.env();
-    let env: Vec<(&str, String)> = env
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.clone()))
-        .collect();
-    let mut environment = loaded(task)?;
+    let mut environment = start_loaded(params)?;
     let before = tokens(&environment);
     let mut dates = vec![tomorrow()];
     for role in Role::ALL {
         environment.spawn(role, None, &env);
     }
-    sleep(task.seconds(5, 60));
+    sleep(params.duration(5, 60));
     let after = tokens(&environment);
     dates.push(tomorrow());
     for (role, stage) in &mut environment.stages[3..] {
         let logs = stage.logs();
         let is_ahead = dates.iter().any(|date| logs.starts_with(date));
-        ensure!(is_ahead, "the {}'s clock is right:\n{logs}", role.name());
-        let said = stage.get("/readyz");
-        ensure!(said.contains("\"standby\""), "{}: {said}", role.name());
+        ensure!(is_ahead, "the {}'s clock isn't ahead:\n{logs}", role.name());
+        let status = stage.get("/readyz");
+        ensure!(status.contains("\"standby\""), "{}: {status}", role.name());
         stage.terminate();
         ensure!(stage.wait_exit(Duration::from_secs(10)).is_some());
     }
     environment.stages.truncate(3);
     ensure!(
         before == after,
-        "leases were taken from those who held them: {before:?} {after:?}"
+        "standbys took leases from their holders: {before:?} {after:?}"
     );
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
-        "standbys a day ahead took no lease".to_owned(),
-        3,
-    ))
+    report(&mut environment, "standbys a day ahead took no lease", 3)
 }
 
-/// Sets Redis's clock and sees to it that Redis goes by it.
+/// Sets Redis's clock, and checks that Redis uses it.
 fn set_redis_clock(environment: &Environment, clock: &FakeTime, offset: i64) -> anyhow::Result<()> {
     clock.set(offset);
-    let said = environment.chain().redis.cli(&["TIME"]);
-    let seconds: i64 = said.lines().next().unwrap_or_default().parse()?;
+    let time = environment.chain().redis.cli(&["TIME"]);
+    let seconds: i64 = time.lines().next().unwrap_or_default().parse()?;
     let off = seconds - Clock::system().now().nanos() / 1_000_000_000;
     ensure!(
         (off - offset).abs() < 60,
@@ -171,23 +150,23 @@ fn set_redis_clock(environment: &Environment, clock: &FakeTime, offset: i64) -> 
     Ok(())
 }
 
-fn redis_clock(task: &Task) -> anyhow::Result<Report> {
+fn redis_clock(params: &Parameters) -> anyhow::Result<Report> {
     let clock = FakeTime::new();
-    let mut setup = task.setup();
+    let mut setup = params.setup();
     setup.redis_env = clock.env();
     let mut environment = Environment::start(setup)?;
-    environment.load(PAUSE, rounds(RIGS, task.seed));
+    environment.load(ROW_INTERVAL, rounds(RIGS, params.seed));
     let mut jumps = 0;
-    for _ in 0..task.times(50).min(10) {
+    for _ in 0..params.times(50).min(10) {
         for offset in [HOUR, 0, -HOUR, 0] {
             set_redis_clock(&environment, &clock, offset)?;
             jumps += 1;
             sleep(Duration::from_secs(2));
             if offset == 0 {
-                environment.wait_progress(10, SOON)?;
+                environment.wait_progress(10, TIMEOUT)?;
             }
         }
-        // A holder dies, and its lease seems to last an hour longer.
+        // A lease's holder dies, and by Redis's clock the lease lasts an hour longer.
         for role in [Role::Transformer, Role::Sink] {
             environment.stage(role as usize).kill();
             set_redis_clock(&environment, &clock, -HOUR)?;
@@ -198,19 +177,14 @@ fn redis_clock(task: &Task) -> anyhow::Result<Report> {
             .with_context(|| role.name())?;
             set_redis_clock(&environment, &clock, 0)?;
             jumps += 2;
-            environment.wait_progress(10, SOON)?;
+            environment.wait_progress(10, TIMEOUT)?;
         }
     }
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
-        format!("{jumps} jumps of an hour"),
-        jumps,
-    ))
+    report(&mut environment, format!("{jumps} jumps of an hour"), jumps)
 }
 
-fn blocked_log(task: &Task) -> anyhow::Result<Report> {
-    let mut environment = Environment::without_stages(task.setup());
+fn blocked_log(params: &Parameters) -> anyhow::Result<Report> {
+    let mut environment = Environment::without_stages(params.setup());
     let mut outputs = Vec::new();
     // The pipe is full before the stage's first line.
     let full = ["sh", "-c", r#"head -c 4096 /dev/zero && exec "$0" "$@""#];
@@ -222,18 +196,18 @@ fn blocked_log(task: &Task) -> anyhow::Result<Report> {
         outputs.push(output);
     }
     environment.ready()?;
-    // At its loudest the ingester logs a line for each message that is none, and the sink some 20
-    // for each write: soon more than wait in memory. The transformer says hardly anything.
-    let load = rounds(RIGS, task.seed).map(|mut batch| {
+    // With RUST_LOG=trace the ingester logs a line for each invalid message, and the sink some 20 for
+    // each write: soon more than they buffer. The transformer logs hardly anything.
+    let load = rounds(RIGS, params.seed).map(|mut batch| {
         let kind = Kind::Garbled;
         let garbled: Vec<_> = batch.iter().map(|Message { cell, .. }| *cell).collect();
         batch.extend(garbled.into_iter().map(|cell| Message { cell, kind }));
         batch
     });
-    environment.load(PAUSE, load);
+    environment.load(ROW_INTERVAL, load);
     let before = environment.ledger()?;
-    let lines = 2 * i64::try_from(WAITING_LINES)?;
-    let after = environment.wait_for("many lines", SOON, |ledger| {
+    let lines = 2 * i64::try_from(BUFFERED_LINES)?;
+    let after = environment.wait_for("many lines", TIMEOUT, |ledger| {
         let since = |counter| ledger.get(counter) - before.get(counter);
         since(Counter::DeadIngester) > lines && since(Counter::RowsStored) > 1_000
     })?;
@@ -241,42 +215,43 @@ fn blocked_log(task: &Task) -> anyhow::Result<Report> {
     let full = unread.iter().all(|bytes| *bytes == 4096);
     ensure!(full, "the pipes aren't full: {unread:?}");
     let lines = after.get(Counter::DeadIngester) - before.get(Counter::DeadIngester);
-    // Stages end while nobody reads, too.
-    let verdict = environment.finish(Terms::default())?;
+    // Stages also exit while their output isn't read.
+    let findings = environment.finish(Expectations::default())?;
     let pipes = outputs.len();
     drop(outputs);
     Ok(Report::new(
-        verdict,
+        findings,
         format!(
-            "pipes full from the start; all went on for {lines} lines of the ingester's, and ended"
+            "full pipes from the start; all stages ran on for {lines} lines of the ingester, and exited"
         ),
         pipes,
     ))
 }
 
-fn descriptors(task: &Task) -> anyhow::Result<Report> {
-    let mut environment = loaded(task)?;
-    let times = task.times(50).min(10);
+fn descriptors(params: &Parameters) -> anyhow::Result<Report> {
+    let mut environment = start_loaded(params)?;
+    let stages = environment.roles().len();
+    let times = params.times(50).min(10);
     for _ in 0..times {
-        environment.wait_progress(10, SOON)?;
+        environment.wait_progress(10, TIMEOUT)?;
         let opened = |environment: &Environment| -> Vec<u64> {
-            // Without the load's, whose process has all it wants.
+            // Without the load's, whose process has no limit.
             let proxies = environment.proxies.all().into_iter().skip(1);
-            proxies.map(|(_, wire)| wire.connections()).collect()
+            proxies.map(|(_, proxy)| proxy.connections()).collect()
         };
         for (_, stage) in &mut environment.stages {
-            // The first three stay open, so that none below this is ever free.
+            // The first three stay open, so that no descriptor below this is ever free.
             stage.limit_files(3);
         }
         let before = opened(&environment);
-        for (_, wire) in environment.proxies.all() {
-            wire.drop_connections();
+        for (_, proxy) in environment.proxies.all() {
+            proxy.reset_connections();
         }
         sleep(Duration::from_secs(3));
         let now = opened(&environment);
         ensure!(now == before, "descriptors were free: {before:?}, {now:?}");
         if environment.is_one_process() {
-            // The kernel takes its connections, and nobody greets who is there.
+            // The kernel accepts its connections, and the process never answers them.
             let before = environment.traffic().acknowledged();
             sleep(Duration::from_secs(1));
             let now = environment.traffic().acknowledged();
@@ -286,64 +261,62 @@ fn descriptors(task: &Task) -> anyhow::Result<Report> {
             ensure!(!stage.has_exited(), "the {} ended", role.name());
             stage.unlimit_files();
         }
-        environment.wait_progress(100, SOON)?;
+        environment.wait_progress(100, TIMEOUT)?;
     }
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
-        format!("{times} times no descriptor for 3 s: no stage got a connection"),
-        times * environment.roles().len(),
-    ))
+    report(
+        &mut environment,
+        format!("{times} times no free descriptor for 3 s: no stage connected"),
+        times * stages,
+    )
 }
 
-fn memory_limit(task: &Task) -> anyhow::Result<Report> {
-    // Else each thread has room in reserve, which the limit doesn't touch.
-    let mut environment = loaded_with(task.setup().with("MALLOC_ARENA_MAX", "1"), task)?;
-    let times = task.times(20).clamp(3, 20);
-    let mut died = 0;
+fn memory_limit(params: &Parameters) -> anyhow::Result<Report> {
+    // Otherwise each thread has memory in reserve, to which the limit doesn't apply.
+    let mut environment = start_loaded_with(params.setup().with("MALLOC_ARENA_MAX", "1"), params)?;
+    let times = params.times(20).clamp(3, 20);
+    let mut aborted = 0;
     for round in 0..times {
-        let place = round % environment.roles().len();
-        environment.wait_progress(10, SOON)?;
-        // What it has is enough for small batches. A large one waits when it wakes up.
-        environment.stage(place).freeze();
-        // The one process is never far behind: a message as large as it takes is what it has no room for.
-        let guest = environment
+        let index = round % environment.roles().len();
+        environment.wait_progress(10, TIMEOUT)?;
+        // Its memory suffices for small batches; after the freeze a large one waits.
+        environment.stage(index).freeze();
+        // The single process is never far behind, so it gets the largest message that it accepts.
+        let publisher = environment
             .is_one_process()
             .then(|| large_message(&environment))
             .transpose()?;
         sleep(Duration::from_secs(3));
-        let stage = environment.stage(place);
-        // Less than it has: the next that it asks for is refused, and it aborts.
+        let stage = environment.stage(index);
+        // Less than it has: its next allocation fails, and it aborts.
         stage.limit_memory(1 << 20);
         stage.thaw();
         let ended = stage.wait_exit(Duration::from_secs(10));
         let logs = stage.logs();
-        // One whose free memory lasts is killed instead, which is no other end.
+        // A stage whose free memory suffices is killed instead.
         stage.kill();
-        if let Some(mut guest) = guest {
-            guest.kill()?;
-            guest.wait()?;
+        if let Some(mut publisher) = publisher {
+            publisher.kill()?;
+            publisher.wait()?;
         }
         if let Some(ended) = ended {
-            let role = environment.stages[place].0.name();
+            let role = environment.stages[index].0.name();
             ensure!(
                 !ended.success() && logs.contains("memory allocation"),
-                "the {role} ended with {ended} of something else:\n{logs}"
+                "the {role} ended with {ended} for another reason:\n{logs}"
             );
-            died += 1;
+            aborted += 1;
         }
-        environment.respawn(place, None)?;
+        environment.respawn(index, None)?;
     }
-    ensure!(died > 0, "no stage died of it");
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
-        format!("{died} of {times} stages died for want of memory"),
-        died,
-    ))
+    ensure!(aborted > 0, "no stage ran out of memory");
+    report(
+        &mut environment,
+        format!("{aborted} of {times} stages ran out of memory"),
+        aborted,
+    )
 }
 
-/// Somebody who publishes a message that is too large to be a reading, and not to be received.
+/// A client that publishes a message that is too large for a reading, but not for the listener.
 fn large_message(environment: &Environment) -> anyhow::Result<Child> {
     let file = environment.stages[0].1.dir().join("payload");
     std::fs::write(&file, "x".repeat(1_000_000))?;

@@ -3,30 +3,29 @@
 use anyhow::anyhow;
 use queue::testing::simulation::{Options, simulate};
 
-use crate::oracle::Verdict;
-use crate::scenario::{Report, SERVERS, Scenario, Task};
+use crate::oracle::Findings;
+use crate::scenario::{Parameters, Report, Scenario};
 
-/// What belongs here.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "model",
-    about: "a model of the commit protocol: two replicas, lost and late requests, freezes, crashes, wrong clocks",
-    on: SERVERS,
-    run: model,
-}];
+/// The scenarios of this module.
+pub const SCENARIOS: &[Scenario] = &[Scenario::on_servers(
+    "model",
+    "a model of the commit protocol: two replicas, lost and late requests, freezes, crashes, wrong clocks",
+    model,
+)];
 
-/// Runs of the model for one kill.
+/// Runs of the model per kill.
 const RUNS: u64 = 2_500;
 
-fn model(task: &Task) -> anyhow::Result<Report> {
+fn model(params: &Parameters) -> anyhow::Result<Report> {
     let options = Options {
-        seed: task.seed,
+        seed: params.seed,
         first: 0,
-        runs: RUNS * u64::try_from(task.n)?,
+        runs: RUNS * u64::try_from(params.kills)?,
         rule: None,
     };
     let seen = simulate(&options).map_err(|failure| anyhow!("{failure}"))?;
-    let facts = format!(
-        "{} interleavings of {} steps: {} commits applied, {} refused, {} answers lost, {} crashes, {} freezes",
+    let summary = format!(
+        "{} interleavings of {} steps: {} commits applied, {} refused, {} replies lost, {} crashes, {} freezes",
         seen.runs,
         seen.steps,
         seen.applied,
@@ -35,5 +34,5 @@ fn model(task: &Task) -> anyhow::Result<Report> {
         seen.crashes,
         seen.freezes
     );
-    Ok(Report::new(Verdict::default(), facts, 0))
+    Ok(Report::new(Findings::default(), summary, 0))
 }

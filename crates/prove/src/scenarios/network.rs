@@ -1,4 +1,4 @@
-//! Cuts, one-way proxies, flapping links, and answers that come when nobody waits for them any more.
+//! The network fails: no connection, one direction only, frequent changes, late requests, new addresses.
 
 use std::net::Ipv4Addr;
 use std::thread::sleep;
@@ -9,121 +9,119 @@ use e2e::Role;
 use queue::ledger::Counter;
 use testkit::{Direction, HostsFile, Network, TcpProxy};
 
-use super::points::write_of;
-use super::{PAUSE, RIGS, SOON, loaded};
+use super::points::write_marker;
+use super::{RIGS, ROW_INTERVAL, TIMEOUT, report, start_loaded};
 use crate::environment::{Environment, until};
-use crate::oracle::{Terms, Verdict};
-use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
-/// What belongs here.
+/// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "cuts",
-        about: "nothing passes between any two parts for a while, connections stay open",
-        on: BOTH,
-        run: cuts,
-    },
-    Scenario {
-        name: "one-way",
-        about: "between any two parts only requests pass, then only replies",
-        on: BOTH,
-        run: one_way,
-    },
-    Scenario {
-        name: "flapping",
-        about: "all links at once up for a second and down for a second",
-        on: BOTH,
-        run: flapping,
-    },
-    Scenario {
-        name: "late-commits",
-        about: "a write to Redis is given up, and arrives after all: after the second try of the same",
-        on: SERVERS,
-        run: late_commits,
-    },
-    Scenario {
-        name: "moved",
-        about: "Redis, broker and store come back at another address (needs root)",
-        on: SERVERS,
-        run: moved,
-    },
+    Scenario::on_both(
+        "cuts",
+        "a black hole on each connection in turn; connections stay open",
+        cuts,
+    ),
+    Scenario::on_both(
+        "one-way",
+        "on each connection in turn only requests pass, then only replies",
+        one_way,
+    ),
+    Scenario::on_both(
+        "flapping",
+        "all connections are refused every other second",
+        flapping,
+    ),
+    Scenario::on_servers(
+        "late-commits",
+        "a write to Redis times out and arrives later, also after its retry",
+        late_commits,
+    ),
+    Scenario::on_servers(
+        "moved",
+        "Redis, broker and store move to another address (needs root)",
+        moved,
+    ),
 ];
 
-/// Memory may grow by this much while links flap.
-const GROWTH: u64 = 16 << 20;
+/// How much a stage's memory may grow while connections flap.
+const MAX_GROWTH: u64 = 16 << 20;
 
-/// How long the wire at this place is dark: in a short attack as long as it takes to show (an answer
-/// of Redis is given up after 5 s), in a long one until every time limit has passed.
-fn darkness(task: &Task, place: usize) -> Duration {
-    let is_redis = (2..=4).contains(&place);
-    task.seconds(if is_redis { 6 } else { 2 }, 60)
+/// How long an outage of the proxy at this index lasts: in a short run until the stages notice (requests
+/// to Redis time out after 5 s), in a long run until every timeout has passed.
+fn outage(params: &Parameters, index: usize) -> Duration {
+    let is_redis = (2..=4).contains(&index);
+    params.duration(if is_redis { 6 } else { 2 }, 60)
 }
 
-fn cuts(task: &Task) -> anyhow::Result<Report> {
-    let mut environment = loaded(task)?;
-    let (mut slowest, mut all) = (Duration::ZERO, Duration::ZERO);
-    let links = environment.proxies.all().len();
-    for place in 0..links {
-        let dark = darkness(task, place);
-        all += dark;
-        let (name, wire) = environment.proxies.all()[place];
-        wire.set(Network::BlackHole);
-        let before = wire.bytes();
-        sleep(dark);
-        ensure!(wire.bytes() == before, "{name}: something passed");
-        wire.set(Network::Ok);
+fn cuts(params: &Parameters) -> anyhow::Result<Report> {
+    let mut environment = start_loaded(params)?;
+    let (mut slowest, mut total) = (Duration::ZERO, Duration::ZERO);
+    let count = environment.proxies.all().len();
+    for index in 0..count {
+        let time = outage(params, index);
+        total += time;
+        let (name, proxy) = environment.proxies.all()[index];
+        proxy.set_network(Network::BlackHole);
+        let before = proxy.forwarded_bytes();
+        sleep(time);
+        ensure!(
+            proxy.forwarded_bytes() == before,
+            "{name}: something passed"
+        );
+        proxy.set_network(Network::Ok);
         let healed = Instant::now();
-        environment.wait_progress(10, SOON)?;
+        environment.wait_progress(10, TIMEOUT)?;
         slowest = slowest.max(healed.elapsed());
     }
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
+    report(
+        &mut environment,
         format!(
-            "{links} links dark for {} s in all; rows flowed again within {:.1} s",
-            all.as_secs(),
+            "{count} connections black-holed for {} s in total; rows flowed again within {:.1} s",
+            total.as_secs(),
             slowest.as_secs_f64()
         ),
-        links,
-    ))
+        count,
+    )
 }
 
-fn one_way(task: &Task) -> anyhow::Result<Report> {
-    let mut environment = loaded(task)?;
-    let mut all = Duration::ZERO;
-    let links = environment.proxies.all().len();
-    for place in 0..links {
-        let dark = darkness(task, place);
-        all += 2 * dark;
+fn one_way(params: &Parameters) -> anyhow::Result<Report> {
+    let mut environment = start_loaded(params)?;
+    let mut total = Duration::ZERO;
+    let count = environment.proxies.all().len();
+    for index in 0..count {
+        let time = outage(params, index);
+        total += 2 * time;
         for direction in [Direction::Request, Direction::Reply] {
-            let (name, wire) = environment.proxies.all()[place];
-            let closed = |(requests, replies)| match direction {
+            let (name, proxy) = environment.proxies.all()[index];
+            let blocked = |(requests, replies)| match direction {
                 Direction::Request => replies,
                 Direction::Reply => requests,
             };
-            wire.set(Network::OneWay(direction));
-            let before: u64 = closed(wire.bytes());
-            sleep(dark);
-            ensure!(closed(wire.bytes()) == before, "{name}: both ways");
-            wire.set(Network::Ok);
-            environment.wait_progress(10, SOON)?;
+            proxy.set_network(Network::OneWay(direction));
+            let before: u64 = blocked(proxy.forwarded_bytes());
+            sleep(time);
+            ensure!(
+                blocked(proxy.forwarded_bytes()) == before,
+                "{name}: both directions passed"
+            );
+            proxy.set_network(Network::Ok);
+            environment.wait_progress(10, TIMEOUT)?;
         }
     }
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
+    report(
+        &mut environment,
         format!(
-            "{links} links one way for {} s in all, both ways in turn",
-            all.as_secs()
+            "{count} connections one-way for {} s in total, each direction in turn",
+            total.as_secs()
         ),
-        2 * links,
-    ))
+        2 * count,
+    )
 }
 
-fn flapping(task: &Task) -> anyhow::Result<Report> {
-    let mut environment = loaded(task)?;
-    let time = task.seconds(14, 180);
+fn flapping(params: &Parameters) -> anyhow::Result<Report> {
+    let mut environment = start_loaded(params)?;
+    let time = params.duration(14, 180);
     let memory = |environment: &Environment| -> Vec<u64> {
         let stages = environment.stages.iter();
         stages
@@ -132,7 +130,7 @@ fn flapping(task: &Task) -> anyhow::Result<Report> {
     };
     let connects = |environment: &Environment| -> u64 {
         let proxies = environment.proxies.all();
-        proxies.iter().map(|(_, wire)| wire.connections()).sum()
+        proxies.iter().map(|(_, proxy)| proxy.connections()).sum()
     };
     let stored = |environment: &Environment| -> anyhow::Result<i64> {
         Ok(environment.ledger()?.get(Counter::RowsStored))
@@ -143,15 +141,15 @@ fn flapping(task: &Task) -> anyhow::Result<Report> {
         connects(&environment),
     );
     let started = Instant::now();
-    // On a busy machine several ups may pass until each stage had all its servers in the same one.
-    let is_over = |environment: &Environment| -> anyhow::Result<bool> {
+    // On a busy machine a stage may need several periods until it reaches all its servers in one.
+    let is_done = |environment: &Environment| -> anyhow::Result<bool> {
         let elapsed = started.elapsed();
-        Ok(elapsed >= time && (stored(environment)? > rows || elapsed >= time + SOON))
+        Ok(elapsed >= time && (stored(environment)? > rows || elapsed >= time + TIMEOUT))
     };
-    while !is_over(&environment)? {
+    while !is_done(&environment)? {
         for network in [Network::Refused, Network::Ok] {
-            for (_, wire) in environment.proxies.all() {
-                wire.set(network);
+            for (_, proxy) in environment.proxies.all() {
+                proxy.set_network(network);
             }
             sleep(Duration::from_secs(1));
         }
@@ -160,16 +158,19 @@ fn flapping(task: &Task) -> anyhow::Result<Report> {
     let rows = stored(&environment)? - rows;
     ensure!(
         rows > 0,
-        "no row was stored in {time:?} while links flapped"
+        "no row was stored in {time:?} while connections flapped"
     );
     let flaps = time.as_secs() / 2;
     let opened = connects(&environment) - opened;
-    ensure!(2 * opened > flaps, "{opened} connections: nothing was cut");
-    let links = u64::try_from(environment.proxies.all().len())?;
-    let most = links * 20 * time.as_secs();
+    ensure!(
+        2 * opened > flaps,
+        "{opened} connections: no connection was refused"
+    );
+    let count = u64::try_from(environment.proxies.all().len())?;
+    let most = count * 20 * time.as_secs();
     ensure!(
         opened < most,
-        "{opened} connections in {time:?}: no backing off"
+        "{opened} connections in {time:?}: no backoff"
     );
     for ((role, _), (before, after)) in environment
         .stages
@@ -177,68 +178,75 @@ fn flapping(task: &Task) -> anyhow::Result<Report> {
         .zip(before.iter().zip(memory(&environment)))
     {
         ensure!(
-            after < before + GROWTH,
+            after < before + MAX_GROWTH,
             "the {} grew from {before} to {after} bytes",
             role.name()
         );
     }
-    environment.wait_progress(100, SOON)?;
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
+    environment.wait_progress(100, TIMEOUT)?;
+    report(
+        &mut environment,
         format!(
-            "all links {flaps} times down and up; {rows} rows stored meanwhile, {opened} connections, memory flat"
+            "all connections refused {flaps} times; {rows} rows stored meanwhile, {opened} connections, memory flat"
         ),
         usize::try_from(flaps)?,
-    ))
+    )
 }
 
-fn late_commits(task: &Task) -> anyhow::Result<Report> {
-    // Long enough that the lease outlasts the wait: the number alone stands between a commit that
-    // was given up and the list.
-    let mut environment = Environment::start(task.setup().with("LEASE", "30s"))?;
-    environment.load(Duration::from_millis(20), rounds(RIGS, task.seed));
-    environment.wait_progress(1, SOON)?;
-    let times = task.times(30).clamp(3, 20);
+fn late_commits(params: &Parameters) -> anyhow::Result<Report> {
+    // The lease outlasts the wait, so that only the number protects the list from a commit that has
+    // timed out.
+    let mut environment = Environment::start(params.setup().with("LEASE", "30s"))?;
+    environment.load(Duration::from_millis(20), rounds(RIGS, params.seed));
+    environment.wait_progress(1, TIMEOUT)?;
+    let times = params.times(30).clamp(3, 20);
     let mut overtaken = 0;
     for round in 0..times {
         let role = [Role::Transformer, Role::Sink, Role::Ingester][round % 3];
-        let patience = Duration::from_millis(environment.rng.u64(4_900..5_400));
+        let wait = Duration::from_millis(environment.rng.u64(4_900..5_400));
         let pause = Duration::from_millis(environment.rng.u64(..1_000));
-        let wire = &environment.proxies.redis()[role as usize];
-        let (late, opened) = (wire.late_requests(), wire.connections());
-        wire.hold_request(write_of(role), 1);
-        until("a write to hold", SOON, || wire.held() == 1).with_context(|| role.name())?;
-        let before = environment.ledger()?.get(progress_of(role));
+        let proxy = &environment.proxies.redis()[role as usize];
+        let (late, opened) = (proxy.late_requests(), proxy.connections());
+        proxy.hold_request(write_marker(role), 1);
+        until("a held write", TIMEOUT, || proxy.held_connections() == 1)
+            .with_context(|| role.name())?;
+        let before = environment.ledger()?.get(write_counter(role));
         if round % 4 == 3 {
-            // It arrives while the stage finds out that there is no answer.
-            sleep(patience);
+            // It arrives while the stage's request times out.
+            sleep(wait);
         } else {
-            // The stage gives it up, asks over another connection, and sends the same again.
-            environment.wait_for("another try", SOON, |ledger| {
-                ledger.get(progress_of(role)) > before
+            // The stage reconnects, asks for the number, and sends the commit again.
+            environment.wait_for("the retry", TIMEOUT, |ledger| {
+                ledger.get(write_counter(role)) > before
             })?;
-            ensure!(wire.held() == 1, "the first try isn't under way any more");
-            ensure!(wire.connections() > opened, "not over another connection");
+            ensure!(
+                proxy.held_connections() == 1,
+                "the first attempt isn't in flight any more"
+            );
+            ensure!(
+                proxy.connections() > opened,
+                "the retry used the same connection"
+            );
             sleep(pause);
             overtaken += 1;
         }
-        wire.release();
-        until("the first try", SOON, || wire.late_requests() > late)?;
-        environment.wait_progress(10, SOON)?;
+        proxy.release_held();
+        until("the first attempt", TIMEOUT, || {
+            proxy.late_requests() > late
+        })?;
+        environment.wait_progress(10, TIMEOUT)?;
     }
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
+    report(
+        &mut environment,
         format!(
-            "{times} writes to Redis came about 5 s late, {overtaken} of them after a second try"
+            "{times} writes to Redis arrived about 5 s late, {overtaken} of them after their retry"
         ),
         times,
-    ))
+    )
 }
 
-/// What a stage's writes to Redis count up.
-const fn progress_of(role: Role) -> Counter {
+/// The counter that a stage's writes to Redis increment.
+const fn write_counter(role: Role) -> Counter {
     match role {
         Role::Ingester => Counter::Accepted,
         Role::Transformer => Counter::RawTaken,
@@ -246,16 +254,12 @@ const fn progress_of(role: Role) -> Counter {
     }
 }
 
-fn moved(task: &Task) -> anyhow::Result<Report> {
+fn moved(params: &Parameters) -> anyhow::Result<Report> {
     let names = ["rigline-broker", "rigline-redis", "rigline-store"];
     let Some(hosts) = HostsFile::new() else {
-        return Ok(Report::new(
-            Verdict::default(),
-            "skipped: names can't be changed here".to_owned(),
-            0,
-        ));
+        return Ok(Report::skipped("host names can't be changed here"));
     };
-    let mut environment = Environment::without_stages(task.setup());
+    let mut environment = Environment::without_stages(params.setup());
     let chain = environment.chain();
     let targets = [
         chain.mosquitto.port(),
@@ -264,7 +268,7 @@ fn moved(task: &Task) -> anyhow::Result<Report> {
     ];
     let port = testkit::free_port;
     let ports = [port(), port(), port()];
-    let place = |ip: Ipv4Addr| -> Vec<TcpProxy> {
+    let start_proxies = |ip: Ipv4Addr| -> Vec<TcpProxy> {
         for name in names {
             hosts.set(name, ip.into());
         }
@@ -274,7 +278,7 @@ fn moved(task: &Task) -> anyhow::Result<Report> {
             .collect()
     };
     let mut ip = Ipv4Addr::new(127, 0, 0, 2);
-    let mut proxies = place(ip);
+    let mut proxies = start_proxies(ip);
     for role in Role::ALL {
         let env = [
             ("MQTT_HOST", names[0].to_owned()),
@@ -289,28 +293,26 @@ fn moved(task: &Task) -> anyhow::Result<Report> {
         environment.stages.push((role, launch.spawn()));
     }
     environment.ready()?;
-    environment.load(PAUSE, rounds(RIGS, task.seed));
-    let times = task.times(50).min(10);
+    environment.load(ROW_INTERVAL, rounds(RIGS, params.seed));
+    let times = params.times(50).min(10);
     for _ in 0..times {
-        environment.wait_progress(50, SOON)?;
-        ensure!(
-            proxies.iter().all(|wire| wire.connections() > 0),
-            "not found"
-        );
+        environment.wait_progress(50, TIMEOUT)?;
+        ensure_connected(&proxies)?;
         drop(proxies);
         ip = Ipv4Addr::from_bits(ip.to_bits() + 1);
-        proxies = place(ip);
+        proxies = start_proxies(ip);
     }
-    environment.wait_progress(50, SOON)?;
-    ensure!(
-        proxies.iter().all(|wire| wire.connections() > 0),
-        "not found"
-    );
-    let verdict = environment.finish(Terms::default())?;
-    drop(proxies);
-    Ok(Report::new(
-        verdict,
+    environment.wait_progress(50, TIMEOUT)?;
+    ensure_connected(&proxies)?;
+    report(
+        &mut environment,
         format!("{times} times another address for all three servers"),
         times,
-    ))
+    )
+}
+
+fn ensure_connected(proxies: &[TcpProxy]) -> anyhow::Result<()> {
+    let connected = proxies.iter().all(|proxy| proxy.connections() > 0);
+    ensure!(connected, "the stages didn't find the new address");
+    Ok(())
 }

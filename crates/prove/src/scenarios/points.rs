@@ -1,12 +1,13 @@
-//! The points of each process, and how its requests are told from others.
+//! The points that each process reaches, and markers of its requests.
 
 use common::faults::Point;
 use e2e::Role;
 use fastrand::Rng;
 
-/// What only an append contains: these two keys one after the other.
-pub const APPEND: &str = "dead_letters\r\n$19\r\nrigline:rigs:ledger";
-/// The points that a process comes to.
+/// A marker of appends: these two keys one after the other.
+const APPEND: &str = "dead_letters\r\n$19\r\nrigline:rigs:ledger";
+
+/// The points that a process reaches.
 #[must_use]
 pub const fn points(role: Role) -> &'static [Point] {
     match role {
@@ -44,20 +45,20 @@ pub const fn points(role: Role) -> &'static [Point] {
     }
 }
 
-/// At which time that a process comes to a point.
-pub fn times(role: Role, point: Point, rng: &mut Rng) -> u64 {
+/// The occurrence of a point at which to stop a process.
+pub fn occurrence(role: Role, point: Point, rng: &mut Rng) -> u64 {
     match (role, point) {
-        // Once for each lease.
+        // Reached once per lease.
         (Role::Up, Point::AfterLease) => rng.u64(1..=3),
-        // Once a life, as a rule.
+        // Usually reached once per process.
         (_, Point::AfterLease | Point::AfterState) => 1,
         _ => rng.u64(1..6),
     }
 }
 
-/// What only the request of a stage's write to Redis contains.
+/// A marker of a stage's writes to Redis.
 #[must_use]
-pub const fn write_of(role: Role) -> &'static str {
+pub const fn write_marker(role: Role) -> &'static str {
     match role {
         Role::Ingester => APPEND,
         Role::Transformer => ":state:transformer",

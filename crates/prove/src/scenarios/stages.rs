@@ -1,4 +1,4 @@
-//! Processes that are frozen, away, stopped, and replaced.
+//! Processes are frozen, absent, stopped and replaced by standbys.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
@@ -9,56 +9,48 @@ use common::faults::Point;
 use e2e::Role;
 use queue::ledger::Counter;
 
-use super::points::{points, times};
-use super::{PAUSE, RIGS, SOON, loaded};
-use crate::environment::{Environment, Stop, until};
-use crate::oracle::Terms;
-use crate::scenario::{BOTH, Report, SERVERS, Scenario, Task};
+use super::points::{occurrence, points};
+use super::{RIGS, ROW_INTERVAL, TIMEOUT, report, start_loaded};
+use crate::environment::{Environment, StopAt, until};
+use crate::oracle::Expectations;
+use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
-/// What belongs here.
+/// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "stalls",
-        about: "SIGSTOP at every point for longer than the lease; a standby takes over, if there can be one, and the sleeper wakes up",
-        on: BOTH,
-        run: stalls,
-    },
-    Scenario {
-        name: "absence",
-        about: "all replicas of a stage, or the one process, are gone for a while",
-        on: BOTH,
-        run: absence,
-    },
-    Scenario {
-        name: "stops",
-        about: "SIGTERM under load, and started again",
-        on: BOTH,
-        run: stops,
-    },
-    Scenario {
-        name: "takeover",
-        about: "a standby takes over within LEASE + 1 s after a kill, and at once after SIGTERM",
-        on: SERVERS,
-        run: takeover,
-    },
+    Scenario::on_both(
+        "stalls",
+        "SIGSTOP at every point for longer than the lease; a standby takes over, if there is one, and the stage resumes",
+        stalls,
+    ),
+    Scenario::on_both(
+        "absence",
+        "all replicas of a stage, or the single process, are absent for a while",
+        absence,
+    ),
+    Scenario::on_both("stops", "SIGTERM and restart under load", stops),
+    Scenario::on_servers(
+        "takeover",
+        "a standby takes over within LEASE + 1 s after a kill, and at once after SIGTERM",
+        takeover,
+    ),
 ];
 
-fn stalls(task: &Task) -> anyhow::Result<Report> {
-    let mut environment = Environment::start(task.setup().with("LEASE", "500ms"))?;
+fn stalls(params: &Parameters) -> anyhow::Result<Report> {
+    let mut environment = Environment::start(params.setup().with("LEASE", "500ms"))?;
     if !environment.is_one_process() {
         for role in Role::ALL {
             environment.spawn(role, None, &[]);
         }
     }
     environment.ready()?;
-    environment.load(PAUSE, rounds(RIGS, task.seed));
+    environment.load(ROW_INTERVAL, rounds(RIGS, params.seed));
     let mut hit: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for round in 0..task.times(8) {
+    for round in 0..params.times(8) {
         let roles = environment.roles();
-        let (sleeper, role) = (round % roles.len(), roles[round % roles.len()]);
-        // Every other time the sleeper wakes up while the other has the lease and nothing more: its
-        // commit is refused for its token, and for nothing else.
+        let (frozen, role) = (round % roles.len(), roles[round % roles.len()]);
+        // In every other round the stage resumes when the standby has taken the lease and done nothing
+        // else, so that its commit is refused for its token alone.
         let early = matches!(role, Role::Transformer | Role::Sink) && round / 3 % 2 == 0;
         let points = points(role);
         let point = if early {
@@ -66,150 +58,140 @@ fn stalls(task: &Task) -> anyhow::Result<Report> {
         } else {
             points[environment.rng.usize(..points.len())]
         };
-        let stop = Stop {
+        let stop = StopAt {
             point,
-            how: "stop",
-            time: times(role, point, &mut environment.rng),
+            signal: "stop",
+            occurrence: occurrence(role, point, &mut environment.rng),
         };
-        environment.stage(sleeper).kill();
+        environment.stage(frozen).kill();
         if !environment.is_one_process() {
-            environment.stage(sleeper + 3).kill();
+            environment.stage(frozen + 3).kill();
         }
-        environment.respawn(sleeper, Some(stop))?;
-        until("the sleeper falls asleep", Duration::from_secs(20), || {
-            environment.stages[sleeper].1.is_stopped()
+        environment.respawn(frozen, Some(stop))?;
+        until("the stage freezes", Duration::from_secs(20), || {
+            environment.stages[frozen].1.is_stopped()
         })?;
         *hit.entry((role.name(), stop.point.name())).or_default() += 1;
-        sleep_and_wake(&mut environment, sleeper, early)?;
+        resume_after_lease(&mut environment, frozen, early)?;
         sleep(Duration::from_millis(environment.rng.u64(100..600)));
     }
-    let verdict = environment.finish(Terms::default())?;
+    let findings = environment.finish(Expectations::default())?;
     let stalls: usize = hit.values().sum();
     Ok(Report::new(
-        verdict,
+        findings,
         format!("{stalls} stalls beyond the lease, at {} points", hit.len()),
         stalls,
     ))
 }
 
-/// Lets the stage at this place sleep until its lease is over, and another has it if there is one.
-fn sleep_and_wake(
+/// Resumes the stage at this index when its lease has expired and the standby, if any, has taken it.
+fn resume_after_lease(
     environment: &mut Environment,
-    sleeper: usize,
+    frozen: usize,
     early: bool,
 ) -> anyhow::Result<()> {
-    let standby = sleeper + 3;
-    // Two leases of the stalls.
-    let over = Duration::from_millis(1_000 + environment.rng.u64(0..800));
+    let standby = frozen + 3;
+    // Two leases of this scenario.
+    let expiry = Duration::from_millis(1_000 + environment.rng.u64(0..800));
     if environment.is_one_process() {
-        sleep(over);
-        environment.stage(sleeper).thaw();
-        // Nobody took over: what it had in hand is refused, and it takes its lease anew.
+        sleep(expiry);
+        environment.stage(frozen).thaw();
+        // Its pending commit is refused, and it takes its lease again.
         return environment.wait_progress(1, Duration::from_secs(30));
     }
     if early {
-        let taken = Stop {
+        let taken = StopAt {
             point: Point::AfterLease,
-            how: "stop",
-            time: 1,
+            signal: "stop",
+            occurrence: 1,
         };
         environment.respawn(standby, Some(taken))?;
         until("a takeover", Duration::from_secs(20), || {
             environment.stages[standby].1.is_stopped()
         })?;
-        environment.stage(sleeper).thaw();
+        environment.stage(frozen).thaw();
         sleep(Duration::from_millis(100));
         environment.stage(standby).thaw();
     } else {
         environment.respawn(standby, None)?;
-        sleep(over);
+        sleep(expiry);
         environment.wait_progress(1, Duration::from_secs(30))?;
-        environment.stage(sleeper).thaw();
+        environment.stage(frozen).thaw();
     }
     Ok(())
 }
 
-fn absence(task: &Task) -> anyhow::Result<Report> {
-    let mut environment = loaded(task)?;
-    let away = task.seconds(5, 60);
+fn absence(params: &Parameters) -> anyhow::Result<Report> {
+    let mut environment = start_loaded(params)?;
+    let absence = params.duration(5, 60);
     let roles = environment.roles();
-    for place in 0..roles.len() {
+    for index in 0..roles.len() {
         sleep(Duration::from_secs(1));
-        environment.stage(place).kill();
-        sleep(away);
-        environment.respawn(place, None)?;
-        environment.wait_progress(100, SOON)?;
+        environment.stage(index).kill();
+        sleep(absence);
+        environment.respawn(index, None)?;
+        environment.wait_progress(100, TIMEOUT)?;
     }
-    let verdict = environment.finish(Terms::default())?;
+    let findings = environment.finish(Expectations::default())?;
     let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
     Ok(Report::new(
-        verdict,
-        format!("{} away for {} s each", names.join(", "), away.as_secs()),
+        findings,
+        format!(
+            "{} absent for {} s each",
+            names.join(", "),
+            absence.as_secs()
+        ),
         roles.len(),
     ))
 }
 
-fn stops(task: &Task) -> anyhow::Result<Report> {
-    let mut environment = loaded(task)?;
+fn stops(params: &Parameters) -> anyhow::Result<Report> {
+    let mut environment = start_loaded(params)?;
     let roles = environment.roles();
-    let times = task.times(20) * roles.len();
+    let times = params.times(20) * roles.len();
     for round in 0..times {
-        let place = round % roles.len();
+        let index = round % roles.len();
         sleep(Duration::from_millis(environment.rng.u64(100..1_500)));
-        environment.stage(place).terminate();
-        let stage = environment.stage(place);
-        let exit = stage.wait_exit(Duration::from_secs(20));
-        ensure!(
-            exit.is_some_and(|exit| exit.success()),
-            "the {} ended with {exit:?}:\n{}",
-            roles[place].name(),
-            stage.logs()
-        );
-        environment.respawn(place, None)?;
-        environment.wait_progress(10, SOON)?;
+        environment.stop(index)?;
+        environment.respawn(index, None)?;
+        environment.wait_progress(10, TIMEOUT)?;
     }
-    let verdict = environment.finish(Terms::default())?;
-    Ok(Report::new(
-        verdict,
-        format!("{times} times SIGTERM, ended well, and went on"),
+    report(
+        &mut environment,
+        format!("{times} times SIGTERM with exit code 0, and restarted"),
         times,
-    ))
+    )
 }
 
-fn takeover(task: &Task) -> anyhow::Result<Report> {
+fn takeover(params: &Parameters) -> anyhow::Result<Report> {
     let lease = Duration::from_secs(3);
-    let mut environment = Environment::start(task.setup().with("LEASE", "3s"))?;
+    let mut environment = Environment::start(params.setup().with("LEASE", "3s"))?;
     for role in Role::ALL {
         environment.spawn(role, None, &[]);
     }
     environment.ready()?;
-    environment.load(PAUSE, rounds(RIGS, task.seed));
+    environment.load(ROW_INTERVAL, rounds(RIGS, params.seed));
     let (mut slowest_kill, mut slowest_stop) = (Duration::ZERO, Duration::ZERO);
     let mut holder = [0, 1, 2];
-    let rounds = task.times(50);
+    let rounds = params.times(50);
     for round in 0..rounds * 3 {
         let role = Role::ALL[round % 3];
         let held = holder[role as usize];
         let other = if held < 3 { held + 3 } else { held - 3 };
         until("a standby", Duration::from_secs(20), || {
-            environment.stages[other]
-                .1
-                .get("/readyz")
-                .contains("\"standby\"")
+            environment.reports(other, "\"standby\"")
         })?;
         let is_kill = round / 3 % 2 == 0;
         if is_kill {
             environment.stage(held).kill();
         } else {
-            environment.stage(held).terminate();
-            let exit = environment.stage(held).wait_exit(Duration::from_secs(10));
-            ensure!(exit.is_some(), "the {} doesn't stop", role.name());
+            environment.stop(held)?;
         }
-        let gone = Instant::now();
+        let ended = Instant::now();
         until("a takeover", Duration::from_secs(20), || {
             environment.holds_lease(other)
         })?;
-        let took = gone.elapsed();
+        let took = ended.elapsed();
         if is_kill {
             slowest_kill = slowest_kill.max(took);
         } else {
@@ -220,7 +202,7 @@ fn takeover(task: &Task) -> anyhow::Result<Report> {
     }
     let stored = environment.ledger()?.get(Counter::RowsStored);
     ensure!(stored > 0, "nothing was stored");
-    let verdict = environment.finish(Terms::default())?;
+    let findings = environment.finish(Expectations::default())?;
     ensure!(
         slowest_kill <= lease + Duration::from_secs(1),
         "took over {slowest_kill:?} after a kill"
@@ -230,7 +212,7 @@ fn takeover(task: &Task) -> anyhow::Result<Report> {
         "took over {slowest_stop:?} after SIGTERM"
     );
     Ok(Report::new(
-        verdict,
+        findings,
         format!(
             "{} takeovers; the slowest {:.1} s after a kill (LEASE 3 s), {:.2} s after SIGTERM",
             rounds * 3,

@@ -1,8 +1,7 @@
-//! A device with no patience: an MQTT 3.1.1 client that is back a moment after its connection has
-//! broken, however often that happens, and sends again what nobody has acknowledged.
+//! An MQTT 3.1.1 client that reconnects shortly after each disconnection and sends again what isn't
+//! acknowledged.
 //!
-//! Our own publisher waits longer and longer; between kills that come every second it would hardly
-//! ever be there.
+//! Rigline's own publisher backs off: with a kill every second it would hardly ever be connected.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,27 +12,27 @@ use std::time::{Duration, Instant};
 use super::{Batch, DRAIN, Progress, Sent};
 use crate::message::Epoch;
 
-/// Messages that wait for an acknowledgement at the same time.
+/// The most messages in flight.
 const WINDOW: usize = 1_000;
-/// Messages that wait to be sent.
-const WAITING: usize = 19_000;
-/// From the end of a connection to the next try.
-const AGAIN: Duration = Duration::from_millis(100);
-/// A greeting that isn't answered by then is none.
-const GREETING: Duration = Duration::from_secs(5);
-/// Where nothing comes for so long there is nobody.
-const SILENCE: Duration = Duration::from_secs(10);
-/// How often it asks whether there is somebody.
-const PING: Duration = Duration::from_secs(3);
-/// From one look at the connection to the next.
-const POLL: Duration = Duration::from_millis(1);
+/// The most messages that wait to be sent.
+const WAITING_LIMIT: usize = 19_000;
+/// The time from the end of a connection to the next attempt.
+const RECONNECT_DELAY: Duration = Duration::from_millis(100);
+/// How long the server may take to answer CONNECT.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection on which nothing arrives for this long is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time between pings.
+const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// The time between polls of the connection.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Protocol 4, a session that is kept, no time limit, the client id `load`.
+/// Protocol level 4, a persistent session, no keep-alive, the client id `load`.
 const CONNECT: &[u8] = b"\x10\x10\0\x04MQTT\x04\0\0\0\0\x04load";
 const PINGREQ: &[u8] = b"\xC0\0";
 const DISCONNECT: &[u8] = b"\xE0\0";
 
-/// Publishes all batches, and waits until all of it is acknowledged.
+/// Publishes all batches, and waits until every message is acknowledged.
 pub(super) fn publish(
     port: u16,
     epoch: Epoch,
@@ -50,36 +49,36 @@ pub(super) fn publish(
         packet_id: 0,
         progress,
     };
-    let mut feed = Feed {
+    let mut source = Source {
         batches,
         pause,
         due: Instant::now(),
         end: None,
         stop,
     };
-    while !device.is_done(&feed) {
-        // Whatever ended it: the next one goes on where this one was.
-        let _ = device.connected(port, &mut feed);
-        feed.take(&mut device);
-        std::thread::sleep(AGAIN);
+    while !device.is_done(&source) {
+        // However it ended, the next connection continues where this one was.
+        let _ = device.publish_once(port, &mut source);
+        source.take(&mut device);
+        std::thread::sleep(RECONNECT_DELAY);
     }
     device.sent
 }
 
-/// Where messages come from.
-struct Feed<'a, B> {
+/// The batches that are still to be sent.
+struct Source<'a, B> {
     batches: B,
     pause: Duration,
     due: Instant,
-    /// When the last batch was out.
+    /// When the last batch was handed over.
     end: Option<Instant>,
     stop: &'a AtomicBool,
 }
 
-impl<B: Iterator<Item = Batch>> Feed<'_, B> {
-    /// Hands over what is due, also what was due while nobody listened.
+impl<B: Iterator<Item = Batch>> Source<'_, B> {
+    /// Hands over the batches that are due, including those that became due without a connection.
     fn take(&mut self, device: &mut Device<'_>) {
-        while self.end.is_none() && device.waiting() < WAITING && Instant::now() >= self.due {
+        while self.end.is_none() && device.waiting() < WAITING_LIMIT && Instant::now() >= self.due {
             let next = if self.stop.load(Ordering::Relaxed) {
                 None
             } else {
@@ -91,7 +90,7 @@ impl<B: Iterator<Item = Batch>> Feed<'_, B> {
             }
             self.due += self.pause;
         }
-        if device.waiting() >= WAITING {
+        if device.waiting() >= WAITING_LIMIT {
             self.due = Instant::now();
         }
     }
@@ -100,9 +99,9 @@ impl<B: Iterator<Item = Batch>> Feed<'_, B> {
 struct Device<'a> {
     epoch: Epoch,
     sent: Sent,
-    /// The first message that was never written to a connection.
+    /// The index of the first message that was never written to a connection.
     next: usize,
-    /// What was, and isn't acknowledged: packet id and place.
+    /// Messages that were written and aren't acknowledged: packet id and index.
     in_flight: VecDeque<(u16, usize)>,
     packet_id: u16,
     progress: &'a Progress,
@@ -120,60 +119,61 @@ impl Device<'_> {
         self.sent.acknowledged.resize(count, false);
     }
 
-    fn is_done<B>(&self, feed: &Feed<'_, B>) -> bool {
+    fn is_done<B>(&self, source: &Source<'_, B>) -> bool {
         let through = self.waiting() == 0 && self.in_flight.is_empty();
-        feed.end
+        source
+            .end
             .is_some_and(|end| through || end.elapsed() >= DRAIN)
     }
 
-    /// One connection, from its greeting to its end.
-    fn connected<B: Iterator<Item = Batch>>(
+    /// Publishes over one connection until it ends.
+    fn publish_once<B: Iterator<Item = Batch>>(
         &mut self,
         port: u16,
-        feed: &mut Feed<'_, B>,
+        source: &mut Source<'_, B>,
     ) -> io::Result<()> {
-        let mut wire = greet(port)?;
+        let mut stream = connect(port)?;
         let mut out: Vec<u8> = Vec::new();
-        for place in 0..self.in_flight.len() {
-            let (packet_id, message) = self.in_flight[place];
+        for index in 0..self.in_flight.len() {
+            let (packet_id, message) = self.in_flight[index];
             self.write(packet_id, message, true, &mut out);
         }
-        let (mut heard, mut asked) = (Instant::now(), Instant::now());
+        let (mut last_read, mut last_ping) = (Instant::now(), Instant::now());
         let mut incoming = Vec::new();
-        while !self.is_done(feed) {
-            feed.take(self);
+        while !self.is_done(source) {
+            source.take(self);
             while self.in_flight.len() < WINDOW && self.waiting() > 0 {
                 let (packet_id, message) = (self.free_id(), self.next);
                 self.next += 1;
                 self.in_flight.push_back((packet_id, message));
                 self.write(packet_id, message, false, &mut out);
             }
-            if asked.elapsed() >= PING {
-                asked = Instant::now();
+            if last_ping.elapsed() >= PING_INTERVAL {
+                last_ping = Instant::now();
                 out.extend_from_slice(PINGREQ);
             }
-            let wrote = some(wire.write(&out))?;
+            let wrote = or_zero(stream.write(&out))?;
             out.drain(..wrote);
             let mut piece = [0; 4_096];
-            let read = match wire.read(&mut piece) {
-                // The other side has hung up.
+            let read = match stream.read(&mut piece) {
+                // The server has closed the connection.
                 Ok(0) => return Ok(()),
-                read => some(read)?,
+                read => or_zero(read)?,
             };
             if read > 0 {
-                heard = Instant::now();
+                last_read = Instant::now();
             }
             incoming.extend_from_slice(&piece[..read]);
-            self.hear(&mut incoming)?;
-            if heard.elapsed() >= SILENCE {
+            self.handle_packets(&mut incoming)?;
+            if last_read.elapsed() >= IDLE_TIMEOUT {
                 return Err(ErrorKind::TimedOut.into());
             }
             if wrote + read == 0 {
-                std::thread::sleep(POLL);
+                std::thread::sleep(POLL_INTERVAL);
             }
         }
-        wire.set_nonblocking(false)?;
-        wire.write_all(DISCONNECT)
+        stream.set_nonblocking(false)?;
+        stream.write_all(DISCONNECT)
     }
 
     /// A packet id that no message in flight has.
@@ -187,7 +187,7 @@ impl Device<'_> {
         }
     }
 
-    /// A PUBLISH at QoS 1.
+    /// Appends a PUBLISH at QoS 1 to the output.
     fn write(&self, packet_id: u16, message: usize, again: bool, out: &mut Vec<u8>) {
         let message = self.sent.messages[message];
         let (topic, payload) = (message.topic(), message.payload(self.epoch));
@@ -203,8 +203,8 @@ impl Device<'_> {
         out.extend_from_slice(payload.as_bytes());
     }
 
-    /// Takes whole packets off what has come: acknowledgements, and answers to pings.
-    fn hear(&mut self, incoming: &mut Vec<u8>) -> io::Result<()> {
+    /// Handles the complete packets in the buffer: acknowledgements, and answers to pings.
+    fn handle_packets(&mut self, incoming: &mut Vec<u8>) -> io::Result<()> {
         let mut rest = incoming.as_slice();
         loop {
             match *rest {
@@ -224,7 +224,7 @@ impl Device<'_> {
 
     fn acknowledged(&mut self, packet_id: u16) {
         let found = self.in_flight.iter().position(|(id, _)| *id == packet_id);
-        let Some((_, message)) = found.and_then(|place| self.in_flight.remove(place)) else {
+        let Some((_, message)) = found.and_then(|index| self.in_flight.remove(index)) else {
             return;
         };
         self.sent.acknowledged[message] = true;
@@ -232,23 +232,23 @@ impl Device<'_> {
     }
 }
 
-/// A connection that is open for messages; reads and writes on it don't wait.
-fn greet(port: u16) -> io::Result<TcpStream> {
-    let mut wire = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    wire.set_nodelay(true)?;
-    wire.set_read_timeout(Some(GREETING))?;
-    wire.write_all(CONNECT)?;
+/// Opens an MQTT connection; reads and writes on it don't block.
+fn connect(port: u16) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(CONNECT_TIMEOUT))?;
+    stream.write_all(CONNECT)?;
     let mut answer = [0; 4];
-    wire.read_exact(&mut answer)?;
+    stream.read_exact(&mut answer)?;
     if answer[0] != 0x20 || answer[3] != 0 {
         return Err(ErrorKind::ConnectionRefused.into());
     }
-    wire.set_nonblocking(true)?;
-    Ok(wire)
+    stream.set_nonblocking(true)?;
+    Ok(stream)
 }
 
-/// How much was read or written; 0 if nothing can be now.
-fn some(done: io::Result<usize>) -> io::Result<usize> {
+/// The number of bytes read or written; 0 if the call would block.
+fn or_zero(done: io::Result<usize>) -> io::Result<usize> {
     match done {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
         done => done,

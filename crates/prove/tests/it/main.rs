@@ -1,9 +1,9 @@
-//! A short form of the attack, and whether it notices.
+//! Short runs of some scenarios, and checks of the lists of scenarios and breaks.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "tests, which say their seeds and figures"
+    reason = "tests, which print their seeds and figures"
 )]
 
-mod attacks;
+mod scenarios;

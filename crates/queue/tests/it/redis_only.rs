@@ -12,7 +12,7 @@ use queue::error::Cause;
 use queue::redis::RedisQueue;
 use queue::settle::{Settled, settle};
 use queue::{Append, Appended, Commit, Queue, QueueError};
-use testkit::{Direction, Proxy, Redis, Verdict};
+use testkit::{Action, Direction, Redis, TcpProxy};
 
 use crate::fixture::{Fixture, LEASE, OnRedis, items, nonce, peek, redis_settings, settings, take};
 
@@ -317,10 +317,10 @@ async fn commits_over_cut_connections_are_settled() {
         let cuts = Arc::new(AtomicUsize::new(0));
         let armed = Arc::new(AtomicUsize::new(0));
         let (count, trigger) = (Arc::clone(&cuts), Arc::clone(&armed));
-        let proxy = Proxy::start(redis.port(), move |_, now, _| {
+        let proxy = TcpProxy::start_with_handler(redis.port(), move |_, now, _| {
             let cut = now == direction && trigger.swap(0, Ordering::SeqCst) == 1;
             count.fetch_add(usize::from(cut), Ordering::SeqCst);
-            if cut { Verdict::Cut } else { Verdict::Pass }
+            if cut { Action::Cut } else { Action::Pass }
         });
         let queue = queue_at(proxy.port());
         queue

@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as a proxy in front of one server needs.
+//! The part of HTTP/1.1 that the proxy needs.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The next request of a connection; nothing at its end, or if it is no request.
+    /// Reads the next request of a connection; `None` at its end, or if it is invalid.
     pub(super) fn read(stream: &mut BufReader<TcpStream>) -> Option<Self> {
         let line = line(stream)?;
         let mut words = line.split(' ');
@@ -62,14 +62,14 @@ impl Request {
         }
     }
 
-    /// The headers that aren't about this connection.
+    /// The end-to-end headers.
     pub(super) fn end_to_end_headers(&self) -> Vec<(&str, &str)> {
         let hop_by_hop = ["connection", "content-length", "host"];
         let all = self.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()));
         all.filter(|(name, _)| !hop_by_hop.contains(name)).collect()
     }
 
-    /// A header by its name in small letters.
+    /// A header by its name in lower case.
     fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str())
@@ -84,7 +84,7 @@ fn line(stream: &mut BufReader<TcpStream>) -> Option<String> {
     }
 }
 
-/// Writes the head of an answer.
+/// Writes the head of a response.
 pub(super) fn write_head(
     stream: &mut TcpStream,
     status: u16,

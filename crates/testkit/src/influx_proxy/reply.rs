@@ -1,22 +1,22 @@
-//! Answers in the server's place.
+//! Replies that the proxy gives instead of the server.
 
 use super::http::Request;
 use crate::http::Answer;
 
-/// What of a request reaches the server, which is then answered in its place.
+/// The part of a request that is forwarded before the proxy replies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Forward {
     /// Nothing.
     Nothing,
     /// All of it.
     All,
-    /// Of the body every other line, starting with the first.
+    /// Every other line of the body, starting with the first.
     EveryOtherLine,
-    /// This body instead of its own.
+    /// The request with this body.
     Instead(String),
 }
 
-/// An answer in the server's place, which doesn't see the request unless it is
+/// A reply instead of the server's. The server receives the request only if it is
 /// [forwarded](Self::forwarding).
 #[derive(Debug, Clone)]
 pub struct Reply {
@@ -39,7 +39,7 @@ pub(super) enum Act {
 }
 
 impl Reply {
-    /// A bare status with a body, as a proxy would send it.
+    /// A status and a body, as from another proxy.
     #[must_use]
     pub fn status(status: u16, body: impl Into<String>) -> Self {
         Self::new(Act::Answer {
@@ -49,7 +49,7 @@ impl Reply {
         })
     }
 
-    /// An error of `InfluxDB`'s own, with its JSON.
+    /// An error of `InfluxDB` with its JSON.
     #[must_use]
     pub fn error(status: u16, code: &str, message: &str) -> Self {
         let body = serde_json::json!({ "code": code, "message": message });
@@ -58,8 +58,8 @@ impl Reply {
             .header("X-Platform-Error-Code", code)
     }
 
-    /// The answer of `InfluxDB` to a write with lines that it can't parse, which are those that `is_bad`
-    /// is true of; nothing if there is none. It stores no line of such a write.
+    /// The reply of `InfluxDB` to a write with unparsable lines, which are those for which `is_bad` holds;
+    /// `None` if there is none. `InfluxDB` stores no line of such a write.
     #[must_use]
     pub fn unparsable(write: &Request, is_bad: impl Fn(&str) -> bool) -> Option<Self> {
         let bad = write.text().lines().filter(|line| is_bad(line));
@@ -69,32 +69,32 @@ impl Reply {
         (!messages.is_empty()).then(|| Self::error(400, "invalid", &messages.join("\n")))
     }
 
-    /// The answer of a proxy to a body of more than `limit` bytes; nothing if it is smaller.
+    /// The reply of a proxy to a body of more than `limit` bytes; `None` if it is smaller.
     #[must_use]
     pub fn too_large(write: &Request, limit: usize) -> Option<Self> {
         let page = "<html><head><title>413 Request Entity Too Large</title></head></html>";
         (write.text().len() > limit).then(|| Self::status(413, page))
     }
 
-    /// The status and a body that never ends.
+    /// A status and a body that never ends.
     #[must_use]
     pub fn drip(status: u16) -> Self {
         Self::new(Act::Drip { status })
     }
 
-    /// No answer, for as long as the client waits.
+    /// No reply for as long as the client waits.
     #[must_use]
     pub fn silence() -> Self {
         Self::new(Act::Silence)
     }
 
-    /// The connection cut instead of an answer.
+    /// The connection is cut without a reply.
     #[must_use]
     pub fn cut() -> Self {
         Self::new(Act::Cut)
     }
 
-    /// With a header more.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let Act::Answer { headers, .. } = &mut self.act {
@@ -103,7 +103,7 @@ impl Reply {
         self
     }
 
-    /// With the request, or a part of it, handled by the server first; its answer is lost.
+    /// Forwards the request, or a part of it, to the server first; the server's response is lost.
     #[must_use]
     pub fn forwarding(mut self, forward: Forward) -> Self {
         self.forward = forward;
@@ -119,7 +119,7 @@ impl Reply {
 }
 
 impl Act {
-    /// The server's own answer.
+    /// The server's response.
     pub(super) fn of(answer: Answer) -> Self {
         let hop_by_hop = ["connection", "content-length", "date"];
         let is_kept = |(name, _): &(String, String)| {
@@ -133,7 +133,7 @@ impl Act {
         }
     }
 
-    /// The status, or 0 if there is none.
+    /// The status, or 0 without one.
     pub(super) fn status(&self) -> u16 {
         match self {
             Self::Answer { status, .. } | Self::Drip { status } => *status,

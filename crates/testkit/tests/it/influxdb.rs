@@ -10,7 +10,7 @@ use testkit::{InfluxDb, InfluxProxy, http_get};
 
 const LINES: &str = "m,k=a x=1 1\nm,k=b x=2 2\nm,k=c x=3 3";
 
-/// Writes lines through the proxy: the status, or nothing if no whole answer came within a second.
+/// Writes lines through the proxy; returns the status, or `None` without a response within a second.
 fn write(proxy: &InfluxProxy, lines: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(proxy.url().strip_prefix("http://")?).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
@@ -58,7 +58,7 @@ fn influxdb_keeps_its_data_over_restarts() {
 }
 
 #[test]
-fn influxdb_tells_every_value_that_was_ever_written() {
+fn influxdb_returns_every_value_that_was_ever_written() {
     let mut server = InfluxDb::start();
     for value in [1.5, 0.1 + 0.2, f64::MAX, 1.5] {
         server.write(BUCKET, &format!("m,k=a x={value:e},y=1 7"));
@@ -79,7 +79,7 @@ fn influxdb_tells_every_value_that_was_ever_written() {
 }
 
 #[test]
-fn buckets_have_their_own_rows_tokens_and_retention() {
+fn buckets_have_separate_rows_tokens_and_retention() {
     let server = InfluxDb::shared();
     let (one, other) = (server.create_bucket(None), server.create_bucket(None));
     server.write(&one, LINES);
@@ -99,7 +99,7 @@ fn buckets_have_their_own_rows_tokens_and_retention() {
 }
 
 #[test]
-fn the_proxy_forwards_and_replies_in_the_servers_place() {
+fn proxy_forwards_and_replies() {
     let mut proxy = InfluxProxy::start();
     assert_eq!(write(&proxy, LINES), Some(204));
     assert_eq!(write(&proxy, "m x="), Some(400), "the server's own answer");
@@ -143,7 +143,7 @@ fn the_proxy_forwards_and_replies_in_the_servers_place() {
 }
 
 #[test]
-fn the_proxy_counts_requests_and_goes_down_on_command() {
+fn proxy_counts_requests_and_goes_down() {
     let proxy = InfluxProxy::start();
     proxy.slow_down(Duration::from_millis(1));
     proxy.reply_at(2, Reply::cut());

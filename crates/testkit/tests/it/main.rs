@@ -2,10 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod influxdb;
+mod machine;
 mod redis;
-mod room;
 mod stage_process;
-mod wire;
+mod tcp_proxy;
 
 use std::net::TcpStream;
 
@@ -16,7 +16,7 @@ fn listens(port: u16) -> bool {
 }
 
 #[test]
-fn redis_keeps_its_data_unless_told_otherwise() {
+fn redis_keeps_its_data_unless_restarted_without() {
     let mut redis = Redis::start();
     assert_eq!(redis.cli(&["RPUSH", "list", "a", "b"]), "2");
     redis.kill();
@@ -31,7 +31,7 @@ fn redis_keeps_its_data_unless_told_otherwise() {
 }
 
 #[test]
-fn mosquitto_keeps_its_data_unless_told_otherwise() {
+fn mosquitto_keeps_its_data_unless_restarted_without() {
     let mut broker = Mosquitto::start();
     let retained = |broker: &Mosquitto| {
         let mut sub = broker.client("mosquitto_sub");
@@ -59,7 +59,7 @@ fn mosquitto_keeps_its_data_unless_told_otherwise() {
 }
 
 #[test]
-fn mosquitto_loses_what_is_corrupt_and_says_when_it_does_not_come_up() {
+fn mosquitto_loses_corrupt_data_and_failed_restarts_return_the_log() {
     let mut broker = Mosquitto::start();
     assert!(!broker.corrupt_database());
     let publish = |broker: &Mosquitto| {
@@ -82,7 +82,7 @@ fn mosquitto_loses_what_is_corrupt_and_says_when_it_does_not_come_up() {
 }
 
 #[test]
-fn ports_are_free_and_not_handed_out_twice() {
+fn ports_are_free_and_never_returned_twice() {
     let (first, second) = (free_port(), free_port());
     assert_ne!(first, second);
     assert!(!listens(first) && !listens(second));

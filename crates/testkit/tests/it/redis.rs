@@ -1,4 +1,4 @@
-//! What Redis can be made to do.
+//! Faults and options of the Redis handle.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const SOON: Duration = Duration::from_secs(30);
 fn loading_is_slow_on_demand() {
     let mut redis = Redis::start();
     let _ = redis.cli(&["SET", "own", "kept"]);
-    // For so long that no machine is slow enough to miss it.
+    // Long enough for a slow machine.
     redis.make_loading_slow(3000, Duration::from_millis(100));
     redis.kill();
     assert!(!redis.is_answering());
@@ -32,7 +32,7 @@ fn loading_is_slow_on_demand() {
 }
 
 #[test]
-fn the_tail_of_its_file_can_be_cut() {
+fn cut_aof_tail_loses_the_last_commands() {
     let mut redis = Redis::start();
     for value in ["1", "2", "3"] {
         let _ = redis.cli(&["RPUSH", "list", value]);
@@ -47,7 +47,7 @@ fn the_tail_of_its_file_can_be_cut() {
 }
 
 #[test]
-fn a_torn_transaction_is_mended_whole() {
+fn repair_aof_removes_a_torn_transaction() {
     let mut redis = Redis::start();
     let both = |redis: &Redis, value: &str| {
         let script = "redis.call('RPUSH', 'a', ARGV[1]) redis.call('RPUSH', 'b', ARGV[1])";
@@ -56,10 +56,10 @@ fn a_torn_transaction_is_mended_whole() {
     both(&redis, "1");
     both(&redis, "2");
     redis.kill();
-    // Into the second RPUSH.
+    // Within the second RPUSH.
     assert_eq!(redis.cut_aof_tail(20), 20);
-    redis.mend_aof();
-    // What Redis does by itself shows at the second start only.
+    redis.repair_aof();
+    // Redis's own behaviour shows only at the second start.
     for value in ["3", "4"] {
         redis.restart();
         both(&redis, value);
@@ -72,7 +72,7 @@ fn a_torn_transaction_is_mended_whole() {
 }
 
 #[test]
-fn options_hold_from_the_next_start_on() {
+fn options_apply_from_the_next_start() {
     let mut redis = Redis::start_with(&["--maxclients", "100"]);
     let of = |redis: &Redis, name| redis.cli(&["CONFIG", "GET", name]);
     redis.add_option("--maxmemory", "11mb");
@@ -92,7 +92,7 @@ fn options_hold_from_the_next_start_on() {
 }
 
 #[test]
-fn its_data_is_where_it_is_told() {
+fn start_in_chooses_the_data_directory() {
     let dir = tempfile::tempdir().unwrap();
     let first = Redis::start_in(dir.path(), &[]);
     assert_eq!(first.dir(), dir.path());

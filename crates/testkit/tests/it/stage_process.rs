@@ -1,4 +1,4 @@
-//! How processes are started, limited and looked at, with the shell for a stage.
+//! Starting, limiting and observing processes, with a shell as the stage.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn says(stage: &StageProcess, text: &str) -> bool {
 }
 
 #[test]
-fn a_launch_has_name_environment_and_wrapper() {
+fn launch_sets_name_environment_and_wrapper() {
     let named = shell("cat /proc/$$/cmdline").arg0("another-name").spawn();
     assert!(says(&named, "another-name"), "{}", named.logs());
     let wrapped = shell("echo $A; echo $B; exec sleep 60")
@@ -26,7 +26,7 @@ fn a_launch_has_name_environment_and_wrapper() {
         .wrapper(&["env", "B=is-set", "A=is-outer"])
         .spawn();
     assert!(says(&wrapped, "is-outer\nis-set"), "{}", wrapped.logs());
-    // The wrapper has become the stage.
+    // The wrapper has replaced itself by the stage.
     let comm = format!("/proc/{}/comm", wrapped.pid());
     assert!(wait_until(SOON, || {
         std::fs::read_to_string(&comm).unwrap() == "sleep\n"
@@ -64,7 +64,7 @@ fn closed_output_ends_its_writer() {
 }
 
 #[test]
-fn files_are_limited_while_it_runs_and_no_more_afterwards() {
+fn file_limit_can_be_set_and_removed() {
     let script =
         "while :; do if true </dev/null; then echo fine; else echo failed; fi; sleep 0.1; done";
     let mut stage = shell(script).spawn();
@@ -79,7 +79,7 @@ fn files_are_limited_while_it_runs_and_no_more_afterwards() {
 }
 
 #[test]
-fn memory_is_limited_from_the_start() {
+fn memory_limit_applies_from_the_start() {
     let script = "x=0123456789; while :; do x=$x$x; done";
     let mut stage = shell(script).limit_memory(64 << 20).spawn();
     let ended = stage.wait_exit(SOON).expect("out of memory");
@@ -92,18 +92,18 @@ fn memory_is_limited_from_the_start() {
 }
 
 #[test]
-fn its_open_files_are_counted() {
+fn open_files_are_counted() {
     let script = "echo up; while ! [ -e go ]; do sleep 0.1; done; exec 7<. 8<.; exec sleep 60";
     let stage = shell(script).spawn();
     assert!(says(&stage, "up"));
-    // Not always three: a test may inherit files of its runner.
+    // Not always three: a test may inherit files from its runner.
     let before = stage.open_files().unwrap();
     std::fs::write(stage.dir().join("go"), "").unwrap();
     assert!(wait_until(SOON, || stage.open_files() == Some(before + 2)));
 }
 
 #[test]
-fn a_process_can_be_looked_at() {
+fn memory_and_cpu_time_of_a_process_are_read() {
     let mut stage = shell("while :; do :; done").spawn();
     assert!(wait_until(SOON, || stage.cpu_time() > Some(Duration::from_millis(50))));
     assert!(stage.rss_bytes().unwrap() > 100_000);

@@ -1,13 +1,13 @@
-//! As much of docker-compose.yml as has to do with variables, read line by line: its anchors, merges and
-//! environments are written in one way.
+//! Parses the variables in docker-compose.yml line by line, which is enough for the way in which its
+//! anchors, merges and environments are written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is read of the file.
+/// The variables of the file.
 #[derive(Debug, Default)]
 pub struct Compose {
     text: String,
-    /// For each anchor, and each service's environment: its keys, and the anchors that it merges.
+    /// The keys of each anchor and of each service's environment, and the anchors that it merges.
     blocks: BTreeMap<String, Block>,
 }
 
@@ -19,7 +19,7 @@ struct Block {
 }
 
 impl Compose {
-    /// Reads the file's text.
+    /// Parses the file.
     pub fn parse(text: &str) -> Self {
         let mut compose = Self {
             text: text.to_owned(),
@@ -60,7 +60,7 @@ impl Compose {
         compose
     }
 
-    /// The variables that a service's container has by this file.
+    /// The environment variables of a service's container.
     pub fn environment(&self, service: &str) -> BTreeSet<String> {
         let Some(block) = self.blocks.get(&format!("service {service}")) else {
             return BTreeSet::new();
@@ -72,7 +72,7 @@ impl Compose {
         merged.chain(block.keys.clone()).collect()
     }
 
-    /// The variables that the user may set.
+    /// The variables that users may set.
     pub fn variables(&self) -> BTreeSet<String> {
         let mut names: BTreeSet<String> = BTreeSet::new();
         for (name, block) in &self.blocks {
@@ -90,16 +90,16 @@ impl Compose {
         for part in self.text.split("${").skip(1) {
             names.insert(part.chars().take_while(|c| is_name(*c)).collect());
         }
-        // Compose's own.
+        // A variable of compose itself.
         names.remove("COMPOSE_PROJECT_NAME");
         names
     }
 
-    /// The default that the file itself gives a variable.
+    /// The default of a variable in the file.
     pub fn default_of(&self, name: &str) -> Option<String> {
         let (_, rest) = self.text.split_once(&format!("${{{name}:-"))?;
         let (default, _) = rest.split_once('}')?;
-        // It may be another variable with a default of its own.
+        // The default may be another variable with a default.
         let innermost = default
             .rsplit_once(":-")
             .map_or(default, |(_, inner)| inner);

@@ -1,4 +1,4 @@
-//! What a program says of its settings.
+//! Parses the settings in a program's `--help`.
 
 use std::process::Command;
 
@@ -7,17 +7,17 @@ use testkit::stage_binary;
 /// A setting, as `--help` shows it.
 #[derive(Debug, Clone)]
 pub struct Setting {
-    /// The variable.
+    /// The environment variable.
     pub name: String,
-    /// What it is.
+    /// The description.
     pub text: String,
-    /// Nothing if there is none, or if it is said in the text.
+    /// The default; `None` if there is none, or if the description has it.
     pub default: Option<String>,
-    /// The part of the help that it is in.
+    /// The heading of its section.
     pub heading: String,
 }
 
-/// The settings of a program that have a variable, in the order of its help.
+/// The settings of a program that have an environment variable, in the order of its help.
 pub fn settings(program: &str) -> Vec<Setting> {
     let help = text(program);
     let mut heading = String::new();
@@ -56,13 +56,13 @@ fn text(program: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A flag's lines: the flag, what it is, and after it what clap adds in brackets. In a short help the
-/// text begins beside the flag, in a long one below.
+/// Parses a flag's lines: the flag, its description, and clap's additions in brackets. In a short help
+/// the description begins beside the flag, in a long one below.
 fn parse(block: &[&str], heading: &str) -> Option<Setting> {
     let (flag, rest) = block.split_first()?;
     let beside = flag.split_once("  ").map_or("", |(_, text)| text);
     let words = [&[beside], rest].concat();
-    // The values of a choice are lines of a list.
+    // The possible values are lines of a list.
     let (said, choices): (Vec<&str>, Vec<&str>) = words
         .into_iter()
         .filter(|line| !line.is_empty() && *line != "Possible values:")
@@ -82,7 +82,7 @@ fn parse(block: &[&str], heading: &str) -> Option<Setting> {
     if !choices.is_empty() {
         text = format!("{text}: {}", choices.join(", "));
     }
-    // A flag without a value: the variable has one all the same.
+    // A flag without a value; its variable has one.
     let is_switch = !flag.contains('<');
     let default = default.map(|(default, _)| default.to_owned());
     Some(Setting {

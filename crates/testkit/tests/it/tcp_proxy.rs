@@ -1,4 +1,4 @@
-//! The wire does to connections what its network says.
+//! The proxy simulates network conditions and faults.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use testkit::{Direction, Network, Redis, TcpProxy, free_port, wait_until};
 
-/// Long enough for any piece to come through that isn't held back.
+/// Long enough for any piece that isn't held back.
 const A_WHILE: Duration = Duration::from_millis(300);
 const SOON: Duration = Duration::from_secs(20);
 
-/// Answers every piece with itself, and remembers all of them.
+/// A server that sends every piece back and records it.
 struct Echo {
     port: u16,
     seen: Arc<Mutex<Vec<u8>>>,
@@ -63,8 +63,8 @@ fn serve(mut stream: &TcpStream, seen: &Mutex<Vec<u8>>) -> String {
     }
 }
 
-fn client(wire: &TcpProxy) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", wire.port())).unwrap();
+fn client(proxy: &TcpProxy) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream
@@ -80,7 +80,7 @@ fn expect(mut stream: &TcpStream, text: &str) {
     assert_eq!(String::from_utf8(answer).unwrap(), text);
 }
 
-/// Nothing comes, and the connection stays open.
+/// Expects no byte, and an open connection.
 fn expect_nothing(mut stream: &TcpStream) {
     stream.set_read_timeout(Some(A_WHILE)).unwrap();
     let kind = stream.read(&mut [0; 1]).unwrap_err().kind();
@@ -94,10 +94,10 @@ fn expect_reset(mut stream: &TcpStream) {
 }
 
 #[test]
-fn a_clear_wire_carries_everything_and_counts_it() {
+fn ok_forwards_and_counts_everything() {
     let echo = Echo::start();
-    let wire = TcpProxy::start(echo.port);
-    let mut stream = client(&wire);
+    let proxy = TcpProxy::start(echo.port);
+    let mut stream = client(&proxy);
     let sent: Vec<u8> = (0..20_000_000_u32).map(|i| (i % 251) as u8).collect();
     let writing = stream.try_clone().unwrap();
     let own = sent.clone();
@@ -109,87 +109,90 @@ fn a_clear_wire_carries_everything_and_counts_it() {
     stream.read_to_end(&mut got).unwrap();
     writer.join().unwrap();
     assert!(got == sent, "{} bytes came back, or others", got.len());
-    assert_eq!(wire.bytes(), (20_000_000, 20_000_000));
-    assert_eq!(wire.connections(), 1);
-    // One side's end is passed on as such, and the other side's after it.
+    assert_eq!(proxy.forwarded_bytes(), (20_000_000, 20_000_000));
+    assert_eq!(proxy.connections(), 1);
+    // End of file is passed on in each direction.
     assert_eq!(echo.ends(), ["end"]);
 }
 
 #[test]
-fn a_black_hole_holds_everything_until_it_clears() {
+fn black_hole_forwards_nothing_until_it_ends() {
     let echo = Echo::start();
-    let wire = TcpProxy::start(echo.port);
-    let old = client(&wire);
+    let proxy = TcpProxy::start(echo.port);
+    let old = client(&proxy);
     send(&old, "a");
     expect(&old, "a");
-    wire.set(Network::BlackHole);
+    proxy.set_network(Network::BlackHole);
     send(&old, "b");
     expect_nothing(&old);
-    let new = client(&wire);
+    let new = client(&proxy);
     send(&new, "c");
     expect_nothing(&new);
-    assert_eq!((echo.seen().as_str(), wire.bytes()), ("a", (1, 1)));
-    wire.set(Network::Ok);
+    assert_eq!(
+        (echo.seen().as_str(), proxy.forwarded_bytes()),
+        ("a", (1, 1))
+    );
+    proxy.set_network(Network::Ok);
     expect(&old, "b");
     expect(&new, "c");
-    assert_eq!(wire.connections(), 2);
+    assert_eq!(proxy.connections(), 2);
 }
 
 #[test]
-fn one_way_passes_one_way_only() {
+fn one_way_passes_one_direction_only() {
     let echo = Echo::start();
-    let wire = TcpProxy::start(echo.port);
-    let stream = client(&wire);
-    wire.set(Network::OneWay(Direction::Request));
+    let proxy = TcpProxy::start(echo.port);
+    let stream = client(&proxy);
+    proxy.set_network(Network::OneWay(Direction::Request));
     send(&stream, "heard");
     expect_nothing(&stream);
     assert_eq!(echo.seen(), "heard");
-    wire.set(Network::OneWay(Direction::Reply));
+    proxy.set_network(Network::OneWay(Direction::Reply));
     expect(&stream, "heard");
     send(&stream, "unheard");
     expect_nothing(&stream);
     assert_eq!(echo.seen(), "heard");
-    wire.set(Network::Ok);
+    proxy.set_network(Network::Ok);
     expect(&stream, "unheard");
 }
 
 #[test]
-fn delay_keeps_order_and_lets_many_pieces_wait_at_once() {
+fn delay_keeps_order_and_delays_pieces_at_the_same_time() {
     let echo = Echo::start();
-    let wire = TcpProxy::start(echo.port);
-    let stream = client(&wire);
+    let proxy = TcpProxy::start(echo.port);
+    let stream = client(&proxy);
     let delay = Duration::from_millis(400);
-    wire.set(Network::Delay(delay));
+    proxy.set_network(Network::Delay(delay));
     let started = Instant::now();
     for number in 0..50 {
         send(&stream, &format!("{number:02}"));
-        // So that they are pieces, not one.
+        // Several pieces, not one.
         thread::sleep(Duration::from_millis(2));
     }
     expect(&stream, "00");
     let first = started.elapsed();
-    assert!(first >= 2 * delay, "there and back in {first:?}");
+    assert!(first >= 2 * delay, "round trip in {first:?}");
     for number in 1..50 {
         expect(&stream, &format!("{number:02}"));
     }
     let last = started.elapsed();
     assert!(last < 25 * delay, "one after the other: {last:?}");
-    // What waits goes by the new network.
-    wire.set(Network::Delay(Duration::from_hours(1)));
+    // A delayed piece goes by the new condition.
+    proxy.set_network(Network::Delay(Duration::from_hours(1)));
     send(&stream, "late");
     expect_nothing(&stream);
     assert!(!echo.seen().contains("late"));
-    wire.set(Network::Ok);
+    proxy.set_network(Network::Ok);
     expect(&stream, "late");
 }
 
 #[test]
-fn changing_weather_loses_nothing_and_wakes_everybody() {
+fn changing_conditions_lose_nothing_and_wake_all_connections() {
     let echo = Echo::start();
-    let wire = TcpProxy::start(echo.port);
+    let proxy = TcpProxy::start(echo.port);
     let clients: Vec<_> = (0..3_u8)
         .map(|seed| {
-            let stream = client(&wire);
+            let stream = client(&proxy);
             let sent: Vec<u8> = (0..2_000_000_u32).map(|i| (i % 241) as u8 ^ seed).collect();
             let (writing, own) = (stream.try_clone().unwrap(), sent.clone());
             thread::spawn(move || {
@@ -204,7 +207,7 @@ fn changing_weather_loses_nothing_and_wakes_everybody() {
             })
         })
         .collect();
-    let weathers = [
+    let conditions = [
         Network::Ok,
         Network::BlackHole,
         Network::Delay(Duration::from_millis(3)),
@@ -212,57 +215,57 @@ fn changing_weather_loses_nothing_and_wakes_everybody() {
         Network::Throttle(1_000_000),
         Network::OneWay(Direction::Request),
     ];
-    for network in weathers.iter().cycle().take(300) {
-        wire.set(*network);
+    for network in conditions.iter().cycle().take(300) {
+        proxy.set_network(*network);
         thread::sleep(Duration::from_millis(1));
     }
-    wire.set(Network::Ok);
+    proxy.set_network(Network::Ok);
     for client in clients {
         client.join().unwrap();
     }
 }
 
 #[test]
-fn refused_resets_the_old_and_the_new() {
+fn refused_resets_open_and_new_connections() {
     let echo = Echo::start();
-    let wire = TcpProxy::start(echo.port);
-    let old = client(&wire);
+    let proxy = TcpProxy::start(echo.port);
+    let old = client(&proxy);
     send(&old, "a");
     expect(&old, "a");
-    wire.set(Network::Refused);
+    proxy.set_network(Network::Refused);
     expect_reset(&old);
     assert!(wait_until(SOON, || echo.ends() == ["ConnectionReset"]));
-    let new = TcpStream::connect(("127.0.0.1", wire.port()));
+    let new = TcpStream::connect(("127.0.0.1", proxy.port()));
     // The reset may come so soon that connecting itself fails.
     if let Ok(new) = new {
         new.set_read_timeout(Some(SOON)).unwrap();
         expect_reset(&new);
     }
-    assert_eq!(wire.connections(), 1);
-    wire.set(Network::Ok);
-    let again = client(&wire);
+    assert_eq!(proxy.connections(), 1);
+    proxy.set_network(Network::Ok);
+    let again = client(&proxy);
     send(&again, "b");
     expect(&again, "b");
 }
 
 #[test]
-fn throttle_lets_so_many_bytes_a_second_pass() {
+fn throttle_limits_bytes_per_second() {
     let echo = Echo::start();
-    let wire = TcpProxy::start(echo.port);
-    let stream = client(&wire);
-    wire.set(Network::Throttle(20_000));
+    let proxy = TcpProxy::start(echo.port);
+    let stream = client(&proxy);
+    proxy.set_network(Network::Throttle(20_000));
     let started = Instant::now();
     let text = "x".repeat(20_000);
     send(&stream, &text);
     expect(&stream, &text);
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(900), "only {took:?}");
-    wire.set(Network::Throttle(1));
+    proxy.set_network(Network::Throttle(1));
     send(&stream, &text);
     expect_nothing_but_little(&stream);
     let so_far = echo.seen().len() - text.len();
     assert!(so_far < 100, "{so_far} bytes at 1 a second");
-    wire.set(Network::Ok);
+    proxy.set_network(Network::Ok);
     assert!(wait_until(SOON, || echo.seen().len() == 2 * text.len()));
 }
 
@@ -275,130 +278,130 @@ fn expect_nothing_but_little(mut stream: &TcpStream) {
 }
 
 #[test]
-fn dropped_connections_are_reset_on_both_sides_in_any_weather() {
+fn reset_connections_resets_both_sides_in_any_condition() {
     for network in [Network::Ok, Network::BlackHole] {
         let echo = Echo::start();
-        let wire = TcpProxy::start(echo.port);
-        let old = client(&wire);
+        let proxy = TcpProxy::start(echo.port);
+        let old = client(&proxy);
         send(&old, "a");
         expect(&old, "a");
-        wire.set(network);
-        wire.drop_connections();
+        proxy.set_network(network);
+        proxy.reset_connections();
         expect_reset(&old);
         assert!(wait_until(SOON, || echo.ends() == ["ConnectionReset"]));
-        wire.set(Network::Ok);
-        let new = client(&wire);
+        proxy.set_network(Network::Ok);
+        let new = client(&proxy);
         send(&new, "b");
         expect(&new, "b");
-        assert_eq!(wire.connections(), 2);
+        assert_eq!(proxy.connections(), 2);
     }
 }
 
 #[test]
-fn a_cut_reply_is_lost_and_its_request_is_not() {
+fn cut_reply_forwards_the_request_and_drops_the_reply() {
     let echo = Echo::start();
-    let wire = TcpProxy::start(echo.port);
-    wire.cut_reply("MARK", 2);
+    let proxy = TcpProxy::start(echo.port);
+    proxy.cut_reply("MARK", 2);
     for text in ["a MARK b", "MARK"] {
-        let stream = client(&wire);
+        let stream = client(&proxy);
         send(&stream, "before ");
         expect(&stream, "before ");
-        // In two pieces, the marker too.
+        // The marker spans two pieces.
         let middle = text.find("MARK").unwrap() + 2;
         send(&stream, &text[..middle]);
         expect(&stream, &text[..middle]);
         send(&stream, &text[middle..]);
         expect_reset(&stream);
     }
-    assert_eq!((wire.remaining_cuts(), wire.cuts()), (0, 2));
+    assert_eq!((proxy.remaining_plans(), proxy.cuts()), (0, 2));
     assert_eq!(echo.seen(), "before a MARK bbefore MARK");
-    let stream = client(&wire);
+    let stream = client(&proxy);
     send(&stream, "MARK");
     expect(&stream, "MARK");
-    assert_eq!(wire.cuts(), 2);
+    assert_eq!(proxy.cuts(), 2);
 }
 
 #[test]
-fn a_cut_request_never_arrives() {
+fn cut_request_never_reaches_the_server() {
     let echo = Echo::start();
-    let wire = TcpProxy::start(echo.port);
-    wire.cut_request("MARK", 1);
-    let stream = client(&wire);
+    let proxy = TcpProxy::start(echo.port);
+    proxy.cut_request("MARK", 1);
+    let stream = client(&proxy);
     send(&stream, "a MA");
     expect(&stream, "a MA");
     send(&stream, "RK b");
     expect_reset(&stream);
-    assert_eq!((wire.remaining_cuts(), wire.cuts()), (0, 1));
+    assert_eq!((proxy.remaining_plans(), proxy.cuts()), (0, 1));
     assert!(wait_until(SOON, || echo.ends() == ["end"]));
     assert_eq!(echo.seen(), "a MA");
-    wire.cut_request("MARK", 1);
-    assert_eq!(wire.remaining_cuts(), 1);
-    wire.cut_nothing();
-    let stream = client(&wire);
+    proxy.cut_request("MARK", 1);
+    assert_eq!(proxy.remaining_plans(), 1);
+    proxy.cancel_plans();
+    let stream = client(&proxy);
     send(&stream, "MARK");
     expect(&stream, "MARK");
 }
 
 #[test]
-fn a_held_request_comes_late_and_others_overtake_it() {
+fn held_request_arrives_late_and_others_overtake_it() {
     let echo = Echo::start();
-    let wire = TcpProxy::start(echo.port);
-    wire.hold_request("MARK", 1);
-    let held = client(&wire);
+    let proxy = TcpProxy::start(echo.port);
+    proxy.hold_request("MARK", 1);
+    let held = client(&proxy);
     send(&held, "a");
     expect(&held, "a");
     send(&held, "MARK");
-    assert!(wait_until(SOON, || wire.held() == 1));
+    assert!(wait_until(SOON, || proxy.held_connections() == 1));
     send(&held, "after");
-    // Its sender gives up; what it sent is under way still, as is its end.
+    // Its sender gives up; its request and end of file are still in flight.
     held.shutdown(Shutdown::Write).unwrap();
-    let other = client(&wire);
+    let other = client(&proxy);
     send(&other, "MARK2");
     expect(&other, "MARK2");
     expect_nothing(&held);
-    assert_eq!((echo.seen().as_str(), wire.late_requests()), ("aMARK2", 0));
-    wire.release();
+    assert_eq!((echo.seen().as_str(), proxy.late_requests()), ("aMARK2", 0));
+    proxy.release_held();
     expect(&held, "MARKafter");
     assert!(wait_until(SOON, || echo.ends() == ["end"]));
     assert_eq!(echo.seen(), "aMARK2MARKafter");
-    assert_eq!((wire.held(), wire.late_requests()), (0, 1));
+    assert_eq!((proxy.held_connections(), proxy.late_requests()), (0, 1));
 }
 
 #[test]
-fn redis_has_done_what_was_cut_off_from_its_answer() {
+fn redis_carries_out_a_request_whose_reply_is_cut() {
     let redis = Redis::start();
-    let wire = TcpProxy::start(redis.port());
-    wire.cut_reply("counted", 1);
-    let stream = client(&wire);
+    let proxy = TcpProxy::start(redis.port());
+    proxy.cut_reply("counted", 1);
+    let stream = client(&proxy);
     send(&stream, "INCR counted\r\n");
     expect_reset(&stream);
     assert_eq!(redis.cli(&["GET", "counted"]), "1");
-    let stream = client(&wire);
+    let stream = client(&proxy);
     send(&stream, "INCR counted\r\n");
     expect(&stream, ":2\r\n");
 }
 
 #[test]
-fn a_wire_listens_where_it_is_told_and_goes_where_it_is_told() {
+fn start_at_and_retarget_choose_both_addresses() {
     let (one, other) = (Echo::start(), Echo::start());
     let ip = Ipv4Addr::new(127, 0, 0, 2);
     let port = free_port();
-    let wire = TcpProxy::start_at(ip, port, one.port);
-    assert_eq!(wire.port(), port);
+    let proxy = TcpProxy::start_at(ip, port, one.port);
+    assert_eq!(proxy.port(), port);
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
     let first = TcpStream::connect((ip, port)).unwrap();
     send(&first, "1");
     expect(&first, "1");
-    wire.retarget(other.port);
+    proxy.retarget(other.port);
     let second = TcpStream::connect((ip, port)).unwrap();
     send(&second, "2");
     expect(&second, "2");
     send(&first, "1");
     expect(&first, "1");
     assert_eq!((one.seen(), other.seen()), ("11".into(), "2".into()));
-    wire.retarget(free_port());
+    proxy.retarget(free_port());
     expect_reset(&TcpStream::connect((ip, port)).unwrap());
-    drop(wire);
+    drop(proxy);
     expect_reset(&first);
     assert!(TcpStream::connect((ip, port)).is_err());
 }

@@ -1,4 +1,4 @@
-//! What surrounds a process: its disk, its clock, its names.
+//! The disk, clock and host names of a process.
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use testkit::{FakeTime, HostsFile, Launch, Redis, SmallDisk, wait_until};
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]
-fn a_small_disk_is_full_until_it_is_freed() {
+fn small_disk_is_full_until_it_is_freed() {
     let Some(disk) = SmallDisk::mount(1 << 20) else {
         println!("skipped: a small disk needs root");
         return;
@@ -42,7 +42,7 @@ fn redis_on_a_full_disk_refuses_writes() {
     let _ = redis.cli(&["SET", "key", "value"]);
     disk.fill();
     let large = "x".repeat(10_000);
-    // With `appendfsync always` it ends itself rather than acknowledge what it can't keep.
+    // With `appendfsync always` it exits instead of acknowledging what it can't store.
     assert!(redis.try_cli(&["SET", "large", &large]).is_err());
     assert!(wait_until(SOON, || redis.exited()), "{}", redis.logs());
     disk.free();
@@ -51,7 +51,7 @@ fn redis_on_a_full_disk_refuses_writes() {
 }
 
 #[test]
-fn redis_has_the_time_that_is_set() {
+fn fake_time_sets_the_clock_of_redis() {
     let time = FakeTime::new();
     let mut redis = Redis::start_with_env(&[], &time.env());
     let ahead_by = |redis: &Redis| {
@@ -71,11 +71,11 @@ fn redis_has_the_time_that_is_set() {
     assert!(!fs::exists(&left_over).unwrap());
 }
 
-/// Set for the test below when it runs in a process of its own.
+/// Set for the test below when it runs in a child process.
 const WITHIN: &str = "TESTKIT_WITHIN_FAKE_TIME";
 
 #[test]
-fn only_the_time_of_day_is_wrong() {
+fn fake_time_changes_only_the_time_of_day() {
     if env::var_os(WITHIN).is_some() {
         return under_a_clock_that_jumps();
     }
@@ -83,7 +83,7 @@ fn only_the_time_of_day_is_wrong() {
     let stage = Launch::binary(&env::current_exe().unwrap())
         .args(&[
             "--exact",
-            "room::only_the_time_of_day_is_wrong",
+            "machine::fake_time_changes_only_the_time_of_day",
             "--nocapture",
         ])
         .env(WITHIN, "yes")
@@ -129,7 +129,7 @@ fn near(seconds: i64, expected: i64) {
 }
 
 #[test]
-fn a_running_process_sees_the_new_address_of_a_name() {
+fn running_process_resolves_the_new_address_of_a_name() {
     let Some(hosts) = HostsFile::new() else {
         println!("skipped: a hosts file of its own needs root");
         return;

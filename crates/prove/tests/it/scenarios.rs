@@ -1,87 +1,87 @@
-//! Some of the attacks, a few faults each. `make prove` has all of them and more of each.
+//! Some of the scenarios with a few faults each. `make prove` runs all of them with more faults.
 
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use e2e::Deployment::{self, OneProcess, Servers};
 use prove::breaks::ALL as ALL_BREAKS;
-use prove::scenario::{Report, Task, all, find};
+use prove::scenario::{Parameters, Report, all, find};
 
-/// One attack at a time: each starts all servers and stages.
-static ARENA: Mutex<()> = Mutex::new(());
+/// One scenario at a time: each starts all servers and stages.
+static RUNNING: Mutex<()> = Mutex::new(());
 
-fn run(deployment: Deployment, name: &str, n: usize) -> anyhow::Result<Report> {
-    let _alone = ARENA.lock().unwrap_or_else(PoisonError::into_inner);
+fn run(deployment: Deployment, name: &str, kills: usize) -> anyhow::Result<Report> {
+    let _guard = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     let given = std::env::var("RIGLINE_SEED").ok();
     let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("seed {seed} (RIGLINE_SEED={seed} repeats the choices)");
-    let task = Task {
+    let params = Parameters {
         deployment,
         seed,
-        n,
-        broken: None,
+        kills,
+        broken_binary: None,
     };
-    (find(name, deployment).unwrap().run)(&task)
+    (find(name, deployment).unwrap().run)(&params)
 }
 
-fn attack(deployment: Deployment, name: &str, n: usize) {
-    let report = run(deployment, name, n).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-    println!("scenario {name}: {}; {}", report.facts, report.verdict);
+fn check(deployment: Deployment, name: &str, kills: usize) {
+    let report = run(deployment, name, kills).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    println!("scenario {name}: {}; {}", report.summary, report.findings);
     assert!(
-        report.verdict.is_clean(),
+        report.findings.is_clean(),
         "{name}: {}\n{:#?}",
-        report.verdict,
-        report.verdict.notes
+        report.findings,
+        report.findings.notes
     );
 }
 
 #[test]
-fn killed_stages_lose_and_double_nothing() {
-    attack(Servers, "kills", 60);
+fn killing_stages_loses_and_doubles_nothing() {
+    check(Servers, "kills", 60);
 }
 
 #[test]
-fn frozen_stages_that_wake_up_change_nothing() {
-    attack(Servers, "stalls", 48);
+fn frozen_stages_lose_and_double_nothing() {
+    check(Servers, "stalls", 48);
 }
 
 #[test]
 fn lost_replies_lose_and_double_nothing() {
-    attack(Servers, "lost-replies", 20);
+    check(Servers, "lost-replies", 20);
 }
 
 #[test]
-fn a_killed_redis_loses_nothing() {
-    attack(Servers, "redis-kills", 30);
+fn killing_redis_loses_nothing() {
+    check(Servers, "redis-kills", 30);
 }
 
 #[test]
-fn an_emptied_redis_is_noticed() {
-    attack(Servers, "redis-emptied", 10);
+fn emptied_redis_is_detected() {
+    check(Servers, "redis-emptied", 10);
 }
 
 #[test]
-fn a_redis_at_its_memory_limit_is_drained() {
-    attack(Servers, "maxmemory", 10);
+fn redis_at_its_memory_limit_is_drained() {
+    check(Servers, "maxmemory", 10);
 }
 
 #[test]
-fn old_acknowledgements_stay_out_of_a_new_session() {
-    attack(Servers, "new-session", 10);
+fn old_acknowledgements_do_not_reach_a_new_session() {
+    check(Servers, "new-session", 10);
 }
 
 #[test]
-fn a_killed_process_loses_and_doubles_nothing() {
-    attack(OneProcess, "kills", 40);
+fn killing_the_single_process_loses_and_doubles_nothing() {
+    check(OneProcess, "kills", 40);
 }
 
 #[test]
-fn a_process_on_a_full_disk_acknowledges_nothing_and_goes_on() {
-    attack(OneProcess, "disk-full", 10);
+fn full_disk_of_the_single_process_loses_nothing() {
+    check(OneProcess, "disk-full", 10);
 }
 
 #[test]
-fn every_break_has_a_patch_that_applies_and_a_scenario_that_notices() {
+fn every_break_has_a_patch_that_applies_and_a_scenario() {
     let mut patches: Vec<_> = std::fs::read_dir(ALL_BREAKS[0].patch().parent().unwrap())
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -97,10 +97,10 @@ fn every_break_has_a_patch_that_applies_and_a_scenario_that_notices() {
         let log = String::from_utf8_lossy(&run.stderr);
         assert!(run.status.success(), "{}: {log}", rule.name);
         let text = std::fs::read_to_string(&patch).unwrap();
-        let names = format!("# Breaks the rule {}: ", rule.name);
+        let header = format!("# Breaks the rule {}: ", rule.name);
         assert!(
-            text.starts_with(&names),
-            "{} doesn't say what it breaks",
+            text.starts_with(&header),
+            "{} doesn't name its rule",
             rule.name
         );
         for deployment in Deployment::ALL {
@@ -110,11 +110,11 @@ fn every_break_has_a_patch_that_applies_and_a_scenario_that_notices() {
         }
         patches.retain(|path| *path != patch);
     }
-    assert!(patches.is_empty(), "patches of no rule: {patches:?}");
+    assert!(patches.is_empty(), "patches without a rule: {patches:?}");
 }
 
 #[test]
-fn the_guarantees_name_every_scenario_and_no_other() {
+fn guarantees_list_every_scenario_and_no_other() {
     let page = include_str!("../../../../docs/guarantees.md");
     let table = page
         .lines()

@@ -1,4 +1,4 @@
-//! What an environment stands on: servers around the stages, or the files of the one process.
+//! The servers of a deployment, or the files of the single process.
 
 use std::fs;
 
@@ -16,22 +16,24 @@ use super::{Proxies, Setup};
 use crate::history::{self, History};
 use crate::message::{Cell, Epoch};
 
-/// Settings of every environment: all that takes its time takes little.
-const QUICK: [(&str, &str); 4] = [
+/// Settings of every environment: short times.
+const SHORT_TIMES: [(&str, &str); 4] = [
     ("LEASE", "1s"),
     ("FLUSH_INTERVAL", "1s"),
     ("ALIGN", "100ms"),
     ("LATE_WINDOW", "3m"),
 ];
 
-/// What is there before the first stage is started.
+const ON_SERVERS: &str = "a deployment on several servers";
+
+/// The servers or files that exist before the first stage is started.
 #[derive(Debug)]
-pub(super) enum Base {
+pub(super) enum Backend {
     Servers(Box<Chain>, RedisQueue),
     OneProcess(OneProcess),
 }
 
-impl Base {
+impl Backend {
     pub(super) fn new(setup: &Setup) -> (Self, Proxies) {
         match setup.deployment {
             Deployment::Servers => servers(setup),
@@ -40,31 +42,31 @@ impl Base {
     }
 
     pub(super) fn chain(&self) -> &Chain {
-        let chain = match self {
+        match self {
             Self::Servers(chain, _) => Some(chain),
             Self::OneProcess(_) => None,
-        };
-        chain.expect("servers: the one process has none")
+        }
+        .expect(ON_SERVERS)
     }
 
     pub(super) fn chain_mut(&mut self) -> &mut Chain {
-        let chain = match self {
+        match self {
             Self::Servers(chain, _) => Some(chain),
             Self::OneProcess(_) => None,
-        };
-        chain.expect("servers: the one process has none")
+        }
+        .expect(ON_SERVERS)
     }
 
     pub(super) fn one_process(&self) -> &OneProcess {
-        let one_process = match self {
+        match self {
             Self::Servers(..) => None,
             Self::OneProcess(one_process) => Some(one_process),
-        };
-        one_process.expect("one process: stages have no files")
+        }
+        .expect("a deployment as one process")
     }
 
-    /// With the settings that lead a process here.
-    pub(super) fn lead(&self, launch: Launch, role: Role, proxies: &Proxies) -> Launch {
+    /// Adds the settings that a stage needs to find its servers or files.
+    pub(super) fn configure(&self, launch: Launch, role: Role, proxies: &Proxies) -> Launch {
         match self {
             Self::Servers(chain, _) => {
                 let store = format!("http://127.0.0.1:{}", proxies.store().port());
@@ -89,7 +91,7 @@ impl Base {
         }
     }
 
-    /// What happened to the lists.
+    /// All changes of the lists.
     pub(super) fn history(&self, epoch: Epoch) -> std::io::Result<History> {
         match self {
             Self::Servers(chain, _) => history::redis::read(chain.redis.dir(), epoch),
@@ -99,7 +101,7 @@ impl Base {
         }
     }
 
-    /// What happened to one cell.
+    /// All changes of the lists that concern one cell.
     pub(super) fn trail(&self, cell: Cell, epoch: Epoch) -> Vec<String> {
         match self {
             Self::Servers(chain, _) => {
@@ -112,7 +114,7 @@ impl Base {
         }
     }
 
-    /// Everything that the store has.
+    /// All rows in the store.
     pub(super) async fn rows(&self) -> Rows {
         match self {
             Self::Servers(chain, _) => read_back(&chain.influxdb),
@@ -120,7 +122,7 @@ impl Base {
         }
     }
 
-    /// What is wrong with the files, if there are any and something is.
+    /// The damage that SQLite finds in the single process's files, if any.
     pub(super) fn damage(&self) -> Option<String> {
         let Self::OneProcess(one_process) = self else {
             return None;
@@ -128,12 +130,12 @@ impl Base {
         let files = [one_process.queue_file(), one_process.store_file()];
         files.iter().filter(|path| path.exists()).find_map(|path| {
             let found = damage(path)?;
-            Some(format!("{}: {found}", path.display()))
+            Some(format!("damaged {}: {found}", path.display()))
         })
     }
 }
 
-fn servers(setup: &Setup) -> (Base, Proxies) {
+fn servers(setup: &Setup) -> (Backend, Proxies) {
     let mut options: Vec<&str> = vec![
         "--auto-aof-rewrite-percentage",
         "0",
@@ -147,17 +149,17 @@ fn servers(setup: &Setup) -> (Base, Proxies) {
         Some(dir) => Redis::start_in(dir, &options),
         None => Redis::start_with_env(&options, &setup.redis_env),
     };
-    let chain = Chain::around(Mosquitto::start_with(&lines), redis, &QUICK);
+    let chain = Chain::around(Mosquitto::start_with(&lines), redis, &SHORT_TIMES);
     let (mqtt, lists) = (chain.mosquitto.port(), chain.redis.port());
-    let proxies = Proxies::around(mqtt, lists, chain.influxdb.port());
+    let proxies = Proxies::to_servers(mqtt, lists, chain.influxdb.port());
     let queue = chain.queue();
-    (Base::Servers(Box::new(chain), queue), proxies)
+    (Backend::Servers(Box::new(chain), queue), proxies)
 }
 
-fn one_process(setup: &Setup) -> (Base, Proxies) {
+fn one_process(setup: &Setup) -> (Backend, Proxies) {
     let one_process = match &setup.dir {
-        Some(dir) => OneProcess::within(dir.join("data"), &QUICK),
-        None => OneProcess::new(&QUICK),
+        Some(dir) => OneProcess::within(dir.join("data"), &SHORT_TIMES),
+        None => OneProcess::new(&SHORT_TIMES),
     };
     let queue = one_process.queue_file();
     let data = queue.parent().expect("a directory");
@@ -165,6 +167,6 @@ fn one_process(setup: &Setup) -> (Base, Proxies) {
     let settings = queue::testing::settings();
     drop(SqliteQueue::open(&queue, &settings, Clock::system()).expect("a queue"));
     audit(&queue);
-    let proxies = Proxies::to(one_process.port());
-    (Base::OneProcess(one_process), proxies)
+    let proxies = Proxies::to_process(one_process.port());
+    (Backend::OneProcess(one_process), proxies)
 }
