@@ -166,7 +166,7 @@ async fn emptied_redis_is_logged_and_counted_and_stages_continue() {
             stage.logs()
         );
         assert!(
-            testkit::wait_until(SOON, || stage.logs().contains("flushed, emptied, put back")),
+            testkit::wait_until(SOON, || stage.logs().contains("flushed, emptied, restored")),
             "{}",
             stage.logs()
         );

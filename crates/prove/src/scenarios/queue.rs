@@ -359,7 +359,7 @@ fn emptied(params: &Parameters) -> anyhow::Result<Report> {
         sleep(Duration::from_secs(1));
         let logged = |stage: &StageProcess| {
             let logs = stage.logs();
-            logs.matches("was flushed, emptied, put back").count()
+            logs.matches("was flushed, emptied, restored").count()
         };
         let stages = environment.stages.iter();
         let before: Vec<usize> = stages.map(|(_, stage)| logged(stage)).collect();
