@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the commands of README.md as a reader would, one after another: first those that need no servers,
-# then those beside a Mosquitto, a Redis and a store on their usual ports, which must be free; and looks
-# at what they printed and at what became of the readings. tests/compose/run.sh runs those with containers.
+# then those beside a Mosquitto, a Redis and a store on their usual ports, which must be free; and checks
+# their output and the stored readings. tests/compose/run.sh runs those with containers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/commands.sh
@@ -33,7 +33,7 @@ shortened() {
     sed -e 's/^cargo run --release -- demo$/& --duration 10s/'
 }
 
-# Runs the commands that are its input, and says what they said if they fail.
+# Runs the commands on its input, and prints their output if they fail.
 run() {
     {
         echo "set -euo pipefail"
@@ -46,7 +46,7 @@ run() {
 
 expect() {
     for part in "$@"; do
-        grep -qF -- "$part" "$work/said" || { echo "nothing says: $part" >&2; exit 1; }
+        grep -qF -- "$part" "$work/said" || { echo "the output lacks: $part" >&2; exit 1; }
     done
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs docker-compose.yml as its user would, on an engine of its own with stand-ins for the images that
-# can't be had here (README.md beside this file), and looks at all that it promises. Needs root, Debian, and
+# can't be had here (README.md beside this file), and checks all that it promises. Needs root, Debian, and
 # the ports 1883, 6379, 8086 and 8888, or others by PORT_MQTT, PORT_REDIS, PORT_INFLUX and PORT_JUPYTER.
-# KEEP=1 leaves everything running at the end and says how to use it.
+# KEEP=1 leaves everything running at the end and prints how to use it.
 set -Eeuo pipefail
 trap 'echo "   FAILED at ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
 cd "$(dirname "$0")/../.."
@@ -13,7 +13,7 @@ passed=0
 
 . scripts/commands.sh
 . tests/compose/engine.sh
-. tests/compose/looks.sh
+. tests/compose/checks.sh
 
 say() { echo "-- $(date +%T) $*"; }
 
@@ -61,24 +61,24 @@ engine_start
 trap finish EXIT
 stand_ins
 
-for look in \
+for check in \
     the_first_start_is_healthy_by_itself \
     the_images_are_small_and_have_no_shell \
-    the_commands_of_readme_do_what_it_says \
-    our_containers_may_do_nothing_else \
+    the_commands_of_readme_work \
+    our_containers_have_no_other_rights \
     each_service_sees_its_own_secrets_only \
     rows_arrive_and_the_ledger_is_balanced \
-    a_list_holds_what_a_killed_sink_leaves \
+    a_list_holds_the_rows_of_a_killed_sink \
     a_standby_takes_over \
-    a_device_outside_gets_its_row \
-    the_broker_can_want_passwords \
+    a_row_of_an_external_device_is_stored \
+    the_broker_can_require_passwords \
     everything_stops_in_order \
-    a_torn_file_of_redis_is_mended \
+    an_incomplete_file_of_redis_is_repaired \
     data_and_passwords_survive_down_and_up \
-    a_broken_off_set_up_goes_on \
-    the_example_says_what_holds_without_it \
-    given_secrets_are_used_as_they_are \
+    an_interrupted_set_up_continues \
+    the_example_shows_the_defaults \
+    given_secrets_are_used \
     down_leaves_nothing; do
-    say "${look//_/ }"
-    "$look"
+    say "${check//_/ }"
+    "$check"
 done

@@ -1,5 +1,5 @@
-# Sourced by run.sh: one function a look, in the order in which they are called; each goes on with what
-# the one before left running.
+# Sourced by run.sh: one function for each check, in the order of their calls. Each check uses the
+# containers that the one before left running.
 
 services="influxdb ingester mosquitto notebook producer redis sink transformer"
 stages="ingester producer sink transformer"
@@ -16,16 +16,16 @@ until_true() {
 
 container() { docker compose ps --all --quiet "$1" | head -n 1; }
 
-# The operator token; another one after `down -v`.
+# The operator token, which changes with `down -v`.
 operator() { docker compose run --rm --no-TTY rigline passwords | sed -n 's/^ *operator token *//p'; }
 
-# The last column of what a Flux query returns: flux TOKEN QUERY
+# The last column of a Flux query's result: flux TOKEN QUERY
 flux() {
     docker compose exec -T influxdb influx query --org my-org --token "$1" --raw "$2" |
         tr -d '\r' | sed -nE 's/^,.*,([^,]+)$/\1/p' | sed 1d
 }
 
-# How many values of a sensor InfluxDB has stored.
+# The number of stored values of a sensor.
 stored() {
     flux "$(operator)" 'from(bucket: "rigs") |> range(start: -1d) |> filter(fn: (r) => r._field == "pressure")
         |> group() |> count() |> keep(columns: ["_value"])'
@@ -39,7 +39,7 @@ ledger() { docker compose run --rm --no-TTY rigline ledger; }
 
 token_of() { docker compose exec -T notebook cat /run/rigline/jupyter-token; }
 
-# The status that Jupyter answers a request for what only a user may see with.
+# The status of a request to Jupyter that needs the token.
 jupyter() {
     curl -sS -o /dev/null -w '%{http_code}' --max-time 10 "http://127.0.0.1:${PORT_JUPYTER:-8888}/api/contents?token=$1"
 }
@@ -61,14 +61,14 @@ the_first_start_is_healthy_by_itself() {
     docker compose up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || { tail -n 40 "$work/up.log"; fail "up --wait"; }
     all_healthy || fail "not all are healthy"
     pass "all $(wc -w <<<"$services") services are healthy without an .env, $((SECONDS - started)) s after up"
-    # Errors at a start that is in order teach people to overlook errors.
-    ! docker compose logs --no-color $stages | grep -E '"level":"(WARN|ERROR)"' || fail "a stage complains"
-    pass "no stage complained while it started"
+    # Errors at a normal start would teach users to ignore errors.
+    ! docker compose logs --no-color $stages | grep -E '"level":"(WARN|ERROR)"' || fail "a stage logs a warning or an error"
+    pass "no stage logged a warning at its start"
     docker compose logs --no-log-prefix init >"$work/init.log"
     for part in "http://localhost:${PORT_INFLUX:-8086}" "http://localhost:${PORT_JUPYTER:-8888}" admin "docker compose run --rm rigline passwords"; do
-        grep -qF "$part" "$work/init.log" || { cat "$work/init.log"; fail "init doesn't say $part"; }
+        grep -qF "$part" "$work/init.log" || { cat "$work/init.log"; fail "init doesn't print $part"; }
     done
-    pass "init says where to look and how to read the passwords"
+    pass "init prints the addresses and how to show the passwords"
     docker compose run --rm --no-TTY rigline passwords >"$work/passwords"
     local secret
     for secret in $(token_of); do
@@ -76,7 +76,7 @@ the_first_start_is_healthy_by_itself() {
         docker compose logs --no-color >"$work/all.log" 2>&1
         ! grep -qF "$secret" "$work/all.log" || fail "a log shows Jupyter's token"
     done
-    pass "the passwords are shown when asked for, and in no log"
+    pass "the passwords are shown by the command, and in no log"
 }
 
 the_images_are_small_and_have_no_shell() {
@@ -94,32 +94,32 @@ the_images_are_small_and_have_no_shell() {
     done
 }
 
-the_commands_of_readme_do_what_it_says() {
+the_commands_of_readme_work() {
     commands README.md "### In containers" "### Stop and remove" >"$work/readme.sh"
     [ "$(wc -l <"$work/readme.sh")" -gt 12 ] || fail "README has no commands"
-    bash -e "$work/readme.sh" </dev/null >"$work/said" 2>"$work/readme.log" || {
-        tail -n 20 "$work/said" "$work/readme.log"
+    bash -e "$work/readme.sh" </dev/null >"$work/output" 2>"$work/readme.log" || {
+        tail -n 20 "$work/output" "$work/readme.log"
         fail "the commands"
     }
     for part in "Passwords and tokens" "operator token" balanced; do
-        grep -qF "$part" "$work/said" || { cat "$work/said"; fail "nothing says $part"; }
+        grep -qF "$part" "$work/output" || { cat "$work/output"; fail "the output lacks $part"; }
     done
     # The numbers of the walk are the last two before the last ledger.
     local numbers
-    numbers=$(grep -xE '[0-9]+' "$work/said" | tail -n 2 | paste -sd' ')
+    numbers=$(grep -xE '[0-9]+' "$work/output" | tail -n 2 | paste -sd' ')
     [[ "$numbers" =~ ^[3-9][0-9]\ [0-9]{1,2}$ && "${numbers#* }" -lt 30 ]] || fail "the walk counts $numbers"
     pass "README's commands, with $numbers rows in the list"
     docker compose up --detach --wait >/dev/null 2>&1 || fail "up again"
 }
 
-our_containers_may_do_nothing_else() {
+our_containers_have_no_other_rights() {
     local name id found memory=0
     for name in $stages notebook init; do
         id=$(container "$name")
         found=$(docker inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.Config.User}}' "$id")
         [ "$found" = "true [ALL] [no-new-privileges:true] 65532:65532" ] || fail "$name: $found"
     done
-    pass "ours are read-only, without capabilities, no user root"
+    pass "our containers are read-only, without capabilities, no user root"
     for name in $services init; do
         id=$(container "$name")
         found=$(docker inspect --format '{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{index .HostConfig.LogConfig.Config "max-size"}}' "$id")
@@ -145,7 +145,7 @@ each_service_sees_its_own_secrets_only() {
         found=$(docker inspect --format '{{.Config.Env}}' "$(container "$name")")
         [[ "$found" != *INFLUX_PASSWORD* && "$found" != *INFLUX_TOKEN=* ]] || fail "$name has a secret in its environment"
     done
-    pass "each sees its own, read-only, and none in the environment"
+    pass "each service sees only its secrets, read-only, and none in the environment"
 }
 
 rows_arrive_and_the_ledger_is_balanced() {
@@ -157,7 +157,7 @@ rows_arrive_and_the_ledger_is_balanced() {
     docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' | sed -n 's/^rigline-/      memory of /p'
     [ "$(jupyter "$(token_of)")" = 200 ] || fail "Jupyter refuses its token"
     [ "$(jupyter nonsense)" = 403 ] || fail "Jupyter takes any token"
-    pass "Jupyter wants its token"
+    pass "Jupyter requires its token"
     docker compose exec -T notebook python -c '
 import os, urllib.error, urllib.request
 url = os.environ["INFLUX_URL"] + "/api/v2/write?org=my-org&bucket=rigs"
@@ -180,7 +180,7 @@ raise SystemExit(not (measured.rigs and len(measured.sensors) >= 6))' || fail "t
     pass "InfluxDB has the dashboard"
 }
 
-a_list_holds_what_a_killed_sink_leaves() {
+a_list_holds_the_rows_of_a_killed_sink() {
     docker compose kill sink >/dev/null 2>&1
     sleep 6
     local waiting
@@ -212,7 +212,7 @@ a_standby_takes_over() {
     pass "back to one, ledger balanced"
 }
 
-a_device_outside_gets_its_row() {
+a_row_of_an_external_device_is_stored() {
     sh scripts/test-servers.sh "$PWD/target/test-servers"
     local root=$PWD/target/test-servers/root sensor
     for sensor in temp_inlet temp_outlet pressure flow_rate voltage current; do
@@ -228,7 +228,7 @@ a_device_outside_gets_its_row() {
     pass "published on 127.0.0.1:1883, stored"
 }
 
-the_broker_can_want_passwords() {
+the_broker_can_require_passwords() {
     docker compose exec -T --user mosquitto mosquitto mosquitto_passwd -c -b /mosquitto/data/users fleet 'a pass"word'
     sed -e 's/^allow_anonymous true/allow_anonymous false/' -e 's/^#password_file/password_file/' \
         mosquitto/config/mosquitto.conf >"$work/mosquitto.conf"
@@ -237,11 +237,11 @@ the_broker_can_want_passwords() {
     docker compose up --detach --wait >/dev/null 2>&1 || fail "with passwords"
     local before
     before=$(stored)
-    ! docker compose exec -T mosquitto mosquitto_pub -t x -m y >/dev/null 2>&1 || fail "the broker takes anybody"
+    ! docker compose exec -T mosquitto mosquitto_pub -t x -m y >/dev/null 2>&1 || fail "the broker accepts clients without a password"
     until_true 30 has_more_than "$((before + 20))" || fail "no rows with passwords"
     unset MQTT_USERNAME MQTT_PASSWORD COMPOSE_FILE
     docker compose up --detach --wait >/dev/null 2>&1 || fail "without passwords again"
-    pass "the broker refuses who has no password, the fleet has one"
+    pass "the broker refuses clients without a password, the fleet has one"
 }
 
 everything_stops_in_order() {
@@ -256,7 +256,7 @@ everything_stops_in_order() {
     pass "all end with 0 in $((SECONDS - started)) s"
 }
 
-a_torn_file_of_redis_is_mended() {
+an_incomplete_file_of_redis_is_repaired() {
     # The beginning of a transaction, as a power cut may leave it.
     docker run --rm --volumes-from "$(container redis)" --entrypoint sh "$(pin redis)" -c \
         'printf "*1\r\n\$5\r\nMULTI\r\n*3\r\n\$4\r\nLPOP\r\n" >>"$(ls /data/appendonlydir/*.incr.aof | tail -n 1)"'
@@ -264,9 +264,9 @@ a_torn_file_of_redis_is_mended() {
     until_true 20 redis ping >/dev/null || fail "Redis doesn't start"
     # Into a file first: with pipefail, a grep that ends early would end the logs with an error.
     docker compose logs --no-log-prefix redis >"$work/redis.log" 2>&1
-    grep -q "Successfully truncated AOF" "$work/redis.log" || fail "nothing was mended"
-    ! grep -q "short read" "$work/redis.log" || fail "Redis met the torn end"
-    pass "mended before Redis read it"
+    grep -q "Successfully truncated AOF" "$work/redis.log" || fail "the file was not repaired"
+    ! grep -q "short read" "$work/redis.log" || fail "Redis read the incomplete end"
+    pass "repaired before Redis read it"
 }
 
 data_and_passwords_survive_down_and_up() {
@@ -285,7 +285,7 @@ data_and_passwords_survive_down_and_up() {
     pass "$(stored) rows after $before, ledger balanced"
 }
 
-a_broken_off_set_up_goes_on() {
+an_interrupted_set_up_continues() {
     docker compose down --volumes >/dev/null 2>&1
     docker compose up --detach --wait influxdb >/dev/null 2>&1
     local tries
@@ -295,13 +295,13 @@ a_broken_off_set_up_goes_on() {
         # It may have ended already.
         docker compose kill init >/dev/null 2>&1 || true
     done
-    docker compose up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || { tail -n 40 "$work/up.log"; fail "up after a broken-off init"; }
+    docker compose up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || { tail -n 40 "$work/up.log"; fail "up after an interrupted init"; }
     until_true 60 has_more_than 20 || fail "no rows"
     ! docker compose run --rm --no-TTY rigline passwords | cmp -s - "$work/passwords" || fail "down -v kept the passwords"
     pass "down -v, init killed three times, up: rows, and other passwords"
 }
 
-the_example_says_what_holds_without_it() {
+the_example_shows_the_defaults() {
     sed -E 's/^#([A-Z_]+=)/\1/' .env.example >"$work/example.env"
     docker compose --env-file "$work/example.env" up --detach --wait --wait-timeout 240 >"$work/up.log" 2>&1 ||
         { tail -n 40 "$work/up.log"; fail "up with all of .env.example"; }
@@ -310,7 +310,7 @@ the_example_says_what_holds_without_it() {
     pass ".env.example, with every line switched on, changes nothing"
 }
 
-given_secrets_are_used_as_they_are() {
+given_secrets_are_used() {
     docker compose down --volumes >/dev/null 2>&1
     export INFLUX_TOKEN=the-token-of-an-operator INFLUX_PASSWORD=correct-horse JUPYTER_TOKEN='' REDIS_PASSWORD='pa "ss\nw$ord'"'#"
     docker compose up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || { tail -n 40 "$work/up.log"; fail "up with an environment"; }
