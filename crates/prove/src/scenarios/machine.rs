@@ -13,7 +13,6 @@ use testkit::{BlockedOutput, FakeTime, mqtt_client};
 use super::{RIGS, ROW_INTERVAL, TIMEOUT, report, start_loaded, start_loaded_with};
 use crate::environment::{Environment, until};
 use crate::message::{Kind, Message};
-use crate::oracle::Expectations;
 use crate::scenario::{Parameters, Report, Scenario};
 use crate::traffic::rounds;
 
@@ -216,16 +215,13 @@ fn blocked_log(params: &Parameters) -> anyhow::Result<Report> {
     ensure!(full, "the pipes aren't full: {unread:?}");
     let lines = after.get(Counter::DeadIngester) - before.get(Counter::DeadIngester);
     // Stages also exit while their output isn't read.
-    let findings = environment.finish(Expectations::default())?;
-    let pipes = outputs.len();
-    drop(outputs);
-    Ok(Report::new(
-        findings,
+    report(
+        &mut environment,
         format!(
             "full pipes from the start; all stages ran on for {lines} lines of the ingester, and exited"
         ),
-        pipes,
-    ))
+        outputs.len(),
+    )
 }
 
 fn descriptors(params: &Parameters) -> anyhow::Result<Report> {

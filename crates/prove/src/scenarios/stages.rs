@@ -75,13 +75,12 @@ fn stalls(params: &Parameters) -> anyhow::Result<Report> {
         resume_after_lease(&mut environment, frozen, early)?;
         sleep(Duration::from_millis(environment.rng.u64(100..600)));
     }
-    let findings = environment.finish(Expectations::default())?;
     let stalls: usize = hit.values().sum();
-    Ok(Report::new(
-        findings,
+    report(
+        &mut environment,
         format!("{stalls} stalls beyond the lease, at {} points", hit.len()),
         stalls,
-    ))
+    )
 }
 
 /// Resumes the stage at this index when its lease has expired and the standby, if any, has taken it.
@@ -132,17 +131,10 @@ fn absence(params: &Parameters) -> anyhow::Result<Report> {
         environment.respawn(index, None)?;
         environment.wait_progress(100, TIMEOUT)?;
     }
-    let findings = environment.finish(Expectations::default())?;
     let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
-    Ok(Report::new(
-        findings,
-        format!(
-            "{} absent for {} s each",
-            names.join(", "),
-            absence.as_secs()
-        ),
-        roles.len(),
-    ))
+    let (names, seconds) = (names.join(", "), absence.as_secs());
+    let summary = format!("{names} absent for {seconds} s each");
+    report(&mut environment, summary, roles.len())
 }
 
 fn stops(params: &Parameters) -> anyhow::Result<Report> {
