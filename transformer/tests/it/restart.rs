@@ -177,7 +177,7 @@ async fn the_lease_is_lost_in_the_middle(lease: Duration, found: Found) {
     done(&queue, 1).await;
     if found == Found::ByRenewing {
         let said = first.until("lease", Status::Down).await;
-        assert!(said.contains("another replica has it"), "{said}");
+        assert!(said.contains("another replica holds it"), "{said}");
     }
     first_queue.let_go();
     first.until("lease", Status::Standby).await;
