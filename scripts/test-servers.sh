@@ -12,6 +12,12 @@ mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 scripts=$(cd "$(dirname "$0")" && pwd)
 
+# Two runs at once (`make servers` beside `cargo test`) would write the same files.
+if command -v flock >/dev/null; then
+    exec 9>"$dir/lock"
+    flock --nonblock 9 || { echo "waiting for another run of $0" >&2; flock 9; }
+fi
+
 # Only the tests with this client need it, and they say so.
 paho=2.1.0
 if [ ! -d "$dir/python/paho_mqtt-$paho.dist-info" ]; then

@@ -1,16 +1,16 @@
-//! For tests of whatever works on a queue: one in a file of its own, the hands of strangers in it,
-//! answers that get lost, a stage that runs on it, and a simulation of the commit protocol. Only
-//! with the feature `testing`.
+//! Helpers for tests of the stages and the queues: queues in a temporary file and in memory, a queue
+//! with faults, a stage in the test's process, and a simulation of the commit protocol. Only with the
+//! feature `testing`.
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "only tests use it, and a test that can't be set up has to fail"
+    reason = "only tests use it, and a test whose setup fails has to fail"
 )]
 
 pub mod audit;
-mod lossy;
+mod faulty;
 mod memory;
 mod running;
 pub mod simulation;
@@ -20,20 +20,23 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-pub use lossy::{Fate, Lossy};
-pub use memory::{Memory, MemoryQueue};
+pub use faulty::{Delivery, FaultyQueue};
+// The names of these types in the contract suite.
+pub use faulty::{Delivery as Fate, FaultyQueue as Lossy};
+pub use memory::MemoryQueue;
+use memory::SavedStore;
 pub use running::Running;
 pub use temp::TempQueue;
 
 use crate::ledger::Ledger;
 use crate::settings::{QueueLimits, QueueSettings};
 
-/// How long to wait for what has to happen: never reached but by a fault.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// How often it is looked for.
+/// How long a test waits for a condition before it fails.
+const WAIT_LIMIT: Duration = Duration::from_mins(1);
+/// How often the condition is checked.
 const POLL: Duration = Duration::from_millis(10);
 
-/// The settings as they are by default.
+/// The default settings.
 #[must_use]
 pub fn settings() -> QueueSettings {
     QueueSettings::with_default_names(QueueLimits {
@@ -44,7 +47,7 @@ pub fn settings() -> QueueSettings {
     })
 }
 
-/// As [`settings`], with other limits.
+/// The default settings with other limits.
 #[must_use]
 pub fn limited(change: impl FnOnce(&mut QueueLimits)) -> QueueSettings {
     let mut settings = settings();
@@ -52,25 +55,25 @@ pub fn limited(change: impl FnOnce(&mut QueueLimits)) -> QueueSettings {
     settings
 }
 
-/// The five lines hold.
+/// Asserts that the ledger's five equations hold.
 pub fn assert_holds(ledger: &Ledger) {
     assert_eq!(ledger.broken_line(), None, "{ledger:#?}");
 }
 
-/// The five lines hold, and nobody else has pushed anything.
+/// Asserts that the ledger's five equations hold, and that no external producer has pushed elements.
 pub fn assert_exact(ledger: &Ledger) {
     assert_holds(ledger);
     let foreign = (ledger.raw_foreign(), ledger.rows_foreign());
     assert_eq!(foreign, (0, 0), "{ledger:#?}");
 }
 
-/// Waits until it `is_true`; panics, naming `what`, if that takes much too long.
+/// Waits until `is_true` returns true. Panics with `what` after a minute.
 pub async fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_true() {
         assert!(
-            started.elapsed() < PATIENCE,
-            "{what}: not after {PATIENCE:?}"
+            started.elapsed() < WAIT_LIMIT,
+            "{what}: not after {WAIT_LIMIT:?}"
         );
         sleep(POLL).await;
     }

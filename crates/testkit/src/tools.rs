@@ -1,7 +1,7 @@
 //! Finds the servers' programs.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -110,14 +110,11 @@ fn triples(root: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Unpacks the servers once, even if several tests need them at the same time.
+/// Unpacks the servers once in this process. The script waits for runs of other processes.
 fn unpacked() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
         let dir = target_dir().join("test-servers");
-        fs::create_dir_all(&dir).expect("a directory for the test servers");
-        let lock = File::create(dir.join("lock")).expect("a lock file for the test servers");
-        lock.lock().expect("the lock of the test servers");
         let script = workspace_dir().join("scripts/test-servers.sh");
         // Shows its progress: the first build of InfluxDB takes minutes.
         let run = Command::new(&script).arg(&dir).status();

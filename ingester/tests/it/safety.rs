@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use common::clock::Clock;
 use model::Stage;
 use queue::list::List;
-use queue::testing::{Fate, Lossy, TempQueue, assert_exact, limited, wait_until};
+use queue::testing::{Delivery, FaultyQueue, TempQueue, assert_exact, limited, wait_until};
 use testkit::Mosquitto;
 
 use crate::fixture::{
@@ -101,21 +101,21 @@ async fn readings_refused_by_a_full_list_are_redelivered_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn append_without_reply_is_retried_with_the_same_elements() {
-    use Fate::{Answered, Applied, Dropped};
+    use Delivery::{Answered, Applied, Dropped};
     let (queue, broker) = (queue(), Mosquitto::start());
-    let fates = [Applied, Dropped, Applied, Answered, Dropped, Applied];
-    let lossy = Lossy::of_appends(queue.open(), &fates);
-    let stage = start_on(Clock::system(), lossy.clone(), queue.settings(), &broker);
+    let deliveries = [Applied, Dropped, Applied, Answered, Dropped, Applied];
+    let faulty = FaultyQueue::for_appends(queue.open(), &deliveries);
+    let stage = start_on(Clock::system(), faulty.clone(), queue.settings(), &broker);
     stage.ready().await;
     let device = Device::start(&broker);
     for round in 0..10 {
         device.send(round * 20..round * 20 + 20).await;
     }
     // Publishes one at a time until all planned faults have occurred.
-    while lossy.calls() <= fates.len() {
-        let before = lossy.calls();
+    while faulty.calls() <= deliveries.len() {
+        let before = faulty.calls();
         device.send(199..200).await;
-        wait_until("another append", || lossy.calls() > before).await;
+        wait_until("another append", || faulty.calls() > before).await;
     }
     wait_until("the last reading", || raw_values(&queue).contains(&199)).await;
     stage.stop().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::clock::Clock;
 use model::Stage;
-use queue::testing::{Fate, Lossy, assert_exact, wait_until};
+use queue::testing::{Delivery, FaultyQueue, assert_exact, wait_until};
 use queue::{Lease, Queue};
 use testkit::Mosquitto;
 
@@ -94,11 +94,11 @@ async fn expired_lease_that_nobody_took_is_acquired_again_with_the_same_session(
 async fn kill_between_append_and_acknowledgement_gets_readings_redelivered() {
     let (queue, broker) = (queue(), Mosquitto::start());
     // The reply is lost, so the reading isn't acknowledged and would be appended again.
-    let lossy = Lossy::of_appends(queue.open(), &[Fate::Applied, Fate::Held]);
-    let stage = start_on(Clock::system(), lossy.clone(), queue.settings(), &broker);
+    let faulty = FaultyQueue::for_appends(queue.open(), &[Delivery::Applied, Delivery::Held]);
+    let stage = start_on(Clock::system(), faulty.clone(), queue.settings(), &broker);
     stage.ready().await;
     Device::start(&broker).send(0..100).await;
-    lossy.held().await;
+    faulty.held_call().await;
     stage.kill().await;
     queue.expire_leases();
     let before = queue.ledger().await;

@@ -4,7 +4,7 @@ use common::health::Status;
 use std::time::Duration;
 
 use model::row::Row;
-use queue::testing::{Fate, Lossy};
+use queue::testing::{Delivery, FaultyQueue};
 use store::{Store, WriteError};
 use testkit::InfluxProxy;
 use testkit::influx_proxy::{Forward, Reply};
@@ -174,16 +174,20 @@ async fn long_retry_wait_ends_with_the_lease_and_at_a_stop() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_commit_replies_lose_and_double_nothing() {
-    use Fate::{Answered, Applied, Delayed, Dropped};
+    use Delivery::{Answered, Applied, Delayed, Dropped};
     let (queue, server) = (queue_of(7), InfluxProxy::start());
     queue.append_rows(rows("R", 0..60)).await;
-    let fates = [
+    let deliveries = [
         Applied, Dropped, Answered, Delayed, Dropped, Applied, Delayed,
     ];
-    let lossy = Lossy::new(queue.open(), &fates);
-    let stage = start_on(lossy.clone(), queue.settings(), &server);
+    let faulty = FaultyQueue::new(queue.open(), &deliveries);
+    let stage = start_on(faulty.clone(), queue.settings(), &server);
     done(&queue, 60, 0).await;
     stage.stop().await;
-    assert!(lossy.calls() > fates.len(), "{} commits", lossy.calls());
+    assert!(
+        faulty.calls() > deliveries.len(),
+        "{} commits",
+        faulty.calls()
+    );
     assert_stored(&server, "R", 0..60);
 }

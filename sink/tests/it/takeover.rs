@@ -4,7 +4,7 @@ use common::health::Status;
 use std::time::Duration;
 
 use queue::settings::QueueSettings;
-use queue::testing::{Fate, Lossy, TempQueue, assert_exact};
+use queue::testing::{Delivery, FaultyQueue, TempQueue, assert_exact};
 use testkit::InfluxProxy;
 use testkit::influx_proxy::{Forward, Reply};
 
@@ -16,9 +16,9 @@ use crate::fixture::{
 async fn kill_between_write_and_commit_writes_the_same_points_again() {
     let (queue, server) = (queue_of(7), InfluxProxy::start());
     queue.append_rows(rows("R", 0..20)).await;
-    let held = Lossy::new(queue.open(), &[Fate::Answered, Fate::Held]);
+    let held = FaultyQueue::new(queue.open(), &[Delivery::Answered, Delivery::Held]);
     let stage = start_on(held.clone(), queue.settings(), &server);
-    held.held().await;
+    held.held_call().await;
     stage.kill().await;
     queue.expire_leases();
     assert_exact(&queue.ledger().await);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use queue::ledger::Counter;
 use queue::list::List;
 use queue::settings::QueueSettings;
-use queue::testing::{Fate, Lossy, TempQueue, assert_exact};
+use queue::testing::{Delivery, FaultyQueue, TempQueue, assert_exact};
 
 use crate::fixture::{
     NEVER, SENSORS, done, queue_of, reading, row, rows_in, settings, start, start_on,
@@ -119,17 +119,21 @@ async fn restarts_within_a_stream_lose_and_double_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_commit_replies_lose_and_double_nothing() {
-    use Fate::{Answered, Applied, Delayed, Dropped};
+    use Delivery::{Answered, Applied, Delayed, Dropped};
     let queue = queue_of(7);
     append_rows(&queue, 0..30).await;
-    let fates = [
+    let deliveries = [
         Applied, Dropped, Answered, Delayed, Dropped, Dropped, Applied, Answered, Delayed, Applied,
     ];
-    let lossy = Lossy::new(queue.open(), &fates);
-    let stage = start_on(lossy.clone(), settings(&queue, NEVER));
+    let faulty = FaultyQueue::new(queue.open(), &deliveries);
+    let stage = start_on(faulty.clone(), settings(&queue, NEVER));
     let ledger = done(&queue, 30).await;
     stage.stop().await;
-    assert!(lossy.calls() > fates.len(), "{} commits", lossy.calls());
+    assert!(
+        faulty.calls() > deliveries.len(),
+        "{} commits",
+        faulty.calls()
+    );
     let fields = SENSORS.map(|sensor| (sensor, 1.0));
     let expected: Vec<_> = (0..30).map(|second| row("R", second, &fields)).collect();
     assert_eq!(rows_in(&queue), expected);
@@ -159,12 +163,12 @@ async fn the_lease_is_lost_in_the_middle(lease: Duration, found: Found) {
         ..queue::testing::settings()
     });
     // The first takes two readings and stalls just before their commit.
-    let first_queue = Lossy::new(queue.open(), &[Fate::Held]);
+    let first_queue = FaultyQueue::new(queue.open(), &[Delivery::Held]);
     queue
         .append(vec![reading("R", 0, "a", 1.0), reading("R", 0, "b", 2.0)])
         .await;
     let first = start_on(first_queue.clone(), settings(&queue, NEVER));
-    first_queue.held().await;
+    first_queue.held_call().await;
     // Its lease expires meanwhile, and the second takes over.
     let second = start_on(queue.open_later(), settings(&queue, NEVER));
     queue
@@ -179,7 +183,7 @@ async fn the_lease_is_lost_in_the_middle(lease: Duration, found: Found) {
         let said = first.until("lease", Status::Down).await;
         assert!(said.contains("another replica holds it"), "{said}");
     }
-    first_queue.let_go();
+    first_queue.release_call();
     first.until("lease", Status::Standby).await;
     assert!(first.is_ready(), "a standby is no fault");
     second.ready().await;

@@ -1,5 +1,5 @@
-//! A record of all that happens to a queue's file, written in the transactions that it is about, so
-//! that it is as exact as they are; and whether a file is in order.
+//! A record of the appends and commits in a queue's file, and a check of the file's integrity. Triggers
+//! write the record within the recorded transactions, so that it can't differ from them.
 
 use std::fmt;
 use std::path::Path;
@@ -9,10 +9,10 @@ use rusqlite::{Connection, OpenFlags, Row};
 
 use crate::list::List;
 
-/// How long another program may hold the file's lock.
+/// How long to wait for the file's lock.
 const BUSY_LIMIT: Duration = Duration::from_secs(30);
 
-/// A table beside the queue's own, which triggers write to.
+/// The table of the record, and its triggers.
 const RECORD: &str = "
     CREATE TABLE audit (
         id INTEGER PRIMARY KEY,
@@ -38,34 +38,34 @@ const RECORD: &str = "
         VALUES ('commit', new.name, old.number, new.number, new.by, new.token);
     END;";
 
-/// Something that happened to a queue.
+/// A recorded change of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Audited {
-    /// An element came into a list.
+    /// An element was appended to a list.
     Appended(List, Vec<u8>),
-    /// A consumer's commit number was changed.
+    /// A consumer's commit number changed.
     Committed {
         /// The consumer's name.
         consumer: String,
         /// The number before.
         before: i64,
-        /// The number since.
+        /// The number after.
         number: i64,
-        /// The token that it was changed under.
+        /// The token of the commit.
         by: String,
-        /// The token that had the lease.
+        /// The token of the lease.
         holder: String,
     },
 }
 
-/// From now on whatever comes into the lists, and every commit, is recorded in the queue's file.
+/// Starts to record all appends and commits in the queue's file.
 pub fn audit(path: &Path) {
     let connection = Connection::open(path).unwrap();
     connection.busy_timeout(BUSY_LIMIT).unwrap();
     connection.execute_batch(RECORD).unwrap();
 }
 
-/// Hands over all that was recorded, in its order. The file is only read.
+/// Passes the record to `take`, in order. The file is only read.
 pub fn audited(path: &Path, mut take: impl FnMut(Audited)) {
     let connection = read_only(path).unwrap();
     let sql = "SELECT event, item, consumer, before, number, by, holder FROM audit ORDER BY id";
@@ -95,8 +95,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Audited> {
     Ok(Audited::Appended(list, row.get(1)?))
 }
 
-/// What is wrong with an SQLite file, by its own check of every page, row and index; nothing if it
-/// is in order. The file is only read, so that whoever opens it next finds it as it was left.
+/// Runs SQLite's integrity check of all pages, rows and indexes. Returns the errors, if any. The file is
+/// only read, so that its WAL stays as a killed process left it.
 #[must_use]
 pub fn damage(path: &Path) -> Option<String> {
     let found = read_only(path).and_then(|connection| {
@@ -118,13 +118,13 @@ fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Another program at work on an SQLite file: nobody else writes to it until this is dropped.
+/// The write lock of an SQLite file, as another program would hold it, until this is dropped.
 pub struct WriteLock {
     _connection: Connection,
 }
 
 impl WriteLock {
-    /// Takes the file's lock.
+    /// Acquires the file's lock.
     #[must_use]
     pub fn take(path: &Path) -> Self {
         let connection = Connection::open(path).unwrap();
@@ -159,7 +159,7 @@ mod tests {
     use model::Stage;
 
     #[tokio::test]
-    async fn all_that_happens_is_recorded_and_the_queue_still_opens() {
+    async fn appends_and_commits_are_recorded_in_order() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("queue.db");
         let open = || SqliteQueue::open(&path, &settings(), Clock::system()).unwrap();
@@ -182,12 +182,12 @@ mod tests {
         queue.commit(&lease, &commit).await.unwrap();
         let mut found = Vec::new();
         audited(&path, |record| found.push(record));
-        let came = |list, item: &[u8]| Audited::Appended(list, item.to_vec());
+        let appended = |list, item: &[u8]| Audited::Appended(list, item.to_vec());
         let expected = [
-            came(List::Raw, b"a"),
-            came(List::Raw, b"b"),
-            came(List::Dead, b"c"),
-            came(List::Normalized, b"row"),
+            appended(List::Raw, b"a"),
+            appended(List::Raw, b"b"),
+            appended(List::Dead, b"c"),
+            appended(List::Normalized, b"row"),
             Audited::Committed {
                 consumer: "transformer".into(),
                 before: 0,
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_told_from_one_in_order() {
+    fn damage_is_found_in_a_corrupt_file() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("any.db");
         let connection = Connection::open(&path).unwrap();
@@ -220,13 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn a_look_leaves_what_a_killed_process_has_left() {
+    fn integrity_check_does_not_change_the_files() {
         let dir = TempDir::new().unwrap();
         let (path, left) = (dir.path().join("any.db"), dir.path().join("left.db"));
         let connection = Connection::open(&path).unwrap();
         let table = "PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)";
         connection.execute_batch(table).unwrap();
-        // As a kill leaves them: the log isn't written back.
+        // A killed process doesn't write the log back.
         let files = [path.clone(), dir.path().join("any.db-wal")];
         let copies = [left.clone(), dir.path().join("left.db-wal")];
         for (file, copy) in files.iter().zip(&copies) {

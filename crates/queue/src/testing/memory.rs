@@ -1,5 +1,5 @@
-//! A queue in memory that checks and does what the scripts do, in their order, under a clock that
-//! can be moved. Its keys have types, and it belongs to one pipeline: there is nothing to refuse.
+//! A queue in memory that does what the Redis scripts do, in their order, under a clock that can be
+//! set. It has no keys of a wrong type and no other pipeline's data to refuse.
 
 mod store;
 
@@ -16,31 +16,31 @@ use crate::settings::QueueSettings;
 use crate::{Append, Appended, Commit, Lease, Peek, Progress, Queue, QueueError, Snapshot, State};
 use model::Stage;
 
-/// Lists, state, leases and ledger in memory; clones share them.
+/// A queue in memory. Clones share its data.
 ///
-/// Its time is tokio's, so that it passes by itself in a test and stands still in a simulation.
+/// Its clock follows tokio's, so that a simulation runs in paused time.
 #[derive(Debug, Clone)]
 pub struct MemoryQueue {
     shared: Arc<Shared>,
     limits: Limits,
     broken: Option<BrokenRule>,
-    dying: bool,
+    crashes_in_commit: bool,
 }
 
 #[derive(Debug)]
 struct Shared {
     store: Mutex<Store>,
-    /// What the server's clock showed at `started`; moving the clock moves this.
+    /// The server's time at `started`. Setting the clock changes it.
     epoch: Mutex<Timestamp>,
     started: Instant,
 }
 
-/// All that a server remembers, as of one moment.
+/// The data of a [`MemoryQueue`] at one instant.
 #[derive(Debug, Clone)]
-pub struct Memory(Store);
+pub(super) struct SavedStore(Store);
 
 impl MemoryQueue {
-    /// Makes an empty one, whose clock shows `epoch` now.
+    /// Creates an empty queue whose clock is at `epoch`.
     #[must_use]
     pub fn new(settings: &QueueSettings, epoch: Timestamp) -> Self {
         Self {
@@ -51,11 +51,11 @@ impl MemoryQueue {
             }),
             limits: Limits::new(settings),
             broken: None,
-            dying: false,
+            crashes_in_commit: false,
         }
     }
 
-    /// A new handle with other settings, as another process would have.
+    /// Returns a handle with other settings, as another process would have.
     #[must_use]
     pub fn open(&self, settings: &QueueSettings) -> Self {
         Self {
@@ -64,22 +64,20 @@ impl MemoryQueue {
         }
     }
 
-    /// A handle to a server that breaks a rule, to show that somebody notices.
-    #[must_use]
-    pub fn breaking(self, broken: Option<BrokenRule>) -> Self {
+    /// Returns a handle whose calls break a rule.
+    pub(super) fn with_broken_rule(self, broken: Option<BrokenRule>) -> Self {
         Self { broken, ..self }
     }
 
-    /// A handle to a server that dies while it carries out what it is told.
-    #[must_use]
-    pub fn dying(self) -> Self {
+    /// Returns a handle whose commits crash the server.
+    pub(super) fn crash_in_commit(self) -> Self {
         Self {
-            dying: true,
+            crashes_in_commit: true,
             ..self
         }
     }
 
-    /// What the server's clock shows.
+    /// The server's time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.shared
@@ -89,45 +87,33 @@ impl MemoryQueue {
             .plus(self.shared.started.elapsed())
     }
 
-    /// Moves the server's clock, forth or back, as somebody who sets it would.
-    pub fn move_clock(&self, milliseconds: i64) {
-        let mut epoch = self.shared.epoch.lock().unwrap();
-        let by = Duration::from_millis(milliseconds.unsigned_abs());
-        *epoch = if milliseconds < 0 {
-            epoch.minus(by)
-        } else {
-            epoch.plus(by)
-        };
-    }
-
     /// Sets the server's clock, which goes on from there.
-    pub fn set_clock(&self, time: Timestamp) {
+    pub(super) fn set_clock(&self, time: Timestamp) {
         let passed = self.shared.started.elapsed();
         *self.shared.epoch.lock().unwrap() = time.minus(passed);
     }
 
-    /// All that the server remembers.
-    #[must_use]
-    pub fn memory(&self) -> Memory {
-        Memory(self.store().clone())
+    /// Copies the data.
+    pub(super) fn save(&self) -> SavedStore {
+        SavedStore(self.store().clone())
     }
 
-    /// Puts the server back to what it remembered once; its clock goes on.
-    pub fn recall(&self, memory: Memory) {
-        *self.store() = memory.0;
+    /// Replaces the data by saved data. The clock goes on.
+    pub(super) fn restore(&self, saved: SavedStore) {
+        *self.store() = saved.0;
     }
 
-    /// Forgets everything, as FLUSHALL does.
+    /// Deletes all data, as FLUSHALL does.
     pub fn flush(&self) {
         *self.store() = Store::default();
     }
 
-    /// Somebody else appends to a list.
+    /// Appends to a list, as an external producer.
     pub fn push_foreign(&self, list: List, item: &[u8]) {
         self.store().push_foreign(list, item);
     }
 
-    /// Somebody else pushes to the head of a list.
+    /// Pushes to the head of a list, as an external producer.
     pub fn push_to_head(&self, list: List, item: &[u8]) {
         self.store().push_to_head(list, item);
     }
@@ -138,21 +124,20 @@ impl MemoryQueue {
         self.store().items(list, usize::MAX)
     }
 
-    /// Elements in a list.
+    /// The number of elements in a list.
     #[must_use]
     pub fn length(&self, list: List) -> usize {
         self.store().length(list)
     }
 
-    /// The consumer's state, whoever asks.
+    /// The consumer's state, without a lease.
     #[must_use]
     pub fn state_of(&self, consumer: Stage) -> State {
         self.store().state(consumer)
     }
 
     /// The token that holds the consumer's lease now.
-    #[must_use]
-    pub fn holder(&self, consumer: Stage) -> Option<String> {
+    pub(super) fn holder(&self, consumer: Stage) -> Option<String> {
         self.store().holder(consumer, self.now())
     }
 
@@ -161,7 +146,7 @@ impl MemoryQueue {
     }
 }
 
-/// The calls without waiting, for whoever decides by himself when they arrive.
+/// The calls as plain functions. The simulation decides when they arrive.
 impl MemoryQueue {
     pub(super) fn append_now(&self, append: &Append) -> Appended {
         self.store().append(append, self.limits)
@@ -196,17 +181,17 @@ impl MemoryQueue {
     pub(super) fn commit_now(&self, lease: &Lease, commit: &Commit) -> Result<(), QueueError> {
         let now = self.now();
         let mut store = self.store();
-        store.check(lease, commit, now, self.broken)?;
-        if self.dying {
-            // Of a transaction nothing stays, of a broken one what it did first.
+        store.check_commit(lease, commit, now, self.broken)?;
+        if self.crashes_in_commit {
+            // A transaction is rolled back. Without one, the first step remains.
             if self.broken == Some(BrokenRule::TrimBeforeAppend) {
                 store.trim(lease.consumer, commit);
             }
-            return Err(QueueError::Unknown("the server died".into()));
+            return Err(QueueError::Unknown("the server crashed".into()));
         }
-        store.hand_on(lease, commit, self.limits);
+        store.apply(lease, commit, self.limits);
         store.trim(lease.consumer, commit);
-        store.keep(lease, now);
+        store.extend_lease(lease, now);
         Ok(())
     }
 
@@ -214,9 +199,9 @@ impl MemoryQueue {
         self.store().progress(consumer)
     }
 
-    /// Commits carried out for who didn't hold the lease.
-    pub(super) fn unlawful(&self) -> u64 {
-        self.store().unlawful
+    /// The number of applied commits whose sender didn't hold the lease.
+    pub(super) fn commits_without_lease(&self) -> u64 {
+        self.store().commits_without_lease
     }
 
     pub(super) fn snapshot_now(&self) -> Snapshot {

@@ -1,46 +1,52 @@
-//! A model check of the commit protocol: two replicas of a stage, one list, a producer, and
-//! whatever can happen between them, in virtual time.
+//! A model check of the commit protocol: two replicas of a stage, a producer and a server with faults,
+//! in virtual time.
 //!
-//! The replicas run the real [`LeaseManager`](crate::lease_manager::LeaseManager) and the real
-//! [`settle`](crate::settle::settle) on a [`MemoryQueue`](super::MemoryQueue). A schedule, drawn
-//! from the seed, says what becomes of each call; when it is used up, all goes well, and whatever
-//! was appended has to come out, once and in order.
+//! The replicas run the real [`consume`](crate::consume::consume) on a
+//! [`MemoryQueue`](super::MemoryQueue). A schedule, generated from the seed, decides the fault of each
+//! call. After the last fault, every element must be output once and in order.
 
+mod call;
+mod check;
+mod client;
+mod processor;
 mod replica;
+mod run;
 mod schedule;
-mod toy;
-mod verdict;
-mod wire;
-mod words;
-mod world;
+mod trace;
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use tokio::runtime::Builder;
 
-use self::world::{REPLICAS, World};
+use self::run::Run;
+use self::schedule::{Schedule, schedules};
 
-/// The limit of the replicas' leases.
+/// Replicas of the stage.
+const REPLICAS: usize = 2;
+/// The time limit of the replicas' leases.
 const LEASE: Duration = Duration::from_millis(600);
-/// A run that isn't over by then never will be.
-const PATIENCE: Duration = Duration::from_mins(10);
-
-/// Most lines of a trace that are shown, of its beginning and of its end.
+/// A run that takes longer, in virtual time, doesn't make progress.
+const RUN_LIMIT: Duration = Duration::from_mins(10);
+/// How many smaller schedules are tried after a failure.
+const SHRINK_LIMIT: u32 = 4_000;
+/// How many lines of a trace are shown, of its beginning and of its end.
 const SHOWN: usize = 100;
 
 /// What to simulate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Decides everything: the same seed gives the same runs.
+    /// The seed of all runs. The same seed gives the same runs.
     pub seed: u64,
-    /// The first run, to look at one again; each goes its own way, whichever ran before.
+    /// The first run, to repeat a single one: a run doesn't depend on the runs before it.
     pub first: u64,
-    /// How many runs.
+    /// The number of runs.
     pub runs: u64,
-    /// The rule to break, to see that it is noticed.
+    /// The rule to break, to test that the simulation detects it.
     pub rule: Option<BrokenRule>,
 }
 
@@ -51,21 +57,20 @@ pub enum BrokenRule {
     SkipTokenCheck,
     /// A commit doesn't check the number.
     SkipNumberCheck,
-    /// A commit without an answer is sent again with the number that the list is at by then.
+    /// A commit without a reply is resent with the list's current number.
     ResendBlindly,
-    /// A commit trims first, and a server that dies in it does no more than that.
+    /// A commit trims first, and a server that crashes in it does no more than that.
     TrimBeforeAppend,
-    /// A replica decides by its own clock whether it still holds the lease; the server trusts it.
+    /// A replica decides by its own clock whether it holds the lease, and the server trusts it.
     LeaseByConsumerClock,
-    /// A replica that takes the lease doesn't read the state.
+    /// A replica that acquires the lease ignores the state.
     ForgetState,
-    /// A replica goes on with what it has in memory when it peeks at another number than the one
-    /// that its own last commit left.
+    /// A replica keeps its in-memory state when the list isn't at the number of its last commit.
     TrustMemory,
 }
 
 impl BrokenRule {
-    /// All of them.
+    /// All rules.
     pub const ALL: [Self; 7] = [
         Self::SkipTokenCheck,
         Self::SkipNumberCheck,
@@ -77,27 +82,27 @@ impl BrokenRule {
     ];
 }
 
-/// What happened in all runs together.
+/// The counts of all runs together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Runs.
+    /// The runs.
     pub runs: u64,
-    /// Calls that replicas made.
+    /// Calls of replicas.
     pub steps: u64,
-    /// Commits that were carried out.
+    /// Commits that were applied.
     pub applied: u64,
     /// Commits that arrived and were refused.
     pub refused: u64,
-    /// Answers that were lost.
+    /// Replies that were lost.
     pub replies_lost: u64,
-    /// Leases that went from one replica to the other.
+    /// Leases that one replica acquired after the other.
     pub takeovers: u64,
-    /// Replicas that were killed.
+    /// Replicas that crashed.
     pub crashes: u64,
-    /// Replicas that stood still for a while.
+    /// Replicas that were frozen.
     pub freezes: u64,
-    /// Servers that were killed.
-    pub server_deaths: u64,
+    /// Servers that crashed.
+    pub server_crashes: u64,
 }
 
 impl AddAssign for Summary {
@@ -110,22 +115,22 @@ impl AddAssign for Summary {
         self.takeovers += more.takeovers;
         self.crashes += more.crashes;
         self.freezes += more.freezes;
-        self.server_deaths += more.server_deaths;
+        self.server_crashes += more.server_crashes;
     }
 }
 
-/// A run that broke a promise, made as small as possible.
+/// A run that violated a promise, shrunk by proptest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What it was simulated with.
+    /// The options of the simulation.
     pub options: Options,
-    /// Which run it was, counted from 0.
+    /// The run, counted from 0.
     pub run: u64,
-    /// What was violated.
+    /// The violation.
     pub violated: String,
-    /// The schedule in bytes, as it was made smaller.
-    pub schedule: Vec<u8>,
-    /// What happened in it, line by line.
+    /// The number of faults in the shrunk schedule.
+    pub faults: usize,
+    /// The calls with their faults, and the server's replies.
     pub trace: Vec<String>,
 }
 
@@ -136,13 +141,12 @@ impl fmt::Display for Failure {
         if let Some(rule) = self.options.rule {
             writeln!(f, "broken rule: {rule:?}")?;
         }
-        writeln!(f, "schedule: {:02x?}", self.schedule)?;
         let hidden = self.trace.len().saturating_sub(2 * SHOWN);
         for line in self.trace.iter().take(SHOWN) {
             writeln!(f, "{line}")?;
         }
         if hidden > 0 {
-            writeln!(f, "({hidden} lines between)")?;
+            writeln!(f, "({hidden} lines omitted)")?;
         }
         for line in self.trace.iter().skip(SHOWN + hidden) {
             writeln!(f, "{line}")?;
@@ -153,69 +157,89 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Runs them all, or up to the first that breaks a promise. Not to be called in a tokio runtime, as
-/// it makes its own.
+/// Simulates all runs, or up to the first that violates a promise. Must not be called in a tokio
+/// runtime, because it starts its own.
 pub fn simulate(options: &Options) -> Result<Summary, Box<Failure>> {
-    let mut summary = Summary::default();
-    let runs = usize::try_from(options.runs).unwrap_or(usize::MAX);
+    let schedules = schedules();
+    let summary = Cell::new(Summary::default());
+    let runs = usize::try_from(options.runs).expect("runs fit into memory");
     for run in (options.first..).take(runs) {
-        let mut rng =
-            fastrand::Rng::with_seed(options.seed ^ fastrand::Rng::with_seed(run).u64(..));
-        let bytes = schedule::draw(&mut rng);
-        let played = play(&bytes, options.rule, false);
-        summary += played.summary;
-        if played.violated.is_some() {
-            return Err(Box::new(explain(*options, run, bytes)));
+        let tested = runner(options.seed, run).run(&schedules, |schedule| {
+            let result = simulate_run(schedule, options.rule, false);
+            let mut sum = summary.get();
+            sum += result.summary;
+            summary.set(sum);
+            let violated = result.violated.map(TestCaseError::fail);
+            violated.map_or(Ok(()), Err)
+        });
+        match tested {
+            Ok(()) => {}
+            Err(TestError::Fail(_, schedule)) => {
+                return Err(Box::new(explain(*options, run, schedule)));
+            }
+            Err(TestError::Abort(reason)) => panic!("run {run} was aborted: {reason}"),
         }
     }
-    Ok(summary)
+    Ok(summary.get())
 }
 
-fn explain(options: Options, run: u64, bytes: Vec<u8>) -> Failure {
-    let fails = |bytes: &[u8]| play(bytes, options.rule, false).violated.is_some();
-    let schedule = schedule::shrink(bytes, fails);
-    let played = play(&schedule, options.rule, true);
+/// A runner of one test case, which depends on the seed and the run only.
+fn runner(seed: u64, run: u64) -> TestRunner {
+    let config = Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: SHRINK_LIMIT,
+        ..Config::default()
+    };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8..16].copy_from_slice(&run.to_le_bytes());
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+/// Repeats a failed run with a trace.
+fn explain(options: Options, run: u64, schedule: Schedule) -> Failure {
+    let faults = schedule.faults.iter().flatten().count();
+    let result = simulate_run(schedule, options.rule, true);
     Failure {
         options,
         run,
-        violated: played.violated.unwrap_or_default(),
-        schedule,
-        trace: played.trace,
+        violated: result.violated.unwrap_or_default(),
+        faults,
+        trace: result.trace,
     }
 }
 
-struct Played {
+struct RunResult {
     summary: Summary,
     violated: Option<String>,
     trace: Vec<String>,
 }
 
-/// Plays one schedule; the same one always goes the same way.
-fn play(bytes: &[u8], rule: Option<BrokenRule>, tells: bool) -> Played {
-    // Nonces and the jitter of waits.
+/// Simulates one schedule. The result depends on the arguments only.
+fn simulate_run(schedule: Schedule, rule: Option<BrokenRule>, with_trace: bool) -> RunResult {
+    // Of nonces and of the jitter of waits.
     fastrand::seed(0);
-    let runtime = runtime();
-    let (world, drained) = runtime.block_on(async {
-        let world = World::new(bytes, rule, tells);
-        for who in 0..REPLICAS {
-            tokio::spawn(replica::run(Arc::clone(&world), who));
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without threads");
+    let (run, ended) = runtime.block_on(async {
+        let run = Run::new(schedule, rule, with_trace);
+        for replica in 0..REPLICAS {
+            tokio::spawn(replica::run(Arc::clone(&run), replica));
         }
-        let drained = tokio::time::timeout(PATIENCE, world.over.notified()).await;
-        (world, drained.is_ok())
+        let ended = tokio::time::timeout(RUN_LIMIT, run.over.notified()).await;
+        (run, ended.is_ok())
     });
-    let stuck = (!drained).then(|| "not drained long after the last fault".to_owned());
-    let violated = world.violated().or(stuck);
-    let violated = violated.or_else(|| verdict::violated(&world));
-    let (summary, trace) = world.finish();
-    Played {
+    let timeout = (!ended).then(|| format!("the list isn't drained after {RUN_LIMIT:?}"));
+    let violated = run
+        .violated()
+        .or(timeout)
+        .or_else(|| check::violation(&run));
+    let (summary, trace) = run.finish();
+    RunResult {
         summary,
         violated,
         trace,
     }
-}
-
-fn runtime() -> Runtime {
-    let mut builder = Builder::new_current_thread();
-    builder.enable_time().start_paused(true);
-    builder.build().expect("a runtime without threads")
 }

@@ -1,4 +1,4 @@
-//! A queue in a file of its own.
+//! A queue in a temporary file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::{PATIENCE, POLL, nonce};
+use super::{POLL, WAIT_LIMIT, nonce};
 use crate::ledger::{Counter, Ledger};
 use crate::list::List;
 use crate::settings::QueueSettings;
@@ -16,10 +16,10 @@ use crate::sqlite::SqliteQueue;
 use crate::{Append, Appended, Commit, Lease, Queue};
 use model::Stage;
 
-/// How long another program may hold the file's lock.
+/// How long to wait for the file's lock.
 const BUSY_LIMIT: Duration = Duration::from_secs(30);
 
-/// A queue in a file that is gone when this is dropped.
+/// A queue in a temporary file, which is deleted when this is dropped.
 #[derive(Debug)]
 pub struct TempQueue {
     dir: TempDir,
@@ -28,7 +28,7 @@ pub struct TempQueue {
 }
 
 impl TempQueue {
-    /// Makes an empty one.
+    /// Creates an empty queue.
     #[must_use]
     pub fn new(settings: QueueSettings) -> Self {
         let dir = TempDir::with_prefix("queue-").unwrap();
@@ -37,25 +37,25 @@ impl TempQueue {
         Self { dir, settings, own }
     }
 
-    /// The settings that it was made with.
+    /// The queue's settings.
     #[must_use]
     pub fn settings(&self) -> &QueueSettings {
         &self.settings
     }
 
-    /// A new handle, as another process would have.
+    /// Opens a handle, as another process would.
     #[must_use]
     pub fn open(&self) -> SqliteQueue {
         self.open_as(&self.settings, Clock::system())
     }
 
-    /// A new handle that takes all leases to have run out, as one of a later time would.
+    /// Opens a handle whose clock is an hour ahead, so that all leases have expired for it.
     #[must_use]
     pub fn open_later(&self) -> SqliteQueue {
         self.open_as(&self.settings, Clock::ahead(Duration::from_hours(1)))
     }
 
-    /// A new handle with other settings, or with another clock.
+    /// Opens a handle with other settings or another clock.
     #[must_use]
     pub fn open_as(&self, settings: &QueueSettings, clock: Clock) -> SqliteQueue {
         SqliteQueue::open(&self.path(), settings, clock).unwrap()
@@ -65,7 +65,7 @@ impl TempQueue {
         self.dir.path().join("queue.db")
     }
 
-    /// Runs SQL, as anybody can who has the file.
+    /// Runs SQL, as an external program.
     pub fn run(&self, sql: &str) {
         self.connect().execute_batch(sql).unwrap();
     }
@@ -76,20 +76,20 @@ impl TempQueue {
         connection
     }
 
-    /// Somebody else appends to a list.
+    /// Appends to a list, as an external producer.
     pub fn push_foreign(&self, list: List, item: &[u8]) {
         let sql = format!("INSERT INTO {} (item) VALUES (?1)", table(list));
         self.connect().execute(&sql, [item]).unwrap();
     }
 
-    /// Somebody else pushes to the head of a list.
+    /// Pushes to the head of a list, as an external producer.
     pub fn push_to_head(&self, list: List, item: &[u8]) {
         let table = table(list);
         let sql = format!("INSERT INTO {table} SELECT coalesce(min(id), 1) - 1, ?1 FROM {table}");
         self.connect().execute(&sql, [item]).unwrap();
     }
 
-    /// All leases run out, as those of killed stages do after a while.
+    /// Expires all leases.
     pub fn expire_leases(&self) {
         self.run("UPDATE consumer SET until = 0");
     }
@@ -104,14 +104,14 @@ impl TempQueue {
         rows.collect::<Result<_, _>>().unwrap()
     }
 
-    /// Appends readings, as the ingester does; there has to be room.
+    /// Appends readings, as the ingester. Panics if the list is full.
     pub async fn append(&self, raw: Vec<Vec<u8>>) {
         let dead = Vec::new();
         let appended = self.own.append(&Append { raw, dead }).await.unwrap();
         assert!(matches!(appended, Appended::Done { .. }), "{appended:?}");
     }
 
-    /// Appends rows, as the transformer does, which mustn't be running.
+    /// Appends rows, as the transformer. Panics if its lease is held.
     pub async fn append_rows(&self, outputs: Vec<Vec<u8>>) {
         let lease = self.lease(Stage::Transformer).await;
         let change = Commit {
@@ -121,11 +121,11 @@ impl TempQueue {
         self.commit(&lease, change).await;
     }
 
-    /// Takes all that is in a consumer's list, as the consumer does, which mustn't be running, and
-    /// counts it as done with.
+    /// Takes all elements of a consumer's list and counts them as processed. Panics if the consumer's
+    /// lease is held.
     pub async fn drain(&self, consumer: Stage) -> Vec<Vec<u8>> {
-        let done = match consumer {
-            Stage::Ingester => panic!("it consumes no list"),
+        let processed = match consumer {
+            Stage::Ingester => panic!("the ingester consumes no list"),
             Stage::Transformer => Counter::InRows,
             Stage::Sink => Counter::RowsStored,
         };
@@ -133,7 +133,7 @@ impl TempQueue {
         let items = self.own.peek(&lease, usize::MAX).await.unwrap().items;
         let change = Commit {
             take: items.len(),
-            counts: vec![(done, i64::try_from(items.len()).unwrap())],
+            counts: vec![(processed, i64::try_from(items.len()).unwrap())],
             ..Commit::default()
         };
         self.commit(&lease, change).await;
@@ -153,12 +153,12 @@ impl TempQueue {
         self.own.release(lease).await.unwrap();
     }
 
-    /// Counters and lengths of now.
+    /// The current counters and lengths.
     pub async fn ledger(&self) -> Ledger {
         self.own.snapshot().await.unwrap().ledger
     }
 
-    /// Waits until `is_done` says so of the ledger.
+    /// Waits until `is_done` returns true for the ledger.
     pub async fn wait_for(&self, is_done: impl Fn(&Ledger) -> bool) -> Ledger {
         let started = Instant::now();
         loop {
@@ -166,7 +166,7 @@ impl TempQueue {
             if is_done(&ledger) {
                 return ledger;
             }
-            assert!(started.elapsed() < PATIENCE, "still {ledger:#?}");
+            assert!(started.elapsed() < WAIT_LIMIT, "still {ledger:#?}");
             sleep(POLL).await;
         }
     }

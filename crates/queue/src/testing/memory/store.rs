@@ -1,4 +1,4 @@
-//! What each call does, in the order of the scripts.
+//! The data of the queue, and what each call does to it in the order of the Redis scripts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -32,28 +32,28 @@ impl Limits {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Store {
     lists: [VecDeque<Vec<u8>>; 3],
-    desks: [Desk; 3],
+    consumers: [Consumer; 3],
     ledger: Ledger,
     dead_bytes: usize,
     instance: String,
-    /// Commits carried out for who didn't hold the lease.
-    pub(super) unlawful: u64,
+    /// The number of applied commits whose sender didn't hold the lease.
+    pub(super) commits_without_lease: u64,
 }
 
-/// What is kept for one consumer.
+/// The data of one consumer.
 #[derive(Debug, Clone, Default)]
-struct Desk {
+struct Consumer {
     number: u64,
     by: String,
     tokens: u64,
     /// The lease's token and end.
-    held: Option<(String, i64)>,
+    lease: Option<(String, i64)>,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-impl Desk {
+impl Consumer {
     fn holder(&self, now: Timestamp) -> Option<&str> {
-        let (token, until) = self.held.as_ref()?;
+        let (token, until) = self.lease.as_ref()?;
         (*until > millis(now)).then_some(token)
     }
 }
@@ -65,7 +65,7 @@ impl Store {
             return Appended::Full { length };
         }
         self.list(List::Raw).extend(append.raw.iter().cloned());
-        self.bury(&append.dead, limits);
+        self.append_dead(&append.dead, limits);
         self.add(Counter::Accepted, number(append.raw.len()));
         self.add(Counter::DeadIngester, number(append.dead.len()));
         Appended::Done {
@@ -81,16 +81,16 @@ impl Store {
         limit: Duration,
         now: Timestamp,
     ) -> Option<Lease> {
-        let desk = self.desk(consumer);
-        let token = match desk.holder(now) {
+        let data = self.consumer(consumer);
+        let token = match data.holder(now) {
             Some(held) if held.ends_with(nonce) => held.to_owned(),
             Some(_) => return None,
             None => {
-                desk.tokens += 1;
-                format!("{}-{nonce}", desk.tokens)
+                data.tokens += 1;
+                format!("{}-{nonce}", data.tokens)
             }
         };
-        desk.held = Some((token.clone(), millis(now.plus(limit))));
+        data.lease = Some((token.clone(), millis(now.plus(limit))));
         if self.instance.is_empty() {
             self.instance = format!("{:016x}", fastrand::u64(..));
         }
@@ -102,26 +102,26 @@ impl Store {
     }
 
     pub(super) fn renew(&mut self, lease: &Lease, now: Timestamp) -> Result<(), QueueError> {
-        if self.desk(lease.consumer).holder(now) != Some(&lease.token) {
+        if self.consumer(lease.consumer).holder(now) != Some(&lease.token) {
             return Err(QueueError::Fenced);
         }
-        self.keep(lease, now);
+        self.extend_lease(lease, now);
         Ok(())
     }
 
     pub(super) fn release(&mut self, lease: &Lease, now: Timestamp) -> Result<(), QueueError> {
         self.renew(lease, now)?;
-        self.desk(lease.consumer).held = None;
+        self.consumer(lease.consumer).lease = None;
         Ok(())
     }
 
     pub(super) fn holder(&self, consumer: Stage, now: Timestamp) -> Option<String> {
-        let holder = self.desks[place(consumer)].holder(now);
+        let holder = self.consumers[consumer as usize].holder(now);
         holder.map(ToOwned::to_owned)
     }
 
     pub(super) fn state(&self, consumer: Stage) -> State {
-        let entries = self.desks[place(consumer)].state.iter();
+        let entries = self.consumers[consumer as usize].state.iter();
         entries
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
@@ -130,7 +130,7 @@ impl Store {
     pub(super) fn peek(&self, consumer: Stage, max: usize) -> Peek {
         let source = source_of(consumer);
         Peek {
-            number: self.desks[place(consumer)].number,
+            number: self.consumers[consumer as usize].number,
             items: self.items(source, max),
             length: self.length(source),
             output_length: match consumer {
@@ -140,24 +140,24 @@ impl Store {
         }
     }
 
-    /// Whether a commit may be carried out: its token, its number, the head of its list.
-    pub(super) fn check(
+    /// Checks a commit's token, its number and the head of its list.
+    pub(super) fn check_commit(
         &mut self,
         lease: &Lease,
         commit: &Commit,
         now: Timestamp,
         broken: Option<BrokenRule>,
     ) -> Result<(), QueueError> {
-        let trusts = matches!(
+        let trusts_token = matches!(
             broken,
             Some(BrokenRule::SkipTokenCheck | BrokenRule::LeaseByConsumerClock)
         );
-        let desk = self.desk(lease.consumer);
-        let holds = desk.holder(now) == Some(&lease.token);
-        if !trusts && !holds {
+        let data = self.consumer(lease.consumer);
+        let holds_lease = data.holder(now) == Some(&lease.token);
+        if !trusts_token && !holds_lease {
             return Err(QueueError::Fenced);
         }
-        let found = desk.number;
+        let found = data.number;
         if found != commit.number && broken != Some(BrokenRule::SkipNumberCheck) {
             return Err(QueueError::Conflict {
                 expected: commit.number,
@@ -169,22 +169,22 @@ impl Store {
         {
             return Err(QueueError::Shifted);
         }
-        self.unlawful += u64::from(!holds);
+        self.commits_without_lease += u64::from(!holds_lease);
         Ok(())
     }
 
-    /// All of a commit but the trim.
-    pub(super) fn hand_on(&mut self, lease: &Lease, commit: &Commit, limits: Limits) {
+    /// Applies a commit, except the trim.
+    pub(super) fn apply(&mut self, lease: &Lease, commit: &Commit, limits: Limits) {
         self.list(List::Normalized)
             .extend(commit.outputs.iter().cloned());
-        self.bury(&commit.dead, limits);
-        let desk = self.desk(lease.consumer);
-        desk.state.extend(commit.puts.iter().cloned());
+        self.append_dead(&commit.dead, limits);
+        let data = self.consumer(lease.consumer);
+        data.state.extend(commit.puts.iter().cloned());
         for key in &commit.deletes {
-            desk.state.remove(key);
+            data.state.remove(key);
         }
-        desk.number += 1;
-        desk.by.clone_from(&lease.token);
+        data.number += 1;
+        data.by.clone_from(&lease.token);
         for (counter, delta) in commit.ledger(lease.consumer) {
             self.add(counter, delta);
         }
@@ -195,9 +195,9 @@ impl Store {
         source.drain(..commit.take.min(source.len()));
     }
 
-    /// Lets a lease last its limit from now, if it still is this one.
-    pub(super) fn keep(&mut self, lease: &Lease, now: Timestamp) {
-        if let Some((token, until)) = &mut self.desk(lease.consumer).held
+    /// Extends a lease by its limit from now, if it is still this one.
+    pub(super) fn extend_lease(&mut self, lease: &Lease, now: Timestamp) {
+        if let Some((token, until)) = &mut self.consumer(lease.consumer).lease
             && *token == lease.token
         {
             *until = millis(now.plus(lease.limit));
@@ -205,10 +205,10 @@ impl Store {
     }
 
     pub(super) fn progress(&self, consumer: Stage) -> Progress {
-        let desk = &self.desks[place(consumer)];
+        let data = &self.consumers[consumer as usize];
         Progress {
-            number: desk.number,
-            by: desk.by.clone(),
+            number: data.number,
+            by: data.by.clone(),
         }
     }
 
@@ -244,15 +244,15 @@ impl Store {
         self.lists[list as usize].len()
     }
 
-    /// Appends dead letters and trims the oldest beyond the limits, counting what went.
-    fn bury(&mut self, letters: &[Vec<u8>], limits: Limits) {
-        self.dead_bytes += letters.iter().map(Vec::len).sum::<usize>();
-        self.list(List::Dead).extend(letters.iter().cloned());
+    /// Appends dead letters, and trims and counts the oldest beyond the limits.
+    fn append_dead(&mut self, dead: &[Vec<u8>], limits: Limits) {
+        self.dead_bytes += dead.iter().map(Vec::len).sum::<usize>();
+        self.list(List::Dead).extend(dead.iter().cloned());
         while self.length(List::Dead) > limits.dead_count || self.dead_bytes > limits.dead_bytes {
-            let Some(gone) = self.list(List::Dead).pop_front() else {
+            let Some(trimmed) = self.list(List::Dead).pop_front() else {
                 break;
             };
-            self.dead_bytes -= gone.len();
+            self.dead_bytes -= trimmed.len();
             self.add(Counter::Trimmed, 1);
         }
     }
@@ -265,13 +265,9 @@ impl Store {
         &mut self.lists[list as usize]
     }
 
-    fn desk(&mut self, consumer: Stage) -> &mut Desk {
-        &mut self.desks[place(consumer)]
+    fn consumer(&mut self, consumer: Stage) -> &mut Consumer {
+        &mut self.consumers[consumer as usize]
     }
-}
-
-const fn place(consumer: Stage) -> usize {
-    consumer as usize
 }
 
 const fn millis(time: Timestamp) -> i64 {

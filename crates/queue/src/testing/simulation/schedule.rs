@@ -1,235 +1,171 @@
-//! What happens in a run: a string of bytes, so that a failure can be made smaller.
+//! The size of a run and the faults of its calls, as a strategy of proptest, which also shrinks them.
 
+use std::fmt;
 use std::time::Duration;
 
-/// Bytes that say how large a run is; each of the rest says what happens to one call.
-const HEAD: usize = 8;
-/// Calls that something may happen to; after them all goes well.
-const MOST_CALLS: usize = 72;
-/// How often a smaller schedule is tried.
-const TRIES: usize = 4_000;
+use proptest::bool::weighted;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use proptest::strategy::Union;
 
-/// What a fate's second half means: around a renewal, the lease's end, and long after.
+use super::REPLICAS;
+
+/// Calls that may have a fault. Later calls have none, so that the run comes to an end.
+const FAULTY_CALLS: usize = 72;
+/// Kinds of faults in one run: few, so that each occurs several times.
+const MOST_KINDS: usize = 6;
+/// Milliseconds around a renewal and around the lease's end, and much longer ones.
 const WAITS: [u64; 16] = [
     1, 5, 20, 60, 120, 180, 210, 300, 400, 500, 601, 700, 900, 1_200, 1_600, 2_400,
 ];
+/// Speeds of a replica's clock, in percent of the server's.
+const CLOCK_SPEEDS: [u32; 5] = [100, 98, 75, 50, 120];
 
-/// What happens to a call.
+/// A fault of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Nothing special.
-    Deliver,
-    /// It arrives at once, its answer takes a while.
-    SlowReply,
-    /// It takes a while to arrive.
-    SlowRequest,
-    /// It never arrives.
-    LoseRequest,
-    /// It is carried out, its answer is lost.
-    LoseReply,
-    /// The caller gives up, and then it arrives.
-    LateRequest,
-    /// The caller's process stands still before it is sent.
-    FreezeBefore,
-    /// The caller's process stands still before it sees the answer.
-    FreezeAfter,
-    /// The caller's process is killed before it is sent.
-    CrashBefore,
-    /// The caller's process is killed before it sees the answer.
-    CrashAfter,
-    /// The caller's process is killed, and then it arrives.
-    CrashLate,
-    /// The server refuses it for now.
-    Refuse,
-    /// The server's clock is set forth, then it arrives.
-    ClockForth,
-    /// The server's clock is set back, then it arrives.
-    ClockBack,
+pub(super) enum Fault {
+    SlowReply(Duration),
+    SlowRequest(Duration),
+    /// The request never arrives; the caller times out.
+    RequestLost(Duration),
+    /// The request is carried out, but the caller times out.
+    ReplyLost(Duration),
+    /// The caller gives up at once; the request arrives later.
+    RequestLate(Duration),
+    /// The caller's process is frozen before it sends the request.
+    FreezeBefore(Duration),
+    /// The caller's process is frozen before it receives the reply.
+    FreezeAfter(Duration),
+    /// The caller's process is killed before it sends the request.
+    CrashBefore(Duration),
+    /// The caller's process is killed before it receives the reply.
+    CrashAfter(Duration),
+    /// The caller's process is killed; the request arrives later.
+    CrashInFlight(Duration),
+    /// The server refuses the call for now.
+    Unavailable,
+    /// The server's clock is set forward before the request arrives.
+    ClockForward(Duration),
+    /// The server's clock is set back before the request arrives.
+    ClockBack(Duration),
     /// The caller's process is told to stop.
     Stop,
-    /// The server is killed meanwhile, and may have lost its last transactions when it is back.
-    ServerDies,
+    /// The server is killed during the call, and restarts without its last transactions.
+    ServerCrash {
+        lost_transactions: usize,
+        /// The clock is reset as well, as by a restored snapshot of the server's machine.
+        clock_too: bool,
+    },
 }
 
-const KINDS: [Kind; 16] = [
-    Kind::Deliver,
-    Kind::SlowReply,
-    Kind::SlowRequest,
-    Kind::LoseRequest,
-    Kind::LoseReply,
-    Kind::LateRequest,
-    Kind::FreezeBefore,
-    Kind::FreezeAfter,
-    Kind::CrashBefore,
-    Kind::CrashAfter,
-    Kind::CrashLate,
-    Kind::Refuse,
-    Kind::ClockForth,
-    Kind::ClockBack,
-    Kind::Stop,
-    Kind::ServerDies,
-];
-
-/// What happens to a call, and how long or how much.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fate {
-    pub(super) kind: Kind,
-    pub(super) wait: Duration,
-    /// Transactions that a server has lost when it is back.
-    pub(super) cut: usize,
-    /// Whether its clock is back to that time, too, as after a restored snapshot of its machine.
-    pub(super) clock_too: bool,
-}
-
-impl Fate {
-    fn of(byte: u8) -> Self {
-        let amount = usize::from(byte >> 4);
-        Self {
-            kind: KINDS[usize::from(byte & 15)],
-            wait: Duration::from_millis(WAITS[amount]),
-            cut: amount % 6,
-            clock_too: amount >= 8,
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SlowReply(wait) => write!(f, "reply after {wait:?}"),
+            Self::SlowRequest(wait) => write!(f, "arrives after {wait:?}"),
+            Self::RequestLost(wait) => write!(f, "request lost; timeout after {wait:?}"),
+            Self::ReplyLost(wait) => write!(f, "reply lost; timeout after {wait:?}"),
+            Self::RequestLate(wait) => write!(f, "given up at once; arrives after {wait:?}"),
+            Self::FreezeBefore(wait) => write!(f, "frozen for {wait:?} before the request"),
+            Self::FreezeAfter(wait) => write!(f, "frozen for {wait:?} before the reply"),
+            Self::CrashBefore(_) => f.write_str("killed before the request"),
+            Self::CrashAfter(_) => f.write_str("killed before the reply"),
+            Self::CrashInFlight(wait) => write!(f, "killed; arrives after {wait:?}"),
+            Self::Unavailable => f.write_str("refused for now"),
+            Self::ClockForward(by) => write!(f, "the server's clock is set forward by {by:?}"),
+            Self::ClockBack(by) => write!(f, "the server's clock is set back by {by:?}"),
+            Self::Stop => f.write_str("told to stop"),
+            Self::ServerCrash { .. } => f.write_str("the server is killed"),
         }
     }
 }
 
-/// How large a run is.
+/// The size of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
-    /// Elements in all.
+    /// Elements that the producer appends in all.
     pub(super) elements: usize,
-    /// Elements that the producer appends at once.
-    pub(super) chunk: usize,
-    /// It does so at each so many peeks.
-    pub(super) gap: usize,
-    /// Most elements of a peek.
+    /// Elements of one append.
+    pub(super) append_length: usize,
+    /// The producer appends at every so many peeks.
+    pub(super) peeks_per_append: usize,
+    /// The most elements of a peek.
     pub(super) batch: usize,
     /// Keys of elements.
     pub(super) keys: u8,
-    /// Whether open elements are given up when there is nothing to take.
+    /// Whether an open element expires when the list is empty.
     pub(super) expires: bool,
-    /// Each so many elements is no reading; 0 for none.
-    pub(super) poison: usize,
-    /// How fast the clocks of the replicas go, in hundredths of the server's.
-    pub(super) paces: [u32; 2],
+    /// Whether some elements are invalid.
+    pub(super) poison: bool,
+    /// Speeds of the replicas' clocks, in percent of the server's.
+    pub(super) clock_speeds: [u32; REPLICAS],
 }
 
-/// The fates of a run's calls, in the order in which they are made.
-#[derive(Debug)]
+/// One run: its size and the fault of each call, in the order of the calls.
+#[derive(Debug, Clone)]
 pub(super) struct Schedule {
-    bytes: Vec<u8>,
-    at: usize,
+    pub(super) size: Size,
+    pub(super) faults: Vec<Option<Fault>>,
 }
 
-impl Schedule {
-    pub(super) fn new(bytes: &[u8]) -> Self {
-        let mut bytes = bytes.to_vec();
-        bytes.resize(bytes.len().max(HEAD), 0);
-        Self { bytes, at: HEAD }
-    }
-
-    pub(super) fn size(&self) -> Size {
-        const PACES: [u32; 5] = [100, 98, 75, 50, 120];
-        let [elements, chunk, gap, batch, keys, expires, poison, pace] =
-            [0, 1, 2, 3, 4, 5, 6, 7].map(|place| usize::from(self.bytes[place]));
-        Size {
-            elements: 1 + elements % 10,
-            chunk: 1 + chunk % 4,
-            gap: 1 + gap % 3,
-            batch: 1 + batch % 4,
-            keys: if keys.is_multiple_of(2) { 1 } else { 2 },
-            expires: expires % 2 == 1,
-            poison: if poison % 4 == 3 { 4 } else { 0 },
-            paces: [PACES[pace % 5], PACES[pace / 5 % 5]],
-        }
-    }
-
-    pub(super) fn next(&mut self) -> Fate {
-        let byte = self.bytes.get(self.at).copied().unwrap_or_default();
-        self.at += 1;
-        Fate::of(byte)
-    }
-
-    /// Whether the server ever dies, so that what it remembered has to be kept.
-    pub(super) fn kills_the_server(&self) -> bool {
-        self.bytes[HEAD..]
-            .iter()
-            .any(|byte| Fate::of(*byte).kind == Kind::ServerDies)
-    }
+pub(super) fn schedules() -> impl Strategy<Value = Schedule> {
+    let kinds = subsequence(fault_kinds(), 1..=MOST_KINDS);
+    // Independent: the kinds and the rate stay the same while the faults are shrunk.
+    let faults = (kinds, 1..=10_u32).prop_ind_flat_map(|(kinds, rate)| {
+        let fault = option::weighted(f64::from(rate) / 16.0, Union::new(kinds));
+        vec(fault, 0..=FAULTY_CALLS)
+    });
+    (faults, sizes()).prop_map(|(faults, size)| Schedule { size, faults })
 }
 
-/// Draws a schedule: in each a few kinds of faults, so that they come often enough to meet.
-pub(super) fn draw(rng: &mut fastrand::Rng) -> Vec<u8> {
-    let mut kinds = [0; 16];
-    let mut count = 0;
-    for kind in 1..16 {
-        if rng.u8(..4) == 0 {
-            kinds[count] = kind;
-            count += 1;
-        }
-    }
-    let rate = rng.u8(1..=10);
-    let calls = rng.usize(6..MOST_CALLS);
-    let head = (0..HEAD).map(|_| rng.u8(..)).collect();
-    let mut bytes: Vec<u8> = head;
-    bytes.extend((0..calls).map(|_| {
-        if count == 0 || rng.u8(..16) >= rate {
-            return 0;
-        }
-        kinds[rng.usize(..count)] | rng.u8(..16) << 4
-    }));
-    bytes
+fn fault_kinds() -> Vec<BoxedStrategy<Fault>> {
+    let timed: [fn(Duration) -> Fault; 12] = [
+        Fault::SlowReply,
+        Fault::SlowRequest,
+        Fault::RequestLost,
+        Fault::ReplyLost,
+        Fault::RequestLate,
+        Fault::FreezeBefore,
+        Fault::FreezeAfter,
+        Fault::CrashBefore,
+        Fault::CrashAfter,
+        Fault::CrashInFlight,
+        Fault::ClockForward,
+        Fault::ClockBack,
+    ];
+    let timed = timed.map(|fault| {
+        let waits = select(&WAITS[..]).prop_map(Duration::from_millis);
+        waits.prop_map(fault).boxed()
+    });
+    let server_crash =
+        (0..6_usize, any::<bool>()).prop_map(|(lost_transactions, clock_too)| Fault::ServerCrash {
+            lost_transactions,
+            clock_too,
+        });
+    let untimed = [
+        Just(Fault::Unavailable).boxed(),
+        Just(Fault::Stop).boxed(),
+        server_crash.boxed(),
+    ];
+    timed.into_iter().chain(untimed).collect()
 }
 
-/// The smallest schedule that still fails, as far as a bounded effort finds it.
-pub(super) fn shrink(bytes: Vec<u8>, mut fails: impl FnMut(&[u8]) -> bool) -> Vec<u8> {
-    let mut best = bytes;
-    let mut tries = 0;
-    let mut attempt = |candidate: Vec<u8>, best: &mut Vec<u8>| {
-        tries += 1;
-        let better = candidate != *best && tries <= TRIES && fails(&candidate);
-        if better {
-            *best = candidate;
-        }
-        better
-    };
-    loop {
-        let mut improved = false;
-        let mut chunk = best.len().saturating_sub(HEAD);
-        while chunk > 0 {
-            let mut start = HEAD;
-            while start + chunk <= best.len() {
-                let mut without = best.clone();
-                without.drain(start..start + chunk);
-                let mut calm = best.clone();
-                calm[start..start + chunk].fill(0);
-                if attempt(without, &mut best) {
-                    improved = true;
-                    continue;
-                }
-                improved |= attempt(calm, &mut best);
-                start += chunk;
-            }
-            chunk /= 2;
-        }
-        for place in 0..best.len() {
-            let byte = best[place];
-            let smaller = if place < HEAD {
-                [0, 1, 2, 3, byte / 2]
-            } else {
-                let (kind, amount) = (byte & 15, byte >> 4);
-                [0, 1, 2, amount / 2, amount.saturating_sub(1)].map(|amount| amount << 4 | kind)
-            };
-            for value in smaller {
-                let mut candidate = best.clone();
-                candidate[place] = value;
-                if value < best[place] {
-                    improved |= attempt(candidate, &mut best);
-                }
-            }
-        }
-        if !improved {
-            return best;
-        }
-    }
+fn sizes() -> impl Strategy<Value = Size> {
+    let speed = || select(&CLOCK_SPEEDS[..]);
+    let producer = (1..=10_usize, 1..=4_usize, 1..=3_usize);
+    let elements = (1..=2_u8, any::<bool>(), weighted(0.25));
+    (producer, 1..=4_usize, elements, [speed(), speed()]).prop_map(
+        |(producer, batch, elements, clock_speeds)| Size {
+            elements: producer.0,
+            append_length: producer.1,
+            peeks_per_append: producer.2,
+            batch,
+            keys: elements.0,
+            expires: elements.1,
+            poison: elements.2,
+            clock_speeds,
+        },
+    )
 }

@@ -1,30 +1,30 @@
-//! What must be true when all is drained.
+//! The checks of a run whose list is drained.
 
 use std::collections::BTreeMap;
 
-use super::toy::{POISON, Toy};
-use super::world::{STAGE, World, element};
+use super::processor::{POISON, slots};
+use super::run::{Run, STAGE, element};
 use crate::ledger::Counter;
 use crate::list::List;
 
-/// The first thing that isn't as it has to be.
-pub(super) fn violated(world: &World) -> Option<String> {
-    elements(world)
+/// The first violation, if any.
+pub(super) fn violation(run: &Run) -> Option<String> {
+    elements(run)
         .err()
-        .or_else(|| ledger(world).err())
-        .or_else(|| numbers(world).err())
+        .or_else(|| ledger(run).err())
+        .or_else(|| number(run).err())
         .or_else(|| {
-            let unlawful = world.server.unlawful();
-            (unlawful > 0).then(|| format!("{unlawful} commits by who didn't hold the lease"))
+            let count = run.server.commits_without_lease();
+            (count > 0).then(|| format!("{count} commits without the lease"))
         })
 }
 
-/// Every element is in one row or waits in the state, in order, or is a dead letter.
-fn elements(world: &World) -> Result<(), String> {
+/// Checks that every element is, in order, in one row or open in the state, or is a dead letter.
+fn elements(run: &Run) -> Result<(), String> {
     let mut found: BTreeMap<u8, (u8, u8)> = BTreeMap::new();
-    for row in world.server.items(List::Normalized) {
+    for row in run.server.items(List::Normalized) {
         let [key, number, elements @ ..] = &row[..] else {
-            return Err(format!("a row {row:?}"));
+            return Err(format!("malformed row {row:?}"));
         };
         let (rows, next) = found.entry(*key).or_default();
         if number != rows {
@@ -36,17 +36,18 @@ fn elements(world: &World) -> Result<(), String> {
         for element in elements {
             if element != next {
                 let what = format!("row {row:?} has element {element} of key {key}");
-                return Err(format!("{what}, whose next was {next}"));
+                return Err(format!("{what} instead of {next}"));
             }
             *next += 1;
         }
     }
-    let state = Toy::load(&world.server.state_of(STAGE));
-    for (key, slot) in &state.slots {
+    for (key, slot) in &slots(&run.server.state_of(STAGE)) {
         let (rows, next) = found.entry(*key).or_default();
         if slot.rows != *rows {
-            let known = slot.rows;
-            return Err(format!("state knows {known} rows of key {key}, not {rows}"));
+            let counted = slot.rows;
+            return Err(format!(
+                "the state counts {counted} rows of key {key}, not {rows}"
+            ));
         }
         match slot.open {
             None => {}
@@ -56,29 +57,33 @@ fn elements(world: &World) -> Result<(), String> {
             }
         }
     }
-    let size = world.size;
-    let all: Vec<_> = (0..size.elements).map(|at| element(size, at)).collect();
+    let size = run.size;
+    let all: Vec<_> = (0..size.elements)
+        .map(|index| element(size, index))
+        .collect();
     for (key, (_, next)) in &found {
         let count = all.iter().filter(|element| element[0] == *key).count();
         if count != usize::from(*next) {
-            return Err(format!("{next} of {count} elements of key {key} came out"));
+            return Err(format!(
+                "{next} of {count} elements of key {key} were output"
+            ));
         }
     }
     let is_poison = |element: &&Vec<u8>| element[0] == POISON;
     let poison: Vec<_> = all.iter().filter(is_poison).cloned().collect();
-    let known = |element: &&Vec<u8>| is_poison(element) || found.contains_key(&element[0]);
-    let dead = world.server.items(List::Dead);
+    let is_found = |element: &&Vec<u8>| is_poison(element) || found.contains_key(&element[0]);
+    let dead = run.server.items(List::Dead);
     if dead != poison {
         return Err(format!("dead letters are {dead:?}, not {poison:?}"));
     }
-    match all.iter().find(|element| !known(element)) {
-        Some(lost) => Err(format!("element {lost:?} came out nowhere")),
+    match all.iter().find(|element| !is_found(element)) {
+        Some(lost) => Err(format!("element {lost:?} is lost")),
         None => Ok(()),
     }
 }
 
-fn ledger(world: &World) -> Result<(), String> {
-    let ledger = world.server.snapshot_now().ledger;
+fn ledger(run: &Run) -> Result<(), String> {
+    let ledger = run.server.snapshot_now().ledger;
     if let Some(line) = ledger.broken_line() {
         return Err(format!("{}: {} and {}", line.text, line.left, line.right));
     }
@@ -86,8 +91,8 @@ fn ledger(world: &World) -> Result<(), String> {
     if foreign != (0, 0) {
         return Err(format!("foreign elements: {foreign:?}"));
     }
-    let state = Toy::load(&world.server.state_of(STAGE));
-    let open = state.slots.values().filter(|slot| slot.open.is_some());
+    let slots = slots(&run.server.state_of(STAGE));
+    let open = slots.values().filter(|slot| slot.open.is_some());
     let counted = ledger.get(Counter::OpenReadings);
     if i64::try_from(open.count()) != Ok(counted) {
         return Err(format!("the ledger counts {counted} open elements"));
@@ -95,11 +100,11 @@ fn ledger(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-fn numbers(world: &World) -> Result<(), String> {
-    let (number, standing) = (world.server.progress_now(STAGE).number, world.standing());
-    if number == standing {
+fn number(run: &Run) -> Result<(), String> {
+    let (number, commits) = (run.server.progress_now(STAGE).number, run.kept_commits());
+    if number == commits {
         Ok(())
     } else {
-        Err(format!("number {number} after {standing} commits"))
+        Err(format!("number {number} after {commits} commits"))
     }
 }
