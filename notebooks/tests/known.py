@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 # RIG-01 measures each second, with 30 seconds missing in the middle.
@@ -12,6 +13,18 @@ SECOND_RIG = [*range(0, 60, 2), *range(66, 100, 2), 148]
 
 TICKS = {"RIG-01": FIRST_RIG, "RIG-02": SECOND_RIG}
 SENSORS = ["temp_inlet", "temp_outlet", "pressure", "flow_rate", "voltage", "current"]
+
+
+# In seconds, from the first row to the last.
+LENGTH = max(FIRST_RIG[-1], SECOND_RIG[-1])
+
+
+def start() -> int:
+    """Give the second of the first row, so that the last one is 2 seconds old.
+
+    The live views show the last minute, which a busy machine takes a good part of to get to them.
+    """
+    return int(time.time()) - LENGTH - 2
 
 
 def value(rig: str, sensor: str, tick: int) -> float | None:

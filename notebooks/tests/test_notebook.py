@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 from statistics import fmean
 
@@ -21,7 +20,7 @@ Run = Callable[..., Ran]
 @pytest.fixture
 def start() -> int:
     """Give the second of the first known row."""
-    return int(time.time()) - 200
+    return known.start()
 
 
 def test_what_influxdb_has_is_drawn(run_notebook: Run, server: Server, start: int) -> None:

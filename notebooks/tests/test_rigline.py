@@ -95,7 +95,7 @@ def test_what_one_process_stored_is_drawn(
     program: str, run_notebook: Callable[..., Ran], tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    start = int(time.time()) - 200
+    start = known.start()
     with _up(program, data) as port:
         _publish(program, port, start, tmp_path)
         readings = sum(len(row.values) for row in known.rows())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,7 +134,7 @@ def test_statistics_are_of_all_readings(
     window: str, server: influxdb.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = server.bucket(f"statistics-{window}")
-    bucket.write(int(time.time()) - 200)
+    bucket.write(known.start())
     for name, value in bucket.environment().items():
         monkeypatch.setenv(name, value)
     summary = rigs.read_influx(window).summary
