@@ -117,6 +117,7 @@ where
     let admin_addr = listener.local_addr()?;
     tracing::info!(stage = program.name, version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
     let served = CancellationToken::new();
+    let upkeep = tokio::spawn(telemetry::upkeep(metrics.clone()));
     let admin = tokio::spawn(admin::serve(
         listener,
         process.health.clone(),
@@ -128,6 +129,7 @@ where
     let ended = until_stopped(work, &stop).await;
     served.cancel();
     admin.abort();
+    upkeep.abort();
     if ended.is_ok() {
         tracing::info!(stage = program.name, "stopped");
     }
