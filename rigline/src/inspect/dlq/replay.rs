@@ -15,7 +15,7 @@ use transformer::element::decode;
 
 use super::{Filter, for_each};
 use crate::inspect::lists::{Lists, Purpose, Where};
-use crate::inspect::output::stdout;
+use crate::inspect::output::{printable, stdout};
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -71,7 +71,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
             }
             Err(why) => {
                 failed += 1;
-                writeln!(out, "{}: {why}", content.id)?;
+                writeln!(out, "{}: {}", content.id, printable(&why))?;
             }
         }
     }
