@@ -121,8 +121,8 @@ fn validate(
     let mut element = Vec::with_capacity(192);
     let list = match content.stage {
         Stage::Ingester => {
-            let reading = decode_again(&content.topic, &input, arrived, now, limits);
-            element::encode_reading(&reading.map_err(refused)?, &mut element);
+            let decoded = decode_again(&content.topic, &input, arrived, now, limits);
+            element::encode_reading(&decoded.map_err(refused)?.reading, &mut element);
             List::Raw
         }
         Stage::Transformer => {
