@@ -1,6 +1,6 @@
 //! The main loop: receive, validate, append, acknowledge.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::faults::{self, Point};
 use common::guard::guarded;
@@ -34,6 +34,9 @@ const ERROR_WAIT: Duration = Duration::from_millis(200);
 const SKEW_WAIT: Duration = Duration::from_millis(500);
 /// How long the last append may take at a stop.
 const LAST_APPEND: Duration = Duration::from_secs(3);
+/// How far behind the last arrival the next one may seem to be, in the order in which connections are
+/// read.
+const MAX_ARRIVAL_SHIFT: Duration = Duration::from_secs(1);
 /// Interval of health ticks while nothing arrives.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
@@ -74,6 +77,8 @@ struct Received {
     /// The first of them, encoded. They are encoded once, so that a retry after a lost reply appends the
     /// same elements.
     encoded: Option<EncodedBatch>,
+    /// The arrival of the message that was encoded last.
+    last_arrival: Option<Timestamp>,
 }
 
 /// An encoded append.
@@ -83,6 +88,8 @@ struct EncodedBatch {
     deliveries: usize,
     /// The reasons of its dead letters.
     reasons: Vec<Reason>,
+    /// Readings with a time that was ignored.
+    ignored_times: u64,
 }
 
 struct Ingester<Q> {
@@ -152,8 +159,9 @@ impl<Q: Queue> Ingester<Q> {
         let Received {
             deliveries,
             encoded,
+            last_arrival,
         } = received;
-        let batch = encoded.get_or_insert_with(|| self.encode_batch(deliveries));
+        let batch = encoded.get_or_insert_with(|| self.encode_batch(deliveries, last_arrival));
         faults::reach(Point::BeforeAppend);
         match self.queue.append(&batch.append).await {
             Ok(Appended::Done { length, accepted }) => {
@@ -200,8 +208,12 @@ impl<Q: Queue> Ingester<Q> {
     }
 
     /// Encodes the first deliveries, as many as fit into one append.
-    fn encode_batch(&self, deliveries: &[Delivery]) -> EncodedBatch {
-        let arrived = self.process.clock.now();
+    fn encode_batch(
+        &self,
+        deliveries: &[Delivery],
+        last_arrival: &mut Option<Timestamp>,
+    ) -> EncodedBatch {
+        let now = (self.process.clock.now(), Instant::now());
         let mut batch = EncodedBatch {
             append: Append {
                 raw: Vec::with_capacity(deliveries.len()),
@@ -209,16 +221,21 @@ impl<Q: Queue> Ingester<Q> {
             },
             deliveries: 0,
             reasons: Vec::new(),
+            ignored_times: 0,
         };
         let mut bytes = 0;
-        for Delivery { topic, payload, .. } in deliveries {
+        for delivery in deliveries {
             if bytes >= LARGEST_APPEND {
                 break;
             }
             batch.deliveries += 1;
+            let Delivery { topic, payload, .. } = delivery;
+            let arrived = arrival(delivery.received, now, *last_arrival);
+            *last_arrival = Some(arrived);
             match encode(topic, payload, arrived, &self.settings.limits) {
-                Ok(element) => {
+                Ok((element, has_ignored_time)) => {
                     bytes += element.len();
+                    batch.ignored_times += u64::from(has_ignored_time);
                     batch.append.raw.push(element);
                 }
                 Err(rejection) => {
@@ -252,6 +269,7 @@ impl<Q: Queue> Ingester<Q> {
     fn count(&self, batch: &EncodedBatch, length: usize) {
         let readings = batch.append.raw.len() as u64;
         counter!(metric::READINGS, "stage" => STAGE.name()).increment(readings);
+        counter!(metric::IGNORED_TIMES).increment(batch.ignored_times);
         for reason in &batch.reasons {
             metric::count_dead_letter(*reason);
         }
@@ -261,18 +279,62 @@ impl<Q: Queue> Ingester<Q> {
     }
 }
 
-/// The raw list's element for a message, or its rejection.
+/// When a message arrived: later than the `last` one, so that two messages without a timestamp don't
+/// share an instant. After the clock was set back, `last` doesn't count.
+fn arrival(
+    received: Instant,
+    (now, now_instant): (Timestamp, Instant),
+    last: Option<Timestamp>,
+) -> Timestamp {
+    let arrived = now.minus(now_instant.saturating_duration_since(received));
+    match last.map(|last| last.plus(Duration::from_nanos(1))) {
+        Some(next) if next.since(arrived) <= MAX_ARRIVAL_SHIFT => arrived.max(next),
+        _ => arrived,
+    }
+}
+
+/// The raw list's element for a message, and whether a time in it was ignored; or its rejection.
 fn encode(
     topic: &str,
     payload: &[u8],
     arrived: Timestamp,
     limits: &ReadingLimits,
-) -> Result<Vec<u8>, Rejection> {
+) -> Result<(Vec<u8>, bool), Rejection> {
     let encoded = guarded(|| {
-        let reading = decode(topic, payload, arrived, limits)?;
+        let decoded = decode(topic, payload, arrived, limits)?;
         let mut element = Vec::with_capacity(192);
-        element::encode_reading(&reading, &mut element);
-        Ok(element)
+        element::encode_reading(&decoded.reading, &mut element);
+        Ok((element, decoded.has_ignored_time))
     });
     encoded.unwrap_or_else(|poison| Err(Rejection::new(Reason::Poison, poison)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use model::time::Timestamp;
+
+    use super::arrival;
+
+    #[test]
+    fn arrivals_are_when_a_message_was_read_and_increase() {
+        let start = Instant::now();
+        let now = (
+            Timestamp::from_millis(60_000),
+            start + Duration::from_secs(10),
+        );
+        let at = |millis| start + Duration::from_millis(millis);
+        let first = arrival(at(2_000), now, None);
+        assert_eq!(first, Timestamp::from_millis(52_000));
+        let second = arrival(at(2_000), now, Some(first));
+        assert_eq!(second.nanos(), first.nanos() + 1);
+        // It was read before, from another connection.
+        let third = arrival(at(1_500), now, Some(second));
+        assert_eq!(third.nanos(), second.nanos() + 1);
+        let later = arrival(at(10_000), now, Some(third));
+        assert_eq!(later, Timestamp::from_millis(60_000));
+        let set_back = (Timestamp::from_millis(1_000), now.1);
+        assert_eq!(arrival(at(10_000), set_back, Some(later)), set_back.0);
+    }
 }

@@ -103,7 +103,7 @@ def test_answers_that_are_none(answer: str, said: str, monkeypatch: pytest.Monke
     ("status", "said"),
     [
         (403, r"refuses the token \(403\)"),
-        (404, "knows no organisation my-org with a bucket rigs"),
+        (404, "no organisation my-org with a bucket rigs, or the token may not read it"),
         (503, "can't answer: 503 Service Unavailable"),
     ],
 )

@@ -25,7 +25,7 @@ use transport::MqttSettings;
 
 use self::timed::{Delays, Timed};
 use crate::console::Console;
-use crate::inspect::ledger::trouble;
+use crate::inspect::ledger::verdict;
 use crate::up::{DataDir, Server, ServerSettings, lines_to_copy};
 
 const PROGRAM: Program = Program {
@@ -198,7 +198,7 @@ fn print_totals(console: &Console, ledger: &Ledger, dir: &Path, is_temporary: bo
         "took {} readings and stored {} rows; ledger {}",
         count(Counter::Accepted),
         count(Counter::RowsStored),
-        trouble(ledger).as_deref().unwrap_or("balanced")
+        verdict(ledger)
     ));
     console.print(format!(
         "repeated {}, superseded {}, dead letters {}",

@@ -2,20 +2,23 @@
 //! everything.
 //!
 //! A store that rejects a batch doesn't reliably name the rows. So the batch is halved until each
-//! rejected row is alone. All writes are in the batch's order, because the later of two values for one
+//! rejected row is alone, or the store says that all of them are at fault. A row that the store's message
+//! blames becomes a dead letter, however many there are. A row that is rejected for an unknown reason
+//! does so only if the store accepts others. All writes are in the batch's order, because the later of two values for one
 //! cell has to win.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use model::row::Row;
-use store::{Store, WriteError};
+use store::{RowsAtFault, Store, WriteError};
 
 #[cfg(test)]
 mod tests;
 
-/// After this many rejected rows in sequence, the store is assumed to be at fault.
-const TOO_MANY_REFUSED: usize = 100;
+/// After this many rows that were rejected for unknown reasons, and none accepted, the store is assumed
+/// to be at fault.
+const TOO_MANY_UNEXPLAINED: usize = 100;
 
 /// The result of a batch: each row is either stored or rejected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,14 +58,12 @@ pub enum Unwritten {
     },
 }
 
-/// Writes batches to a store, and counts rows that were rejected in sequence.
+/// Writes batches to a store.
 #[derive(Debug)]
 pub struct Writer<S> {
     store: S,
-    /// Rows rejected since the last accepted one.
-    streak: usize,
-    /// The first row of the sequence for which the batch is held.
-    held: Option<Row<'static>>,
+    /// Rows rejected for unknown reasons since the last accepted one. They became dead letters.
+    unexplained: usize,
 }
 
 impl<S: Store> Writer<S> {
@@ -71,8 +72,7 @@ impl<S: Store> Writer<S> {
     pub fn new(store: S) -> Self {
         Self {
             store,
-            streak: 0,
-            held: None,
+            unexplained: 0,
         }
     }
 
@@ -84,68 +84,81 @@ impl<S: Store> Writer<S> {
     /// Writes a batch. After an error, the same rows have to be written again, possibly with later rows
     /// behind them: if one of those is accepted, the store isn't at fault.
     pub async fn write(&mut self, rows: &[Row<'_>]) -> Result<Written, Unwritten> {
-        let mut attempt = Attempt {
-            store: &self.store,
-            rows,
-            held: self.held.as_ref(),
-            streak: self.streak,
-            streak_start: None,
-            accepted_any: false,
-            preflighted: false,
-            rejected: Vec::new(),
-        };
-        let ended = attempt.run().await;
+        let mut attempt = Attempt::new(&self.store, rows);
+        let result = attempt.run().await;
         let Attempt {
-            streak,
-            streak_start,
             accepted_any,
             rejected,
+            unexplained,
             ..
         } = attempt;
-        match ended {
-            Ok(()) => {
-                (self.streak, self.held) = (streak, None);
-                Ok(Written {
-                    stored: rows.len() - rejected.len(),
-                    rejected,
-                })
-            }
-            Err(Stop::Streak(detail)) => {
-                self.streak = streak;
-                self.held = streak_start.map(|index| rows[index].clone().into_owned());
-                Err(Unwritten::Hold { detail })
-            }
-            Err(Stop::Store(why)) => {
-                // The rejections of this batch occur again in the next try and must not count twice.
-                if accepted_any {
-                    self.streak = 0;
-                }
-                Err(why)
-            }
+        if accepted_any {
+            self.unexplained = 0;
         }
+        result?;
+        if !accepted_any && let Some(last) = unexplained.last() {
+            let total = self.unexplained + unexplained.len();
+            if total >= TOO_MANY_UNEXPLAINED {
+                let counts = (unexplained.len(), rows.len(), self.unexplained);
+                return Err(held(counts, last));
+            }
+            self.unexplained = total;
+        }
+        Ok(Written {
+            stored: rows.len() - rejected.len(),
+            rejected,
+        })
     }
 }
 
-/// Why an attempt ended early.
-enum Stop {
-    Streak(String),
-    Store(Unwritten),
+/// The error of a batch whose rows aren't discarded, because the store may be at fault. `counts` are its
+/// rows that were refused for unknown reasons, all its rows, and such rows of earlier batches.
+fn held((refused, all, earlier): (usize, usize, usize), last: &str) -> Unwritten {
+    let earlier = match earlier {
+        0 => String::new(),
+        rows => format!(" ({rows} before them became dead letters)"),
+    };
+    Unwritten::Hold {
+        detail: format!(
+            "the store refused {refused} of {all} rows for unknown reasons and accepted none{earlier}, \
+             so it may be at fault itself; the rows stay in the list and are written again; the last \
+             answer: {last}"
+        ),
+    }
 }
 
 /// One pass over a batch.
 struct Attempt<'a, 'r, S> {
     store: &'a S,
     rows: &'a [Row<'r>],
-    held: Option<&'a Row<'static>>,
-    streak: usize,
-    streak_start: Option<usize>,
     accepted_any: bool,
     preflighted: bool,
     rejected: Vec<Rejected>,
+    /// The store's messages for the rows that were rejected for unknown reasons.
+    unexplained: Vec<String>,
 }
 
-impl<S: Store> Attempt<'_, '_, S> {
-    async fn run(&mut self) -> Result<(), Stop> {
+/// What became of a range of rows.
+enum Sent {
+    Accepted,
+    /// At least one row is rejected.
+    Rejected(String, RowsAtFault),
+    TooLarge(String),
+}
+
+impl<'a, 'r, S: Store> Attempt<'a, 'r, S> {
+    fn new(store: &'a S, rows: &'a [Row<'r>]) -> Self {
+        Self {
+            store,
+            rows,
+            accepted_any: false,
+            preflighted: false,
+            rejected: Vec::new(),
+            unexplained: Vec::new(),
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), Unwritten> {
         if self.rows.is_empty() {
             return Ok(());
         }
@@ -154,75 +167,47 @@ impl<S: Store> Attempt<'_, '_, S> {
         let whole = 0..self.rows.len();
         let mut pending = vec![whole];
         while let Some(range) = pending.pop() {
-            let Err(detail) = self.send(range.clone()).await? else {
-                continue;
+            let (detail, at_fault) = match self.send(range.clone()).await? {
+                Sent::Accepted => {
+                    self.accepted_any = true;
+                    continue;
+                }
+                Sent::Rejected(detail, at_fault) => (detail, at_fault),
+                Sent::TooLarge(detail) => (detail, RowsAtFault::Unknown),
             };
-            if range.len() > 1 {
+            if range.len() > 1 && at_fault != RowsAtFault::All {
                 let middle = range.start + range.len() / 2;
                 pending.push(middle..range.end);
                 pending.push(range.start..middle);
                 continue;
             }
-            if !self.store.blames_rows() {
-                self.refused(range.start);
+            if at_fault == RowsAtFault::Unknown {
+                self.unexplained.push(detail.clone());
             }
-            if self.streak >= TOO_MANY_REFUSED && !self.accepts_any(&pending).await? {
-                return Err(Stop::Streak(format!(
-                    "{TOO_MANY_REFUSED} rows one after another were refused and none accepted \
-                     between, so something is wrong with the store, not with the rows, and none \
-                     of them is discarded; the last answer: {detail}"
-                )));
-            }
-            self.rejected.push(Rejected {
-                index: range.start,
-                detail,
-            });
+            self.rejected.extend(range.map(|index| Rejected {
+                index,
+                detail: detail.clone(),
+            }));
         }
         Ok(())
     }
 
-    /// Sends rows. Returns the store's message if it rejects them. After the first rejection, a preflight
-    /// has to succeed; otherwise the rows aren't the cause.
-    async fn send(&mut self, range: Range<usize>) -> Result<Result<(), String>, Stop> {
-        let single = range.len() == 1;
-        let (detail, ask) = match self.store.write(&self.rows[range]).await {
-            Ok(()) => {
-                self.streak = 0;
-                self.streak_start = None;
-                self.accepted_any = true;
-                return Ok(Ok(()));
-            }
-            Err(WriteError::Rejected { detail }) => (detail, true),
-            Err(WriteError::TooLarge { detail }) => (detail, single),
-            Err(error) => return Err(Stop::Store(unwritten(error))),
+    /// Sends rows. After the first rejection, a preflight has to succeed; otherwise the rows aren't the
+    /// cause.
+    async fn send(&mut self, range: Range<usize>) -> Result<Sent, Unwritten> {
+        let is_single = range.len() == 1;
+        let sent = match self.store.write(&self.rows[range]).await {
+            Ok(()) => return Ok(Sent::Accepted),
+            Err(WriteError::Rejected { detail, at_fault }) => Sent::Rejected(detail, at_fault),
+            Err(WriteError::TooLarge { detail }) => Sent::TooLarge(detail),
+            Err(error) => return Err(unwritten(error)),
         };
-        if ask && !self.preflighted {
-            let answer = self.store.preflight().await;
-            answer.map_err(|error| Stop::Store(unwritten(error)))?;
+        let is_final = is_single || matches!(sent, Sent::Rejected(..));
+        if is_final && !self.preflighted {
+            self.store.preflight().await.map_err(unwritten)?;
             self.preflighted = true;
         }
-        Ok(Err(detail))
-    }
-
-    fn refused(&mut self, index: usize) {
-        self.streak += 1;
-        self.streak_start.get_or_insert(index);
-        // The rows behind it were rejected the last time, one by one. Instead of writing each of them
-        // again, it is enough that none of the pending ranges is accepted.
-        if self.held == Some(&self.rows[index]) {
-            self.streak = self.streak.max(TOO_MANY_REFUSED);
-        }
-    }
-
-    /// Whether the store accepts any pending range, starting with the next one. They stay pending: an
-    /// accepted range is written again in its turn, to keep the order.
-    async fn accepts_any(&mut self, pending: &[Range<usize>]) -> Result<bool, Stop> {
-        for range in pending.iter().rev() {
-            if self.send(range.clone()).await?.is_ok() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(sent)
     }
 }
 
@@ -232,6 +217,6 @@ fn unwritten(error: WriteError) -> Unwritten {
         WriteError::Retry { detail, after } => Unwritten::Retry { detail, after },
         WriteError::Denied { detail }
         | WriteError::TooLarge { detail }
-        | WriteError::Rejected { detail } => Unwritten::Hold { detail },
+        | WriteError::Rejected { detail, .. } => Unwritten::Hold { detail },
     }
 }

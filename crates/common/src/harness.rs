@@ -1,10 +1,13 @@
 //! The life cycle of a process: start, logs, metrics, signals, stop, exit code.
 
 use std::ffi::OsString;
+use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{self, Cli, Program, SideCommand};
@@ -21,6 +24,8 @@ const GRACE: Duration = Duration::from_millis(9_500);
 pub struct Process {
     /// Cancelled by the first SIGTERM or SIGINT: take no more input, finish the current batch, return.
     pub stop: CancellationToken,
+    /// Notified by SIGHUP: read files with users and secrets again.
+    pub reload: Arc<Notify>,
     /// The health of the stage and its dependencies.
     pub health: Health,
     /// The wall clock.
@@ -34,6 +39,7 @@ impl Process {
     pub fn for_stage(&self, stage: &'static str) -> Self {
         Self {
             stop: self.stop.child_token(),
+            reload: self.reload.clone(),
             health: self.health.add_stage(stage),
             clock: self.clock,
         }
@@ -51,7 +57,8 @@ impl Process {
 
 /// Runs a stage as a process: parses and checks settings (exit code 64), starts logs, metrics and
 /// the admin listener, runs `run` until it returns (0, or 1 with its error), hands it the first
-/// SIGTERM or SIGINT as a stop, and ends at once at the second.
+/// SIGTERM or SIGINT as a stop, and ends at once at the second. SIGHUP is a stop if the terminal was
+/// closed, and otherwise a request to read files again.
 pub fn main<S, F>(
     program: &Program,
     args: impl IntoIterator<Item = OsString>,
@@ -117,17 +124,19 @@ where
     let admin_addr = listener.local_addr()?;
     tracing::info!(stage = program.name, version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
     let served = CancellationToken::new();
+    let upkeep = tokio::spawn(telemetry::upkeep(metrics.clone()));
     let admin = tokio::spawn(admin::serve(
         listener,
         process.health.clone(),
         metrics,
         served.clone(),
     ));
-    let stop = process.stop.clone();
+    let outer = process.clone();
     let work = run(cli.stage, process);
-    let ended = until_stopped(work, &stop).await;
+    let ended = until_stopped(work, &outer).await;
     served.cancel();
     admin.abort();
+    upkeep.abort();
     if ended.is_ok() {
         tracing::info!(stage = program.name, "stopped");
     }
@@ -136,25 +145,48 @@ where
 
 async fn until_stopped(
     work: impl Future<Output = anyhow::Result<()>>,
-    stop: &CancellationToken,
+    process: &Process,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     tokio::pin!(work);
-    tokio::select! {
-        ended = &mut work => return ended,
-        name = signals.next() => tracing::info!(signal = name, "stopping"),
+    loop {
+        let signal = tokio::select! {
+            ended = &mut work => return ended,
+            signal = signals.next() => signal,
+        };
+        match signal {
+            Signal::Stop(signal) => {
+                tracing::info!(signal, "stopping");
+                break;
+            }
+            Signal::Reload => {
+                tracing::info!("received SIGHUP");
+                process.reload.notify_waiters();
+            }
+        }
     }
-    stop.cancel();
+    process.stop.cancel();
     tokio::select! {
         ended = work => ended,
-        name = signals.next() => anyhow::bail!("second signal ({name}), ending at once"),
+        signal = signals.next_stop() => anyhow::bail!("second signal ({signal}), ending at once"),
         () = tokio::time::sleep(GRACE) => anyhow::bail!("not stopped within {GRACE:?}"),
     }
+}
+
+/// What a signal asks for.
+enum Signal {
+    /// To stop; with the signal's name.
+    Stop(&'static str),
+    /// To read files again.
+    Reload,
 }
 
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+    /// Standard error was a terminal when the process started.
+    had_terminal: bool,
 }
 
 impl Signals {
@@ -163,13 +195,30 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?,
+            hang_up: signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?,
+            had_terminal: stderr().is_terminal(),
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
+            _ = self.hang_up.recv() => {
+                if self.had_terminal && !stderr().is_terminal() {
+                    Signal::Stop("SIGHUP")
+                } else {
+                    Signal::Reload
+                }
+            }
+        }
+    }
+
+    async fn next_stop(&mut self) -> &'static str {
+        loop {
+            if let Signal::Stop(signal) = self.next().await {
+                return signal;
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ pub const REPEATED: &str = "rigline_readings_repeated_total";
 pub const SUPERSEDED: &str = "rigline_readings_superseded_total";
 /// Readings behind their rig's window, written as rows of their own.
 pub const LATE: &str = "rigline_readings_late_total";
+/// Readings with a member `ts`, `time` or `datetime` that was ignored, because it holds no date.
+pub const IGNORED_TIMES: &str = "rigline_ignored_times_total";
 /// Dead letters by reason.
 pub const DEAD_LETTERS: &str = "rigline_dead_letters_total";
 /// Elements in a list.
@@ -64,6 +66,10 @@ pub fn describe() {
     describe_counter!(
         LATE,
         "readings behind their rig's window, each a row of its own"
+    );
+    describe_counter!(
+        IGNORED_TIMES,
+        "readings with a member ts, time or datetime that holds no date, so that it was ignored"
     );
     describe_counter!(DEAD_LETTERS, "inputs that can't be used, by reason");
     describe_gauge!(LIST_LENGTH, "elements in a list");

@@ -83,6 +83,19 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<Logs, String> {
     Ok(Logs { guard: Some(guard) })
 }
 
+/// Interval at which histograms are condensed.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Condenses histograms until it is dropped. Without it, the recorder keeps every sample of a histogram
+/// until the next scrape.
+pub async fn upkeep(metrics: PrometheusHandle) {
+    let mut interval = tokio::time::interval(UPKEEP);
+    loop {
+        interval.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
 /// Starts the metrics recorder. The handle renders the metrics in Prometheus's text format.
 pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
@@ -98,3 +111,6 @@ pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     metric::describe();
     Ok(handle)
 }
+
+#[cfg(test)]
+mod tests;

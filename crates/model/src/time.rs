@@ -12,9 +12,11 @@ const NANOS_PER_MICRO: i64 = 1_000;
 const NANOS_PER_SEC: i64 = 1_000_000_000;
 
 /// Below this a numeric timestamp means Unix seconds, from here on milliseconds.
-const MILLIS_FROM: f64 = 1e11;
-/// From here on a numeric timestamp has no meaning (microseconds and nanoseconds aren't guessed).
-const NUMBER_LIMIT: f64 = 1e14;
+const MILLIS_FROM: i64 = 100_000_000_000;
+/// From here on a numeric timestamp means microseconds.
+const MICROS_FROM: i64 = 100_000_000_000_000;
+/// From here on a numeric timestamp means nanoseconds.
+const NANOS_FROM: i64 = 100_000_000_000_000_000;
 
 /// An instant in UTC, in nanoseconds since 1970-01-01T00:00:00Z (1677 to 2262).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,8 +25,8 @@ pub struct Timestamp(i64);
 /// Why a text or number is no timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TimeError {
-    /// Neither RFC 3339 nor a number that can be seconds or milliseconds.
-    #[error("not an RFC 3339 time with a zone, nor Unix seconds or milliseconds")]
+    /// Neither RFC 3339 nor a number.
+    #[error("not an RFC 3339 time with a zone, nor a number of seconds since 1970")]
     Syntax,
     /// A proper time before the year 1678.
     #[error("before the year 1678")]
@@ -53,9 +55,13 @@ impl Timestamp {
         Self(ms.saturating_mul(1_000_000))
     }
 
-    /// Reads an RFC 3339 time with `Z` or an offset.
+    /// Reads an RFC 3339 time with `Z` or an offset, also as `+0100`.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
-        let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| TimeError::Syntax)?;
+        let parsed = DateTime::parse_from_rfc3339(text).or_else(|error| {
+            let with_colon = with_colon_in_offset(text).ok_or(error)?;
+            DateTime::parse_from_rfc3339(&with_colon)
+        });
+        let parsed = parsed.map_err(|_| TimeError::Syntax)?;
         match parsed.timestamp_nanos_opt() {
             Some(ns) => Ok(Self(ns)),
             None if parsed.year() < 1970 => Err(TimeError::BeforeRange),
@@ -63,25 +69,48 @@ impl Timestamp {
         }
     }
 
-    /// Reads a number: below 1e11 Unix seconds (with a fraction), from 1e11 to below 1e14
-    /// milliseconds. Kept to the microsecond, the precision that a double has for such seconds.
-    pub fn from_number(number: f64) -> Result<Self, TimeError> {
-        if !number.is_finite() || number >= NUMBER_LIMIT {
-            return Err(TimeError::Syntax);
+    /// Reads a JSON number: below 1e11 Unix seconds, below 1e14 milliseconds, below 1e17 microseconds,
+    /// otherwise nanoseconds. Integers are exact. Numbers with a fraction or an exponent have the
+    /// precision of a double, and seconds and milliseconds are rounded to the microsecond.
+    pub fn parse_number(text: &str) -> Result<Self, TimeError> {
+        if let Ok(integer) = text.parse() {
+            return Self::from_integer(integer);
         }
-        let micros = if number < MILLIS_FROM {
-            number * 1e6
-        } else {
-            number * 1e3
-        };
+        let number: f64 = text.parse().map_err(|_| TimeError::Syntax)?;
         #[expect(
             clippy::cast_possible_truncation,
             reason = "the cast saturates, and then fails"
         )]
-        let micros = micros.round() as i64;
-        match micros.checked_mul(NANOS_PER_MICRO) {
+        let rounded = |number: f64| number.round() as i64;
+        let whole = rounded(number);
+        if !number.is_finite() {
+            return Err(TimeError::Syntax);
+        }
+        let micros = match whole {
+            ..MILLIS_FROM => rounded(number * 1e6),
+            MILLIS_FROM..MICROS_FROM => rounded(number * 1e3),
+            MICROS_FROM.. => return Self::from_integer(whole),
+        };
+        Self::checked(micros, NANOS_PER_MICRO)
+    }
+
+    fn from_integer(integer: i64) -> Result<Self, TimeError> {
+        let unit = match integer {
+            ..MILLIS_FROM => NANOS_PER_SEC,
+            MILLIS_FROM..MICROS_FROM => 1_000_000,
+            MICROS_FROM..NANOS_FROM => NANOS_PER_MICRO,
+            // A double beyond the range saturates to this.
+            i64::MAX => return Err(TimeError::AfterRange),
+            NANOS_FROM.. => 1,
+        };
+        Self::checked(integer, unit)
+    }
+
+    /// `count` units of `unit` nanoseconds since 1970.
+    fn checked(count: i64, unit: i64) -> Result<Self, TimeError> {
+        match count.checked_mul(unit) {
             Some(ns) => Ok(Self(ns)),
-            None if micros < 0 => Err(TimeError::BeforeRange),
+            None if count < 0 => Err(TimeError::BeforeRange),
             None => Err(TimeError::AfterRange),
         }
     }
@@ -165,6 +194,15 @@ impl fmt::Display for Timestamp {
         self.write_to(&mut text);
         f.write_str(&String::from_utf8_lossy(&text))
     }
+}
+
+/// The string with a colon in an offset like `+0100` at its end; `None` without such an offset.
+fn with_colon_in_offset(text: &str) -> Option<String> {
+    let (rest, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
+    let offset = rest.get(rest.len().checked_sub(3)?..)?;
+    let is_offset =
+        offset.starts_with(['+', '-']) && offset[1..].bytes().all(|b| b.is_ascii_digit());
+    is_offset.then(|| format!("{rest}:{minutes}"))
 }
 
 fn saturating_nanos(duration: Duration) -> i64 {

@@ -3,6 +3,8 @@
 mod database;
 mod dead_letters;
 mod error;
+#[cfg(test)]
+mod plans;
 mod schema;
 mod steps;
 mod writer;

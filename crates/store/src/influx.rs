@@ -8,7 +8,7 @@ use influxdb2::{Client, ClientBuilder};
 use model::row::Row;
 
 use crate::line;
-use crate::{Store, WriteError};
+use crate::{RowsAtFault, Store, WriteError};
 
 mod answer;
 mod settings;
@@ -65,13 +65,13 @@ impl InfluxStore {
         })
     }
 
-    async fn send(&self, lines: Vec<u8>) -> Result<(), WriteError> {
-        let empty = lines.is_empty();
+    /// Sends the lines of `rows` rows.
+    async fn send(&self, lines: Vec<u8>, rows: usize) -> Result<(), WriteError> {
         let Target { org, bucket, .. } = &self.target;
         self.client
             .write_line_protocol_with_precision(org, bucket, lines, TimestampPrecision::Nanoseconds)
             .await
-            .map_err(|error| self.target.write_error(error, empty))
+            .map_err(|error| self.target.write_error(error, rows))
     }
 }
 
@@ -94,12 +94,13 @@ impl Store for InfluxStore {
         }
         let lines = line::encode(rows).map_err(|(index, error)| WriteError::Rejected {
             detail: format!("row {} of {}: {error}", index + 1, rows.len()),
+            at_fault: RowsAtFault::Some,
         })?;
-        self.send(lines).await
+        self.send(lines, rows.len()).await
     }
 
     /// Sends an empty write: the server checks token, organisation and bucket.
     async fn preflight(&self) -> Result<(), WriteError> {
-        self.send(Vec::new()).await
+        self.send(Vec::new(), 0).await
     }
 }

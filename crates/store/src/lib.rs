@@ -27,15 +27,20 @@ pub trait Store: Send + Sync {
     /// returns without contacting the store.
     fn write(&self, rows: &[Row<'_>]) -> impl Future<Output = Result<(), WriteError>> + Send;
 
-    /// Checks whether the store accepts writes, without writing rows. If it succeeds, a later rejection
-    /// is due to the rows. Never [`WriteError::TooLarge`] or [`WriteError::Rejected`].
+    /// Checks whether the store accepts writes, without writing rows. If it fails, a rejection isn't due
+    /// to the rows. Never [`WriteError::TooLarge`] or [`WriteError::Rejected`].
     fn preflight(&self) -> impl Future<Output = Result<(), WriteError>> + Send;
+}
 
-    /// Whether [`WriteError::Rejected`] of a single row is certainly due to that row. If so, many
-    /// rejections in sequence don't indicate a fault of the store.
-    fn blames_rows(&self) -> bool {
-        false
-    }
+/// Which rows of a rejected write are at fault, according to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowsAtFault {
+    /// The store doesn't say. Perhaps no row is, but the store.
+    Unknown,
+    /// At least one. If the write was of a single row, that row.
+    Some,
+    /// Every row of the write.
+    All,
 }
 
 /// Why a write failed, named by what to do next. Messages are for operators and contain no secrets; the
@@ -61,6 +66,8 @@ pub enum WriteError {
     Rejected {
         /// The store's message, which may concern one row only.
         detail: String,
+        /// Which rows the message is about.
+        at_fault: RowsAtFault,
     },
     /// An operator has to change the settings or the store. The rows aren't the cause.
     #[error("{detail}")]

@@ -10,7 +10,7 @@ use common::clock::Clock;
 use model::row::Row;
 use tokio::sync::oneshot;
 
-use crate::{Store, WriteError};
+use crate::{RowsAtFault, Store, WriteError};
 
 mod batch;
 mod error;
@@ -82,6 +82,7 @@ impl Store for SqliteStore {
         }
         let batch = batch::encode(rows).map_err(|(index, error)| WriteError::Rejected {
             detail: format!("row {} of {}: {error}", index + 1, rows.len()),
+            at_fault: RowsAtFault::Some,
         })?;
         self.ask(|answer| Task::Write { batch, answer }).await
     }
@@ -89,11 +90,6 @@ impl Store for SqliteStore {
     /// Writes a few bytes to a table of its own, to detect a full disk.
     async fn preflight(&self) -> Result<(), WriteError> {
         self.ask(|answer| Task::Probe { answer }).await
-    }
-
-    /// A row is rejected for its content, or because the file has too many sensors.
-    fn blames_rows(&self) -> bool {
-        true
     }
 }
 

@@ -138,6 +138,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Sends SIGHUP and returns at once.
+    pub fn hang_up(&mut self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Sends SIGSTOP: it is stopped with open connections until it is thawed or killed.
     pub fn freeze(&mut self) {
         self.signal(Signal::STOP);

@@ -118,6 +118,21 @@ impl Listener {
         self.address
     }
 
+    /// Reads the password file again when it is called. Open connections stay.
+    #[must_use]
+    pub fn reload_users(&self) -> impl Fn() + Send + 'static {
+        let file = self.access_policy.users.clone();
+        move || {
+            let Some(file) = &file else { return };
+            match file.reload() {
+                Ok(users) => tracing::info!(users, "read MQTT_USERS again"),
+                Err(error) => {
+                    tracing::error!(%error, "can't read MQTT_USERS again, the users are as before")
+                }
+            }
+        }
+    }
+
     /// Starts to accept clients; `dependency` is up while it does. Can be called again once the earlier
     /// [`Listening`] was closed.
     #[must_use]

@@ -1,6 +1,7 @@
 //! The trait for everything that messages are received from.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -38,6 +39,8 @@ pub struct Delivery {
     pub retain: bool,
     /// It may have been delivered before.
     pub dup: bool,
+    /// When it was read from the network.
+    pub received: Instant,
     /// Hand it to [`Source::ack`] once the message is safe.
     pub ticket: Ticket,
     /// The memory that the listener has reserved for it and the messages that were read with it. It is

@@ -1,6 +1,7 @@
 //! A session with the broker that receives messages, and acknowledges each only when it is told to.
 
 use std::convert::Infallible;
+use std::time::Instant;
 
 use common::faults::{self, Point};
 use common::health::Dependency;
@@ -219,6 +220,7 @@ impl SubscriberTask {
             qos: publish.qos as u8,
             retain: publish.retain,
             dup: publish.dup,
+            received: Instant::now(),
             ticket,
             share: None,
         }

@@ -93,7 +93,7 @@ fn timestamp(payload: &str) -> Option<Timestamp> {
         let text: Cow<'_, str> = serde_json::from_str(raw).ok()?;
         return Timestamp::parse(&text).ok();
     }
-    Timestamp::from_number(raw.parse().ok()?).ok()
+    Timestamp::parse_number(raw).ok()
 }
 
 /// Whether a broker takes messages for this topic. One that gets a character that MQTT advises

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use queue::ledger::{Counter, Ledger};
 
-use crate::inspect::ledger::trouble;
+use crate::inspect::ledger::{omitted, trouble};
 use crate::inspect::output::grouped;
 
 /// Width of the panel, in columns.
@@ -53,7 +53,7 @@ impl Seen {
         )
     }
 
-    /// The lines of the panel, each of at most 80 columns.
+    /// The lines of the panel, each of at most 80 columns. The last one says what is wrong, or omitted.
     pub(super) fn panel(&self) -> Vec<String> {
         let of = |counter| grouped(self.ledger.get(counter));
         let (median, p99) = self.shown_delays();
@@ -93,8 +93,8 @@ impl Seen {
                 ("ledger", account.to_owned()),
             ]),
         ];
-        if let Some(trouble) = trouble {
-            let said = format!(" {trouble}");
+        if let Some(notice) = trouble.or_else(|| omitted(&self.ledger)) {
+            let said = format!(" {notice}");
             lines.push(said.chars().take(WIDTH).collect());
         }
         lines.push("─".repeat(WIDTH));
@@ -140,6 +140,14 @@ mod tests {
             "{panel}"
         );
         assert!(seen(7).panel().join("\n").contains("OFF"));
+        let mut late = seen(0);
+        late.ledger.set(Counter::DeadIngester, 3);
+        late.ledger.dead = 3;
+        let panel = late.panel().join("\n");
+        assert!(
+            panel.contains(" 3 readings omitted: 3 dead letters"),
+            "{panel}"
+        );
     }
 
     #[test]

@@ -72,10 +72,6 @@ impl<S: Store> Store for Timed<S> {
     async fn preflight(&self) -> Result<(), WriteError> {
         self.store.preflight().await
     }
-
-    fn blames_rows(&self) -> bool {
-        self.store.blames_rows()
-    }
 }
 
 #[cfg(test)]

@@ -13,18 +13,29 @@ use super::{USER, print_line, random};
 /// The status if the server is already set up.
 const CONFLICT: u16 = 422;
 
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rights {
+    /// The server doesn't accept it.
+    None,
+    /// It may not read organisations.
+    Limited,
+    /// It may read organisations.
+    Operator,
+}
+
 impl Setup<'_> {
     /// Sets the server up unless it is already. Returns the operator token.
     pub(super) async fn set_up(&self) -> anyhow::Result<Secret> {
         if self.influx.is_untouched().await? {
             let token = self.given_or(
-                SecretFile::OperatorToken,
                 self.args.influx.token.as_ref(),
+                SecretFile::OperatorToken,
                 random::token,
             )?;
             let password = self.given_or(
-                SecretFile::Password,
                 self.args.password.as_ref(),
+                SecretFile::Password,
                 random::password,
             )?;
             let first = FirstSetup {
@@ -36,7 +47,10 @@ impl Setup<'_> {
                 kept_for: RETENTION,
             };
             match self.influx.set_up(&first).await {
-                Ok(()) => print_line(format!("InfluxDB is set up: user {USER}")),
+                Ok(()) => {
+                    self.secrets.put(SecretFile::Password, &password)?;
+                    print_line(format!("InfluxDB is set up: user {USER}"));
+                }
                 // The server was set up meanwhile, perhaps by a pending request of an earlier start.
                 // Whether the token is accepted shows it.
                 Err(SetupError::Refused {
@@ -54,78 +68,83 @@ impl Setup<'_> {
         self.accepted_token().await
     }
 
-    /// Returns the given secret after storing it, otherwise the stored secret, otherwise a new one after
-    /// storing it.
+    /// Returns the given secret, otherwise the stored secret, otherwise a new one after storing it. A given
+    /// secret isn't stored before the server has accepted it: the server may be another one than that
+    /// of the stored secret.
     fn given_or(
         &self,
-        file: SecretFile,
         given: Option<&Secret>,
+        file: SecretFile,
         generate: impl FnOnce() -> anyhow::Result<Secret>,
     ) -> anyhow::Result<Secret> {
         match given {
-            Some(given) => {
-                self.secrets.put(file, given)?;
-                Ok(given.clone())
-            }
+            Some(given) => Ok(given.clone()),
             None => self.secrets.get_or_create(file, generate),
         }
     }
 
+    /// The given operator token, otherwise the stored one, if it may do what `init` does.
     async fn accepted_token(&self) -> anyhow::Result<Secret> {
-        let file = self.secrets.read_full(SecretFile::OperatorToken)?;
+        let stored = self.secrets.read_full(SecretFile::OperatorToken)?;
         let given = self.args.influx.token.as_ref();
-        if let Some(token) = given.or(file.as_ref())
-            && self.is_accepted_soon(token).await?
-        {
-            self.secrets.put(SecretFile::OperatorToken, token)?;
-            return Ok(token.clone());
-        }
-        let start_over = "Or start over, if you can do without its data: docker compose down -v \
-            deletes InfluxDB's volume with all readings in it";
         let url = self.influx.url();
-        match (given, &file) {
-            (Some(given), Some(file)) if given != file && self.is_accepted(file).await? => bail!(
-                "InfluxDB at {url} doesn't accept INFLUX_TOKEN, but still the token that is kept \
-                 here: take INFLUX_TOKEN out of .env. (An operator token can't be changed by giving \
-                 another one.)"
-            ),
-            (Some(_), _) => bail!(
-                "InfluxDB at {url} was set up before, and doesn't accept INFLUX_TOKEN: put its \
-                 operator token into INFLUX_TOKEN in .env. {start_over}"
-            ),
-            (None, Some(_)) => bail!(
-                "InfluxDB at {url} was set up before, and doesn't accept the token that is kept \
-                 here (or was stopped in the middle of its first set-up): put its operator token \
-                 into INFLUX_TOKEN in .env. {start_over}"
-            ),
-            (None, None) => bail!(
+        let start_over = "While influxd is stopped, influxd recovery auth create-operator makes a new \
+            one. Or start over, if you can do without its data: docker compose down -v deletes \
+            InfluxDB's volume with all readings in it";
+        let Some(token) = given.or(stored.as_ref()) else {
+            bail!(
                 "InfluxDB at {url} was set up by others, or the volume with its token \
-                 (admin-secrets) was removed: put its operator token into INFLUX_TOKEN in .env; \
-                 influxd recovery auth create-operator makes one. {start_over}"
+                 (admin-secrets) was removed: put its operator token into INFLUX_TOKEN in .env. \
+                 {start_over}"
+            );
+        };
+        let problem = match (self.rights_soon(token).await?, given) {
+            (Rights::Operator, _) => return Ok(token.clone()),
+            (Rights::Limited, Some(_)) => {
+                "INFLUX_TOKEN isn't an operator token, but for instance the sink's".to_owned()
+            }
+            (Rights::Limited, None) => {
+                "the token that is stored here isn't an operator token".to_owned()
+            }
+            (Rights::None, Some(_)) => {
+                format!("InfluxDB at {url} was set up before, and doesn't accept INFLUX_TOKEN")
+            }
+            (Rights::None, None) => format!(
+                "InfluxDB at {url} was set up before, and doesn't accept the token that is stored \
+                 here (or was stopped in the middle of its first set-up)"
             ),
+        };
+        if let (Some(given), Some(stored)) = (given, &stored)
+            && given != stored
+            && self.rights(stored).await? == Rights::Operator
+        {
+            bail!(
+                "{problem}. InfluxDB accepts the operator token that is stored here: take \
+                 INFLUX_TOKEN out of .env. (An operator token can't be changed by giving another one.)"
+            );
         }
+        bail!("{problem}: put its operator token into INFLUX_TOKEN in .env. {start_over}")
     }
 
-    async fn is_accepted_soon(&self, token: &Secret) -> Result<bool, SetupError> {
+    /// The rights of a token, which an earlier request may be creating.
+    async fn rights_soon(&self, token: &Secret) -> Result<Rights, SetupError> {
         let started = Instant::now();
         loop {
-            if self.is_accepted(token).await? {
-                return Ok(true);
-            }
-            if started.elapsed() >= PENDING_LIMIT {
-                return Ok(false);
+            let rights = self.rights(token).await?;
+            if rights != Rights::None || started.elapsed() >= PENDING_LIMIT {
+                return Ok(rights);
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    async fn is_accepted(&self, token: &Secret) -> Result<bool, SetupError> {
-        let operator = self.influx.operator(token);
-        match operator.organisation(&self.args.influx.org).await {
-            Ok(_) => Ok(true),
+    async fn rights(&self, token: &Secret) -> Result<Rights, SetupError> {
+        match self.influx.operator(token).may_read_organisations().await {
+            Ok(true) => Ok(Rights::Operator),
+            Ok(false) => Ok(Rights::Limited),
             // 403: the user is inactive.
             Err(SetupError::Unauthorized { .. } | SetupError::Refused { status: 403, .. }) => {
-                Ok(false)
+                Ok(Rights::None)
             }
             Err(error) => Err(error),
         }

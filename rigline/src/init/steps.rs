@@ -28,7 +28,7 @@ pub(super) async fn run(args: &InitArgs) -> anyhow::Result<()> {
     print_line(format!("InfluxDB at {} is ready", setup.influx.url()));
     let token = retry_until_done("to be set up", async || setup.set_up().await).await?;
     let operator = setup.influx.operator(&token);
-    let done = setup.with_operator(&operator).await;
+    let done = setup.with_operator(&token, &operator).await;
     done.map_err(|error| match error.downcast_ref() {
         Some(SetupError::Unauthorized { .. }) => error.context(
             "the token in use isn't an operator token: put one with all permissions into \
@@ -63,14 +63,14 @@ impl Setup<'_> {
         self.secrets
             .put(SecretFile::NotebookJupyterToken, &jupyter_token)?;
         print_line(format!(
-            "secrets are file in {}",
+            "the secrets are in {}",
             self.secrets.dir().display()
         ));
         Ok(lock)
     }
 
     /// Runs the steps that need the operator token.
-    async fn with_operator(&self, operator: &Operator) -> anyhow::Result<()> {
+    async fn with_operator(&self, token: &Secret, operator: &Operator) -> anyhow::Result<()> {
         retry_until_done("to take the password", async || {
             self.password(operator).await
         })
@@ -85,6 +85,10 @@ impl Setup<'_> {
         }
         retry_until_done("to have the dashboard", async || {
             self.dashboard(operator, &target.org).await
+        })
+        .await?;
+        retry_until_done("to use the operator token", async || {
+            self.keep_operator_token(token, operator, &target).await
         })
         .await
     }

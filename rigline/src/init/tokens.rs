@@ -51,15 +51,8 @@ impl Setup<'_> {
             print_line(format!("the {name}'s token may {may} {bucket}"));
             return Ok(());
         }
-        let installation = self
-            .secrets
-            .get_or_create(SecretFile::Installation, random::name)?;
-        let owner = format!("rigline {name} {}:", installation.expose());
-        for authorization in operator.authorizations().await? {
-            if authorization.description.starts_with(&owner) {
-                operator.revoke(&authorization.id).await?;
-            }
-        }
+        let owner = self.owner(name)?;
+        revoke(&owner, operator).await?;
         let description = format!("{owner} may {may} {bucket}");
         let token = operator
             .create_token(&description, access, &target.org, &target.bucket)
@@ -76,6 +69,35 @@ impl Setup<'_> {
         Ok(())
     }
 
+    /// Stores an operator token that was given, after it has created and revoked a token. Until then, the
+    /// old one stays in its place.
+    pub(super) async fn keep_operator_token(
+        &self,
+        token: &Secret,
+        operator: &Operator,
+        target: &Target,
+    ) -> anyhow::Result<()> {
+        if self.secrets.read_full(SecretFile::OperatorToken)?.as_ref() == Some(token) {
+            return Ok(());
+        }
+        let owner = self.owner("check")?;
+        let description = format!("{owner} shows that the operator token works");
+        operator
+            .create_token(&description, Access::Read, &target.org, &target.bucket)
+            .await?;
+        revoke(&owner, operator).await?;
+        self.secrets.put(SecretFile::OperatorToken, token)?;
+        Ok(())
+    }
+
+    /// The beginning of the descriptions of this installation's tokens for `name`.
+    fn owner(&self, name: &str) -> anyhow::Result<String> {
+        let installation = self
+            .secrets
+            .get_or_create(SecretFile::Installation, random::name)?;
+        Ok(format!("rigline {name} {}:", installation.expose()))
+    }
+
     async fn works(&self, access: Access, token: &Secret) -> Result<bool, SetupError> {
         let (org, bucket) = (&self.args.influx.org, &self.args.influx.bucket);
         match access {
@@ -83,4 +105,14 @@ impl Setup<'_> {
             Access::Read => self.influx.may_read(token, org, bucket).await,
         }
     }
+}
+
+/// Revokes all tokens whose descriptions start with `owner`.
+async fn revoke(owner: &str, operator: &Operator) -> Result<(), SetupError> {
+    for authorization in operator.authorizations().await? {
+        if authorization.description.starts_with(owner) {
+            operator.revoke(&authorization.id).await?;
+        }
+    }
+    Ok(())
 }

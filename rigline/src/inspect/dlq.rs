@@ -14,7 +14,7 @@ use queue::DeadLetterEntry;
 
 use self::replay::ReplayArgs;
 use super::lists::{Lists, Purpose, Where};
-use super::output::{line, stdout};
+use super::output::{line, printable, printable_lines, stdout};
 
 /// Dead letters per page.
 const PAGE: usize = 1_000;
@@ -180,9 +180,9 @@ async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
         ("replayed", letter.replayed.as_deref().unwrap_or("no")),
         ("payload", letter.encoding.as_deref().unwrap_or("text")),
     ] {
-        writeln!(out, "{name:<10}{value}")?;
+        writeln!(out, "{name:<10}{}", printable(value))?;
     }
-    writeln!(out, "\n{}", letter.payload)?;
+    writeln!(out, "\n{}", printable_lines(&letter.payload))?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -44,10 +44,44 @@ pub async fn show(args: LedgerArgs) -> anyhow::Result<ExitCode> {
         grouped(ledger.get(Counter::Superseded)),
         grouped(ledger.get(Counter::Late)),
     )?;
-    let trouble = trouble(&ledger);
-    writeln!(out, "{}", trouble.as_deref().unwrap_or("balanced"))?;
+    writeln!(out, "{}", verdict(&ledger))?;
     out.flush()?;
-    Ok(ExitCode::from(u8::from(trouble.is_some())))
+    Ok(ExitCode::from(u8::from(trouble(&ledger).is_some())))
+}
+
+/// Says whether the ledger is balanced, and what was omitted.
+#[must_use]
+pub fn verdict(ledger: &Ledger) -> String {
+    match (trouble(ledger), omitted(ledger)) {
+        (Some(trouble), _) => trouble,
+        (None, Some(omitted)) => format!("balanced; {omitted}"),
+        (None, None) => "balanced".to_owned(),
+    }
+}
+
+/// Describes the readings and rows that aren't stored and won't be, if any. Repeated readings are
+/// stored once.
+#[must_use]
+pub fn omitted(ledger: &Ledger) -> Option<String> {
+    let superseded = ledger.get(Counter::Superseded);
+    let dead = ledger.get(Counter::DeadIngester) + ledger.get(Counter::DeadTransformer);
+    let refused = ledger.get(Counter::DeadSink);
+    let mut parts = Vec::new();
+    if superseded + dead > 0 {
+        let mut causes = Vec::new();
+        if superseded > 0 {
+            causes.push(format!("{} superseded", grouped(superseded)));
+        }
+        if dead > 0 {
+            causes.push(format!("{} dead letters", grouped(dead)));
+        }
+        let all = grouped(superseded + dead);
+        parts.push(format!("{all} readings omitted: {}", causes.join(", ")));
+    }
+    if refused > 0 {
+        parts.push(format!("{} rows refused by the store", grouped(refused)));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// Describes a broken line or vanished elements, if any.
@@ -70,7 +104,36 @@ pub fn trouble(ledger: &Ledger) -> Option<String> {
 mod tests {
     use queue::ledger::{Counter, Ledger};
 
-    use super::trouble;
+    use super::{trouble, verdict};
+
+    #[test]
+    fn omitted_readings_are_part_of_the_verdict() {
+        let of = |superseded, dead, refused| {
+            let mut ledger = Ledger::default();
+            ledger.set(Counter::Accepted, superseded);
+            ledger.set(Counter::RawTaken, superseded);
+            ledger.set(Counter::Superseded, superseded);
+            ledger.set(Counter::DeadIngester, dead);
+            ledger.set(Counter::DeadSink, refused);
+            ledger.set(Counter::RowsOut, refused);
+            ledger.set(Counter::RowsTaken, refused);
+            ledger.dead = dead + refused;
+            verdict(&ledger)
+        };
+        for (superseded, dead, refused, said) in [
+            (0, 0, 0, "balanced"),
+            (99, 0, 0, "balanced; 99 readings omitted: 99 superseded"),
+            (
+                1_000,
+                1,
+                0,
+                "balanced; 1,001 readings omitted: 1,000 superseded, 1 dead letters",
+            ),
+            (0, 0, 2, "balanced; 2 rows refused by the store"),
+        ] {
+            assert_eq!(of(superseded, dead, refused), said);
+        }
+    }
 
     #[test]
     fn vanished_elements_are_an_error_and_external_ones_are_not() {

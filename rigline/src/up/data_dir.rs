@@ -1,7 +1,8 @@
 //! The data directory, locked by one process.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,7 +65,13 @@ impl DataDir {
             path: path.display().to_string(),
             error,
         };
-        fs::create_dir_all(path).map_err(unusable)?;
+        // Readings are nobody else's business. An existing directory keeps its mode.
+        let mut create = DirBuilder::new();
+        create
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(unusable)?;
         let lock = File::options()
             .create(true)
             .truncate(false)

@@ -1,7 +1,9 @@
 //! The listener, queue, store and stages of one process.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 
 use anyhow::{Context, bail};
 use common::clock::Clock;
@@ -98,6 +100,7 @@ impl Server {
         drop(own_store);
         let watch = dir.watch().context("cannot watch the data directory")?;
         let lists = settings.queue();
+        let reload_users = listener.reload_users();
         let mut stages = JoinSet::new();
         let work = ingester::settings::Work {
             limits: settings.readings,
@@ -120,10 +123,22 @@ impl Server {
         let ended = tokio::select! {
             ended = all(&mut stages, process) => ended,
             lost = watch.lost() => Err(lost.into()),
+            never = on_reload(process, reload_users) => match never {},
             never = process.health.tick_for_ever() => match never {},
         };
         drop(dir);
         ended
+    }
+}
+
+/// Calls `reload` at each SIGHUP.
+async fn on_reload(process: &Process, reload: impl Fn()) -> Infallible {
+    let mut signal = pin!(process.reload.notified());
+    loop {
+        signal.as_mut().await;
+        // Before the file is read: a signal that comes meanwhile counts.
+        signal.set(process.reload.notified());
+        reload();
     }
 }
 

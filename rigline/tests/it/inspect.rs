@@ -21,7 +21,7 @@ fn dead_letters_are_listed_shown_exported_and_replayed_once() {
     let early = second().plus(Duration::from_secs(30));
     up.publish("pressure", &payload(early, 7.5));
     up.publish("pressure", "{\"value\":\"off\"}");
-    up.publish("pressure", "no json");
+    up.publish("pressure", "no json \x1b[2J");
     let list = up.wait_for_output(&["dlq", "list"], "3 shown of 3");
     let all = ids(&list);
     assert_eq!(all.len(), 3, "{list}");
@@ -34,6 +34,8 @@ fn dead_letters_are_listed_shown_exported_and_replayed_once() {
         shown.contains("bad_value") && shown.ends_with("\n{\"value\":\"off\"}\n"),
         "{shown}"
     );
+    let last = up.run_ok(&["dlq", "show", &all[2]]);
+    assert!(last.ends_with("\nno json \\u{1b}[2J\n"), "{last}");
     let exported = up.run_ok(&["dlq", "export"]);
     assert_eq!(exported.lines().count(), 3, "{exported}");
 

@@ -188,9 +188,10 @@ fn with_a_password_file_only_those_in_it_may_publish() {
     // The demo's rigs could not publish.
     let demo = run(dir.path(), &["demo", "--mqtt-users", &users]);
     assert_eq!(demo.status.code(), Some(64), "{}", text(&demo));
-    let up = Up::start(&[("MQTT_USERS", &users)]);
-    let publish = |login: &[&str]| {
-        let mut client = mqtt_client("mosquitto_pub", up.port);
+    let mut up = Up::start(&[("MQTT_USERS", &users)]);
+    let port = up.port;
+    let publish = move |login: &[&str]| {
+        let mut client = mqtt_client("mosquitto_pub", port);
         client.args(["-q", "1", "-t", "rigs/MINE/measurements/pressure"]);
         client.args(["-m", "{\"value\":1}"]);
         client.args(login).output().unwrap().status.success()
@@ -201,6 +202,25 @@ fn with_a_password_file_only_those_in_it_may_publish() {
     assert!(!publish(&[]));
     up.wait_for_output(&["ledger"], "waiting 1 readings");
     assert!(up.stage.logs().contains("-u USER -P PASSWORD"));
+
+    // A changed file counts from the next SIGHUP on.
+    set("other", "new");
+    set("rig", "changed");
+    assert!(publish(&["-u", "rig", "-P", "s3cret"]));
+    let mut reload = |message: &str| {
+        up.stage.hang_up();
+        let logged = || up.stage.logs().contains(message);
+        assert!(wait_until(SOON, logged), "{}", up.stage.logs());
+    };
+    reload("read MQTT_USERS again");
+    assert!(publish(&["-u", "other", "-P", "new"]));
+    assert!(publish(&["-u", "rig", "-P", "changed"]));
+    assert!(!publish(&["-u", "rig", "-P", "s3cret"]));
+    // A file that can't be read changes nothing.
+    fs::write(&users, "rig:plain").unwrap();
+    reload("the users are as before");
+    assert!(publish(&["-u", "other", "-P", "new"]));
+    up.stop();
 }
 
 #[test]

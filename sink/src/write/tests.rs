@@ -10,7 +10,7 @@ use testkit::{InfluxDb, InfluxProxy};
 
 use super::{Rejected, Unwritten, Writer, Written};
 
-mod streak;
+mod at_fault;
 
 const START: i64 = 1_762_093_293;
 /// 20 years.

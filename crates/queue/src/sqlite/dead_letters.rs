@@ -27,9 +27,12 @@ impl DeadLetters for SqliteQueue {
     }
 }
 
-fn dead_letters(tx: &Connection, skip: usize, max: usize) -> Step<Vec<DeadLetterEntry>> {
+pub(super) fn dead_letters(tx: &Connection, skip: usize, max: usize) -> Step<Vec<DeadLetterEntry>> {
     let mut select = tx
-        .prepare_cached("SELECT id, item FROM dead ORDER BY id LIMIT ?2 OFFSET ?1")
+        .prepare_cached(
+            "SELECT id, item FROM dead WHERE id >= (SELECT min(id) FROM dead) + ?1
+             ORDER BY id LIMIT ?2",
+        )
         .classified()?;
     let found = select
         .query_map([delta(skip), delta(max)], |row| {
@@ -42,7 +45,7 @@ fn dead_letters(tx: &Connection, skip: usize, max: usize) -> Step<Vec<DeadLetter
     found.collect::<rusqlite::Result<_>>().classified()
 }
 
-fn replay(tx: &Connection, replay: &Replay, limits: Limits) -> Step<Replayed> {
+pub(super) fn replay(tx: &Connection, replay: &Replay, limits: Limits) -> Step<Replayed> {
     let length = steps::length(tx, replay.list)?;
     if length >= limits.list {
         return Ok(Replayed::Full { length });

@@ -159,7 +159,10 @@ pub(super) fn state(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<Stat
 
 pub(super) fn peek(tx: &Connection, consumer: Stage, max: usize) -> Step<Peek> {
     let source = source_of(consumer);
-    let sql = format!("SELECT item FROM {} ORDER BY id LIMIT ?1", table(source));
+    let table_name = table(source);
+    let sql = format!(
+        "SELECT item FROM {table_name} WHERE id < (SELECT min(id) FROM {table_name}) + ?1 ORDER BY id"
+    );
     let mut select = tx.prepare_cached(&sql).classified()?;
     let items = select
         .query_map([delta(max)], |row| row.get(0))
@@ -230,10 +233,8 @@ fn check_head(tx: &Connection, source: List, commit: &Commit) -> Step<()> {
     let (Some(last), Some(before)) = (&commit.last_taken, commit.take.checked_sub(1)) else {
         return Ok(());
     };
-    let sql = format!(
-        "SELECT item FROM {} ORDER BY id LIMIT 1 OFFSET ?1",
-        table(source)
-    );
+    let source = table(source);
+    let sql = format!("SELECT item FROM {source} WHERE id = (SELECT min(id) FROM {source}) + ?1");
     let mut select = tx.prepare_cached(&sql).classified()?;
     let found: Option<Vec<u8>> = select
         .query_row([delta(before)], |row| row.get(0))
@@ -292,7 +293,10 @@ pub(super) fn snapshot(tx: &Connection, now: Timestamp) -> Step<Snapshot> {
 
 pub(super) fn length(tx: &Connection, list: List) -> Step<usize> {
     let table = table(list);
-    let sql = format!("SELECT coalesce(max(id) - min(id) + 1, 0) FROM {table}");
+    // In one SELECT, min and max would read the whole table.
+    let sql = format!(
+        "SELECT coalesce((SELECT max(id) FROM {table}) - (SELECT min(id) FROM {table}) + 1, 0)"
+    );
     let mut select = tx.prepare_cached(&sql).classified()?;
     let length: i64 = select.query_row([], |row| row.get(0)).classified()?;
     usize::try_from(length)

@@ -12,7 +12,7 @@ use influxdb2::RequestError;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::WriteError;
+use crate::{RowsAtFault, WriteError};
 
 /// Limit of a server's message in an error, in bytes. The server may echo a whole request.
 const MAX_MESSAGE: usize = 2048;
@@ -28,10 +28,10 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The error of a write. `empty` says that the body had no lines.
-    pub(super) fn write_error(&self, error: RequestError, empty: bool) -> WriteError {
+    /// The error of a write of `rows` rows.
+    pub(super) fn write_error(&self, error: RequestError, rows: usize) -> WriteError {
         let detail = match error {
-            RequestError::Http { status, text } => return self.refusal(status, &text, empty),
+            RequestError::Http { status, text } => return self.refusal(status, &text, rows),
             RequestError::ReqwestProcessing { source } if source.is_timeout() => {
                 format!("{} didn't respond within {:?}", self.url, self.timeout)
             }
@@ -43,15 +43,18 @@ impl Target {
         retry(detail)
     }
 
-    fn refusal(&self, status: StatusCode, text: &str, empty: bool) -> WriteError {
+    fn refusal(&self, status: StatusCode, text: &str, rows: usize) -> WriteError {
         let mut detail = format!("{} answered {status}", self.url);
         let message = server_message(text, &self.token);
         if !message.is_empty() {
             detail = format!("{detail}: {message}");
         }
-        match (status.as_u16(), empty) {
-            (413, false) => WriteError::TooLarge { detail },
-            (400 | 422, false) => WriteError::Rejected { detail },
+        match (status.as_u16(), rows) {
+            (413, 1..) => WriteError::TooLarge { detail },
+            (400 | 422, 1..) => WriteError::Rejected {
+                detail,
+                at_fault: rows_at_fault(&message, rows),
+            },
             (code @ (400 | 401 | 403 | 404 | 413 | 422), _) => WriteError::Denied {
                 detail: format!("{}; {detail}", self.remedy(code)),
             },
@@ -77,6 +80,36 @@ impl Target {
             _ => "check INFLUX_ORG, INFLUX_BUCKET and INFLUX_URL: an empty write was refused"
                 .to_owned(),
         }
+    }
+}
+
+/// Which rows the message of a rejected write of `rows` rows is about. Messages that aren't known may
+/// be of a proxy, or of a fault of the server.
+fn rows_at_fault(message: &str, rows: usize) -> RowsAtFault {
+    if message.starts_with("unable to parse '") {
+        return RowsAtFault::Some;
+    }
+    let Some((_, cause)) = message.split_once("partial write: ") else {
+        return RowsAtFault::Unknown;
+    };
+    if let Some(outside) = cause.strip_prefix("dropped ") {
+        let Some((dropped, "points outside retention policy")) = outside
+            .split_once(" of duration ")
+            .and_then(|(words, _)| words.split_once(' '))
+        else {
+            return RowsAtFault::Unknown;
+        };
+        return if dropped.parse() == Ok(rows) {
+            RowsAtFault::All
+        } else {
+            RowsAtFault::Some
+        };
+    }
+    let certain = ["field type conflict: ", "points beyond retention policy"];
+    if certain.iter().any(|words| cause.starts_with(words)) {
+        RowsAtFault::Some
+    } else {
+        RowsAtFault::Unknown
     }
 }
 
@@ -123,4 +156,40 @@ pub(super) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows_at_fault;
+    use crate::RowsAtFault::{self, All, Some, Unknown};
+
+    #[test]
+    fn rows_are_at_fault_only_if_the_message_is_known() {
+        let outside = "failure writing points to database: partial write: dropped 3 points outside \
+                       retention policy of duration 1h0m0s - oldest point rt,k=b at … dropped=3 for …";
+        let conflict = "failure writing points to database: partial write: field type conflict: input \
+                        field \"v\" on measurement \"tc\" is type string, already exists as type \
+                        float dropped=1";
+        let engine = "unexpected error writing points to database: engine: cache-max-memory-size \
+                      exceeded: (1137340/1048576)";
+        let table: [(&str, usize, RowsAtFault); 10] = [
+            ("unable to parse 'm v=': missing field value", 5, Some),
+            (outside, 3, All),
+            (outside, 4, Some),
+            (conflict, 1, Some),
+            (
+                "partial write: points beyond retention policy dropped=4",
+                4,
+                Some,
+            ),
+            ("partial write: dropped some", 1, Unknown),
+            ("partial write: … dropped=1", 1, Unknown),
+            (engine, 1, Unknown),
+            ("a proxy: field type conflict", 1, Unknown),
+            ("", 1, Unknown),
+        ];
+        for (message, rows, expected) in table {
+            assert_eq!(rows_at_fault(message, rows), expected, "{message}");
+        }
+    }
 }

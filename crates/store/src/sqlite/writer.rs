@@ -12,7 +12,7 @@ use super::error::{StatementError, is_full};
 use super::memory::Memory;
 use super::retention::Sweep;
 use super::write::{Refusal, store};
-use crate::WriteError;
+use crate::{RowsAtFault, WriteError};
 
 /// A transaction with this many rows takes no further writes.
 const GROUP_ROWS: usize = 20_000;
@@ -129,7 +129,11 @@ impl Writer {
                 Err((index, Refusal::Rejected(detail))) => {
                     self.roll_back();
                     let (_, answer) = writes.remove(index);
-                    let _ = answer.send(Err(WriteError::Rejected { detail }));
+                    // A row is rejected for its content, or because the file has too many sensors.
+                    let _ = answer.send(Err(WriteError::Rejected {
+                        detail,
+                        at_fault: RowsAtFault::Some,
+                    }));
                 }
                 Err((_, Refusal::Failed(error))) => {
                     if !made_room && self.checkpoint_if_full(&error) {

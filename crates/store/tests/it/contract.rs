@@ -202,7 +202,7 @@ async fn a_bad_row_is_named<F: Fixture>(fixture: &F) {
     ] {
         let batch = [row("R", 1, &[("a", 1.0)]), bad, row("R", 2, &[("a", 1.0)])];
         match store.write(&batch).await {
-            Err(WriteError::Rejected { detail }) => {
+            Err(WriteError::Rejected { detail, .. }) => {
                 assert!(detail.starts_with("row 2 of 3: "), "{detail}");
             }
             other => panic!("{:?}: {other:?}", batch[1]),

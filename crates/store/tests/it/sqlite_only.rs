@@ -76,7 +76,7 @@ async fn sensor_above_the_limit_is_refused_and_the_others_are_stored() {
     store.write(&[wide(0..600)]).await.unwrap();
     let many = store.write(&[wide(0..1), wide(600..1_001)]).await;
     match many {
-        Err(WriteError::Rejected { detail }) => {
+        Err(WriteError::Rejected { detail, .. }) => {
             assert!(detail.starts_with("row 2 of 2: "), "{detail}");
             assert!(
                 detail.contains("\"s1000\"") && detail.contains("1000"),

@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::settings::BadSetting;
 use pbkdf2::pbkdf2_hmac;
-use sha2::Sha512;
+use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
@@ -20,8 +20,9 @@ use super::codec::Connect;
 use super::reason::ConnectRefusal;
 
 const VARIABLE: &str = "MQTT_USERS";
-/// The iterations of new hashes.
-const ITERATIONS: u32 = 1_000;
+/// The iterations of new hashes, as OWASP recommends for PBKDF2 with HMAC-SHA512 (Password Storage Cheat
+/// Sheet).
+const ITERATIONS: u32 = 210_000;
 /// Length of new salts. Mosquitto reads no other.
 const SALT: usize = 12;
 const HASH: usize = 64;
@@ -55,40 +56,73 @@ pub fn hash_password(user: &str, password: &str) -> Result<String, PasswordError
     if password.is_empty() || password.len() > usize::from(u16::MAX) {
         return Err(PasswordError::Password);
     }
+    line(user, password, ITERATIONS).map_err(PasswordError::Random)
+}
+
+fn line(user: &str, password: &str, iterations: u32) -> Result<String, getrandom::Error> {
     let mut salt = [0; SALT];
-    getrandom::fill(&mut salt).map_err(PasswordError::Random)?;
-    let hash = derive(password.as_bytes(), &salt, ITERATIONS);
+    getrandom::fill(&mut salt)?;
+    let hash = derive(password.as_bytes(), &salt, iterations);
     let (salt, hash) = (STANDARD.encode(salt), STANDARD.encode(hash));
-    Ok(format!("{user}:$7${ITERATIONS}${salt}${hash}"))
+    Ok(format!("{user}:$7${iterations}${salt}${hash}"))
 }
 
 /// Who may publish.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessPolicy {
     /// `None`: the listener checks no passwords.
-    pub(crate) users: Option<Arc<Users>>,
+    pub(crate) users: Option<Arc<UserFile>>,
     /// Clients without a user name are accepted although there are users.
     pub(crate) anonymous: bool,
+}
+
+/// A password file, and its users as last read.
+#[derive(Debug)]
+pub(crate) struct UserFile {
+    path: PathBuf,
+    users: RwLock<Arc<Users>>,
+}
+
+impl UserFile {
+    pub(crate) fn open(path: &Path) -> Result<Self, BadSetting> {
+        Ok(Self {
+            path: path.to_owned(),
+            users: RwLock::new(Arc::new(Users::read(path)?)),
+        })
+    }
+
+    /// Reads the file again. After an error, the users are as before. Returns their number.
+    pub(crate) fn reload(&self) -> Result<usize, BadSetting> {
+        let users = Arc::new(Users::read(&self.path)?);
+        let count = users.users.len();
+        *self.users.write().unwrap_or_else(PoisonError::into_inner) = users;
+        Ok(count)
+    }
+
+    fn users(&self) -> Arc<Users> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        users.clone()
+    }
 }
 
 /// Checks the user names and passwords of clients.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
     policy: AccessPolicy,
-    checks: Semaphore,
+    checks: Arc<Semaphore>,
 }
 
 impl Authenticator {
     pub(crate) fn new(policy: AccessPolicy) -> Self {
         Self {
             policy,
-            checks: Semaphore::new(CONCURRENT_CHECKS),
+            checks: Arc::new(Semaphore::new(CONCURRENT_CHECKS)),
         }
     }
 
     /// Fails if this client may not publish.
     pub(crate) async fn authenticate(&self, connect: &Connect) -> Result<(), ConnectRefusal> {
-        let Some(users) = &self.policy.users else {
+        let Some(file) = &self.policy.users else {
             return Ok(());
         };
         let Some(user) = connect.user.clone() else {
@@ -98,10 +132,17 @@ impl Authenticator {
                 Err(ConnectRefusal::NotAuthorized)
             };
         };
-        let _permit = self.checks.acquire().await;
-        let (users, password) = (users.clone(), connect.password.clone().unwrap_or_default());
-        let checked = tokio::task::spawn_blocking(move || users.accept(&user, &password)).await;
-        match checked {
+        let (users, password) = (file.users(), connect.password.clone().unwrap_or_default());
+        if users.was_accepted(&user, &password) {
+            return Ok(());
+        }
+        let permit = self.checks.clone().acquire_owned().await;
+        let checked = tokio::task::spawn_blocking(move || {
+            // Held until the check ends, also if the client is gone by then.
+            let _permit = permit;
+            users.accept(&user, &password)
+        });
+        match checked.await {
             Ok(true) => Ok(()),
             Ok(false) => Err(ConnectRefusal::Login),
             // The runtime is shutting down.
@@ -111,14 +152,16 @@ impl Authenticator {
 }
 
 /// The users of a password file.
-#[derive(Clone)]
 pub(crate) struct Users {
     users: HashMap<String, PasswordHash>,
     /// The highest number of iterations of any user; every check takes as long as that one's.
     iterations: u32,
+    /// Digests of accepted passwords by user, so that a client that connects again needs no slow check.
+    accepted: Mutex<HashMap<String, [u8; HASH]>>,
+    /// The digests' key, which is kept in memory only.
+    key: [u8; HASH],
 }
 
-#[derive(Clone)]
 struct PasswordHash {
     iterations: u32,
     salt: Vec<u8>,
@@ -151,7 +194,16 @@ impl Users {
         let mut all = Self {
             users: HashMap::new(),
             iterations: 1,
+            accepted: Mutex::default(),
+            key: [0; HASH],
         };
+        getrandom::fill(&mut all.key).map_err(|error| {
+            BadSetting::new(
+                VARIABLE,
+                name,
+                &format!("random numbers of the system ({error})"),
+            )
+        })?;
         for (place, line) in text.lines().enumerate() {
             let line = line.trim_end();
             if line.is_empty() || line.starts_with('#') {
@@ -193,7 +245,31 @@ impl Users {
         if missing > 0 {
             std::hint::black_box(derive(password, &secret.salt, missing));
         }
-        bool::from(hash.ct_eq(&secret.hash)) && known.is_some()
+        let is_accepted = bool::from(hash.ct_eq(&secret.hash)) && known.is_some();
+        if is_accepted {
+            let digest = self.digest(user, password);
+            let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+            accepted.insert(user.to_owned(), digest);
+        }
+        is_accepted
+    }
+
+    /// Whether this password of this user was accepted before. It takes microseconds.
+    pub(crate) fn was_accepted(&self, user: &str, password: &[u8]) -> bool {
+        let digest = self.digest(user, password);
+        let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = accepted.get(user);
+        before.is_some_and(|before| bool::from(before.ct_eq(&digest)))
+    }
+
+    fn digest(&self, user: &str, password: &[u8]) -> [u8; HASH] {
+        let length = user.len().to_be_bytes();
+        let parts = [self.key.as_slice(), &length, user.as_bytes(), password];
+        let mut digest = Sha512::new();
+        for part in parts {
+            digest.update(part);
+        }
+        digest.finalize().into()
     }
 }
 

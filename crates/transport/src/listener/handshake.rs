@@ -12,7 +12,7 @@ use super::codec::encode::{self, Accepted};
 use super::codec::{Connect, ConnectError, Header, ProtocolError, Version};
 use super::reason::{ConnectRefusal, DisconnectReason};
 
-/// Time for the complete CONNECT to arrive.
+/// Time for the complete CONNECT to arrive, and for the check of its password.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest CONNECT. Each of its strings can have 64 KiB, but the client hasn't logged in yet.
 const MAX_CONNECT: usize = 512 << 10;
@@ -70,10 +70,14 @@ pub(crate) async fn accept_client(
     socket: &OwnedReadHalf,
     shared: &Shared,
 ) -> Result<AcceptedClient, HandshakeError> {
-    let mut bytes = BytesMut::new();
-    let header = timeout(CONNECT_TIMEOUT, read_connect(socket, shared, &mut bytes))
+    timeout(CONNECT_TIMEOUT, accept(socket, shared))
         .await
-        .map_err(|_| DisconnectReason::Slow(CONNECT_TIMEOUT))??;
+        .map_err(|_| DisconnectReason::Slow(CONNECT_TIMEOUT))?
+}
+
+async fn accept(socket: &OwnedReadHalf, shared: &Shared) -> Result<AcceptedClient, HandshakeError> {
+    let mut bytes = BytesMut::new();
+    let header = read_connect(socket, shared, &mut bytes).await?;
     let packet = bytes.split_to(header.length);
     let body = packet.get(header.body_at..).unwrap_or_default();
     let mut connect = Connect::decode(header, body).map_err(|error| match error {

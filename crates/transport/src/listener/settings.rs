@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use common::settings::{BadSetting, Settings, bytes, count, path};
 
-use super::auth::{AccessPolicy, Users};
+use super::auth::{AccessPolicy, UserFile};
 use crate::broker::MAX_PACKET;
 
 /// The least that `MQTT_MAX_PACKET` can be: a CONNECT with a user name and a password has to fit.
@@ -20,7 +20,7 @@ pub struct ListenSettings {
     /// Address and port that devices connect to, with MQTT 3.1.1 or 5, and publish to at QoS 0 or 1
     #[arg(long, env = "MQTT_LISTEN", default_value = "127.0.0.1:1883", value_parser = address)]
     pub mqtt_listen: SocketAddr,
-    /// Password file as `mosquitto_passwd` writes it; those in it may publish
+    /// Password file as `mosquitto_passwd` writes it; its users may publish. It is read again on SIGHUP
     #[arg(long, env = "MQTT_USERS", value_name = "PATH", value_parser = path())]
     pub mqtt_users: Option<PathBuf>,
     /// Let clients without a user name publish, from other machines and beside `MQTT_USERS`, too
@@ -73,7 +73,7 @@ impl ListenSettings {
         )?;
         Ok(AccessPolicy {
             users: file
-                .map(|path| Users::read(path))
+                .map(|path| UserFile::open(path))
                 .transpose()?
                 .map(Arc::new),
             anonymous: self.allow_anonymous,

@@ -15,7 +15,7 @@ use transformer::element::decode;
 
 use super::{Filter, for_each};
 use crate::inspect::lists::{Lists, Purpose, Where};
-use crate::inspect::output::stdout;
+use crate::inspect::output::{printable, stdout};
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -71,7 +71,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
             }
             Err(why) => {
                 failed += 1;
-                writeln!(out, "{}: {why}", content.id)?;
+                writeln!(out, "{}: {}", content.id, printable(&why))?;
             }
         }
     }
@@ -121,8 +121,8 @@ fn validate(
     let mut element = Vec::with_capacity(192);
     let list = match content.stage {
         Stage::Ingester => {
-            let reading = decode_again(&content.topic, &input, arrived, now, limits);
-            element::encode_reading(&reading.map_err(refused)?, &mut element);
+            let decoded = decode_again(&content.topic, &input, arrived, now, limits);
+            element::encode_reading(&decoded.map_err(refused)?.reading, &mut element);
             List::Raw
         }
         Stage::Transformer => {

@@ -86,6 +86,57 @@ fn token_without_all_permissions_is_detected() {
 }
 
 #[test]
+fn weaker_token_does_not_replace_the_operator_token() {
+    let site = Site::new();
+    assert!(site.init(&[]).status.success());
+    let (operator, files) = (site.read("admin/influx-token"), site.files());
+    for name in ["sink/influx-token", "notebook/influx-token"] {
+        let ended = site.init(&[("INFLUX_TOKEN", &site.read(name))]);
+        let said = text(&ended);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        for part in ["isn't an operator token", "take INFLUX_TOKEN out of .env"] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert_eq!(site.read("admin/influx-token"), operator);
+    }
+    let (id, token) = site.api().copy_operator_token(|action| action == "read");
+    let ended = site.init(&[("INFLUX_TOKEN", &token)]);
+    assert_eq!(ended.status.code(), Some(1), "{}", text(&ended));
+    assert_eq!(site.files(), files);
+    assert!(site.init(&[]).status.success());
+    let path = format!("/api/v2/authorizations/{id}");
+    site.api().change("DELETE", &path, &Value::Null);
+    site.assert_good();
+}
+
+#[test]
+fn another_operator_token_replaces_the_stored_one() {
+    let site = Site::new();
+    assert!(site.init(&[]).status.success());
+    let (_, token) = site.api().copy_operator_token(|_| true);
+    let ended = site.init(&[("INFLUX_TOKEN", &token)]);
+    assert!(ended.status.success(), "{}", text(&ended));
+    assert_eq!(site.read("admin/influx-token"), token);
+    assert_eq!(site.state().tokens.len(), 4);
+    assert!(site.init(&[]).status.success());
+}
+
+#[test]
+fn repeated_dashboard_request_changes_the_first_dashboard() {
+    let site = Site::new();
+    assert!(site.init(&[]).status.success());
+    let dashboard = site.state().dashboards[0].clone();
+    let path = format!("/api/v2/dashboards/{}", dashboard["id"].as_str().unwrap());
+    let renamed = json!({ "name": "renamed" });
+    site.api().change("PATCH", &path, &renamed);
+    assert_eq!(names(&site.state().dashboards), ["renamed"]);
+    std::fs::remove_file(site.path("admin/dashboards")).unwrap();
+    assert!(site.init(&[]).status.success());
+    site.assert_good();
+    assert_eq!(site.state().dashboards[0]["id"], dashboard["id"]);
+}
+
+#[test]
 fn changed_token_is_refused_with_a_remedy() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());

@@ -50,6 +50,20 @@ impl Api<'_> {
         answer
     }
 
+    /// Creates a token with the operator token's permissions for some actions (`read`, `write`). Returns
+    /// its id and its value.
+    pub fn copy_operator_token(&self, is_kept: impl Fn(&str) -> bool) -> (String, String) {
+        let tokens = self.state().tokens;
+        let permissions = |token: &Value| token["permissions"].as_array().unwrap().clone();
+        let mut most = tokens.iter().map(permissions).max_by_key(Vec::len).unwrap();
+        most.retain(|permission| is_kept(permission["action"].as_str().unwrap()));
+        let org = &self.state().organisations[0]["id"];
+        let body = serde_json::json!({ "orgID": org, "permissions": most });
+        let created = self.change("POST", "/api/v2/authorizations", &body);
+        let [id, token] = ["id", "token"].map(|key| created[key].as_str().unwrap().to_owned());
+        (id, token)
+    }
+
     /// Whether this token may write to the bucket.
     pub fn may_write(&self, org: &str, bucket: &str) -> bool {
         let org = org.replace(' ', "%20");

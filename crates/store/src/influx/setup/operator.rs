@@ -55,6 +55,18 @@ impl Operator {
         Self { client, token }
     }
 
+    /// Whether the token may read an organisation. Tokens for a single bucket may not: the server returns
+    /// an empty list to them. [`SetupError::Unauthorized`] if the server doesn't know the token.
+    pub async fn may_read_organisations(&self) -> Result<bool, SetupError> {
+        let request = ApiRequest::get("/api/v2/orgs").query([("limit", "1")]);
+        let response = self.send(request).await?.expect(&[200])?;
+        let found = response.json()?;
+        let Some(entries) = found["orgs"].as_array() else {
+            return Err(response.unexpected("no \"orgs\""));
+        };
+        Ok(!entries.is_empty())
+    }
+
     /// The id of the organisation of this name, if it exists and the token may read it.
     /// [`SetupError::Unauthorized`] if the server doesn't know the token.
     pub async fn organisation(&self, name: &str) -> Result<Option<Id>, SetupError> {
@@ -161,16 +173,20 @@ impl Operator {
             .is_some())
     }
 
-    /// Creates the dashboard for a bucket.
+    /// Creates the dashboard for a bucket. A second request changes the dashboard of the first, because
+    /// both are of one stack, which the server records the dashboard in. Two requests at the same time
+    /// may create two.
     pub async fn create_dashboard(
         &self,
         org: &Id,
         name: &str,
         bucket: &str,
     ) -> Result<(), SetupError> {
+        let stack = self.stack(org, &format!("rigline {name}")).await?;
         let body = json!({
             "dryRun": false,
             "orgID": org.as_str(),
+            "stackID": stack.as_str(),
             "template": { "contentType": "json", "contents": dashboard::template(name, bucket)? },
         });
         let request = ApiRequest::new(Method::POST, "/api/v2/templates/apply").json(&body);
@@ -186,6 +202,19 @@ impl Operator {
             return Err(SetupError::Unexpected { detail });
         }
         Ok(())
+    }
+
+    /// The id of the stack of this name. Creates it if it doesn't exist.
+    async fn stack(&self, org: &Id, name: &str) -> Result<Id, SetupError> {
+        let path = "/api/v2/stacks";
+        let request = ApiRequest::get(path).query([("orgID", org.as_str()), ("name", name)]);
+        match self.find_id(request, "/stacks", "name", name).await? {
+            Some(stack) => Ok(stack),
+            None => {
+                let body = json!({ "orgID": org.as_str(), "name": name });
+                self.create(path, &body).await
+            }
+        }
     }
 
     /// The id of the entry whose `key` is `name`, in the list that the request returns. The server also

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{PasswordError, Users, hash_password};
+use super::{PasswordError, Users, hash_password, line};
 
 /// Made by `mosquitto_passwd` 2.0.
 const ANN: &str = "ann:$7$101$aijmY+0fAHPtBGBr$2P6s8SkHUvtdTc5HftSEkzrernjqT2mar+RUokU0H+E7/TNxJypMoLfKWCKHzs809L6uQC3U/vWHTAyjc780Vg==";
@@ -11,7 +11,7 @@ fn parse(text: &str) -> Result<Users, String> {
 
 #[test]
 fn our_lines_are_accepted_and_have_different_salts() {
-    let lines = ["ann", "bob"].map(|user| hash_password(user, "s3cret").unwrap());
+    let lines = ["ann", "bob"].map(|user| line(user, "s3cret", 1_000).unwrap());
     assert_ne!(lines[0].split('$').nth(3), lines[1].split('$').nth(3));
     let users = parse(&lines.join("\n")).unwrap();
     assert!(users.accept("ann", b"s3cret") && users.accept("bob", b"s3cret"));
@@ -22,8 +22,26 @@ fn our_lines_are_accepted_and_have_different_salts() {
 }
 
 #[test]
+fn new_hashes_have_the_recommended_iterations() {
+    let line = hash_password("ann", "right").unwrap();
+    assert!(line.starts_with("ann:$7$210000$"), "{line}");
+    assert!(parse(&line).unwrap().accept("ann", b"right"));
+}
+
+#[test]
+fn accepted_password_is_remembered_and_no_other() {
+    let users = parse(&line("ann", "right", 1_000).unwrap()).unwrap();
+    assert!(!users.was_accepted("ann", b"right"));
+    assert!(!users.accept("ann", b"wrong") && users.accept("ann", b"right"));
+    assert!(users.was_accepted("ann", b"right"));
+    for (user, password) in [("ann", "wrong"), ("ann", ""), ("an", "nright"), ("", "")] {
+        assert!(!users.was_accepted(user, password.as_bytes()), "{user}");
+    }
+}
+
+#[test]
 fn lines_of_mosquitto_and_slower_hashes_are_accepted() {
-    let ours = hash_password("bob", "right").unwrap();
+    let ours = line("bob", "right", 1_000).unwrap();
     let users = parse(&format!("# people\r\n\r\n{ANN}\r\n{ours}\n")).unwrap();
     assert!(users.accept("ann", b"right") && !users.accept("ann", b"wrong"));
 }

@@ -1,6 +1,7 @@
 //! The messages of one read, on their way to the caller.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -23,6 +24,7 @@ pub(crate) struct BatchBuilder {
     connection: u64,
     /// The bytes that were read. The payloads are slices of them.
     source: Bytes,
+    received: Instant,
     deliveries: Vec<Delivery>,
     /// Bytes of memory that the messages take besides `source`.
     bytes: usize,
@@ -30,10 +32,11 @@ pub(crate) struct BatchBuilder {
 
 impl BatchBuilder {
     /// A builder for the messages in `source`, which came from this connection.
-    pub(crate) const fn new(connection: u64, source: Bytes) -> Self {
+    pub(crate) fn new(connection: u64, source: Bytes) -> Self {
         Self {
             connection,
             source,
+            received: Instant::now(),
             deliveries: Vec::new(),
             bytes: 0,
         }
@@ -48,6 +51,7 @@ impl BatchBuilder {
             qos: u8::from(publish.packet_id != 0),
             retain: publish.retain,
             dup: publish.dup,
+            received: self.received,
             ticket: Ticket {
                 connection: self.connection,
                 packet_id: publish.packet_id,

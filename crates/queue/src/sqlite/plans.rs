@@ -1,0 +1,116 @@
+//! No statement reads a whole list: its cost would grow with the backlog.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::{Stage, Timestamp};
+use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use tempfile::TempDir;
+
+use super::schema::QUEUE;
+use super::{Limits, dead_letters, steps};
+use crate::dead_letters::{DeadLetterEntry, Replay};
+use crate::list::List;
+use crate::{Append, Commit};
+
+/// Tables whose size doesn't depend on the backlog.
+const SMALL: [&str; 3] = ["ledger", "meta", "consumer"];
+
+/// The steps of a statement that read a whole table.
+fn scans(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut explain = connection
+        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+        .unwrap();
+    let parameters = explain.parameter_count();
+    for index in 1..=parameters {
+        explain.raw_bind_parameter(index, 1).unwrap();
+    }
+    let mut rows = explain.raw_query();
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        let step: String = row.get(3).unwrap();
+        let table = step.strip_prefix("SCAN ");
+        let is_large = |table: &str| !SMALL.contains(&table) && table != "CONSTANT ROW";
+        if table.is_some_and(is_large) {
+            found.push(step);
+        }
+    }
+    found
+}
+
+#[test]
+fn no_statement_reads_a_whole_list() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("queue.db");
+    let mut traced = QUEUE.open(&path).unwrap();
+    let statements = Arc::new(Mutex::new(BTreeSet::new()));
+    let recorded = statements.clone();
+    let record = move |event: TraceEvent<'_>| {
+        if let TraceEvent::Stmt(statement, _) = event {
+            recorded
+                .lock()
+                .unwrap()
+                .insert(statement.sql().into_owned());
+        }
+    };
+    traced
+        .trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(record))
+        .unwrap();
+    run_every_call(&traced);
+    let statements = statements.lock().unwrap();
+    assert!(statements.len() >= 20, "{statements:#?}");
+    let connection = QUEUE.open_read_only(&path).unwrap();
+    for sql in statements.iter() {
+        assert_eq!(scans(&connection, sql), Vec::<String>::new(), "{sql}");
+    }
+    let whole = "SELECT max(id) - min(id) FROM raw";
+    assert_eq!(scans(&connection, whole), ["SCAN raw"], "the test can fail");
+}
+
+fn run_every_call(tx: &Connection) {
+    let limits = Limits {
+        list: 100,
+        dead_count: 1,
+        dead_bytes: 1_000,
+    };
+    let now = Timestamp::from_nanos(1);
+    let append = Append {
+        raw: vec![b"a".to_vec(), b"b".to_vec()],
+        dead: vec![b"c".to_vec(), b"d".to_vec()],
+    };
+    steps::append(tx, &append, limits).unwrap();
+    let limit = Duration::from_secs(3);
+    for consumer in [Stage::Transformer, Stage::Sink] {
+        let lease = steps::lease(tx, consumer, "nonce", limit, "instance", now);
+        let lease = lease.unwrap().unwrap();
+        steps::renew(tx, &lease, now).unwrap();
+        steps::state(tx, &lease, now).unwrap();
+        let peeked = steps::peek(tx, consumer, 1).unwrap();
+        assert_eq!(peeked.items.len(), 1);
+        let commit = Commit {
+            number: peeked.number,
+            take: 1,
+            last_taken: peeked.items.last().cloned(),
+            outputs: vec![b"row".to_vec()],
+            dead: vec![b"e".to_vec()],
+            puts: vec![(b"key".to_vec(), b"value".to_vec())],
+            deletes: vec![b"other".to_vec()],
+            ..Commit::default()
+        };
+        steps::commit(tx, &lease, &commit, limits, now).unwrap();
+        steps::progress(tx, consumer).unwrap();
+        steps::snapshot(tx, now).unwrap();
+        steps::release(tx, &lease, now).unwrap();
+    }
+    let letters = dead_letters::dead_letters(tx, 0, 10).unwrap();
+    let entry: DeadLetterEntry = letters[0].clone();
+    let replay = Replay {
+        entry,
+        marked: b"marked".to_vec(),
+        list: List::Raw,
+        element: b"a".to_vec(),
+    };
+    dead_letters::replay(tx, &replay, limits).unwrap();
+}
