@@ -175,7 +175,7 @@ fn not_a_number(payload: &str) -> Option<&str> {
         let word = &word[..letters.map_or(word.len(), |end| sign + end)];
         let names = ["nan", "inf", "infinity"];
         let is_name = |name: &&str| word[sign..].eq_ignore_ascii_case(name);
-        names.iter().any(|name| is_name(&name)).then_some(word)
+        names.iter().any(is_name).then_some(word)
     })
 }
 

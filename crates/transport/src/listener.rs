@@ -118,8 +118,7 @@ impl Listener {
         self.address
     }
 
-    /// Reads the password file again when it is called. Open connections stay.
-    #[must_use]
+    /// A function that reads the password file again. Open connections stay.
     pub fn reload_users(&self) -> impl Fn() + Send + 'static {
         let file = self.access_policy.users.clone();
         move || {
@@ -127,7 +126,7 @@ impl Listener {
             match file.reload() {
                 Ok(users) => tracing::info!(users, "read MQTT_USERS again"),
                 Err(error) => {
-                    tracing::error!(%error, "can't read MQTT_USERS again, the users are as before")
+                    tracing::error!(%error, "can't read MQTT_USERS again, the users are as before");
                 }
             }
         }

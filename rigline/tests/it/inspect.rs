@@ -34,8 +34,8 @@ fn dead_letters_are_listed_shown_exported_and_replayed_once() {
         shown.contains("bad_value") && shown.ends_with("\n{\"value\":\"off\"}\n"),
         "{shown}"
     );
-    let last = up.run_ok(&["dlq", "show", &all[2]]);
-    assert!(last.ends_with("\nno json \\u{1b}[2J\n"), "{last}");
+    let escaped = up.run_ok(&["dlq", "show", &all[2]]);
+    assert!(escaped.ends_with("\nno json \\u{1b}[2J\n"), "{escaped}");
     let exported = up.run_ok(&["dlq", "export"]);
     assert_eq!(exported.lines().count(), 3, "{exported}");
 

@@ -94,7 +94,7 @@ impl UserFile {
     /// Reads the file again. After an error, the users are as before. Returns their number.
     pub(crate) fn reload(&self) -> Result<usize, BadSetting> {
         let users = Arc::new(Users::read(&self.path)?);
-        let count = users.users.len();
+        let count = users.hashes.len();
         *self.users.write().unwrap_or_else(PoisonError::into_inner) = users;
         Ok(count)
     }
@@ -153,7 +153,7 @@ impl Authenticator {
 
 /// The users of a password file.
 pub(crate) struct Users {
-    users: HashMap<String, PasswordHash>,
+    hashes: HashMap<String, PasswordHash>,
     /// The highest number of iterations of any user; every check takes as long as that one's.
     iterations: u32,
     /// Digests of accepted passwords by user, so that a client that connects again needs no slow check.
@@ -171,7 +171,7 @@ struct PasswordHash {
 impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Users")
-            .field("count", &self.users.len())
+            .field("count", &self.hashes.len())
             .finish_non_exhaustive()
     }
 }
@@ -192,7 +192,7 @@ impl Users {
     /// Parses the content of the file that errors call `name`.
     fn parse(text: &str, name: &str) -> Result<Self, BadSetting> {
         let mut all = Self {
-            users: HashMap::new(),
+            hashes: HashMap::new(),
             iterations: 1,
             accepted: Mutex::default(),
             key: [0; HASH],
@@ -224,7 +224,7 @@ impl Users {
             }
             let secret = PasswordHash::parse(secret).map_err(bad)?;
             all.iterations = all.iterations.max(secret.iterations);
-            if all.users.insert(user.to_owned(), secret).is_some() {
+            if all.hashes.insert(user.to_owned(), secret).is_some() {
                 return Err(bad("a name for the second time"));
             }
         }
@@ -238,7 +238,7 @@ impl Users {
             salt: vec![0; SALT],
             hash: [0; HASH],
         };
-        let known = self.users.get(user);
+        let known = self.hashes.get(user);
         let secret = known.unwrap_or(&unknown_user);
         let hash = derive(password, &secret.salt, secret.iterations);
         let missing = self.iterations - secret.iterations;

@@ -68,9 +68,8 @@ async fn backlog_of_an_outage_longer_than_the_retention_is_stored_as_far_as_poss
     const SPAN: i64 = 4_000;
     let retention = Duration::from_hours(1);
     let server = InfluxProxy::with_retention(Some(retention));
-    let now = std::time::SystemTime::now();
-    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
-    let oldest = nanos_of(now) - 2 * nanos_of(retention);
+    let now = common::clock::Clock::system().now();
+    let oldest = now.minus(2 * retention).nanos();
     let step = 2 * nanos_of(retention) / SPAN;
     let batch: Vec<_> = (0..SPAN)
         .map(|index| {

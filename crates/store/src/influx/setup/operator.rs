@@ -208,13 +208,11 @@ impl Operator {
     async fn stack(&self, org: &Id, name: &str) -> Result<Id, SetupError> {
         let path = "/api/v2/stacks";
         let request = ApiRequest::get(path).query([("orgID", org.as_str()), ("name", name)]);
-        match self.find_id(request, "/stacks", "name", name).await? {
-            Some(stack) => Ok(stack),
-            None => {
-                let body = json!({ "orgID": org.as_str(), "name": name });
-                self.create(path, &body).await
-            }
+        if let Some(stack) = self.find_id(request, "/stacks", "name", name).await? {
+            return Ok(stack);
         }
+        let body = json!({ "orgID": org.as_str(), "name": name });
+        self.create(path, &body).await
     }
 
     /// The id of the entry whose `key` is `name`, in the list that the request returns. The server also
