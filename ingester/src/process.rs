@@ -33,7 +33,6 @@ async fn run(settings: IngesterSettings, process: Process) -> anyhow::Result<()>
     let queue = RedisQueue::new(&work.queue, &redis).context("cannot use Redis")?;
     // Constant: with another id, the broker would keep the old session's messages without delivering them.
     let client_id = mqtt.client_id_or(|| format!("rigline-ingester-{}", work.queue.pipeline));
-    let session =
-        move |broker_up| Subscriber::start(&mqtt, &subscribe.mqtt_topic, &client_id, broker_up);
+    let session = move |broker_up| Subscriber::start(&mqtt, &subscribe, &client_id, broker_up);
     crate::run(work, queue, session, process).await
 }

@@ -15,6 +15,8 @@ pub const SUPERSEDED: &str = "rigline_readings_superseded_total";
 pub const LATE: &str = "rigline_readings_late_total";
 /// Readings with a member `ts`, `time` or `datetime` that was ignored, because it holds no date.
 pub const IGNORED_TIMES: &str = "rigline_ignored_times_total";
+/// Retained messages of the broker that were ignored.
+pub const IGNORED_RETAINED: &str = "rigline_ignored_retained_total";
 /// Dead letters by reason.
 pub const DEAD_LETTERS: &str = "rigline_dead_letters_total";
 /// Elements in a list.
@@ -70,6 +72,10 @@ pub fn describe() {
     describe_counter!(
         IGNORED_TIMES,
         "readings with a member ts, time or datetime that holds no date, so that it was ignored"
+    );
+    describe_counter!(
+        IGNORED_RETAINED,
+        "messages that the broker had retained from before the subscription, which were ignored"
     );
     describe_counter!(DEAD_LETTERS, "inputs that can't be used, by reason");
     describe_gauge!(LIST_LENGTH, "elements in a list");

@@ -20,6 +20,6 @@ mod window;
 
 pub use listener::{BindError, ListenSettings, Listener, Listening, PasswordError, hash_password};
 pub use publisher::{Counts, PublishError, Publisher};
-pub use settings::{MqttSettings, SubscribeSettings};
+pub use settings::{MqttSettings, Retained, SubscribeSettings};
 pub use source::{Delivery, SessionEnded, Source, Ticket};
 pub use subscriber::Subscriber;

@@ -112,6 +112,27 @@ pub struct SubscribeSettings {
     /// `MQTT_CLIENT_ID` with it
     #[arg(long, env = "MQTT_TOPIC", default_value = DEFAULT_FILTER)]
     pub mqtt_topic: String,
+    /// Messages that the broker had retained from before the subscription, and sends at each start
+    #[arg(long, env = "RETAINED", value_enum, default_value_t = Retained::Ignore)]
+    pub retained: Retained,
+}
+
+/// What to do with retained messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Retained {
+    /// Acknowledge and count them, and nothing else
+    Ignore,
+    /// Take them like other messages
+    Accept,
+}
+
+impl Default for SubscribeSettings {
+    fn default() -> Self {
+        Self {
+            mqtt_topic: DEFAULT_FILTER.to_owned(),
+            retained: Retained::Ignore,
+        }
+    }
 }
 
 impl Settings for SubscribeSettings {
@@ -174,6 +195,7 @@ mod tests {
         for bad in ["$share/g/rigs/+/measurements/#", "plant/#", ""] {
             let error = SubscribeSettings {
                 mqtt_topic: bad.into(),
+                ..SubscribeSettings::default()
             }
             .check()
             .unwrap_err();
@@ -181,7 +203,8 @@ mod tests {
         }
         assert_eq!(
             SubscribeSettings {
-                mqtt_topic: "rigs/#".into()
+                mqtt_topic: "rigs/#".into(),
+                ..SubscribeSettings::default()
             }
             .check(),
             Ok(())

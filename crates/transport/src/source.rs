@@ -34,8 +34,8 @@ pub struct Delivery {
     pub payload: Bytes,
     /// 0 or 1.
     pub qos: u8,
-    /// The broker had retained it from before the subscription. The listener retains nothing, and
-    /// passes on the flag that the device has set.
+    /// The broker had retained it from before the subscription. From the listener, which retains nothing,
+    /// it is the flag that the device has set, without a meaning.
     pub retain: bool,
     /// It may have been delivered before.
     pub dup: bool,

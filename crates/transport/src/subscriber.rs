@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use common::faults::{self, Point};
 use common::health::Dependency;
+use common::metric;
+use metrics::counter;
 use rumqttc::{Packet, PubAck, Publish, QoS, Subscribe, SubscribeReasonCode};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -13,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::broker::{BrokerConnection, BrokerError, options};
 use crate::reconnect::Reconnector;
-use crate::settings::MqttSettings;
+use crate::settings::{MqttSettings, Retained, SubscribeSettings};
 use crate::source::{Delivery, SessionEnded, Source, Ticket};
 
 /// Messages that the caller hasn't received yet.
@@ -42,18 +44,18 @@ impl Subscriber {
     #[must_use]
     pub fn start(
         settings: &MqttSettings,
-        filter: &str,
+        subscribe: &SubscribeSettings,
         client_id: &str,
         dependency: Dependency,
     ) -> Self {
-        Self::with_capacity(settings, filter, client_id, dependency, CAPACITY)
+        Self::with_capacity(settings, subscribe, client_id, dependency, CAPACITY)
     }
 
     /// As [`Subscriber::start`], with another limit on the messages that wait.
     #[must_use]
     pub fn with_capacity(
         settings: &MqttSettings,
-        filter: &str,
+        subscribe: &SubscribeSettings,
         client_id: &str,
         dependency: Dependency,
         capacity: usize,
@@ -62,7 +64,10 @@ impl Subscriber {
         let (outgoing, deliveries) = mpsc::channel(capacity);
         let (acks, tickets) = mpsc::unbounded_channel();
         let task = SubscriberTask {
-            filter: filter.to_owned(),
+            filter: subscribe.mqtt_topic.clone(),
+            retained: subscribe.retained,
+            ignored: Vec::new(),
+            has_logged_retained: false,
             subscribed: false,
             connection: 0,
             outgoing,
@@ -130,6 +135,10 @@ async fn run(mut task: SubscriberTask, mut reconnector: Reconnector, stop: Cance
 /// The state of the session's task.
 struct SubscriberTask {
     filter: String,
+    retained: Retained,
+    /// Tickets of retained messages that were ignored and aren't acknowledged yet.
+    ignored: Vec<Ticket>,
+    has_logged_retained: bool,
     /// The broker has confirmed the subscription in its present session.
     subscribed: bool,
     /// The number of the current connection.
@@ -151,6 +160,7 @@ impl SubscriberTask {
     ) -> Result<Infallible, BrokerError> {
         self.connection += 1;
         self.held = None;
+        self.ignored.clear();
         if self.subscribed && session_present {
             self.dependency.up();
         } else {
@@ -166,6 +176,10 @@ impl SubscriberTask {
                 packet = connection.read(), if reading => {
                     if self.handle(packet?)? {
                         connection.read_arrived(|packet| self.handle(packet)).await?;
+                    }
+                    if !self.ignored.is_empty() {
+                        let tickets = std::mem::take(&mut self.ignored);
+                        connection.send(self.acks(Some(tickets))).await?;
                     }
                 }
                 () = has_capacity(&self.outgoing), if !reading => {
@@ -188,7 +202,11 @@ impl SubscriberTask {
         match packet {
             Packet::Publish(publish) => {
                 let delivery = self.delivery(publish);
-                self.offer(delivery);
+                if delivery.retain && self.retained == Retained::Ignore {
+                    self.ignore(delivery);
+                } else {
+                    self.offer(delivery);
+                }
             }
             Packet::SubAck(granted) => {
                 let qos = granted.return_codes.first();
@@ -207,6 +225,19 @@ impl SubscriberTask {
         if let Err(TrySendError::Full(delivery)) = self.outgoing.try_send(delivery) {
             self.held = Some(delivery);
         }
+    }
+
+    fn ignore(&mut self, delivery: Delivery) {
+        counter!(metric::IGNORED_RETAINED).increment(1);
+        if !self.has_logged_retained {
+            let topic = &delivery.topic;
+            tracing::info!(
+                topic,
+                "ignoring retained messages; RETAINED=accept takes them"
+            );
+            self.has_logged_retained = true;
+        }
+        self.ignored.push(delivery.ticket);
     }
 
     fn delivery(&self, publish: Publish) -> Delivery {
@@ -254,13 +285,16 @@ mod tests {
     use rumqttc::{Packet, QoS, SubAck, SubscribeReasonCode};
     use tokio::sync::mpsc;
 
-    use super::{SUBSCRIBE_ID, SubscriberTask};
+    use super::{Retained, SUBSCRIBE_ID, SubscriberTask};
 
     #[test]
     fn only_a_subscription_at_qos_1_counts() {
         let granted = |code| {
             let mut task = SubscriberTask {
                 filter: "rigs/#".into(),
+                retained: Retained::Ignore,
+                ignored: Vec::new(),
+                has_logged_retained: false,
                 subscribed: false,
                 connection: 1,
                 outgoing: mpsc::channel(1).0,

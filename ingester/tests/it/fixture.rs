@@ -12,14 +12,14 @@ use ingester::settings::{ReadingLimits, Work};
 use model::Stage;
 use model::element;
 use model::time::Timestamp;
-use model::topic::{self, DEFAULT_FILTER};
+use model::topic;
 use queue::Queue;
 use queue::ledger::{Counter, Ledger};
 use queue::list::List;
 use queue::settings::QueueSettings;
 use queue::testing::{Running, TempQueue, assert_exact};
 use testkit::Mosquitto;
-use transport::{MqttSettings, Publisher, Subscriber};
+use transport::{MqttSettings, Publisher, Retained, SubscribeSettings, Subscriber};
 
 /// How long acknowledgements of all published messages may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -39,12 +39,38 @@ pub fn start_at(clock: Clock, queue: &TempQueue, broker: &Mosquitto) -> Running 
     start_on(clock, queue.open(), queue.settings(), broker)
 }
 
+/// Starts an ingester that takes retained messages.
+pub fn start_accepting_retained(queue: &TempQueue, broker: &Mosquitto) -> Running {
+    let subscribe = SubscribeSettings {
+        retained: Retained::Accept,
+        ..SubscribeSettings::default()
+    };
+    let (clock, settings) = (Clock::system(), queue.settings());
+    start_with(clock, queue.open(), settings, broker, subscribe)
+}
+
 /// Starts an ingester on this handle.
 pub fn start_on(
     clock: Clock,
     handle: impl Queue,
     settings: &QueueSettings,
     broker: &Mosquitto,
+) -> Running {
+    start_with(
+        clock,
+        handle,
+        settings,
+        broker,
+        SubscribeSettings::default(),
+    )
+}
+
+fn start_with(
+    clock: Clock,
+    handle: impl Queue,
+    settings: &QueueSettings,
+    broker: &Mosquitto,
+    subscribe: SubscribeSettings,
 ) -> Running {
     let work = Work {
         limits: ReadingLimits {
@@ -57,7 +83,7 @@ pub fn start_on(
         queue: settings.clone(),
     };
     let mqtt = MqttSettings::at("127.0.0.1", broker.port());
-    let session = move |up| Subscriber::start(&mqtt, DEFAULT_FILTER, "rigline-ingester-rigs", up);
+    let session = move |up| Subscriber::start(&mqtt, &subscribe, "rigline-ingester-rigs", up);
     Running::start_at(clock, |process| {
         ingester::run(work, handle, session, process)
     })

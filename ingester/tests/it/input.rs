@@ -12,7 +12,8 @@ use serde_json::Value;
 use testkit::Mosquitto;
 
 use crate::fixture::{
-    Device, TOPIC, accepted, now, payload, publish_with, queue, raw_values, start, start_at,
+    Device, TOPIC, accepted, now, payload, publish_with, queue, raw_values, start,
+    start_accepting_retained, start_at,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,36 +114,55 @@ async fn bad_input_becomes_dead_letters_and_the_rest_is_appended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn retained_readings_and_those_of_qos_0_are_taken() {
+async fn readings_of_every_qos_are_taken() {
     let (queue, broker) = (queue(), Mosquitto::start());
-    // Retained by the broker before the ingester subscribed.
-    publish_with(&broker, &["-q", "1", "-r"], &payload(now(), 1));
     let stage = start(&queue, &broker);
     stage.ready().await;
+    publish_with(&broker, &["-q", "0"], &payload(now(), 1));
     accepted(&queue, 1).await;
-    publish_with(&broker, &["-q", "0"], &payload(now(), 2));
-    accepted(&queue, 2).await;
     // Between messages of QoS 1, which have to be acknowledged in order.
     let device = Device::start(&broker);
-    device.send(3..100).await;
+    device.send(2..100).await;
     publish_with(&broker, &["-q", "2"], &payload(now(), 100));
     accepted(&queue, 100).await;
     assert!(raw_values(&queue).into_iter().eq(1..=100));
     stage.stop().await;
-    // It is delivered again at each start; the transformer counts a repeat.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retained_readings_are_ignored_at_each_start() {
+    let (queue, broker) = (queue(), Mosquitto::start());
+    // Retained by the broker before the ingester subscribed.
+    publish_with(&broker, &["-q", "1", "-r"], &payload(now(), 1));
+    for start_number in 0..3 {
+        let stage = start(&queue, &broker);
+        stage.ready().await;
+        // With the flag, but published while the ingester is subscribed.
+        let value = 2 + start_number;
+        publish_with(&broker, &["-q", "1", "-r"], &payload(now(), value));
+        accepted(&queue, i64::from(start_number) + 1).await;
+        stage.stop().await;
+    }
+    assert!(raw_values(&queue).into_iter().eq(2..=4));
+    // A message that was published while the ingester was away.
+    publish_with(&broker, &["-q", "1", "-r"], &payload(now(), 5));
     let stage = start(&queue, &broker);
-    stage.ready().await;
-    accepted(&queue, 101).await;
+    accepted(&queue, 4).await;
     stage.stop().await;
-    let readings: Vec<_> = queue
-        .items(List::Raw)
-        .iter()
-        .map(|item| {
-            let reading = element::decode_reading(item).unwrap();
-            (reading.timestamp, reading.value.to_bits())
-        })
-        .collect();
-    assert_eq!(readings[0], readings[100]);
+    assert!(raw_values(&queue).into_iter().eq(2..=5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retained_readings_are_taken_if_asked_for() {
+    let (queue, broker) = (queue(), Mosquitto::start());
+    publish_with(&broker, &["-q", "1", "-r"], &payload(now(), 1));
+    for count in 1..=2 {
+        let stage = start_accepting_retained(&queue, &broker);
+        stage.ready().await;
+        accepted(&queue, count).await;
+        stage.stop().await;
+    }
+    assert_eq!(raw_values(&queue), [1, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

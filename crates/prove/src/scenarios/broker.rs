@@ -11,7 +11,7 @@ use common::health::Dependency;
 use e2e::Role;
 use queue::ledger::Counter;
 use testkit::{Network, mqtt_client};
-use transport::{MqttSettings, Source, Subscriber};
+use transport::{MqttSettings, Source, SubscribeSettings, Subscriber};
 
 use super::{RIGS, ROW_INTERVAL, TIMEOUT, report, start_loaded};
 use crate::environment::{Environment, StopAt, until};
@@ -220,7 +220,7 @@ fn client_id(params: &Parameters) -> anyhow::Result<Report> {
     // As a second ingester that was started by mistake: it receives messages and acknowledges none.
     let other = Subscriber::start(
         &MqttSettings::at("127.0.0.1", environment.chain().mosquitto.port()),
-        "rigs/+/measurements/#",
+        &SubscribeSettings::default(),
         "rigline-ingester-rigs",
         Dependency::unreported("mqtt"),
     );

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use common::health::Health;
 use common::secret::Secret;
-use model::topic::DEFAULT_FILTER;
 use testkit::{Mosquitto, tool};
-use transport::{MqttSettings, PublishError, Publisher, Source, Subscriber};
+use transport::{MqttSettings, PublishError, Publisher, Source, SubscribeSettings, Subscriber};
 
 use crate::harness::{Sender, last_error, receive, settings, subscriber, up};
 
@@ -18,7 +17,12 @@ fn as_user(broker: &Mosquitto, password: &str) -> (Subscriber, Health) {
     settings.mqtt_password = Some(Secret::new(password));
     let dependency = health.dependency("mqtt");
     (
-        Subscriber::start(&settings, DEFAULT_FILTER, "rigline-test", dependency),
+        Subscriber::start(
+            &settings,
+            &SubscribeSettings::default(),
+            "rigline-test",
+            dependency,
+        ),
         health,
     )
 }
@@ -71,7 +75,7 @@ async fn measure_close(settings: &MqttSettings) -> (String, Duration) {
     let health = Health::default();
     let session = Subscriber::start(
         settings,
-        DEFAULT_FILTER,
+        &SubscribeSettings::default(),
         "rigline-test",
         health.dependency("mqtt"),
     );

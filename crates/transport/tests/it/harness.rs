@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::health::{Dependency, Health};
-use model::topic::DEFAULT_FILTER;
 use testkit::Mosquitto;
 use tokio::time::timeout;
-use transport::{Delivery, MqttSettings, Publisher, Source, Subscriber};
+use transport::{Delivery, MqttSettings, Publisher, Source, SubscribeSettings, Subscriber};
 
 /// Longer than any operation takes, with reconnects.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,7 +26,7 @@ pub fn subscriber_for(broker: &Mosquitto, capacity: usize) -> (Subscriber, Healt
     let settings = settings(broker);
     let session = Subscriber::with_capacity(
         &settings,
-        DEFAULT_FILTER,
+        &SubscribeSettings::default(),
         "rigline-test",
         dependency,
         capacity,
