@@ -1,7 +1,7 @@
 //! The life cycle of a process: start, logs, metrics, signals, stop, exit code.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, stderr, stdin, stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,7 +185,7 @@ struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
-    /// Standard error was a terminal when the process started.
+    /// It had a terminal when the process started.
     had_terminal: bool,
 }
 
@@ -196,7 +196,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?,
             hang_up: signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?,
-            had_terminal: stderr().is_terminal(),
+            had_terminal: has_terminal(),
         })
     }
 
@@ -205,7 +205,7 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
             _ = self.hang_up.recv() => {
-                if self.had_terminal && !stderr().is_terminal() {
+                if self.had_terminal && !has_terminal() {
                     Signal::Stop("SIGHUP")
                 } else {
                     Signal::Reload
@@ -221,4 +221,9 @@ impl Signals {
             }
         }
     }
+}
+
+/// Whether a terminal is open. One that was closed no longer counts as a terminal.
+fn has_terminal() -> bool {
+    stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal()
 }
