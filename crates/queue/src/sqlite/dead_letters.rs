@@ -35,7 +35,7 @@ pub(super) fn dead_letters(tx: &Connection, skip: usize, max: usize) -> Step<Vec
         )
         .classified()?;
     let found = select
-        .query_map([delta(skip), delta(max)], |row| {
+        .query_map([steps::saturating(skip), steps::saturating(max)], |row| {
             Ok(DeadLetterEntry {
                 place: row.get(0)?,
                 element: row.get(1)?,

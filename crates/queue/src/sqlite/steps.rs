@@ -165,7 +165,7 @@ pub(super) fn peek(tx: &Connection, consumer: Stage, max: usize) -> Step<Peek> {
     );
     let mut select = tx.prepare_cached(&sql).classified()?;
     let items = select
-        .query_map([delta(max)], |row| row.get(0))
+        .query_map([saturating(max)], |row| row.get(0))
         .classified()?;
     let output = match consumer {
         Stage::Transformer => length(tx, List::Normalized)?,
@@ -362,6 +362,11 @@ pub(super) fn add(tx: &Connection, name: &str, amount: i64) -> Step<()> {
     .execute(params![name, amount])
     .classified()?;
     Ok(())
+}
+
+/// A number of elements for SQL; more than there can be if it doesn't fit.
+pub(super) fn saturating(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 const fn millis(time: Timestamp) -> i64 {
