@@ -83,8 +83,8 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<Logs, String> {
     Ok(Logs { guard: Some(guard) })
 }
 
-/// Interval at which histograms are condensed.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// Interval at which [`upkeep`] condenses histograms.
+pub const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Condenses histograms until it is dropped. Without it, the recorder keeps every sample of a histogram
 /// until the next scrape.
@@ -111,6 +111,3 @@ pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     metric::describe();
     Ok(handle)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,21 +1,17 @@
+//! Memory of histograms. In a process of its own, so that no other test changes it.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use common::metric;
+use common::telemetry::{UPKEEP, start_metrics, upkeep};
 use metrics::histogram;
 use tokio::time::sleep;
-
-use super::{UPKEEP, start_metrics, upkeep};
-use crate::metric;
 
 /// Resident memory of this process, in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kib: usize = line
-        .unwrap()
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
-    kib * 1024
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.unwrap().split_whitespace().next().unwrap();
+    kib.parse::<usize>().unwrap() * 1024
 }
 
 #[tokio::test(start_paused = true)]
