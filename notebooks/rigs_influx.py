@@ -133,13 +133,13 @@ def _ask(influx: Influx, query: str) -> list[pd.DataFrame]:
                 f"refuses the token ({error.status}): check INFLUX_TOKEN or INFLUX_TOKEN_FILE; it"
                 f" has to be one that may read bucket {influx.bucket}."
             )
-        # InfluxDB also answers 404 if the token may not read the bucket, and 400 to a JSON query (as this
-        # client's) of an unknown organisation.
+        # InfluxDB also answers 404 if the token may not read the bucket, and 400 to a query in JSON
+        # (as this client's) of an unknown organisation.
         elif error.status == 404 or "organization name" in (error.message or ""):
             why = (
-                f"knows no organisation {influx.org} with a bucket {influx.bucket}, or the token may"
-                f" not read it ({error.status}): check INFLUX_ORG and INFLUX_BUCKET, and INFLUX_TOKEN"
-                " or INFLUX_TOKEN_FILE."
+                f"knows no organisation {influx.org} with a bucket {influx.bucket}, or the token"
+                f" may not read it ({error.status}): check INFLUX_ORG and INFLUX_BUCKET, and"
+                " INFLUX_TOKEN or INFLUX_TOKEN_FILE."
             )
         else:
             why = f"can't answer: {error.status} {error.reason}. {error.message or ''}".strip()
