@@ -33,7 +33,7 @@ impl Console {
         Self { texts, is_done }
     }
 
-    /// Queues a text, which is written with a line end.
+    /// Queues a string, which is written with a line end.
     pub fn print(&self, text: impl Into<String>) {
         // The text is dropped if the queue is full or the thread has ended.
         let _ = self.texts.try_send(text.into());
