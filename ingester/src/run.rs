@@ -9,12 +9,14 @@ use common::health::Dependency;
 use common::metric;
 use metrics::{counter, histogram};
 use model::Stage;
-use model::dead_letter::{self, Reason, Rejection};
+use model::dead_letter::{Reason, Rejection};
 use model::element;
 use model::time::Timestamp;
+use model::topic;
 use queue::error::Cause;
 use queue::lease_manager::{HeldLease, LeaseManager};
 use queue::ledger::delta;
+use queue::rejected::{self, DeadLetterEncoder, Input, Rejected};
 use queue::{Append, Appended, Queue, QueueError};
 use tokio::time::timeout;
 use transport::{Delivery, Source};
@@ -49,7 +51,8 @@ pub async fn run<Q: Queue, S: Source>(
     process: Process,
 ) -> anyhow::Result<()> {
     let leases = LeaseManager::new(queue.clone(), Stage::Ingester, &settings.queue, &process);
-    let ingester = Ingester {
+    let mut ingester = Ingester {
+        dead_letters: DeadLetterEncoder::new(STAGE, &settings.queue.limits),
         source_up: process.health.dependency("mqtt"),
         list_has_space: process.health.dependency("raw_list"),
         clock_agrees: process.health.dependency("clock"),
@@ -86,8 +89,8 @@ struct EncodedBatch {
     append: Append,
     /// Number of deliveries in it.
     deliveries: usize,
-    /// The reasons of its dead letters.
-    reasons: Vec<Reason>,
+    /// The messages that were rejected; their dead letters are in `append`.
+    rejected: Vec<Rejected>,
     /// Readings with a time that was ignored.
     ignored_times: u64,
 }
@@ -97,6 +100,7 @@ struct Ingester<Q> {
     queue: Q,
     process: Process,
     leases: LeaseManager<Q>,
+    dead_letters: DeadLetterEncoder,
     source_up: Dependency,
     list_has_space: Dependency,
     clock_agrees: Dependency,
@@ -105,7 +109,11 @@ struct Ingester<Q> {
 impl<Q: Queue> Ingester<Q> {
     /// Works until the process stops, or until another replica holds the lease: then `None`. A lease that
     /// expired without a new holder is acquired again, and the session with the broker continues.
-    async fn serve(&self, held: HeldLease<Q>, session: &mut impl Source) -> Option<HeldLease<Q>> {
+    async fn serve(
+        &mut self,
+        held: HeldLease<Q>,
+        session: &mut impl Source,
+    ) -> Option<HeldLease<Q>> {
         // Assumed until an append fails.
         self.list_has_space.up();
         let mut current = Some(held);
@@ -139,7 +147,12 @@ impl<Q: Queue> Ingester<Q> {
     }
 
     /// At a stop, appends and acknowledges what was received, within a time limit.
-    async fn finish(&self, held: &HeldLease<Q>, session: &impl Source, received: &mut Received) {
+    async fn finish(
+        &mut self,
+        held: &HeldLease<Q>,
+        session: &impl Source,
+        received: &mut Received,
+    ) {
         if received.deliveries.is_empty() || held.lost.is_cancelled() || !self.clocks_agree(held) {
             return;
         }
@@ -152,7 +165,7 @@ impl<Q: Queue> Ingester<Q> {
 
     /// Appends what was received and then acknowledges it. The error is the wait before a retry.
     async fn append_and_acknowledge(
-        &self,
+        &mut self,
         session: &impl Source,
         received: &mut Received,
     ) -> Result<(), Duration> {
@@ -209,7 +222,7 @@ impl<Q: Queue> Ingester<Q> {
 
     /// Encodes the first deliveries, as many as fit into one append.
     fn encode_batch(
-        &self,
+        &mut self,
         deliveries: &[Delivery],
         last_arrival: &mut Option<Timestamp>,
     ) -> EncodedBatch {
@@ -217,10 +230,10 @@ impl<Q: Queue> Ingester<Q> {
         let mut batch = EncodedBatch {
             append: Append {
                 raw: Vec::with_capacity(deliveries.len()),
-                dead: Vec::new(),
+                ..Append::default()
             },
             deliveries: 0,
-            reasons: Vec::new(),
+            rejected: Vec::new(),
             ignored_times: 0,
         };
         let mut bytes = 0;
@@ -240,13 +253,21 @@ impl<Q: Queue> Ingester<Q> {
                 }
                 Err(rejection) => {
                     tracing::debug!(reason = %rejection.reason, rejection.detail, topic, "dead letter");
-                    let letter = dead_letter::encode(STAGE, &rejection, topic, payload, arrived);
-                    bytes += letter.element.len();
-                    batch.append.dead.push(letter.element);
-                    batch.reasons.push(letter.reason);
+                    let rejected = self.dead_letters.encode(
+                        &rejection,
+                        &Input {
+                            series: topic::rig_level(topic),
+                            topic,
+                            payload,
+                            time: arrived,
+                        },
+                    );
+                    bytes += rejected.element.as_ref().map_or(0, Vec::len);
+                    batch.rejected.push(rejected);
                 }
             }
         }
+        (batch.append.dead, batch.append.over_quota) = rejected::split(&batch.rejected);
         batch
     }
 
@@ -270,9 +291,7 @@ impl<Q: Queue> Ingester<Q> {
         let readings = batch.append.raw.len() as u64;
         counter!(metric::READINGS, "stage" => STAGE.name()).increment(readings);
         counter!(metric::IGNORED_TIMES).increment(batch.ignored_times);
-        for reason in &batch.reasons {
-            metric::count_dead_letter(*reason);
-        }
+        rejected::count(&batch.rejected);
         #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
         histogram!(metric::BATCH_SIZE, "stage" => STAGE.name()).record(batch.deliveries as f64);
         metric::record_list_length("raw", delta(length), self.settings.queue.limits.queue_limit);

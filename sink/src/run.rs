@@ -11,10 +11,11 @@ use common::health::Dependency;
 use common::metric;
 use metrics::{counter, histogram};
 use model::Stage;
-use model::dead_letter::{self, EncodedDeadLetter, Reason, Rejection};
+use model::dead_letter::{Reason, Rejection};
 use model::{Row, Timestamp, element};
 use queue::consume::{self, Changes, Decision, IDLE_POLL, Processor, consume};
 use queue::ledger::{Counter, delta};
+use queue::rejected::{DeadLetterEncoder, Input, Rejected};
 use queue::settings::QueueSettings;
 use queue::{Queue, State};
 use store::Store;
@@ -36,6 +37,7 @@ pub async fn run<Q: Queue, S: Store>(
     let sink = Sink {
         store_up: process.health.dependency("store"),
         list: settings.normalized_queue.clone(),
+        dead_letters: DeadLetterEncoder::new(STAGE, &settings.limits),
         process: process.clone(),
         writer: Writer::new(store),
         retry: Backoff::new(Duration::from_millis(250), Duration::from_secs(10)),
@@ -48,6 +50,7 @@ pub async fn run<Q: Queue, S: Store>(
 
 struct Sink<S> {
     list: String,
+    dead_letters: DeadLetterEncoder,
     process: Process,
     writer: Writer<S>,
     store_up: Dependency,
@@ -90,7 +93,7 @@ impl<S: Store> Processor for Sink<S> {
             self.reached();
         }
         let changes = Changes {
-            dead: self.dead_letters(items, &decoded, &written),
+            dead: self.reject(items, &decoded, &written),
             counts: vec![(Counter::RowsStored, delta(written.stored))],
             ..Changes::default()
         };
@@ -147,26 +150,34 @@ impl<S: Store> Sink<S> {
         }
     }
 
-    fn dead_letters(
-        &self,
+    fn reject(
+        &mut self,
         items: &[Vec<u8>],
         decoded: &DecodedBatch<'_>,
         written: &Written,
-    ) -> Vec<EncodedDeadLetter> {
-        let letter = |rejection: &Rejection, place: usize| {
+    ) -> Vec<Rejected> {
+        let time = self.process.clock.now();
+        let mut reject = |rejection: &Rejection, place: usize, series: &str| {
             tracing::debug!(reason = %rejection.reason, rejection.detail, "dead letter");
-            let time = self.process.clock.now();
-            dead_letter::encode(STAGE, rejection, &self.list, &items[place], time)
+            let input = Input {
+                series,
+                topic: &self.list,
+                payload: &items[place],
+                time,
+            };
+            self.dead_letters.encode(rejection, &input)
         };
         let undecodable = decoded.rejections.iter();
-        let mut dead: Vec<_> = undecodable
-            .map(|(place, rejection)| letter(rejection, *place))
+        let mut rejected: Vec<_> = undecodable
+            .map(|(place, rejection)| reject(rejection, *place, ""))
             .collect();
-        dead.extend(written.rejected.iter().map(|rejected| {
-            let rejection = Rejection::new(Reason::StoreRejected, &rejected.detail);
-            letter(&rejection, decoded.places[rejected.index])
+        rejected.extend(written.rejected.iter().map(|row| {
+            let rejection = Rejection::new(Reason::StoreRejected, &row.detail);
+            let series = decoded.rows[row.index].tags.first();
+            let series = series.map_or("", |(_, value)| value.as_str());
+            reject(&rejection, decoded.places[row.index], series)
         }));
-        dead
+        rejected
     }
 }
 

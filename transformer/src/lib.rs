@@ -5,5 +5,6 @@ pub mod pivot;
 pub mod process;
 pub mod run;
 pub mod settings;
+mod warnings;
 
 pub use self::run::run;

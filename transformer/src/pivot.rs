@@ -4,6 +4,8 @@
 //! taken. State is loaded from the entries that earlier commits wrote, and every step ends with the
 //! [`Changes`] that the next commit writes.
 
+mod limits;
+mod omitted;
 mod rig;
 mod rows;
 mod sensors;
@@ -20,9 +22,11 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::dead_letter::Rejection;
 use model::{Name, Reading, Timestamp};
 use queue::State;
 
+pub use self::omitted::{Examples, LateExample, SupersededExample};
 use self::rig::Rig;
 use self::rows::{Cell, EmittedCell, OpenRow, OpenRows, RowEntry, RowState};
 use self::sensors::Sensors;
@@ -90,6 +94,8 @@ pub struct Pivot {
     /// Rows whose state has to be written, each once.
     dirty: Vec<(Arc<str>, Timestamp)>,
     changes: Changes,
+    /// Examples for the log, until [`Pivot::take_examples`].
+    examples: Examples,
 }
 
 impl Pivot {
@@ -98,8 +104,12 @@ impl Pivot {
     pub fn load(settings: &RowSettings, entries: State) -> Result<Self, Inconsistent> {
         let mut changes = Changes::default();
         let loaded = state::decode(entries, &mut changes.deletes);
-        let (sensors, unused) =
-            Sensors::load(&settings.expected_sensors, loaded.sensors, &loaded.rows)?;
+        let (sensors, unused) = Sensors::load(
+            &settings.expected_sensors,
+            loaded.sensors,
+            &loaded.rows,
+            settings.rig_idle,
+        )?;
         let unused = unused.into_iter().map(state::sensor_key);
         changes.deletes.extend(unused);
         let mut pivot = Self {
@@ -110,6 +120,7 @@ impl Pivot {
             rig_timers: BinaryHeap::new(),
             dirty: Vec::new(),
             changes,
+            examples: Examples::default(),
         };
         for row in loaded.rows {
             pivot.restore(row)?;
@@ -123,26 +134,58 @@ impl Pivot {
         self.open.len()
     }
 
-    /// Takes one reading that arrived `now`.
-    pub fn take(&mut self, reading: &Reading<'_>, now: Duration) -> Result<(), Inconsistent> {
+    /// Takes one reading that arrived `now`, or returns why a limit forbids it.
+    pub fn take(
+        &mut self,
+        reading: &Reading<'_>,
+        now: Duration,
+    ) -> Result<Result<(), Rejection>, Inconsistent> {
         let tick = reading.timestamp.tick(self.settings.align);
+        let known_rig = self.rigs.get_key_value(reading.rig_id.as_str());
+        let known_rig = known_rig.map(|(rig_id, _)| Arc::clone(rig_id));
+        let known_sensor = self.sensors.id(&reading.sensor);
+        if (known_rig.is_none() || known_sensor.is_none())
+            && let Err(rejection) =
+                self.check_new(reading, tick, known_rig.as_ref(), known_sensor)?
+        {
+            return Ok(Err(rejection));
+        }
+        let sensor = match known_sensor {
+            Some(id) => id,
+            None => self.sensors.insert(
+                reading.sensor.clone().into_owned(),
+                now,
+                self.settings.rig_idle,
+            )?,
+        };
+        self.sensors
+            .record_arrival(sensor, now, &mut self.changes.puts)?;
         let cell = Cell {
-            sensor: self
-                .sensors
-                .get_or_insert(&reading.sensor, &mut self.changes.puts)?,
+            sensor,
             time: reading.timestamp,
             value: reading.value,
         };
-        let rig_id = self.get_or_insert_rig(&reading.rig_id, tick, now);
+        let rig_id = known_rig.unwrap_or_else(|| self.insert_rig(&reading.rig_id, tick, now));
         let rig = rig_mut(&mut self.rigs, &rig_id)?;
         rig.last_arrival = now;
         if tick < rig.newest.minus(self.settings.late_window) {
             self.changes.counts.late += 1;
-            return self.emit(&rig_id, tick, &[cell]);
+            self.examples.late.get_or_insert_with(|| LateExample {
+                rig: rig_id.as_ref().into(),
+                sensor: reading.sensor.to_string(),
+                time: reading.timestamp,
+                newest: rig.newest,
+            });
+            self.emit(&rig_id, tick, &[cell])?;
+            return Ok(Ok(()));
         }
         if tick > rig.newest {
             rig.newest = tick;
-            rig.forget_behind_window(self.settings.late_window, &mut self.changes.deletes);
+            rig.forget_behind_window(
+                self.settings.late_window,
+                &mut self.sensors,
+                &mut self.changes.deletes,
+            )?;
         }
         self.insert_cell(&rig_id, tick, cell, now)
     }
@@ -170,7 +213,10 @@ impl Pivot {
                 self.close(order, Trigger::Partial)?;
             }
         }
-        self.forget_idle_rigs(now);
+        self.forget_idle_rigs(now)?;
+        let idle = self.settings.rig_idle;
+        self.sensors
+            .release_idle(now, idle, &mut self.changes.deletes)?;
         Ok(true)
     }
 
@@ -197,14 +243,17 @@ impl Pivot {
                 .puts
                 .push((state::row_key(&rig.name, tick), value));
         }
+        self.sensors.finish();
         Ok(std::mem::take(&mut self.changes))
     }
 
-    /// The key of the rig with this name; a new rig's window starts with `newest`.
-    fn get_or_insert_rig(&mut self, name: &Name<'_>, newest: Timestamp, now: Duration) -> Arc<str> {
-        if let Some((rig_id, _)) = self.rigs.get_key_value(name.as_str()) {
-            return Arc::clone(rig_id);
-        }
+    /// Examples of omitted and late readings since the last call.
+    pub fn take_examples(&mut self) -> Examples {
+        std::mem::take(&mut self.examples)
+    }
+
+    /// Adds a rig; its window starts with `newest`. Returns its key.
+    fn insert_rig(&mut self, name: &Name<'_>, newest: Timestamp, now: Duration) -> Arc<str> {
         let rig_id: Arc<str> = Arc::from(name.as_str());
         let rig = Rig::new(name.clone().into_owned(), newest, now);
         self.rigs.insert(Arc::clone(&rig_id), rig);
@@ -213,14 +262,14 @@ impl Pivot {
         rig_id
     }
 
-    /// Inserts a cell into its row, unless the row has that cell.
+    /// Inserts a cell into its row, unless the row has that cell or is full.
     fn insert_cell(
         &mut self,
         rig_id: &Arc<str>,
         tick: Timestamp,
         cell: Cell,
         now: Duration,
-    ) -> Result<(), Inconsistent> {
+    ) -> Result<Result<(), Rejection>, Inconsistent> {
         let rig = rig_mut(&mut self.rigs, rig_id)?;
         let counts = &mut self.changes.counts;
         let entry = match rig.rows.entry(tick) {
@@ -231,21 +280,35 @@ impl Pivot {
                 entry.insert(RowEntry::new(RowState::Open(order)))
             }
         };
-        let first = match &entry.state {
+        let (first, width) = match &entry.state {
             RowState::Open(order) => {
                 let row = self.open.get(*order).ok_or(Inconsistent::NO_OPEN_ROW)?;
-                row.cell(cell.sensor).map(|first| *first == cell)
+                let first = row.cell(cell.sensor);
+                (
+                    first.map(|first| (*first == cell, Some(first.time))),
+                    row.cells.len(),
+                )
             }
             RowState::Emitted(cells) => {
                 let first = cells.iter().find(|emitted| emitted.sensor == cell.sensor);
-                first.map(|emitted| *emitted == EmittedCell::of(&cell))
+                let first = first.map(|emitted| (*emitted == EmittedCell::of(&cell), None));
+                (first, cells.len())
             }
         };
-        if let Some(is_equal) = first {
+        if let Some((is_equal, first_time)) = first {
             counts.repeated += u64::from(is_equal);
             counts.superseded += u64::from(!is_equal);
-            return Ok(());
+            if !is_equal {
+                let sensor = self.sensors.name(cell.sensor)?;
+                self.examples
+                    .superseded(rig_id, sensor, tick, first_time, cell.time);
+            }
+            return Ok(Ok(()));
         }
+        if width >= self.settings.limits.max_row_fields {
+            return Ok(Err(self.settings.limits.row_too_wide(rig_id, tick)));
+        }
+        self.sensors.add_cell(cell.sensor)?;
         entry.mark_dirty(rig_id, tick, &mut self.dirty);
         match &mut entry.state {
             RowState::Open(order) => {
@@ -255,17 +318,18 @@ impl Pivot {
                 row.last_arrival = now;
                 counts.open_readings += 1;
                 if row.missing == 0 {
-                    self.close(order, Trigger::Complete)
+                    self.close(order, Trigger::Complete)?;
                 } else {
-                    self.enforce_open_row_limit()
+                    self.enforce_open_row_limit()?;
                 }
             }
             RowState::Emitted(cells) => {
                 cells.push(EmittedCell::of(&cell));
                 counts.second += 1;
-                self.emit(rig_id, tick, &[cell])
+                self.emit(rig_id, tick, &[cell])?;
             }
         }
+        Ok(Ok(()))
     }
 
     fn enforce_open_row_limit(&mut self) -> Result<(), Inconsistent> {
@@ -290,7 +354,11 @@ impl Pivot {
         entry.state = RowState::Emitted(cells.iter().map(EmittedCell::of).collect());
         entry.mark_dirty(&rig_id, tick, &mut self.dirty);
         // The rig's newest tick may have moved on while the row was open.
-        rig.forget_behind_window(self.settings.late_window, &mut self.changes.deletes);
+        rig.forget_behind_window(
+            self.settings.late_window,
+            &mut self.sensors,
+            &mut self.changes.deletes,
+        )?;
         let counts = &mut self.changes.counts;
         match trigger {
             Trigger::Complete => counts.complete += 1,
@@ -310,7 +378,7 @@ impl Pivot {
         Ok(())
     }
 
-    fn forget_idle_rigs(&mut self, now: Duration) {
+    fn forget_idle_rigs(&mut self, now: Duration) -> Result<(), Inconsistent> {
         let is_due = |Reverse((due, _)): &Reverse<(Duration, Arc<str>)>| *due <= now;
         while self.rig_timers.peek().is_some_and(is_due)
             && let Some(Reverse((_, rig_id))) = self.rig_timers.pop()
@@ -325,15 +393,24 @@ impl Pivot {
                 self.rig_timers.push(Reverse((again, rig_id)));
                 continue;
             }
-            rig.forget_all(&mut self.changes.deletes);
+            rig.forget_all(&mut self.sensors, &mut self.changes.deletes)?;
             self.rigs.remove(&rig_id);
         }
+        Ok(())
     }
 
     /// Restores a row that an earlier commit wrote.
     fn restore(&mut self, row: state::StoredRow) -> Result<(), Inconsistent> {
+        let sensors = row.sensors();
         let state::StoredRow { rig, tick, cells } = row;
-        let rig_id = self.get_or_insert_rig(&rig, tick, Duration::ZERO);
+        let known = self.rigs.get_key_value(rig.as_str());
+        let rig_id = match known {
+            Some((rig_id, _)) => Arc::clone(rig_id),
+            None => self.insert_rig(&rig, tick, Duration::ZERO),
+        };
+        for sensor in sensors {
+            self.sensors.add_cell(sensor)?;
+        }
         let state = match cells {
             state::StoredCells::Emitted(cells) => RowState::Emitted(cells),
             state::StoredCells::Open(cells) => {
@@ -358,6 +435,8 @@ impl Inconsistent {
     const NO_RIG: Self = Self("a rig that has rows is not in the table of rigs");
     const NO_ENTRY: Self = Self("an open row is not among its rig's rows");
     const NO_OPEN_ROW: Self = Self("a row that is marked open is not in the table of open rows");
+    const FORGOTTEN_OPEN_ROW: Self = Self("an open row was about to be forgotten");
+    const NO_CELL: Self = Self("a sensor has fewer cells than its rows");
     const NO_SENSOR: Self = Self("a sensor's number has no name");
     const TOO_MANY_SENSORS: Self = Self("there are more than four billion sensors");
 }

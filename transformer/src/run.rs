@@ -1,6 +1,6 @@
 //! Turns readings of the raw list into rows of the normalized list.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::guard::guarded;
 use common::harness::Process;
@@ -8,14 +8,16 @@ use common::health::Dependency;
 use common::metric;
 use metrics::{counter, gauge};
 use model::Stage;
-use model::dead_letter::{self, EncodedDeadLetter, Reason, Rejection};
+use model::dead_letter::{Reason, Rejection};
 use queue::consume::{Batch, Changes, Decision, Processor, consume};
 use queue::ledger::Counter;
+use queue::rejected::{DeadLetterEncoder, Input, Rejected};
 use queue::{Queue, State};
 
 use crate::element;
 use crate::pivot::{Counts, Inconsistent, Pivot};
 use crate::settings::Work;
+use crate::warnings::Warnings;
 
 const STAGE: Stage = Stage::Transformer;
 /// How long to wait while the normalized list is full.
@@ -26,6 +28,8 @@ pub async fn run<Q: Queue>(settings: Work, queue: Q, process: Process) -> anyhow
     let transformer = Transformer {
         output_has_space: process.health.dependency("normalized_list"),
         pivot: Pivot::load(&settings.rows, State::new())?,
+        dead_letters: DeadLetterEncoder::new(STAGE, &settings.queue.limits),
+        warnings: Warnings::new(&settings.rows),
         process: process.clone(),
         settings: settings.clone(),
     };
@@ -43,6 +47,8 @@ struct Transformer {
     settings: Work,
     process: Process,
     pivot: Pivot,
+    dead_letters: DeadLetterEncoder,
+    warnings: Warnings,
     output_has_space: Dependency,
 }
 
@@ -115,26 +121,35 @@ impl Processor for Transformer {
         }
         #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
         gauge!(metric::OPEN_ROWS).set(self.pivot.open_rows() as f64);
+        let examples = self.pivot.take_examples();
+        self.warnings.add(&counts, examples, Instant::now());
     }
 }
 
 impl Transformer {
-    /// Takes all elements. Returns dead letters for elements that aren't readings.
-    fn take(&mut self, batch: &Batch) -> Result<Vec<EncodedDeadLetter>, Inconsistent> {
+    /// Takes all elements. Returns the elements that can't be used.
+    fn take(&mut self, batch: &Batch) -> Result<Vec<Rejected>, Inconsistent> {
         let limits = self.settings.times.limits();
-        let mut dead = Vec::new();
+        let mut rejected = Vec::new();
         for item in &batch.peek.items {
             let decoded = guarded(|| element::decode(item, &limits))
                 .unwrap_or_else(|panic| Err(Rejection::new(Reason::Poison, panic)));
-            match decoded {
-                Ok(reading) => self.pivot.take(&reading, batch.now)?,
-                Err(rejection) => {
-                    let (list, time) = (&self.settings.queue.raw_queue, self.process.clock.now());
-                    tracing::debug!(reason = %rejection.reason, rejection.detail, "dead letter");
-                    dead.push(dead_letter::encode(STAGE, &rejection, list, item, time));
-                }
-            }
+            let (rejection, series) = match decoded {
+                Ok(reading) => match self.pivot.take(&reading, batch.now)? {
+                    Ok(()) => continue,
+                    Err(rejection) => (rejection, reading.rig_id.as_str().to_owned()),
+                },
+                Err(rejection) => (rejection, String::new()),
+            };
+            tracing::debug!(reason = %rejection.reason, rejection.detail, "dead letter");
+            let input = Input {
+                series: &series,
+                topic: &self.settings.queue.raw_queue,
+                payload: item,
+                time: self.process.clock.now(),
+            };
+            rejected.push(self.dead_letters.encode(&rejection, &input));
         }
-        Ok(dead)
+        Ok(rejected)
     }
 }

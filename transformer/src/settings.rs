@@ -61,6 +61,24 @@ pub struct RowSettings {
     /// Most open rows; above it, the oldest is emitted
     #[arg(long, env = "MAX_OPEN_ROWS", default_value = "100000", value_parser = settings::count)]
     pub max_open_rows: usize,
+    /// What devices can make grow.
+    #[command(flatten)]
+    pub limits: RowLimits,
+}
+
+/// Limits of what devices can make grow. A reading beyond one of them becomes a dead letter.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Rows")]
+pub struct RowLimits {
+    /// Most rigs at a time; an idle rig no longer counts
+    #[arg(long, env = "MAX_SERIES", default_value = "100000", value_parser = settings::count)]
+    pub max_series: usize,
+    /// Most sensors at a time, over all rigs; one that is as idle as an idle rig no longer counts
+    #[arg(long, env = "MAX_FIELDS", default_value = "1000", value_parser = settings::count)]
+    pub max_fields: usize,
+    /// Most sensors of one row
+    #[arg(long, env = "MAX_ROW_FIELDS", default_value = "256", value_parser = settings::count)]
+    pub max_row_fields: usize,
 }
 
 const SENSORS_FORMS: &str = "names of sensors with commas between them, none of them twice";
@@ -84,6 +102,18 @@ impl Settings for RowSettings {
             let is_new = !self.expected_sensors[..place].contains(sensor);
             let given: Vec<_> = self.expected_sensors.iter().map(|name| &**name).collect();
             BadSetting::unless(is_new, "EXPECTED_SENSORS", &given.join(","), SENSORS_FORMS)?;
+        }
+        let limits = [
+            ("MAX_FIELDS", self.limits.max_fields),
+            ("MAX_ROW_FIELDS", self.limits.max_row_fields),
+        ];
+        for (variable, limit) in limits {
+            BadSetting::unless(
+                limit >= self.expected_sensors.len(),
+                variable,
+                &limit.to_string(),
+                "at least the number of EXPECTED_SENSORS",
+            )?;
         }
         BadSetting::unless(
             self.rig_idle >= self.flush_interval,

@@ -9,6 +9,7 @@ pub mod settings;
 
 pub mod backoff;
 pub mod health;
+pub mod log_interval;
 pub mod metric;
 
 pub mod admin;

@@ -19,6 +19,8 @@ pub const IGNORED_TIMES: &str = "rigline_ignored_times_total";
 pub const IGNORED_RETAINED: &str = "rigline_ignored_retained_total";
 /// Dead letters by reason.
 pub const DEAD_LETTERS: &str = "rigline_dead_letters_total";
+/// Dead letters that weren't kept, because the quota of their series was used up; by reason.
+pub const OVER_QUOTA: &str = "rigline_dead_letters_over_quota_total";
 /// Elements in a list.
 pub const LIST_LENGTH: &str = "rigline_list_length";
 /// The length at which a list counts as full.
@@ -78,6 +80,10 @@ pub fn describe() {
         "messages that the broker had retained from before the subscription, which were ignored"
     );
     describe_counter!(DEAD_LETTERS, "inputs that can't be used, by reason");
+    describe_counter!(
+        OVER_QUOTA,
+        "dead letters that weren't kept, because the quota of their series was used up"
+    );
     describe_gauge!(LIST_LENGTH, "elements in a list");
     describe_gauge!(LIST_LIMIT, "length at which a list counts as full");
     describe_histogram!(
@@ -108,7 +114,10 @@ pub fn record_list_length(list: &'static str, length: i64, limit: usize) {
     gauge!(LIST_LIMIT, "list" => list).set(limit as f64);
 }
 
-/// Counts a dead letter. Call it after the letter is in its list.
-pub fn count_dead_letter(reason: Reason) {
+/// Counts a rejected input. Call it after its dead letter is in the list, if it is kept.
+pub fn count_dead_letter(reason: Reason, is_kept: bool) {
     counter!(DEAD_LETTERS, "reason" => reason.as_str()).increment(1);
+    if !is_kept {
+        counter!(OVER_QUOTA, "reason" => reason.as_str()).increment(1);
+    }
 }

@@ -37,6 +37,13 @@ pub fn parse(topic: &str) -> Result<(Name<'_>, SensorName<'_>), TopicError> {
     ))
 }
 
+/// The level of a topic that names the rig, whether or not the rest of the topic is valid; empty if there
+/// is none.
+#[must_use]
+pub fn rig_level(topic: &str) -> &str {
+    topic.split('/').nth(1).unwrap_or_default()
+}
+
 /// The topic of one sensor of one rig.
 #[must_use]
 pub fn format(rig_id: &str, sensor: &str) -> String {

@@ -25,6 +25,9 @@ pub struct Append {
     pub raw: Vec<Vec<u8>>,
     /// Dead letters; counted as `dead_ingester`.
     pub dead: Vec<Vec<u8>>,
+    /// Rejected inputs without a dead letter, because the quota of their series is used up; counted as
+    /// `dead_ingester` and `trimmed`.
+    pub over_quota: usize,
 }
 
 /// The result of an append.
@@ -71,6 +74,9 @@ pub struct Commit {
     pub outputs: Vec<Vec<u8>>,
     /// Dead letters.
     pub dead: Vec<Vec<u8>>,
+    /// Rejected inputs without a dead letter, because the quota of their series is used up; counted like
+    /// dead letters, and as `trimmed`.
+    pub over_quota: usize,
     /// State to write.
     pub puts: Vec<(Vec<u8>, Vec<u8>)>,
     /// Keys of state to delete; none of them is also put.
@@ -86,6 +92,7 @@ impl Commit {
         self.take == 0
             && self.outputs.is_empty()
             && self.dead.is_empty()
+            && self.over_quota == 0
             && self.puts.is_empty()
             && self.deletes.is_empty()
             && self.counts.iter().all(|(_, delta)| *delta == 0)
@@ -101,7 +108,8 @@ impl Commit {
         };
         let own = [
             taken.map(|counter| (counter, delta(self.take))),
-            Some((dead, delta(self.dead.len()))),
+            Some((dead, delta(self.dead.len() + self.over_quota))),
+            Some((Counter::Trimmed, delta(self.over_quota))),
             Some((Counter::RowsOut, delta(self.outputs.len()))),
         ];
         let additions = own.into_iter().flatten().chain(self.counts.iter().copied());

@@ -6,7 +6,6 @@ use common::harness::Process;
 use common::metric;
 use metrics::histogram;
 use model::Stage;
-use model::dead_letter::EncodedDeadLetter;
 use tokio::time::{Instant, sleep};
 
 use crate::changes::{Commit, Peek, State};
@@ -14,6 +13,7 @@ use crate::error::QueueError;
 use crate::lease_manager::{HeldLease, LeaseManager};
 use crate::ledger::Counter;
 use crate::queue::Queue;
+use crate::rejected::{self, Rejected};
 use crate::settings::QueueSettings;
 use crate::settle::Settled;
 
@@ -72,8 +72,8 @@ pub enum Decision<S> {
 pub struct Changes {
     /// Elements for the consumer's output list.
     pub outputs: Vec<Vec<u8>>,
-    /// Dead letters.
-    pub dead: Vec<EncodedDeadLetter>,
+    /// Elements that were rejected.
+    pub dead: Vec<Rejected>,
     /// State to write.
     pub puts: Vec<(Vec<u8>, Vec<u8>)>,
     /// Keys of state to delete.
@@ -176,9 +176,7 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
         }
         match held.commit(&commit).await {
             Settled::Applied => {
-                for dead_letter in &dead {
-                    metric::count_dead_letter(dead_letter.reason);
-                }
+                rejected::count(&dead);
                 #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
                 if commit.take > 0 {
                     histogram!(metric::BATCH_SIZE, "stage" => self.stage)
@@ -224,17 +222,15 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
     }
 }
 
-fn commit(peek: &Peek, changes: Changes) -> (Commit, Vec<EncodedDeadLetter>) {
+fn commit(peek: &Peek, changes: Changes) -> (Commit, Vec<Rejected>) {
+    let (dead, over_quota) = rejected::split(&changes.dead);
     let commit = Commit {
         number: peek.number,
         take: peek.items.len(),
         last_taken: peek.items.last().cloned(),
         outputs: changes.outputs,
-        dead: changes
-            .dead
-            .iter()
-            .map(|dead_letter| dead_letter.element.clone())
-            .collect(),
+        dead,
+        over_quota,
         puts: changes.puts,
         deletes: changes.deletes,
         counts: changes.counts,

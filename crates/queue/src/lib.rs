@@ -12,6 +12,7 @@ pub mod settings;
 pub mod changes;
 pub mod dead_letters;
 mod queue;
+pub mod rejected;
 
 pub mod consume;
 pub mod lease_manager;

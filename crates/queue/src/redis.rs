@@ -174,7 +174,7 @@ impl Queue for RedisQueue {
             call.arg(limits.list)
                 .arg(limits.dead_count)
                 .arg(limits.dead_bytes);
-            call.arg(append.raw.len());
+            call.arg(append.raw.len()).arg(append.over_quota);
             for item in append.raw.iter().chain(&append.dead) {
                 call.arg(item.as_slice());
             }

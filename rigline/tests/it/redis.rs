@@ -37,7 +37,8 @@ async fn ledger_and_dead_letters_of_redis() {
     let letter = encode(Stage::Ingester, &rejection, topic, b"{\"value\":2.5}", now);
     let append = Append {
         raw: Vec::new(),
-        dead: vec![letter.element],
+        dead: vec![letter],
+        ..Append::default()
     };
     queue.append(&append).await.unwrap();
 

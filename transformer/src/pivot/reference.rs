@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use model::dead_letter::Reason;
 use model::{SensorName, Timestamp};
 
 use super::Counts;
@@ -42,6 +43,8 @@ pub(super) struct ReferencePivot {
     settings: RowSettings,
     rows: Vec<Row>,
     rigs: Vec<Rig>,
+    /// Sensors that have sent a reading, besides the expected ones.
+    sensors: Vec<String>,
     opened: usize,
     pub(super) emitted: Vec<Emission>,
     pub(super) counts: Counts,
@@ -53,6 +56,7 @@ impl ReferencePivot {
             settings,
             rows: Vec::new(),
             rigs: Vec::new(),
+            sensors: Vec::new(),
             opened: 0,
             emitted: Vec::new(),
             counts: Counts::default(),
@@ -67,13 +71,62 @@ impl ReferencePivot {
             (row.opened, row.last_arrival) = (opened, Duration::ZERO);
         }
         self.opened = self.rows.len();
+        let is_held = |row: &&Row| {
+            let rig = self.rigs.iter().find(|rig| rig.name == row.rig).unwrap();
+            row.open || row.tick >= rig.newest.minus(self.settings.late_window)
+        };
+        let held = self.rows.iter().filter(is_held);
+        let held: Vec<&String> = held
+            .flat_map(|row| row.cells.iter().map(|cell| &cell.sensor))
+            .collect();
+        self.sensors.retain(|sensor| held.contains(&sensor));
         for rig in &mut self.rigs {
             rig.last_arrival = Duration::ZERO;
         }
     }
 
-    pub(super) fn take(&mut self, reading: &Taken, now: Duration) {
+    /// Why a reading is refused, by the limits alone.
+    fn refuse(&self, reading: &Taken, tick: Timestamp) -> Option<Reason> {
+        let limits = self.settings.limits;
+        let rig = self.rigs.iter().find(|rig| rig.name == reading.rig);
+        if rig.is_none() && self.rigs.len() == limits.max_series {
+            return Some(Reason::TooManySeries);
+        }
+        let is_late = rig.is_some_and(|rig| tick < rig.newest.minus(self.settings.late_window));
+        let row = self
+            .rows
+            .iter()
+            .find(|row| row.rig == reading.rig && row.tick == tick && (row.open || !is_late));
+        let is_known = self.is_known(&reading.sensor);
+        if let Some(row) = row
+            && (!is_late || !is_known)
+            && row.cells.len() == limits.max_row_fields
+            && !row.cells.iter().any(|cell| cell.sensor == reading.sensor)
+        {
+            return Some(Reason::RowTooWide);
+        }
+        let known = self.settings.expected_sensors.len() + self.sensors.len();
+        (!is_known && known == limits.max_fields).then_some(Reason::TooManyFields)
+    }
+
+    fn is_known(&self, sensor: &String) -> bool {
+        let mut expected = self.settings.expected_sensors.iter();
+        self.sensors.contains(sensor) || expected.any(|name| **name == **sensor)
+    }
+
+    pub(super) fn take(&mut self, reading: &Taken, now: Duration) -> Option<Reason> {
         let tick = reading.time.tick(self.settings.align);
+        if let Some(reason) = self.refuse(reading, tick) {
+            return Some(reason);
+        }
+        if !self.is_known(&reading.sensor) {
+            self.sensors.push(reading.sensor.clone());
+        }
+        self.insert(reading, tick, now);
+        None
+    }
+
+    fn insert(&mut self, reading: &Taken, tick: Timestamp, now: Duration) {
         if !self.rigs.iter().any(|rig| rig.name == reading.rig) {
             let name = reading.rig.clone();
             self.rigs.push(Rig {

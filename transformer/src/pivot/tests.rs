@@ -1,13 +1,15 @@
-use std::collections::BTreeMap;
+mod limits;
+mod properties;
+
 use std::time::Duration;
 
+use model::dead_letter::Reason;
 use model::element;
 use model::{Name, Reading, SensorName, Timestamp};
-use proptest::prelude::*;
 
-use super::reference::{Emission, ReferencePivot, Taken};
+use super::reference::{Emission, Taken};
 use super::{Changes, Counts, Pivot};
-use crate::settings::RowSettings;
+use crate::settings::{RowLimits, RowSettings};
 
 const BASE_MS: i64 = 1_762_093_293_000;
 
@@ -23,6 +25,11 @@ fn settings() -> RowSettings {
         rig_idle: Duration::from_secs(20),
         expected_sensors: sensors(["a", "b"]),
         max_open_rows: 4,
+        limits: RowLimits {
+            max_series: 100,
+            max_fields: 100,
+            max_row_fields: 100,
+        },
     }
 }
 
@@ -37,7 +44,8 @@ fn reading(sensor: &str, ms: i64, value: f64) -> Taken {
     }
 }
 
-fn take(pivot: &mut Pivot, taken: &Taken, now: Duration) {
+/// Takes a reading, or returns the reason why it is refused.
+fn try_take(pivot: &mut Pivot, taken: &Taken, now: Duration) -> Option<Reason> {
     let reading = Reading {
         rig_id: Name::new(taken.rig.as_str()).unwrap(),
         sensor: SensorName::new(taken.sensor.as_str()).unwrap(),
@@ -45,7 +53,12 @@ fn take(pivot: &mut Pivot, taken: &Taken, now: Duration) {
         value: taken.value,
         ingest_time: taken.time,
     };
-    pivot.take(&reading, now).unwrap();
+    let taken = pivot.take(&reading, now).unwrap();
+    taken.err().map(|rejection| rejection.reason)
+}
+
+fn take(pivot: &mut Pivot, taken: &Taken, now: Duration) {
+    assert_eq!(try_take(pivot, taken, now), None);
 }
 
 fn emissions(changes: &Changes) -> Vec<Emission> {
@@ -291,195 +304,4 @@ fn the_state_of_a_complete_row_is_small() {
         .map(|(key, value)| key.len() + value.len())
         .sum();
     assert_eq!((changes.puts.len(), bytes), (1, 46));
-}
-
-#[derive(Debug, Clone)]
-enum Op {
-    Take(Taken),
-    Pass(u64),
-    Expire,
-    Commit,
-    /// Everything since the last commit is lost and redelivered.
-    Crash,
-    /// A restart after a commit.
-    Restart,
-}
-
-fn any_op() -> impl Strategy<Value = Op> {
-    let rig = prop_oneof![Just("R"), Just("Q")];
-    let sensor = prop_oneof![Just("a"), Just("b"), Just("c")];
-    let time = (0_i64..14, prop_oneof![Just(0_i64), Just(1), Just(999)]);
-    let value = prop_oneof![Just(1.0), Just(2.0)];
-    let taken = (rig, sensor, time, value).prop_map(|(rig, sensor, (second, ms), value)| {
-        Op::Take(Taken {
-            rig: rig.into(),
-            ..reading(sensor, second * 1_000 + ms, value)
-        })
-    });
-    prop_oneof![
-        12 => taken,
-        2 => (1_u64..1_500).prop_map(Op::Pass),
-        2 => Just(Op::Expire),
-        2 => Just(Op::Commit),
-        1 => Just(Op::Crash),
-        1 => Just(Op::Restart),
-    ]
-}
-
-/// The pivot and the reference, driven in the same way as by the run loop.
-struct Pair {
-    pivot: Pivot,
-    reference: ReferencePivot,
-    state: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The reference as of the last commit, and the readings since.
-    committed: ReferencePivot,
-    since: Vec<Taken>,
-    now: Duration,
-    store: BTreeMap<(String, Timestamp, String), f64>,
-    open_readings: i64,
-}
-
-impl Pair {
-    fn new() -> Self {
-        Self {
-            pivot: Pivot::load(&settings(), Vec::new()).unwrap(),
-            reference: ReferencePivot::new(settings()),
-            committed: ReferencePivot::new(settings()),
-            state: BTreeMap::new(),
-            since: Vec::new(),
-            now: Duration::ZERO,
-            store: BTreeMap::new(),
-            open_readings: 0,
-        }
-    }
-
-    fn take(&mut self, taken: &Taken) {
-        take(&mut self.pivot, taken, self.now);
-        self.reference.take(taken, self.now);
-    }
-
-    fn commit(&mut self) {
-        let changes = self.pivot.finish().unwrap();
-        let mut emitted = emissions(&changes);
-        let mut expected = std::mem::take(&mut self.reference.emitted);
-        for (rig, tick, fields) in &expected {
-            for (field, value) in fields {
-                self.store
-                    .insert((rig.clone(), *tick, field.clone()), *value);
-            }
-        }
-        // Rows that are flushed together have no defined order.
-        let by_value = |a: &Emission, b: &Emission| a.partial_cmp(b).unwrap();
-        emitted.sort_by(by_value);
-        expected.sort_by(by_value);
-        assert_eq!(emitted, expected);
-        assert_eq!(changes.counts, std::mem::take(&mut self.reference.counts));
-        self.open_readings += changes.counts.open_readings;
-        assert!(self.open_readings >= 0);
-        for key in &changes.deletes {
-            assert!(
-                !changes.puts.iter().any(|(put, _)| put == key),
-                "put and deleted"
-            );
-            self.state.remove(key);
-        }
-        self.state.extend(changes.puts);
-        self.since.clear();
-        self.committed = self.reference.clone();
-    }
-
-    fn restart(&mut self) {
-        self.now = Duration::ZERO;
-        self.pivot = Pivot::load(&settings(), self.state.clone().into_iter().collect()).unwrap();
-        self.reference = self.committed.clone();
-        self.reference.restart();
-        self.committed = self.reference.clone();
-    }
-
-    fn apply(&mut self, op: &Op) {
-        match op {
-            Op::Take(taken) => {
-                self.take(taken);
-                self.since.push(taken.clone());
-            }
-            Op::Pass(ms) => self.now += Duration::from_millis(*ms),
-            Op::Expire => {
-                assert!(self.pivot.expire(self.now, 1_000).unwrap());
-                self.reference.expire(self.now);
-            }
-            Op::Commit => self.commit(),
-            Op::Restart => {
-                self.commit();
-                self.restart();
-            }
-            Op::Crash => {
-                let again = std::mem::take(&mut self.since);
-                self.restart();
-                for taken in &again {
-                    self.take(taken);
-                }
-                self.since = again;
-            }
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
-
-    #[test]
-    fn the_pivot_agrees_with_the_reference(ops in proptest::collection::vec(any_op(), 1..120)) {
-        let mut pair = Pair::new();
-        for op in &ops {
-            // Rigs go silent after 20 s; that has a test of its own.
-            if pair.now < Duration::from_secs(17) || !matches!(op, Op::Pass(_)) {
-                pair.apply(op);
-            }
-        }
-        pair.commit();
-        let open: usize = pair.state.values().filter(|value| value.first() == Some(&b'o')).map(
-            |value| (value.len() - 1) / 17,
-        ).sum();
-        prop_assert_eq!(i64::try_from(open).unwrap(), pair.open_readings);
-    }
-
-    /// Within the window, neither batches nor restarts nor timers change what a store ends with.
-    #[test]
-    fn the_stored_values_depend_only_on_the_readings(
-        ops in proptest::collection::vec(any_op(), 1..120),
-    ) {
-        let in_window = |op: &&Op| match op {
-            Op::Take(taken) => taken.time.seconds() - BASE_MS / 1_000 < 6,
-            _ => true,
-        };
-        let mut pair = Pair::new();
-        let mut first: BTreeMap<(String, Timestamp, String), f64> = BTreeMap::new();
-        for op in ops.iter().filter(in_window) {
-            if let Op::Take(taken) = op {
-                let tick = taken.time.tick(Duration::from_secs(1));
-                let cell = (taken.rig.clone(), tick, taken.sensor.clone());
-                first.entry(cell).or_insert(taken.value);
-            }
-            if pair.now < Duration::from_secs(17) || !matches!(op, Op::Pass(_)) {
-                pair.apply(op);
-            }
-        }
-        pair.now += settings().flush_interval;
-        pair.apply(&Op::Expire);
-        pair.commit();
-        prop_assert_eq!(pair.store, first);
-    }
-}
-
-#[test]
-fn the_reference_forgets_idle_rigs() {
-    let mut reference = ReferencePivot::new(settings());
-    reference.take(&reading("a", 0, 1.0), Duration::ZERO);
-    reference.expire(Duration::from_secs(2));
-    reference.forget_idle_rigs(Duration::from_secs(19));
-    reference.take(&reading("a", -9_000, 1.0), Duration::from_secs(19));
-    assert_eq!(reference.counts.late, 1);
-    reference.forget_idle_rigs(Duration::from_secs(39));
-    reference.take(&reading("a", -9_000, 1.0), Duration::from_secs(39));
-    assert_eq!(reference.counts.late, 1);
 }

@@ -11,7 +11,7 @@ use queue::ledger::Ledger;
 use queue::list::List;
 use queue::settings::QueueSettings;
 use queue::testing::{Running, TempQueue, limited};
-use transformer::settings::{RowSettings, Work};
+use transformer::settings::{RowLimits, RowSettings, Work};
 
 /// The sensors of a complete row.
 pub const SENSORS: [&str; 3] = ["a", "b", "c"];
@@ -40,6 +40,11 @@ pub fn settings_of(queue: &QueueSettings, flush_interval: Duration) -> Work {
             rig_idle: NEVER,
             expected_sensors: SENSORS.map(|name| SensorName::new(name).unwrap()).to_vec(),
             max_open_rows: 100_000,
+            limits: RowLimits {
+                max_series: 100_000,
+                max_fields: 1_000,
+                max_row_fields: 256,
+            },
         },
         times: TimeLimitSettings {
             max_future: Duration::from_mins(1),

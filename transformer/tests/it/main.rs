@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod fixture;
+mod limits;
 mod lists;
 mod restart;
 mod rows;

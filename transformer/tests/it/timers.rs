@@ -30,7 +30,14 @@ fn start(queue: &MemoryQueue) -> Running {
 
 async fn append(queue: &MemoryQueue, raw: Vec<Vec<u8>>) {
     let dead = Vec::new();
-    let appended = queue.append(&Append { raw, dead }).await.unwrap();
+    let appended = queue
+        .append(&Append {
+            raw,
+            dead,
+            ..Append::default()
+        })
+        .await
+        .unwrap();
     assert!(matches!(appended, Appended::Done { .. }));
 }
 

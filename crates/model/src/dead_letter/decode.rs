@@ -97,7 +97,7 @@ mod tests {
 
     fn letter(reason: Reason, payload: &[u8]) -> Vec<u8> {
         let rejection = Rejection::new(reason, "why");
-        encode(Stage::Ingester, &rejection, "topic", payload, now()).element
+        encode(Stage::Ingester, &rejection, "topic", payload, now())
     }
 
     #[test]

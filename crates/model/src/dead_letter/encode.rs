@@ -16,16 +16,7 @@ const KEPT_OF_TOO_LARGE: usize = 1024;
 /// How much of a topic and of a detail is kept, in bytes; both may hold what a device sent.
 const KEPT_OF_TEXT: usize = 2048;
 
-/// A dead letter as an element of its list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedDeadLetter {
-    /// Why the input can't be used; for counting.
-    pub reason: Reason,
-    /// The element, JSON.
-    pub element: Vec<u8>,
-}
-
-/// Encodes an input that `stage` rejected. `topic` is the MQTT topic, or the name of the list that
+/// Encodes an input that `stage` rejected as an element of the list of dead letters (JSON). `topic` is the MQTT topic, or the name of the list that
 /// a foreign element was found in. `time` is when the input arrived at the stage.
 #[must_use]
 pub fn encode(
@@ -34,7 +25,7 @@ pub fn encode(
     topic: &str,
     payload: &[u8],
     time: Timestamp,
-) -> EncodedDeadLetter {
+) -> Vec<u8> {
     let reason = rejection.reason;
     let mut detail = clipped(&rejection.detail).to_owned();
     let mut kept = payload;
@@ -59,10 +50,7 @@ pub fn encode(
     let element = format!(
         r#"{{"id":"{nanos:x}-{random:08x}","time":"{time}","stage":"{stage}","reason":"{reason}","detail":{detail},"topic":{topic},"payload":{payload}{encoding}}}"#
     );
-    EncodedDeadLetter {
-        reason,
-        element: element.into_bytes(),
-    }
+    element.into_bytes()
 }
 
 fn json_string(text: &str) -> String {
@@ -93,8 +81,7 @@ mod tests {
         let time = Timestamp::from_millis(1_762_093_293_512);
         let rejection = Rejection::new(reason, "wh\"y");
         let letter = encode(Stage::Ingester, &rejection, topic, payload, time);
-        assert_eq!(letter.reason, reason);
-        serde_json::from_slice(&letter.element).unwrap()
+        serde_json::from_slice(&letter).unwrap()
     }
 
     #[test]
@@ -115,7 +102,7 @@ mod tests {
         let time = Timestamp::from_millis(0);
         let rejection = Rejection::new(Reason::NotJson, "d");
         let letter = encode(Stage::Sink, &rejection, "t", &[0xff], time);
-        let element = String::from_utf8(letter.element).unwrap();
+        let element = String::from_utf8(letter).unwrap();
         let (id, rest) = element.split_once(r#"","time""#).unwrap();
         assert!(id.starts_with(r#"{"id":"0-"#), "{element}");
         assert_eq!(

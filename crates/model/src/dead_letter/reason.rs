@@ -35,6 +35,12 @@ pub enum Reason {
     Poison,
     /// The store refused the row.
     StoreRejected,
+    /// As many rigs as `MAX_SERIES` are known, and this is another one.
+    TooManySeries,
+    /// As many sensors as `MAX_FIELDS` are in use, and this is another one.
+    TooManyFields,
+    /// The row has `MAX_ROW_FIELDS` fields, and this is another one.
+    RowTooWide,
 }
 
 /// A string that isn't the name of a [`Reason`].
@@ -44,7 +50,7 @@ pub struct UnknownReason(pub String);
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::NotJson,
         Self::NotObject,
         Self::BadTopic,
@@ -58,6 +64,9 @@ impl Reason {
         Self::BadElement,
         Self::Poison,
         Self::StoreRejected,
+        Self::TooManySeries,
+        Self::TooManyFields,
+        Self::RowTooWide,
     ];
 
     /// The name in a dead letter's JSON and in metric labels.
@@ -77,6 +86,9 @@ impl Reason {
             Self::BadElement => "bad_element",
             Self::Poison => "poison",
             Self::StoreRejected => "store_rejected",
+            Self::TooManySeries => "too_many_series",
+            Self::TooManyFields => "too_many_fields",
+            Self::RowTooWide => "row_too_wide",
         }
     }
 }

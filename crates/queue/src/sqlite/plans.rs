@@ -79,6 +79,7 @@ fn run_every_call(tx: &Connection) {
     let append = Append {
         raw: vec![b"a".to_vec(), b"b".to_vec()],
         dead: vec![b"c".to_vec(), b"d".to_vec()],
+        ..Append::default()
     };
     steps::append(tx, &append, limits).unwrap();
     let limit = Duration::from_secs(3);

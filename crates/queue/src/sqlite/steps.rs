@@ -42,7 +42,9 @@ pub(super) fn append(tx: &Connection, append: &Append, limits: Limits) -> Step<A
     push(tx, List::Raw, &append.raw)?;
     append_dead(tx, &append.dead, limits)?;
     add(tx, Counter::Accepted.name(), delta(append.raw.len()))?;
-    add(tx, Counter::DeadIngester.name(), delta(append.dead.len()))?;
+    let dead = append.dead.len() + append.over_quota;
+    add(tx, Counter::DeadIngester.name(), delta(dead))?;
+    add(tx, Counter::Trimmed.name(), delta(append.over_quota))?;
     Ok(Appended::Done {
         length: length + append.raw.len(),
         accepted: counter(tx, Counter::Accepted.name())?,

@@ -169,6 +169,7 @@ mod tests {
         let append = Append {
             raw: vec![b"a".to_vec(), b"b".to_vec()],
             dead: vec![b"c".to_vec()],
+            ..Append::default()
         };
         queue.append(&append).await.unwrap();
         let limit = Duration::from_mins(1);

@@ -107,7 +107,15 @@ impl TempQueue {
     /// Appends readings, as the ingester. Panics if the list is full.
     pub async fn append(&self, raw: Vec<Vec<u8>>) {
         let dead = Vec::new();
-        let appended = self.own.append(&Append { raw, dead }).await.unwrap();
+        let appended = self
+            .own
+            .append(&Append {
+                raw,
+                dead,
+                ..Append::default()
+            })
+            .await
+            .unwrap();
         assert!(matches!(appended, Appended::Done { .. }), "{appended:?}");
     }
 

@@ -18,6 +18,10 @@ use crate::fixture::{
     Fixture, LEASE, OnMemory, OnRedis, OnSqlite, SHORT_LEASE, is_wrong_type, item, items, nonce,
     peek, settings, take, take_for, take_when_free,
 };
+use crate::trimming::{
+    inputs_beyond_their_quota_are_counted_as_dead_and_trimmed,
+    oldest_dead_letters_are_trimmed_and_counted,
+};
 
 macro_rules! contract {
     ($($test:ident)+; not_in_memory: $($keyed:ident)+) => {
@@ -45,6 +49,7 @@ contract! {
     overtaken_commit_is_lost
     full_list_refuses_appends_and_drains
     oldest_dead_letters_are_trimmed_and_counted
+    inputs_beyond_their_quota_are_counted_as_dead_and_trimmed
     concurrent_appends_and_commits_lose_nothing
     crash_between_steps_loses_and_doubles_nothing
     large_commits_and_any_bytes_are_accepted
@@ -66,7 +71,7 @@ fn taking(number: u64, take: usize) -> Commit {
     }
 }
 
-async fn ledger_of<Q: Queue>(queue: &Q) -> Ledger {
+pub(crate) async fn ledger_of<Q: Queue>(queue: &Q) -> Ledger {
     queue.snapshot().await.unwrap().ledger
 }
 
@@ -75,13 +80,14 @@ pub(crate) async fn append<Q: Queue>(queue: &Q, raw: Vec<Vec<u8>>) {
         .append(&Append {
             raw,
             dead: Vec::new(),
+            ..Append::default()
         })
         .await
         .unwrap();
     assert!(matches!(appended, Appended::Done { .. }), "{appended:?}");
 }
 
-async fn commit<Q: Queue>(queue: &Q, lease: &Lease, commit: Commit) {
+pub(crate) async fn commit<Q: Queue>(queue: &Q, lease: &Lease, commit: Commit) {
     queue.commit(lease, &commit).await.unwrap();
 }
 
@@ -397,6 +403,7 @@ async fn keys_of_a_wrong_type_change_nothing<F: Fixture>() {
         let dead = Append {
             raw: items(0..2),
             dead: items(90..91),
+            ..Append::default()
         };
         queue.append(&dead).await.unwrap();
         let lease = take(&queue, Stage::Transformer).await;
@@ -440,6 +447,7 @@ async fn full_list_refuses_appends_and_drains<F: Fixture>() {
         .append(&Append {
             raw: items(7..8),
             dead: items(9..10),
+            ..Append::default()
         })
         .await
         .unwrap();
@@ -464,58 +472,6 @@ async fn full_list_refuses_appends_and_drains<F: Fixture>() {
     .await;
     append(&queue, items(7..8)).await;
     assert_eq!(peek(&queue, &lease).await.items, items(5..8));
-    assert_balanced(&queue).await;
-}
-
-async fn oldest_dead_letters_are_trimmed_and_counted<F: Fixture>() {
-    let fixture = F::start();
-    let mut small = settings();
-    (
-        small.limits.dead_letter_limit,
-        small.limits.dead_letter_bytes,
-    ) = (4, 30);
-    let queue = fixture.open(&small);
-    let dead_letters = |dead: Vec<Vec<u8>>| Append {
-        raw: Vec::new(),
-        dead,
-    };
-    queue.append(&dead_letters(items(0..3))).await.unwrap();
-    queue.append(&dead_letters(items(3..6))).await.unwrap();
-    let ledger = ledger_of(&queue).await;
-    assert_eq!(
-        (ledger.dead, ledger.get(Counter::Trimmed)),
-        (4, 2),
-        "by count"
-    );
-    let lease = take(&queue, Stage::Sink).await;
-    let dead = vec![vec![b'x'; 25]];
-    commit(
-        &queue,
-        &lease,
-        Commit {
-            dead,
-            ..Commit::default()
-        },
-    )
-    .await;
-    let ledger = ledger_of(&queue).await;
-    assert_eq!(
-        (ledger.dead, ledger.get(Counter::Trimmed)),
-        (1, 6),
-        "by bytes"
-    );
-    queue
-        .append(&dead_letters(vec![vec![b'y'; 31]]))
-        .await
-        .unwrap();
-    let ledger = ledger_of(&queue).await;
-    assert_eq!(
-        (ledger.dead, ledger.get(Counter::Trimmed)),
-        (0, 8),
-        "larger than the limit"
-    );
-    queue.append(&dead_letters(items(6..7))).await.unwrap();
-    assert_eq!(ledger_of(&queue).await.dead, 1);
     assert_balanced(&queue).await;
 }
 

@@ -11,7 +11,14 @@ use crate::fixture::{Fixture, item, items, peek, settings, take};
 /// Appends dead letters.
 async fn append_dead<Q: Queue>(queue: &Q, dead: Vec<Vec<u8>>) {
     let raw = Vec::new();
-    let appended = queue.append(&Append { raw, dead }).await.unwrap();
+    let appended = queue
+        .append(&Append {
+            raw,
+            dead,
+            ..Append::default()
+        })
+        .await
+        .unwrap();
     assert!(matches!(appended, Appended::Done { .. }), "{appended:?}");
 }
 

@@ -12,3 +12,4 @@ mod fixture;
 mod model;
 mod redis_only;
 mod sqlite_only;
+mod trimming;

@@ -39,6 +39,7 @@ async fn keys_have_the_documented_names() {
     let readings = Append {
         raw: items(0..2),
         dead: items(2..3),
+        ..Append::default()
     };
     queue.append(&readings).await.unwrap();
     take(&queue, Stage::Transformer).await;
@@ -46,6 +47,7 @@ async fn keys_have_the_documented_names() {
     lab.append(&Append {
         raw: items(0..7),
         dead: Vec::new(),
+        ..Append::default()
     })
     .await
     .unwrap();
@@ -97,6 +99,7 @@ async fn counters_that_are_no_numbers_refuse_writes() {
     let readings = Append {
         raw: items(0..2),
         dead: items(2..3),
+        ..Append::default()
     };
     queue.append(&readings).await.unwrap();
     let lease = take(&queue, Stage::Transformer).await;
@@ -179,6 +182,7 @@ async fn flushed_scripts_are_loaded_again() {
             .append(&Append {
                 raw: items(0..1),
                 dead: Vec::new(),
+                ..Append::default()
             })
             .await
             .unwrap();
@@ -200,6 +204,7 @@ async fn redis_at_its_memory_limit_refuses_appends_and_drains() {
     let heavy = Append {
         raw: vec![vec![b'x'; 100_000]; 20],
         dead: Vec::new(),
+        ..Append::default()
     };
     queue.append(&heavy).await.unwrap();
     let _ = fixture.0.cli(&["CONFIG", "SET", "maxmemory", "1mb"]);
@@ -219,6 +224,7 @@ async fn redis_at_its_memory_limit_refuses_appends_and_drains() {
         .append(&Append {
             raw: items(0..1),
             dead: Vec::new(),
+            ..Append::default()
         })
         .await;
     let (length, accepted) = (2, 21);
@@ -232,6 +238,7 @@ async fn servers_that_cannot_write_have_different_causes() {
     let one = Append {
         raw: items(0..1),
         dead: Vec::new(),
+        ..Append::default()
     };
     let _ = fixture.0.cli(&["REPLICAOF", "127.0.0.1", "1"]);
     assert_eq!(cause(&queue.append(&one).await), Some(Cause::ReadOnly));
@@ -276,6 +283,7 @@ async fn unavailable_server_is_retried() {
     let one = Append {
         raw: items(0..1),
         dead: Vec::new(),
+        ..Append::default()
     };
     queue.append(&one).await.unwrap();
     redis.kill();
@@ -327,6 +335,7 @@ async fn commits_over_cut_connections_are_settled() {
             .append(&Append {
                 raw: items(0..ROUNDS),
                 dead: Vec::new(),
+                ..Append::default()
             })
             .await
             .unwrap();

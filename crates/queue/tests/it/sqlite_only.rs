@@ -29,7 +29,13 @@ fn file() -> (TempDir, PathBuf) {
 
 async fn append(queue: &SqliteQueue, raw: Vec<Vec<u8>>) -> Result<Appended, QueueError> {
     let dead = Vec::new();
-    queue.append(&Append { raw, dead }).await
+    queue
+        .append(&Append {
+            raw,
+            dead,
+            ..Append::default()
+        })
+        .await
 }
 
 fn refusal(path: &Path) -> String {

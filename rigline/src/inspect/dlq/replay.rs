@@ -167,7 +167,7 @@ mod tests {
     /// List and element of a dead letter of second 0, replayed at second 100.
     fn replayed(stage: Stage, reason: Reason, input: &[u8]) -> Result<(List, String), String> {
         let rejection = Rejection::new(reason, "why");
-        let element = encode(stage, &rejection, TOPIC, input, at(0)).element;
+        let element = encode(stage, &rejection, TOPIC, input, at(0));
         let content = DeadLetter::decode(&element).unwrap();
         let limits = ReadingLimits {
             times: TimeLimitSettings {

@@ -67,7 +67,9 @@ impl Store {
         self.list(List::Raw).extend(append.raw.iter().cloned());
         self.append_dead(&append.dead, limits);
         self.add(Counter::Accepted, number(append.raw.len()));
-        self.add(Counter::DeadIngester, number(append.dead.len()));
+        let dead = append.dead.len() + append.over_quota;
+        self.add(Counter::DeadIngester, number(dead));
+        self.add(Counter::Trimmed, number(append.over_quota));
         Appended::Done {
             length: length + append.raw.len(),
             accepted: self.ledger.get(Counter::Accepted),

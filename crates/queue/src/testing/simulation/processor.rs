@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use model::dead_letter::{EncodedDeadLetter, Reason};
+use crate::rejected::Rejected;
+use model::dead_letter::Reason;
 
 use super::client::Client;
 use super::run::{Pending, Run};
@@ -69,9 +70,9 @@ impl PairingProcessor {
                     let slot = self.slots.entry(key).or_default();
                     slot.take(key, number, &mut changes);
                 }
-                _ => changes.dead.push(EncodedDeadLetter {
+                _ => changes.dead.push(Rejected {
                     reason: Reason::BadElement,
-                    element: item.clone(),
+                    element: Some(item.clone()),
                 }),
             }
         }

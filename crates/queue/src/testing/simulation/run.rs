@@ -210,7 +210,11 @@ impl Run {
             .collect();
         inner.log(self.started, || format!("   the producer appends {raw:?}"));
         let dead = Vec::new();
-        self.server.append_now(&Append { raw, dead });
+        self.server.append_now(&Append {
+            raw,
+            dead,
+            ..Append::default()
+        });
         inner.appended = end;
     }
 

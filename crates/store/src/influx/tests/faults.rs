@@ -59,7 +59,11 @@ async fn timeout_is_enforced() {
             started.elapsed()
         );
     }
-    store.write(&[row("R", 1.0)]).await.unwrap();
+    // A busy machine may need longer than the timeout for a write that works, too.
+    let started = Instant::now();
+    while let Err(error) = store.write(&[row("R", 1.0)]).await {
+        assert!(started.elapsed() < Duration::from_mins(1), "{error}");
+    }
 }
 
 #[tokio::test]

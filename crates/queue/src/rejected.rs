@@ -1,0 +1,190 @@
+//! Inputs that a stage rejected: their dead letters, the quota, and the log.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use common::log_interval::{LogInterval, WARNING_INTERVAL};
+use common::metric;
+use model::Stage;
+use model::dead_letter::{self, Reason, Rejection};
+use model::name::MAX_NAME;
+use model::time::Timestamp;
+
+use crate::settings::QueueLimits;
+
+/// The part of the dead letters' limits that one series may use for one reason and day: a tenth.
+const QUOTA_DIVISOR: usize = 10;
+/// The time that a quota is for.
+const QUOTA_INTERVAL: Duration = Duration::from_hours(24);
+/// The most pairs of series and reason with a quota of their own. Further ones share one per reason, so
+/// that a device can't escape its quota by sending under ever new names.
+const MAX_QUOTAS: usize = 10_000;
+
+/// An input that was rejected, for a commit or an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Why.
+    pub reason: Reason,
+    /// Its dead letter; `None` if the quota of its series is used up.
+    pub element: Option<Vec<u8>>,
+}
+
+/// Where a rejected input came from.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The rig, if it is known, otherwise an empty string.
+    pub series: &'a str,
+    /// The MQTT topic or the list.
+    pub topic: &'a str,
+    /// The message or the element.
+    pub payload: &'a [u8],
+    /// When it arrived at the stage.
+    pub time: Timestamp,
+}
+
+/// Makes the dead letters of one stage.
+///
+/// One series can't evict the dead letters of all others: per reason and day, it may use a tenth of
+/// `DEAD_LETTER_LIMIT` and `DEAD_LETTER_BYTES`. What is beyond is counted, but not kept. The quotas are
+/// in memory, so a restart starts them again.
+#[derive(Debug)]
+pub struct DeadLetterEncoder {
+    stage: Stage,
+    quotas: Quotas,
+    log: LogInterval,
+    /// Rejected since the last log message.
+    unlogged: BTreeMap<&'static str, usize>,
+    /// How many of them had no quota left.
+    over_quota: usize,
+}
+
+impl DeadLetterEncoder {
+    /// For a stage and the limits of its dead letters.
+    #[must_use]
+    pub fn new(stage: Stage, limits: &QueueLimits) -> Self {
+        Self {
+            stage,
+            quotas: Quotas::new(limits),
+            log: LogInterval::new(WARNING_INTERVAL),
+            unlogged: BTreeMap::new(),
+            over_quota: 0,
+        }
+    }
+
+    /// Makes the dead letter of a rejected input, if its series has quota left. Logs a warning with this
+    /// input as the example, at most every 30 s.
+    pub fn encode(&mut self, rejection: &Rejection, input: &Input<'_>) -> Rejected {
+        let now = Instant::now();
+        let reason = rejection.reason;
+        let is_kept = self
+            .quotas
+            .admit(input.series, reason, input.payload.len(), now);
+        self.over_quota += usize::from(!is_kept);
+        *self.unlogged.entry(reason.as_str()).or_default() += 1;
+        if self.log.is_due(now) {
+            self.warn(rejection, input.topic);
+        }
+        let element = is_kept.then(|| {
+            dead_letter::encode(
+                self.stage,
+                rejection,
+                input.topic,
+                input.payload,
+                input.time,
+            )
+        });
+        Rejected { reason, element }
+    }
+
+    fn warn(&mut self, rejection: &Rejection, topic: &str) {
+        let counts = std::mem::take(&mut self.unlogged);
+        let counts: Vec<String> = counts
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        let over_quota = std::mem::take(&mut self.over_quota);
+        tracing::warn!(
+            stage = self.stage.name(),
+            rejected = counts.join(", "),
+            over_quota,
+            topic,
+            detail = rejection.detail,
+            "rejected inputs became dead letters (topic and detail of the last one); `dlq list` shows \
+             them"
+        );
+    }
+}
+
+/// What each series has used today.
+#[derive(Debug)]
+struct Quotas {
+    letters: usize,
+    bytes: usize,
+    used: HashMap<(Reason, Box<str>), Used>,
+    /// When this interval began.
+    since: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    letters: usize,
+    bytes: usize,
+}
+
+impl Quotas {
+    fn new(limits: &QueueLimits) -> Self {
+        Self {
+            letters: limits.dead_letter_limit.div_ceil(QUOTA_DIVISOR),
+            bytes: limits.dead_letter_bytes.div_ceil(QUOTA_DIVISOR),
+            used: HashMap::new(),
+            since: None,
+        }
+    }
+
+    /// Whether a dead letter with a payload of this size may be kept; then it is counted. The first one
+    /// of an interval always may.
+    fn admit(&mut self, series: &str, reason: Reason, bytes: usize, now: Instant) -> bool {
+        let is_over = |since| now.saturating_duration_since(since) >= QUOTA_INTERVAL;
+        if self.since.is_none_or(is_over) {
+            self.used.clear();
+            self.since = Some(now);
+        }
+        let mut key = (reason, clipped(series));
+        if self.used.len() >= MAX_QUOTAS && !self.used.contains_key(&key) {
+            key.1 = Box::default();
+        }
+        let used = self.used.entry(key).or_default();
+        let is_kept = used.letters < self.letters
+            && (used.letters == 0 || used.bytes.saturating_add(bytes) <= self.bytes);
+        if is_kept {
+            used.letters += 1;
+            used.bytes = used.bytes.saturating_add(bytes);
+        }
+        is_kept
+    }
+}
+
+fn clipped(series: &str) -> Box<str> {
+    series[..series.floor_char_boundary(MAX_NAME)].into()
+}
+
+/// Counts rejected inputs in the metrics. Call it after their dead letters are in the list.
+pub fn count(rejected: &[Rejected]) {
+    for Rejected { reason, element } in rejected {
+        metric::count_dead_letter(*reason, element.is_some());
+    }
+}
+
+/// The dead letters of rejected inputs, and the number of inputs without one.
+#[must_use]
+pub fn split(rejected: &[Rejected]) -> (Vec<Vec<u8>>, usize) {
+    let elements = rejected
+        .iter()
+        .filter_map(|rejected| rejected.element.clone());
+    let elements: Vec<_> = elements.collect();
+    let over_quota = rejected.len() - elements.len();
+    (elements, over_quota)
+}
+
+#[cfg(test)]
+mod tests;
