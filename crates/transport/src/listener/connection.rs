@@ -24,6 +24,7 @@ use self::keep_alive::KeepAlive;
 use self::reader::PacketReader;
 use self::writer::PacketWriter;
 use super::Shared;
+use super::admission::Slot;
 use super::codec::{Packet, PacketBuffer, encode};
 use super::handshake::{self, HandshakeError};
 use super::limits::Reservation;
@@ -41,13 +42,14 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     stream: TcpStream,
     peer: SocketAddr,
-    number: u64,
+    mut slot: Slot,
     stop: CancellationToken,
 ) {
     let (read_half, write_half) = stream.into_split();
     let mut unsent = BytesMut::new();
     let accepted = tokio::select! {
         () = stop.cancelled() => return,
+        () = slot.evicted() => return,
         accepted = handshake::accept_client(&read_half, &shared) => accepted,
     };
     let client = match accepted {
@@ -65,9 +67,12 @@ pub(crate) async fn run(
             return close(read_half, write_half, unsent).await;
         }
     };
+    if !slot.log_in() {
+        return;
+    }
     handshake::encode_connack(&client, shared.max_packet, &mut unsent);
     let connect = client.connect;
-    let (registration, commands) = shared.registry.register(number, &connect.client_id);
+    let (registration, commands) = shared.registry.register(slot.number(), &connect.client_id);
     let buffer = PacketBuffer::new(
         connect.version,
         shared.max_packet,
@@ -79,7 +84,7 @@ pub(crate) async fn run(
         writer: PacketWriter::new(write_half, commands, unsent),
         shared,
         peer,
-        number,
+        number: slot.number(),
         registration,
         maximum_packet: connect.properties.maximum_packet,
     };

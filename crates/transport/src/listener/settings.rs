@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use common::settings::{BadSetting, Settings, bytes, count, path};
 
+use super::admission::ConnectionLimits;
 use super::auth::{AccessPolicy, UserFile};
 use crate::broker::MAX_PACKET;
 
@@ -29,6 +30,9 @@ pub struct ListenSettings {
     /// Connections at the same time; those above are closed at once
     #[arg(long, env = "MQTT_MAX_CONNECTIONS", default_value = "10000", value_parser = count)]
     pub mqtt_max_connections: usize,
+    /// Connections of one IP address at the same time; half of `MQTT_MAX_CONNECTIONS` by default
+    #[arg(long, env = "MQTT_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N", value_parser = count)]
+    pub mqtt_max_connections_per_address: Option<usize>,
     /// Largest MQTT packet; a larger one ends its connection
     #[arg(long, env = "MQTT_MAX_PACKET", default_value = "1MiB", value_parser = bytes)]
     pub mqtt_max_packet: usize,
@@ -48,7 +52,19 @@ impl ListenSettings {
             mqtt_users: None,
             allow_anonymous: false,
             mqtt_max_connections: 10_000,
+            mqtt_max_connections_per_address: None,
             mqtt_max_packet: 1 << 20,
+        }
+    }
+
+    /// How many connections may be open. One host can't hold all of them, unless it is told so.
+    pub(crate) fn connection_limits(&self) -> ConnectionLimits {
+        let all = self.mqtt_max_connections;
+        ConnectionLimits {
+            all,
+            of_address: self
+                .mqtt_max_connections_per_address
+                .unwrap_or(all.div_ceil(2)),
         }
     }
 

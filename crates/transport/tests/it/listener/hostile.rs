@@ -193,6 +193,7 @@ async fn a_new_client_takes_over_the_client_id() {
 async fn connections_above_the_limit_are_closed_at_once() {
     let mut settings = settings();
     settings.mqtt_max_connections = 2;
+    settings.mqtt_max_connections_per_address = Some(2);
     let server = Server::start(&settings).await;
     let (first, _second) = (Raw::v4(server.address, "a"), Raw::v4(server.address, "b"));
     Raw::open(server.address).closed();
@@ -210,6 +211,42 @@ async fn connections_above_the_limit_are_closed_at_once() {
             started.elapsed() < TIMEOUT,
             "no other connection is accepted"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_cannot_hold_all_connections() {
+    let mut settings = settings();
+    settings.mqtt_max_connections = 5;
+    let server = Server::start(&settings).await;
+    // Half of all, rounded up.
+    let names = ["a", "b", "c"];
+    let mut held = names.map(|name| Raw::v4(server.address, name));
+    Raw::open(server.address).closed();
+    let mut other = Raw::open_from([127, 0, 0, 2], server.address);
+    other.send(&connect(4, "other", 0));
+    other.expect(&[0x20, 2, 0, 0]);
+    for raw in held.iter_mut().chain([&mut other]) {
+        raw.send(&publish("t", 1, b"x"));
+        raw.expect(&puback(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_never_logs_in_gives_way_to_another_address() {
+    let mut settings = settings();
+    settings.mqtt_max_connections = 8;
+    settings.mqtt_max_connections_per_address = Some(6);
+    let server = Server::start(&settings).await;
+    let mut waiting = [(); 4].map(|()| Raw::open(server.address)).into_iter();
+    let mut new = Raw::open_from([127, 0, 0, 2], server.address);
+    waiting.next().unwrap().closed();
+    new.send(&connect(4, "new", 0));
+    new.expect(&[0x20, 2, 0, 0]);
+    // The others weren't closed, and can still log in.
+    for (mut raw, name) in waiting.zip(["b", "c", "d"]) {
+        raw.send(&connect(4, name, 0));
+        raw.expect(&[0x20, 2, 0, 0]);
     }
 }
 
