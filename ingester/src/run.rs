@@ -9,7 +9,7 @@ use common::health::Dependency;
 use common::metric;
 use metrics::{counter, histogram};
 use model::Stage;
-use model::dead_letter::{self, Reason, Rejection};
+use model::dead_letter::{self, EncodedDeadLetter, Reason, Rejection};
 use model::element;
 use model::time::Timestamp;
 use queue::error::Cause;
@@ -26,6 +26,8 @@ const STAGE: Stage = Stage::Ingester;
 /// An append ends with the element that reaches this many bytes. A larger append could exceed the
 /// queue's timeout, and would be sent again.
 const LARGEST_APPEND: usize = 8 << 20;
+/// The detail of a message of which the listener has kept only the beginning.
+const TRUNCATED: &str = "the MQTT packet is larger than MQTT_MAX_PACKET";
 /// How long to wait before a full list is tried again.
 const FULL_WAIT: Duration = Duration::from_millis(50);
 /// How long to wait before a failed append is tried again.
@@ -230,9 +232,14 @@ impl<Q: Queue> Ingester<Q> {
             }
             batch.deliveries += 1;
             let Delivery { topic, payload, .. } = delivery;
+            let limits = &self.settings.limits;
             let arrived = arrival(delivery.received, now, *last_arrival);
             *last_arrival = Some(arrived);
-            match encode(topic, payload, arrived, &self.settings.limits) {
+            let encoded = match &delivery.truncated {
+                Some(_) => Err(Rejection::new(Reason::TooLarge, TRUNCATED)),
+                None => encode(topic, payload, arrived, limits),
+            };
+            match encoded {
                 Ok((element, has_ignored_time)) => {
                     bytes += element.len();
                     batch.ignored_times += u64::from(has_ignored_time);
@@ -240,7 +247,7 @@ impl<Q: Queue> Ingester<Q> {
                 }
                 Err(rejection) => {
                     tracing::debug!(reason = %rejection.reason, rejection.detail, topic, "dead letter");
-                    let letter = dead_letter::encode(STAGE, &rejection, topic, payload, arrived);
+                    let letter = dead_letter(delivery, &rejection, arrived);
                     bytes += letter.element.len();
                     batch.append.dead.push(letter.element);
                     batch.reasons.push(letter.reason);
@@ -290,6 +297,22 @@ fn arrival(
     match last.map(|last| last.plus(Duration::from_nanos(1))) {
         Some(next) if next.since(arrived) <= MAX_ARRIVAL_SHIFT => arrived.max(next),
         _ => arrived,
+    }
+}
+
+/// The dead letter for a message that was rejected.
+fn dead_letter(
+    delivery: &Delivery,
+    rejection: &Rejection,
+    arrived: Timestamp,
+) -> EncodedDeadLetter {
+    let Delivery { topic, payload, .. } = delivery;
+    match &delivery.truncated {
+        Some(whole) => {
+            let detail = &rejection.detail;
+            dead_letter::encode_truncated(STAGE, detail, topic, payload, whole, arrived)
+        }
+        None => dead_letter::encode(STAGE, rejection, topic, payload, arrived),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use model::dead_letter::PayloadDigest;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// A source of messages: a session with a broker, or the listener.
@@ -30,8 +31,11 @@ pub trait Source: Send + 'static {
 pub struct Delivery {
     /// The topic that it was published to.
     pub topic: String,
-    /// Its content.
+    /// Its content, or the beginning of it if it is [`truncated`](Self::truncated).
     pub payload: Bytes,
+    /// The whole content, of which only the beginning was kept: its packet was larger than
+    /// `MQTT_MAX_PACKET` of the listener.
+    pub truncated: Option<PayloadDigest>,
     /// 0 or 1.
     pub qos: u8,
     /// The broker had retained it from before the subscription. From the listener, which retains nothing,

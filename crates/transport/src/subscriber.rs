@@ -248,6 +248,7 @@ impl SubscriberTask {
         Delivery {
             topic: publish.topic,
             payload: publish.payload,
+            truncated: None,
             qos: publish.qos as u8,
             retain: publish.retain,
             dup: publish.dup,

@@ -1,4 +1,4 @@
-//! Many connections to `rigline up`.
+//! What devices can and can't make grow in `rigline up`.
 #![expect(
     clippy::print_stderr,
     reason = "the environment decides what is tested"
@@ -7,6 +7,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 
+use model::dead_letter::PayloadDigest;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
 use crate::fixture::{SOON, Up};
@@ -142,4 +143,45 @@ fn connections_that_never_log_in_keep_nobody_out() {
     assert!(lines < 100, "{lines} lines in the log");
     drop(half_open);
     up.stop();
+}
+
+/// It would be held for a while if it was read into memory.
+#[test]
+fn an_oversize_message_is_a_dead_letter_and_never_held_in_memory() {
+    const LENGTH: usize = 96 << 20;
+    const MAX_GROWTH: u64 = 32 << 20;
+    let up = Up::start(&[]);
+    let mut device = Device::log_in(up.port, "device");
+    device.publish();
+    let before = up.stage.rss_bytes().unwrap();
+    let mut peak = before;
+    let payload: Vec<u8> = (0..=250).cycle().take(LENGTH).collect();
+    let head = b"\0\x1brigs/MINE/measurements/flow\0\x09";
+    let length = head.len() + LENGTH;
+    let mut packet = vec![0x32];
+    packet.extend([0, 7, 14].map(|shift| u8::try_from(length >> shift & 127).unwrap() | 128));
+    packet.push(u8::try_from(length >> 21).unwrap());
+    packet.extend(head);
+    device.0.write_all(&packet).unwrap();
+    for piece in payload.chunks(1 << 20) {
+        device.0.write_all(piece).unwrap();
+        peak = peak.max(up.stage.rss_bytes().unwrap());
+    }
+    device.expect([0x40, 2, 0, 9]);
+    device.publish();
+    let growth = peak.saturating_sub(before);
+    assert!(growth < MAX_GROWTH, "{} MiB more", growth / MIB);
+    let letter = up.run_ok(&["dlq", "export"]);
+    let sha256 = PayloadDigest::of(&payload).sha256;
+    let sha256 = sha256.map(|byte| format!("{byte:02x}")).concat();
+    let detail = format!("MQTT_MAX_PACKET; length {LENGTH}, sha256 {sha256}");
+    assert!(
+        letter.contains("too_large") && letter.contains(&detail),
+        "{letter}"
+    );
+    let said = up.run_ok(&["ledger"]);
+    assert!(
+        said.contains("balanced") && said.contains("dead letters 1"),
+        "{said}"
+    );
 }

@@ -2,6 +2,8 @@
 
 mod batch;
 mod keep_alive;
+mod oversize;
+mod progress;
 mod reader;
 mod writer;
 
@@ -21,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::batch::{BatchBuilder, MessageBatch};
 use self::keep_alive::KeepAlive;
-use self::reader::PacketReader;
+use self::oversize::OversizePublish;
+use self::reader::{Arrived, PacketReader};
 use self::writer::PacketWriter;
 use super::Shared;
 use super::admission::Slot;
@@ -70,7 +73,7 @@ pub(crate) async fn run(
     if !slot.log_in() {
         return;
     }
-    handshake::encode_connack(&client, shared.max_packet, &mut unsent);
+    handshake::encode_connack(&client, &mut unsent);
     let connect = client.connect;
     let (registration, commands) = shared.registry.register(slot.number(), &connect.client_id);
     let buffer = PacketBuffer::new(
@@ -123,8 +126,12 @@ impl Connection {
                 end = self.writer.run() => match end? {},
                 read = self.reader.read() => read?,
             };
-            let reservation = read.ok_or(ConnectionEnd::ByClient)?;
-            self.handle_packets(reservation)?;
+            match read.ok_or(ConnectionEnd::ByClient)? {
+                Arrived::Packets(reservation) => self.handle_packets(reservation)?,
+                Arrived::Oversize(publish, reservation) => {
+                    self.hand_over_oversize(&publish, reservation)?;
+                }
+            }
         }
     }
 
@@ -145,13 +152,31 @@ impl Connection {
         (self.reader.into_socket(), write_half, unsent)
     }
 
-    /// Hands over the messages that were read, and answers the other packets.
-    fn handle_packets(&mut self, reservation: Reservation) -> Result<(), ConnectionEnd> {
-        let handled = handle_packets(self.number, &mut self.reader.buffer, self.writer.buffer());
-        if let Some(batch) = handled.messages.finish(reservation) {
+    /// Hands over the beginning of an oversize message.
+    fn hand_over_oversize(
+        &mut self,
+        oversize: &OversizePublish,
+        reservation: Reservation,
+    ) -> Result<(), ConnectionEnd> {
+        let mut messages = BatchBuilder::new(self.number, oversize.body.clone());
+        let publish = oversize.decode(self.reader.buffer.version())?;
+        messages.push_truncated(&publish, Some(oversize.whole));
+        self.send(messages, reservation);
+        self.reader.finish(true);
+        Ok(())
+    }
+
+    fn send(&self, messages: BatchBuilder, reservation: Reservation) {
+        if let Some(batch) = messages.finish(reservation) {
             // Fails only when the listener is closed, which ends this connection.
             let _ = self.shared.batches.send(batch);
         }
+    }
+
+    /// Hands over the messages that were read, and answers the other packets.
+    fn handle_packets(&mut self, reservation: Reservation) -> Result<(), ConnectionEnd> {
+        let handled = handle_packets(self.number, &mut self.reader.buffer, self.writer.buffer());
+        self.send(handled.messages, reservation);
         if handled.subscription_refused {
             let client_id = &self.registration.client_id;
             self.shared

@@ -33,7 +33,7 @@ pub struct ListenSettings {
     /// Connections of one IP address at the same time; half of `MQTT_MAX_CONNECTIONS` by default
     #[arg(long, env = "MQTT_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N", value_parser = count)]
     pub mqtt_max_connections_per_address: Option<usize>,
-    /// Largest MQTT packet; a larger one ends its connection
+    /// Largest MQTT packet; a larger PUBLISH becomes a dead letter, any other ends its connection
     #[arg(long, env = "MQTT_MAX_PACKET", default_value = "1MiB", value_parser = bytes)]
     pub mqtt_max_packet: usize,
 }

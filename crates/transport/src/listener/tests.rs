@@ -52,9 +52,9 @@ fn decode(bytes: &[u8], version: Version, pieces: &[usize]) -> Decoded {
         let left = buffer.remaining().len();
         if decoded.end.is_none() {
             assert_eq!(handled.completed, left < size);
-            let length = buffer.next_length().unwrap();
+            let header = buffer.next_header().unwrap();
             assert!(
-                length.is_none_or(|length| length > left),
+                header.is_none_or(|header| header.length > left || buffer.is_oversize(header)),
                 "complete and left"
             );
         }
@@ -72,7 +72,7 @@ fn decode(bytes: &[u8], version: Version, pieces: &[usize]) -> Decoded {
 }
 
 fn read_connect(bytes: &[u8]) -> Result<Connect, ConnectError> {
-    let header = Header::decode(bytes, MAX_PACKET)?.ok_or(ProtocolError::Malformed("cut"))?;
+    let header = Header::decode(bytes)?.ok_or(ProtocolError::Malformed("cut"))?;
     let body = bytes.get(header.body_at..header.length);
     Connect::decode(header, body.ok_or(ProtocolError::Malformed("cut"))?)
 }
@@ -241,7 +241,7 @@ fn bad_packets_end_the_connection_after_the_messages_before_them() {
         max: MAX_PACKET,
     };
     // A header of four bytes, and 2^20 - 3 more.
-    let large_header = [0x30, 0xfd, 0xff, 0x3f];
+    let large_header = |first| [first, 0xfd, 0xff, 0x3f];
     for (version, bytes, error) in [
         (V4, b"\x36\x06\0\x01t\0\x01x".as_slice(), "QoS 3"),
         (V4, b"\x34\x06\0\x01t\0\x01x", "QoS 2"),
@@ -283,8 +283,11 @@ fn bad_packets_end_the_connection_after_the_messages_before_them() {
         };
         assert!(reason.to_string().contains(error), "{bytes:?}: {reason}");
     }
-    let decoded = decode(&large_header, V4, &[9]);
+    let decoded = decode(&large_header(0x82), V4, &[9]);
     assert_eq!(decoded.end, Some(too_large.into()));
+    // A PUBLISH isn't decoded, but is no error.
+    let decoded = decode(&large_header(0x30), V4, &[9]);
+    assert_eq!((decoded.end, decoded.left), (None, 4));
 }
 
 #[test]
@@ -305,7 +308,6 @@ fn pings_and_subscriptions_are_answered() {
 fn answers_are_decoded_by_the_client_library() {
     let mut stream = BytesMut::new();
     let accepted = Accepted {
-        max_packet: 1_000_000,
         assigned_id: Some("rigline-1"),
         wants_session: true,
     };
@@ -326,7 +328,7 @@ fn answers_are_decoded_by_the_client_library() {
     assert!(!accepted.session_present && accepted.code == v5::ConnectReturnCode::Success);
     assert_eq!(properties.max_qos, Some(1));
     assert_eq!(properties.session_expiry_interval, Some(0));
-    assert_eq!(properties.max_packet_size, Some(1_000_000));
+    assert_eq!(properties.max_packet_size, None);
     assert_eq!(properties.receive_max, Some(1_000));
     assert_eq!(
         properties.assigned_client_identifier.as_deref(),

@@ -19,9 +19,8 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Decodes the header at the start of `bytes`; `None` if it isn't complete. A packet of more than
-    /// `max` bytes is an error.
-    pub(crate) fn decode(bytes: &[u8], max: usize) -> Result<Option<Self>, ProtocolError> {
+    /// Decodes the header at the start of `bytes`; `None` if it isn't complete.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Option<Self>, ProtocolError> {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(None);
         };
@@ -29,15 +28,25 @@ impl Header {
             return Ok(None);
         };
         let body_at = 1 + taken;
-        let length = body_at + remaining;
-        if length > max {
-            return Err(ProtocolError::TooLarge { size: length, max });
-        }
         Ok(Some(Self {
             first,
             body_at,
-            length,
+            length: body_at + remaining,
         }))
+    }
+
+    /// An error if the packet has more than `max` bytes.
+    pub(crate) const fn check_length(self, max: usize) -> Result<(), ProtocolError> {
+        let size = self.length;
+        if size > max {
+            return Err(ProtocolError::TooLarge { size, max });
+        }
+        Ok(())
+    }
+
+    /// Whether it is the header of a PUBLISH.
+    pub(crate) const fn is_publish(self) -> bool {
+        self.first >> 4 == 3
     }
 }
 
@@ -62,6 +71,36 @@ pub(crate) struct Publish<'a> {
     pub(crate) packet_id: u16,
     pub(crate) retain: bool,
     pub(crate) dup: bool,
+}
+
+impl<'a> Publish<'a> {
+    /// The length of what is in front of the payload of a PUBLISH with this first byte; `None` if
+    /// `body`, the beginning of what is behind its header, is too short to tell.
+    pub(crate) fn head_length(
+        first: u8,
+        body: &[u8],
+        version: Version,
+    ) -> Result<Option<usize>, ProtocolError> {
+        let Some(&topic) = body.first_chunk() else {
+            return Ok(None);
+        };
+        let packet_id = if first & 6 == 0 { 0 } else { 2 };
+        let length = 2 + usize::from(u16::from_be_bytes(topic)) + packet_id;
+        if version == Version::V4 {
+            return Ok(Some(length));
+        }
+        let properties = variable_int(body.get(length..).unwrap_or_default())?;
+        Ok(properties.map(|(properties, taken)| length + taken + properties))
+    }
+
+    /// Decodes a PUBLISH with this first byte, and `body` behind its header.
+    pub(crate) fn decode(
+        first: u8,
+        body: &'a [u8],
+        version: Version,
+    ) -> Result<Self, ProtocolError> {
+        publish(first & 0x0f, Cursor::new(body), version)
+    }
 }
 
 impl<'a> Packet<'a> {

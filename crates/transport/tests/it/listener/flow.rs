@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::health::Dependency;
+use model::dead_letter::PayloadDigest;
 use transport::{BindError, Listener, Source};
 
 use super::raw::{Raw, connect, puback, publish};
@@ -54,6 +55,70 @@ async fn recv_batch_returns_at_most_max_messages() {
         .iter()
         .map(|one| u16::from_be_bytes(one.payload[..].try_into().unwrap()));
     assert!(ids.eq(1..=100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oversize_message_is_read_through_and_those_behind_it_arrive() {
+    let mut settings = settings();
+    settings.mqtt_max_packet = 2_000;
+    let (listener, mut listening) = listen(&settings).await;
+    let payload: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    // In front of a payload of MQTT 5 is the length of its properties.
+    for (mut raw, before) in [
+        (Raw::v4(listener.local_addr(), "v4"), b"".as_slice()),
+        (Raw::v5(listener.local_addr(), "v5", 0), b"\0"),
+    ] {
+        let with = |payload: &[u8]| [before, payload].concat();
+        let packets = [
+            publish("t", 1, &with(b"in front")),
+            publish("just/above", 2, &with(&payload[..2_000])),
+            publish("large", 0, &with(&payload)),
+            publish("large", 3, &with(&payload)),
+            publish("t", 4, &with(b"behind")),
+        ];
+        raw.send(&packets.concat());
+        let deliveries = receive(&mut listening, 5).await;
+        let whole = [None, Some(2_000), Some(300_000), Some(300_000), None];
+        for (delivery, whole) in deliveries.iter().zip(whole) {
+            let whole = whole.map(|length| PayloadDigest::of(&payload[..length]));
+            assert_eq!(delivery.truncated, whole, "{delivery:?}");
+            if whole.is_some() {
+                assert_eq!(delivery.payload, payload[..1_024]);
+            }
+        }
+        let topics = deliveries.iter().map(|one| (&*one.topic, one.qos));
+        let expected = [
+            ("t", 1),
+            ("just/above", 1),
+            ("large", 0),
+            ("large", 1),
+            ("t", 1),
+        ];
+        assert!(topics.eq(expected), "{deliveries:?}");
+        // The ping has the only answer.
+        raw.send(b"\xc0\0");
+        raw.expect(b"\xd0\0");
+        ack(&listening, deliveries);
+        raw.expect(&[puback(1), puback(2), puback(3), puback(4)].concat());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_ends_in_an_oversize_message_delivers_nothing_of_it() {
+    let mut settings = settings();
+    settings.mqtt_max_packet = 2_000;
+    let (listener, mut listening) = listen(&settings).await;
+    let mut raw = Raw::v4(listener.local_addr(), "device");
+    let packet = publish("large", 1, &vec![0; 100_000]);
+    raw.send(&packet[..99_000]);
+    raw.hang_up();
+    let mut raw = Raw::v4(listener.local_addr(), "device");
+    raw.send(&[packet, publish("t", 2, b"behind")].concat());
+    let deliveries = receive(&mut listening, 2).await;
+    let lengths = deliveries
+        .iter()
+        .map(|one| one.truncated.map(|whole| whole.length));
+    assert!(lengths.eq([Some(100_000), None]), "{deliveries:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,11 +216,6 @@ async fn stalled(sent: &AtomicUsize) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_falls_behind_pauses_reads_and_loses_nothing() {
     const COUNT: u32 = 600_000;
-    let (listener, mut listening) = listen(&settings()).await;
-    // While reads pause, the keep-alive doesn't count.
-    let mut raw = Raw::open(listener.local_addr());
-    raw.send(&connect(4, "device", 4));
-    raw.expect(&[0x20, 2, 0, 0]);
     let mut numbers = 0..COUNT;
     let packets = (0..COUNT / 1_000).map(|_| {
         let packet = |number: u32| {
@@ -166,7 +226,13 @@ async fn a_receiver_that_falls_behind_pauses_reads_and_loses_nothing() {
         };
         numbers.by_ref().take(1_000).flat_map(packet).collect()
     });
-    let sent = send_in_background(&raw, packets.collect());
+    let packets = packets.collect();
+    let (listener, mut listening) = listen(&settings()).await;
+    // While reads pause, the keep-alive doesn't count.
+    let mut raw = Raw::open(listener.local_addr());
+    raw.send(&connect(4, "device", 4));
+    raw.expect(&[0x20, 2, 0, 0]);
+    let sent = send_in_background(&raw, packets);
     let at = stalled(&sent).await;
     assert!(at < COUNT as usize * 87 / 2, "{at} bytes were sent");
     tokio::time::sleep(Duration::from_secs(7)).await;

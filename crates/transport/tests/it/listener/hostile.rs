@@ -44,7 +44,7 @@ async fn malformed_packets_end_their_connection_and_no_other() {
         (b"\x30\x03\0\x01\xff", 0x81),
         (b"\x62\x02\0\x01", 0x82),
         (b"\xf0\0", 0x82),
-        (b"\x30\x80\x80\x80\x01", 0x95),
+        (b"\x82\x80\x80\x80\x01", 0x95),
         (&connect(5, "bad", 0), 0x82),
     ] {
         let mut raw = Raw::v5(server.address, "bad", 0);
@@ -162,17 +162,23 @@ async fn packets_in_pieces_and_with_the_connect_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_packet_that_is_too_large_ends_the_connection_before_it_is_read() {
+async fn packets_that_are_too_large_end_the_connection_before_they_are_read() {
     let mut settings = settings();
     settings.mqtt_max_packet = 2_000;
     let server = Server::start(&settings).await;
     let mut raw = Raw::v4(server.address, "large");
     raw.send(&publish("t", 1, &[b'x'; 1_990]));
     raw.expect(&puback(1));
-    raw.send(&publish("t", 2, &[b'x'; 1_991])[..10]);
+    // A SUBSCRIBE of 2,001 bytes; then, before a login, a CONNECT and a PUBLISH.
+    raw.send(b"\x82\xce\x0f");
     raw.closed();
+    for first in [0x10, 0x30] {
+        let mut raw = Raw::open(server.address);
+        raw.send(&[first, 0xce, 0x0f]);
+        raw.closed();
+    }
     let mut raw = Raw::v5(server.address, "large", 0);
-    raw.send(b"\x32\xd0\x0f");
+    raw.send(b"\x82\xce\x0f");
     raw.disconnected(0x95);
     others_are_served(&server).await;
 }
