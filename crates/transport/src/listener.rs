@@ -225,21 +225,21 @@ impl Source for Listening {
 
     fn ack(&self, tickets: impl IntoIterator<Item = Ticket>) {
         // Consecutive tickets of a connection are handed to it together.
-        let mut packet_ids = Vec::new();
+        let mut together = Vec::new();
         let mut connection = 0;
         for ticket in tickets {
             if ticket.packet_id == 0 {
                 continue;
             }
-            if ticket.connection != connection && !packet_ids.is_empty() {
+            if ticket.connection != connection && !together.is_empty() {
                 self.registry
-                    .acknowledge(connection, std::mem::take(&mut packet_ids));
+                    .acknowledge(connection, std::mem::take(&mut together));
             }
             connection = ticket.connection;
-            packet_ids.push(ticket.packet_id);
+            together.push(ticket);
         }
-        if !packet_ids.is_empty() {
-            self.registry.acknowledge(connection, packet_ids);
+        if !together.is_empty() {
+            self.registry.acknowledge(connection, together);
         }
     }
 

@@ -36,7 +36,7 @@ pub struct Delivery {
     /// The whole content, of which only the beginning was kept: its packet was larger than
     /// `MQTT_MAX_PACKET` of the listener.
     pub truncated: Option<PayloadDigest>,
-    /// 0 or 1.
+    /// 0, 1 or 2.
     pub qos: u8,
     /// The broker had retained it from before the subscription. From the listener, which retains nothing,
     /// it is the flag that the device has set, without a meaning.
@@ -60,6 +60,8 @@ pub struct Ticket {
     pub(crate) connection: u64,
     /// 0 at QoS 0, where nothing is acknowledged.
     pub(crate) packet_id: u16,
+    /// It was published with QoS 2, which has another acknowledgement.
+    pub(crate) exactly_once: bool,
 }
 
 /// The session has ended. This happens only if its task has panicked.

@@ -244,6 +244,8 @@ impl SubscriberTask {
         let ticket = Ticket {
             connection: self.connection,
             packet_id: publish.pkid,
+            // The subscription is for QoS 1.
+            exactly_once: false,
         };
         Delivery {
             topic: publish.topic,

@@ -29,7 +29,7 @@ pub(crate) enum ProtocolError {
     Malformed(&'static str),
     #[error("it broke the protocol: {0}")]
     NotAllowed(&'static str),
-    #[error("it published with QoS 2, which isn't offered: publish with QoS 1")]
+    #[error("it published with QoS 2, which isn't offered with MQTT 5: publish with QoS 1")]
     QoS2,
     #[error("it used a topic alias, and none was offered")]
     TopicAlias,

@@ -4,6 +4,7 @@ mod batch;
 mod keep_alive;
 mod oversize;
 mod progress;
+mod qos2;
 mod reader;
 mod writer;
 
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::batch::{BatchBuilder, MessageBatch};
 use self::keep_alive::KeepAlive;
 use self::oversize::OversizePublish;
+pub(crate) use self::qos2::Unreleased;
 use self::reader::{Arrived, PacketReader};
 use self::writer::PacketWriter;
 use super::Shared;
@@ -160,7 +162,10 @@ impl Connection {
     ) -> Result<(), ConnectionEnd> {
         let mut messages = BatchBuilder::new(self.number, oversize.body.clone());
         let publish = oversize.decode(self.reader.buffer.version())?;
-        messages.push_truncated(&publish, Some(oversize.whole));
+        let (unreleased, answers) = self.writer.state();
+        if unreleased.accept(&publish, answers) {
+            messages.push_truncated(&publish, Some(oversize.whole));
+        }
         self.send(messages, reservation);
         self.reader.finish(true);
         Ok(())
@@ -175,7 +180,8 @@ impl Connection {
 
     /// Hands over the messages that were read, and answers the other packets.
     fn handle_packets(&mut self, reservation: Reservation) -> Result<(), ConnectionEnd> {
-        let handled = handle_packets(self.number, &mut self.reader.buffer, self.writer.buffer());
+        let (unreleased, answers) = self.writer.state();
+        let handled = handle_packets(self.number, &mut self.reader.buffer, unreleased, answers);
         self.send(handled.messages, reservation);
         if handled.subscription_refused {
             let client_id = &self.registration.client_id;
@@ -204,6 +210,7 @@ pub(crate) struct Handled {
 pub(crate) fn handle_packets(
     connection: u64,
     buffer: &mut PacketBuffer,
+    unreleased: &mut Unreleased,
     answers: &mut BytesMut,
 ) -> Handled {
     let version = buffer.version();
@@ -224,7 +231,15 @@ pub(crate) fn handle_packets(
         };
         handled.completed = true;
         match packet {
-            Packet::Publish(publish) => handled.messages.push(&publish),
+            Packet::Publish(publish) => {
+                if unreleased.accept(&publish, answers) {
+                    handled.messages.push(&publish);
+                }
+            }
+            Packet::PubRel(id) => match unreleased.release(id) {
+                Ok(()) => encode::publish_complete(answers, id),
+                Err(error) => handled.end = Some(error.into()),
+            },
             Packet::PingReq => encode::ping_response(answers),
             Packet::Subscribe(id, filters) => {
                 handled.subscription_refused = true;

@@ -18,7 +18,7 @@ const MIN_MAX_PACKET: usize = 1 << 10;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "MQTT listener")]
 pub struct ListenSettings {
-    /// Address and port that devices connect to, with MQTT 3.1.1 or 5, and publish to at QoS 0 or 1
+    /// Address and port that devices publish to, with MQTT 3.1.1 (QoS 0, 1 or 2) or 5 (QoS 0 or 1)
     #[arg(long, env = "MQTT_LISTEN", default_value = "127.0.0.1:1883", value_parser = address)]
     pub mqtt_listen: SocketAddr,
     /// Password file as `mosquitto_passwd` writes it; its users may publish. It is read again on SIGHUP

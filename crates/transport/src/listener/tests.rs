@@ -9,7 +9,7 @@ use rumqttc::v5::mqttbytes::{QoS as Q5, v5};
 
 use super::codec::encode::{self, Accepted};
 use super::codec::{Connect, ConnectError, Header, PacketBuffer, ProtocolError, Version};
-use super::connection::handle_packets;
+use super::connection::{Unreleased, handle_packets};
 use super::handshake::refusal;
 use super::limits::MemoryLimits;
 use super::reason::{ConnectRefusal, ConnectionEnd, DisconnectReason};
@@ -38,6 +38,7 @@ fn decode(bytes: &[u8], version: Version, pieces: &[usize]) -> Decoded {
         answers: BytesMut::new(),
         left: 0,
     };
+    let mut unreleased = Unreleased::new();
     let mut rest = bytes;
     let mut sizes = pieces.iter().cycle();
     while !rest.is_empty() && decoded.end.is_none() {
@@ -47,7 +48,8 @@ fn decode(bytes: &[u8], version: Version, pieces: &[usize]) -> Decoded {
         let size = buffer.bytes().len();
         let count = (size / 5 + 1).min(20_000);
         let reservation = limits.try_reserve(size, count).unwrap();
-        let handled = handle_packets(1, &mut buffer, &mut decoded.answers);
+        let answers = &mut decoded.answers;
+        let handled = handle_packets(1, &mut buffer, &mut unreleased, answers);
         decoded.end = handled.end;
         let left = buffer.remaining().len();
         if decoded.end.is_none() {
@@ -61,7 +63,8 @@ fn decode(bytes: &[u8], version: Version, pieces: &[usize]) -> Decoded {
         let batch = handled.messages.finish(reservation);
         for delivery in batch.into_iter().flat_map(|batch| batch.deliveries) {
             let id = delivery.ticket.packet_id;
-            assert_eq!(delivery.qos, u8::from(id != 0));
+            assert_eq!(delivery.qos > 0, id != 0);
+            assert_eq!(delivery.qos == 2, delivery.ticket.exactly_once);
             let payload = delivery.payload.to_vec();
             decoded.messages.push((delivery.topic, payload, id));
         }
@@ -244,7 +247,11 @@ fn bad_packets_end_the_connection_after_the_messages_before_them() {
     let large_header = |first| [first, 0xfd, 0xff, 0x3f];
     for (version, bytes, error) in [
         (V4, b"\x36\x06\0\x01t\0\x01x".as_slice(), "QoS 3"),
-        (V4, b"\x34\x06\0\x01t\0\x01x", "QoS 2"),
+        (V4, b"\x62\x02\0\0", "packet id is 0"),
+        (V4, b"\x62\x03\0\x01\0", "too long"),
+        (V4, b"\x60\x02\0\x01", "reserved"),
+        (V5, b"\x34\x07\0\x01t\0\x01\0x", "QoS 2"),
+        (V5, b"\x62\x02\0\x01", "QoS 2"),
         (V4, b"\x38\x04\0\x01tx", "QoS 0 and sent again"),
         (V4, b"\x32\x06\0\x01t\0\0x", "packet id is 0"),
         (V4, b"\x30\x02\0\0", "empty topic"),
@@ -314,7 +321,8 @@ fn answers_are_decoded_by_the_client_library() {
     encode::connect_accepted(&mut stream, Version::V5, accepted);
     encode::connect_refused(&mut stream, Version::V5, ConnectRefusal::Login, None);
     encode::connect_refused(&mut stream, Version::V5, ConnectRefusal::Login, Some(20));
-    encode::publish_acks(&mut stream, &[7, 0x1234]);
+    encode::publish_ack(&mut stream, 7);
+    encode::publish_ack(&mut stream, 0x1234);
     encode::subscribe_refused(&mut stream, Version::V5, 3, 200);
     encode::unsubscribe_ack(&mut stream, Version::V5, 4, 2);
     let reason = DisconnectReason::from(ProtocolError::QoS2);
@@ -363,6 +371,21 @@ fn answers_are_decoded_by_the_client_library() {
     let reason = disconnect.properties.unwrap().reason_string.unwrap();
     assert!(reason.contains("publish with QoS 1"), "{reason}");
     assert!(stream.is_empty());
+}
+
+#[test]
+fn a_release_is_completed_unless_its_message_is_not_safe_yet() {
+    let decoded = decode(b"\x62\x02\x12\x34", Version::V4, &[4]);
+    assert_eq!(decoded.end, None);
+    assert_eq!(decoded.answers[..], b"\x70\x02\x12\x34"[..]);
+    let publish = b"\x34\x06\0\x01t\0\x01x";
+    let again = [publish.as_slice(), publish].concat();
+    let decoded = decode(&again, Version::V4, &[100]);
+    assert_eq!(decoded.messages.len(), 1);
+    assert_eq!(decoded.answers, BytesMut::new());
+    let early = [publish.as_slice(), b"\x62\x02\0\x01"].concat();
+    let end = ProtocolError::NotAllowed("a PUBREL before its PUBREC");
+    assert_eq!(decode(&early, Version::V4, &[100]).end, Some(end.into()));
 }
 
 fn versions() -> impl Strategy<Value = Version> {

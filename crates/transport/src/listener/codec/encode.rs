@@ -63,13 +63,24 @@ pub(crate) fn connect_refused(
     }
 }
 
-/// PUBACKs. Success has the same form in both versions.
-pub(crate) fn publish_acks(out: &mut BytesMut, packet_ids: &[u16]) {
-    out.reserve(4 * packet_ids.len());
-    for id in packet_ids {
-        let [high, low] = id.to_be_bytes();
-        out.extend_from_slice(&[0x40, 2, high, low]);
-    }
+/// A PUBACK. Success has the same form in both versions.
+pub(crate) fn publish_ack(out: &mut BytesMut, id: u16) {
+    with_packet_id(out, 0x40, id);
+}
+
+/// The PUBREC of MQTT 3.1.1: a message of QoS 2 is safe.
+pub(crate) fn publish_received(out: &mut BytesMut, id: u16) {
+    with_packet_id(out, 0x50, id);
+}
+
+/// The PUBCOMP of MQTT 3.1.1: the packet id is free again.
+pub(crate) fn publish_complete(out: &mut BytesMut, id: u16) {
+    with_packet_id(out, 0x70, id);
+}
+
+fn with_packet_id(out: &mut BytesMut, first: u8, id: u16) {
+    let [high, low] = id.to_be_bytes();
+    out.extend_from_slice(&[first, 2, high, low]);
 }
 
 /// The SUBACK that refuses all of `filters`.

@@ -54,6 +54,8 @@ impl Header {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Packet<'a> {
     Publish(Publish<'a>),
+    /// Packet id. Only in MQTT 3.1.1, as QoS 2.
+    PubRel(u16),
     /// Packet id and number of filters.
     Subscribe(u16, usize),
     /// Packet id and number of filters.
@@ -67,6 +69,7 @@ pub(crate) enum Packet<'a> {
 pub(crate) struct Publish<'a> {
     pub(crate) topic: &'a str,
     pub(crate) payload: &'a [u8],
+    pub(crate) qos: u8,
     /// 0 at QoS 0.
     pub(crate) packet_id: u16,
     pub(crate) retain: bool,
@@ -113,12 +116,18 @@ impl<'a> Packet<'a> {
         let body = Cursor::new(body);
         match (first >> 4, first & 0x0f) {
             (3, flags) => publish(flags, body, version).map(Self::Publish),
+            (6, 2) if version == Version::V4 => release(body),
             (8, 2) => subscribe(body, version),
             (10, 2) => unsubscribe(body, version),
             (12, 0) if body.is_empty() => Ok(Self::PingReq),
             // Its reason code and properties change nothing.
             (14, 0) => Ok(Self::Disconnect),
-            (8 | 10 | 12 | 14, _) => Err(ProtocolError::Malformed("reserved bits that are set")),
+            (6, _) if version == Version::V5 => Err(ProtocolError::NotAllowed(
+                "a PUBREL, and QoS 2 isn't offered",
+            )),
+            (6 | 8 | 10 | 12 | 14, _) => {
+                Err(ProtocolError::Malformed("reserved bits that are set"))
+            }
             (1, _) => Err(ProtocolError::NotAllowed("a second CONNECT")),
             (0, _) => Err(ProtocolError::Malformed("a packet of no known type")),
             _ => Err(ProtocolError::NotAllowed(
@@ -137,8 +146,8 @@ fn publish(
     let qos = (flags >> 1) & 3;
     match qos {
         0 if dup => return Err(ProtocolError::Malformed("QoS 0 and sent again")),
-        0 | 1 => {}
-        2 => return Err(ProtocolError::QoS2),
+        2 if version == Version::V5 => return Err(ProtocolError::QoS2),
+        0..=2 => {}
         _ => return Err(ProtocolError::Malformed("QoS 3")),
     }
     let topic = body.string()?;
@@ -155,10 +164,19 @@ fn publish(
     Ok(Publish {
         topic,
         payload: body.rest(),
+        qos,
         packet_id,
         retain,
         dup,
     })
+}
+
+fn release(mut body: Cursor<'_>) -> Result<Packet<'_>, ProtocolError> {
+    let packet_id = body.packet_id()?;
+    if !body.is_empty() {
+        return Err(ProtocolError::Malformed("a PUBREL that is too long"));
+    }
+    Ok(Packet::PubRel(packet_id))
 }
 
 fn subscribe(mut body: Cursor<'_>, version: Version) -> Result<Packet<'_>, ProtocolError> {

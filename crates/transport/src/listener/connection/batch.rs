@@ -55,13 +55,14 @@ impl BatchBuilder {
             topic: publish.topic.to_owned(),
             payload: self.source.slice_ref(publish.payload),
             truncated: whole,
-            qos: u8::from(publish.packet_id != 0),
+            qos: publish.qos,
             retain: publish.retain,
             dup: publish.dup,
             received: self.received,
             ticket: Ticket {
                 connection: self.connection,
                 packet_id: publish.packet_id,
+                exactly_once: publish.qos == 2,
             },
             share: None,
         });

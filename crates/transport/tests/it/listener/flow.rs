@@ -103,6 +103,67 @@ async fn an_oversize_message_is_read_through_and_those_behind_it_arrive() {
     }
 }
 
+/// A PUBLISH with QoS 2.
+fn publish_once(packet_id: u16, dup: bool, payload: &[u8]) -> Vec<u8> {
+    let mut packet = publish("t", packet_id, payload);
+    packet[0] = if dup { 0x3c } else { 0x34 };
+    packet
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_qos_2_is_delivered_once_until_it_is_released() {
+    let mut settings = settings();
+    settings.mqtt_max_packet = 2_000;
+    let (listener, mut listening) = listen(&settings).await;
+    let large = [b'x'; 9_000];
+    for payload in [b"small".as_slice(), &large] {
+        let mut raw = Raw::v4(listener.local_addr(), "device");
+        raw.send(&publish_once(1, false, payload));
+        let first = receive(&mut listening, 1).await;
+        assert_eq!(
+            (first[0].qos, first[0].truncated.is_some()),
+            (2, payload.len() > 2_000)
+        );
+        // Sent again before it is safe: the ping has the only answer.
+        raw.send(&publish_once(1, true, payload));
+        raw.send(b"\xc0\0");
+        raw.expect(b"\xd0\0");
+        ack(&listening, first);
+        raw.expect(b"\x50\x02\0\x01");
+        // Before it is released.
+        raw.send(&publish_once(1, true, payload));
+        raw.expect(b"\x50\x02\0\x01");
+        // Its release, once more, and one of an unknown packet id.
+        for id in [1, 1, 77] {
+            raw.send(&[0x62, 2, 0, id]);
+            raw.expect(&[0x70, 2, 0, id]);
+        }
+        // The packet id belongs to another message now.
+        raw.send(
+            &[
+                publish_once(1, false, b"other"),
+                publish("t", 2, b"at QoS 1"),
+            ]
+            .concat(),
+        );
+        let others = receive(&mut listening, 2).await;
+        let payloads = others.iter().map(|one| &one.payload[..]);
+        assert!(
+            payloads.eq([b"other".as_slice(), b"at QoS 1"]),
+            "{others:?}"
+        );
+        ack(&listening, others);
+        raw.expect(b"\x50\x02\0\x01\x40\x02\0\x02");
+        // On another connection it is delivered again.
+        let mut raw = Raw::v4(listener.local_addr(), "device");
+        raw.send(&publish_once(1, true, b"other"));
+        let again = receive(&mut listening, 1).await;
+        assert!(again[0].dup && again[0].payload == "other");
+        ack(&listening, again);
+        raw.expect(b"\x50\x02\0\x01");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_ends_in_an_oversize_message_delivers_nothing_of_it() {
     let mut settings = settings();

@@ -23,14 +23,13 @@ async fn malformed_packets_end_their_connection_and_no_other() {
     let bystander = Raw::v4(server.address, "bystander");
     for bytes in [
         b"\x36\x06\0\x01t\0\x01x".as_slice(),
-        b"\x34\x06\0\x01t\0\x01x",
         b"\x32\x06\0\x01t\0\0x",
         b"\x30\x03\0\x01\xff",
         b"\x30\x03\0\x01#",
         b"\x30\x02\0\0",
         b"\x30\x01\0",
         b"\x30\xff\xff\xff\xff\xff\xff",
-        b"\x62\x02\0\x01",
+        b"\x50\x02\0\x01",
         &connect(4, "bad", 0),
     ] {
         let mut raw = Raw::v4(server.address, "bad");
