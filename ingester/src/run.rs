@@ -28,6 +28,8 @@ const STAGE: Stage = Stage::Ingester;
 /// An append ends with the element that reaches this many bytes. A larger append could exceed the
 /// queue's timeout, and would be sent again.
 const LARGEST_APPEND: usize = 8 << 20;
+/// The detail of a message of which the listener has kept only the beginning.
+const TRUNCATED: &str = "the MQTT packet is larger than MQTT_MAX_PACKET";
 /// How long to wait before a full list is tried again.
 const FULL_WAIT: Duration = Duration::from_millis(50);
 /// How long to wait before a failed append is tried again.
@@ -243,9 +245,14 @@ impl<Q: Queue> Ingester<Q> {
             }
             batch.deliveries += 1;
             let Delivery { topic, payload, .. } = delivery;
+            let limits = &self.settings.limits;
             let arrived = arrival(delivery.received, now, *last_arrival);
             *last_arrival = Some(arrived);
-            match encode(topic, payload, arrived, &self.settings.limits) {
+            let encoded = match &delivery.truncated {
+                Some(_) => Err(Rejection::new(Reason::TooLarge, TRUNCATED)),
+                None => encode(topic, payload, arrived, limits),
+            };
+            match encoded {
                 Ok((element, has_ignored_time)) => {
                     bytes += element.len();
                     batch.ignored_times += u64::from(has_ignored_time);
@@ -259,6 +266,7 @@ impl<Q: Queue> Ingester<Q> {
                             series: topic::rig_level(topic),
                             topic,
                             payload,
+                            truncated: delivery.truncated.as_ref(),
                             time: arrived,
                         },
                     );

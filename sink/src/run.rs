@@ -163,6 +163,7 @@ impl<S: Store> Sink<S> {
                 series,
                 topic: &self.list,
                 payload: &items[place],
+                truncated: None,
                 time,
             };
             self.dead_letters.encode(rejection, &input)

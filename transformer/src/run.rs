@@ -146,6 +146,7 @@ impl Transformer {
                 series: &series,
                 topic: &self.settings.queue.raw_queue,
                 payload: item,
+                truncated: None,
                 time: self.process.clock.now(),
             };
             rejected.push(self.dead_letters.encode(&rejection, &input));

@@ -5,5 +5,5 @@ mod encode;
 mod reason;
 
 pub use self::decode::{DeadLetter, DeadLetterError};
-pub use self::encode::encode;
+pub use self::encode::{KEPT_OF_TOO_LARGE, PayloadDigest, encode, encode_truncated};
 pub use self::reason::{Reason, Rejection, UnknownReason};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use common::log_interval::{LogInterval, WARNING_INTERVAL};
 use common::metric;
 use model::Stage;
-use model::dead_letter::{self, Reason, Rejection};
+use model::dead_letter::{self, KEPT_OF_TOO_LARGE, PayloadDigest, Reason, Rejection};
 use model::name::MAX_NAME;
 use model::time::Timestamp;
 
@@ -38,6 +38,8 @@ pub struct Input<'a> {
     pub topic: &'a str,
     /// The message or the element.
     pub payload: &'a [u8],
+    /// If `payload` is only the beginning of a message that is too large: what the whole is.
+    pub truncated: Option<&'a PayloadDigest>,
     /// When it arrived at the stage.
     pub time: Timestamp,
 }
@@ -76,24 +78,34 @@ impl DeadLetterEncoder {
     pub fn encode(&mut self, rejection: &Rejection, input: &Input<'_>) -> Rejected {
         let now = Instant::now();
         let reason = rejection.reason;
-        let is_kept = self
-            .quotas
-            .admit(input.series, reason, input.payload.len(), now);
+        let bytes = match reason {
+            Reason::TooLarge => input.payload.len().min(KEPT_OF_TOO_LARGE),
+            _ => input.payload.len(),
+        };
+        let is_kept = self.quotas.admit(input.series, reason, bytes, now);
         self.over_quota += usize::from(!is_kept);
         *self.unlogged.entry(reason.as_str()).or_default() += 1;
         if self.log.is_due(now) {
             self.warn(rejection, input.topic);
         }
-        let element = is_kept.then(|| {
-            dead_letter::encode(
-                self.stage,
-                rejection,
-                input.topic,
-                input.payload,
-                input.time,
-            )
-        });
+        let element = is_kept.then(|| self.element(rejection, input));
         Rejected { reason, element }
+    }
+
+    fn element(&self, rejection: &Rejection, input: &Input<'_>) -> Vec<u8> {
+        let Input {
+            topic,
+            payload,
+            time,
+            ..
+        } = *input;
+        match input.truncated {
+            Some(whole) => {
+                let detail = &rejection.detail;
+                dead_letter::encode_truncated(self.stage, detail, topic, payload, whole, time)
+            }
+            None => dead_letter::encode(self.stage, rejection, topic, payload, time),
+        }
     }
 
     fn warn(&mut self, rejection: &Rejection, topic: &str) {

@@ -8,6 +8,7 @@
 //! [`Listening`]; and of its acknowledgement: [`Listening`] → [`registry`] → [`connection`] (writer).
 
 mod accept;
+mod admission;
 mod auth;
 mod codec;
 mod connection;
@@ -34,6 +35,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::accept::AcceptLoop;
+use self::admission::{Admission, ConnectionLimits};
 use self::auth::{AccessPolicy, Authenticator};
 use self::connection::MessageBatch;
 use self::limits::MemoryLimits;
@@ -85,7 +87,7 @@ pub struct Listener {
     address: SocketAddr,
     access_policy: AccessPolicy,
     max_packet: usize,
-    max_connections: usize,
+    connection_limits: ConnectionLimits,
     /// The number of the last connection. It is kept over calls of [`start`](Self::start): an old
     /// ticket must not match a new connection.
     last_connection: Arc<AtomicU64>,
@@ -107,7 +109,7 @@ impl Listener {
             address,
             access_policy,
             max_packet: settings.mqtt_max_packet,
-            max_connections: settings.mqtt_max_connections,
+            connection_limits: settings.connection_limits(),
             last_connection: Arc::default(),
         })
     }
@@ -151,7 +153,7 @@ impl Listener {
             socket: self.socket.clone(),
             shared: Arc::new(shared),
             last_connection: self.last_connection.clone(),
-            max_connections: self.max_connections,
+            admission: Admission::new(self.connection_limits),
             dependency,
             stop: stop.clone(),
         };
@@ -223,21 +225,21 @@ impl Source for Listening {
 
     fn ack(&self, tickets: impl IntoIterator<Item = Ticket>) {
         // Consecutive tickets of a connection are handed to it together.
-        let mut packet_ids = Vec::new();
+        let mut together = Vec::new();
         let mut connection = 0;
         for ticket in tickets {
             if ticket.packet_id == 0 {
                 continue;
             }
-            if ticket.connection != connection && !packet_ids.is_empty() {
+            if ticket.connection != connection && !together.is_empty() {
                 self.registry
-                    .acknowledge(connection, std::mem::take(&mut packet_ids));
+                    .acknowledge(connection, std::mem::take(&mut together));
             }
             connection = ticket.connection;
-            packet_ids.push(ticket.packet_id);
+            together.push(ticket);
         }
-        if !packet_ids.is_empty() {
-            self.registry.acknowledge(connection, packet_ids);
+        if !together.is_empty() {
+            self.registry.acknowledge(connection, together);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use model::dead_letter::PayloadDigest;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// A source of messages: a session with a broker, or the listener.
@@ -30,9 +31,12 @@ pub trait Source: Send + 'static {
 pub struct Delivery {
     /// The topic that it was published to.
     pub topic: String,
-    /// Its content.
+    /// Its content, or the beginning of it if it is [`truncated`](Self::truncated).
     pub payload: Bytes,
-    /// 0 or 1.
+    /// The whole content, of which only the beginning was kept: its packet was larger than
+    /// `MQTT_MAX_PACKET` of the listener.
+    pub truncated: Option<PayloadDigest>,
+    /// 0, 1 or 2.
     pub qos: u8,
     /// The broker had retained it from before the subscription. From the listener, which retains nothing,
     /// it is the flag that the device has set, without a meaning.
@@ -56,6 +60,8 @@ pub struct Ticket {
     pub(crate) connection: u64,
     /// 0 at QoS 0, where nothing is acknowledged.
     pub(crate) packet_id: u16,
+    /// It was published with QoS 2, which has another acknowledgement.
+    pub(crate) exactly_once: bool,
 }
 
 /// The session has ended. This happens only if its task has panicked.

@@ -244,10 +244,13 @@ impl SubscriberTask {
         let ticket = Ticket {
             connection: self.connection,
             packet_id: publish.pkid,
+            // The subscription is for QoS 1.
+            exactly_once: false,
         };
         Delivery {
             topic: publish.topic,
             payload: publish.payload,
+            truncated: None,
             qos: publish.qos as u8,
             retain: publish.retain,
             dup: publish.dup,

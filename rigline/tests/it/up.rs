@@ -188,7 +188,13 @@ fn with_a_password_file_only_those_in_it_may_publish() {
     // The demo's rigs could not publish.
     let demo = run(dir.path(), &["demo", "--mqtt-users", &users]);
     assert_eq!(demo.status.code(), Some(64), "{}", text(&demo));
-    let mut up = Up::start(&[("MQTT_USERS", &users)]);
+    // Logins take seconds on a busy machine, and the reading is to wait for all of them.
+    let settings = [
+        ("MQTT_USERS", &*users),
+        ("FLUSH_INTERVAL", "1h"),
+        ("RIG_IDLE", "2h"),
+    ];
+    let mut up = Up::start(&settings);
     let port = up.port;
     let publish = move |login: &[&str]| {
         let mut client = mqtt_client("mosquitto_pub", port);

@@ -12,12 +12,32 @@ use crate::stage::Stage;
 use crate::time::Timestamp;
 
 /// How much of a payload that is too large is kept, in bytes.
-const KEPT_OF_TOO_LARGE: usize = 1024;
+pub const KEPT_OF_TOO_LARGE: usize = 1024;
 /// How much of a topic and of a detail is kept, in bytes; both may hold what a device sent.
 const KEPT_OF_TEXT: usize = 2048;
 
-/// Encodes an input that `stage` rejected as an element of the list of dead letters (JSON). `topic` is the MQTT topic, or the name of the list that
-/// a foreign element was found in. `time` is when the input arrived at the stage.
+/// Length and hash of a payload of which only the beginning is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadDigest {
+    /// Length of the whole payload, in bytes.
+    pub length: usize,
+    /// SHA-256 of the whole payload.
+    pub sha256: [u8; 32],
+}
+
+impl PayloadDigest {
+    /// Length and hash of this payload.
+    #[must_use]
+    pub fn of(payload: &[u8]) -> Self {
+        Self {
+            length: payload.len(),
+            sha256: Sha256::digest(payload).into(),
+        }
+    }
+}
+
+/// Encodes an input that `stage` rejected as an element of the list of dead letters (JSON). `topic` is
+/// the MQTT topic, or the name of the list that a foreign element was found in. `time` is when the input arrived at the stage.
 #[must_use]
 pub fn encode(
     stage: Stage,
@@ -26,26 +46,55 @@ pub fn encode(
     payload: &[u8],
     time: Timestamp,
 ) -> Vec<u8> {
-    let reason = rejection.reason;
-    let mut detail = clipped(&rejection.detail).to_owned();
-    let mut kept = payload;
-    if reason == Reason::TooLarge {
-        kept = &payload[..payload.len().min(KEPT_OF_TOO_LARGE)];
-        let _ = write!(
+    let detail = clipped(&rejection.detail);
+    if rejection.reason == Reason::TooLarge {
+        let kept = &payload[..payload.len().min(KEPT_OF_TOO_LARGE)];
+        return encode_truncated(
+            stage,
             detail,
-            "; length {}, sha256 {}",
-            payload.len(),
-            hex_digest(payload)
+            topic,
+            kept,
+            &PayloadDigest::of(payload),
+            time,
         );
     }
-    let (payload, encoding) = match std::str::from_utf8(kept) {
+    element(stage, rejection.reason, detail, topic, payload, time)
+}
+
+/// Encodes an input that `stage` rejected as [`Reason::TooLarge`] and of whose payload only the
+/// beginning is there; `whole` describes all of it.
+#[must_use]
+pub fn encode_truncated(
+    stage: Stage,
+    detail: &str,
+    topic: &str,
+    kept: &[u8],
+    whole: &PayloadDigest,
+    time: Timestamp,
+) -> Vec<u8> {
+    let mut detail = format!("{detail}; length {}, sha256 ", whole.length);
+    for byte in whole.sha256 {
+        let _ = write!(detail, "{byte:02x}");
+    }
+    element(stage, Reason::TooLarge, &detail, topic, kept, time)
+}
+
+fn element(
+    stage: Stage,
+    reason: Reason,
+    detail: &str,
+    topic: &str,
+    payload: &[u8],
+    time: Timestamp,
+) -> Vec<u8> {
+    let (payload, encoding) = match std::str::from_utf8(payload) {
         Ok(text) => (json_string(text), ""),
         Err(_) => (
-            json_string(&STANDARD.encode(kept)),
+            json_string(&STANDARD.encode(payload)),
             r#","encoding":"base64""#,
         ),
     };
-    let (detail, topic) = (json_string(&detail), json_string(clipped(topic)));
+    let (detail, topic) = (json_string(detail), json_string(clipped(topic)));
     let (nanos, random) = (time.nanos(), fastrand::u32(..));
     let element = format!(
         r#"{{"id":"{nanos:x}-{random:08x}","time":"{time}","stage":"{stage}","reason":"{reason}","detail":{detail},"topic":{topic},"payload":{payload}{encoding}}}"#
@@ -61,19 +110,11 @@ fn clipped(text: &str) -> &str {
     &text[..text.floor_char_boundary(KEPT_OF_TEXT)]
 }
 
-fn hex_digest(payload: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(payload) {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
-    use super::{Reason, Rejection, encode};
+    use super::{PayloadDigest, Reason, Rejection, encode, encode_truncated};
     use crate::stage::Stage;
     use crate::time::Timestamp;
 
@@ -124,6 +165,18 @@ mod tests {
         assert_eq!(letter["payload"].as_str().unwrap().len(), 1024);
         let detail = letter["detail"].as_str().unwrap();
         assert!(detail.contains("length 70000, sha256 "), "{detail}");
+    }
+
+    #[test]
+    fn payload_that_was_never_held_as_a_whole_has_its_length_and_hash() {
+        let time = Timestamp::from_millis(0);
+        let whole = PayloadDigest::of(b"abc");
+        let letter = encode_truncated(Stage::Ingester, "d", "t", b"a", &whole, time);
+        let letter: Value = serde_json::from_slice(&letter).unwrap();
+        assert_eq!(letter["payload"], "a");
+        assert_eq!(letter["reason"], "too_large");
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(letter["detail"], format!("d; length 3, sha256 {sha256}"));
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn letters_beyond_the_quota_are_not_encoded() {
         series: "R",
         topic: "rigs/R/measurements/a",
         payload: b"x",
+        truncated: None,
         time: Timestamp::from_millis(0),
     };
     let rejected: Vec<_> = (0..8).map(|_| encoder.encode(&rejection, &input)).collect();

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::admission::{Admission, Admitted};
 use super::{Shared, connection};
 
 /// Time for all connections to end in.
@@ -33,7 +34,7 @@ pub(crate) struct AcceptLoop {
     pub(crate) shared: Arc<Shared>,
     /// The number of the last connection that was accepted.
     pub(crate) last_connection: Arc<AtomicU64>,
-    pub(crate) max_connections: usize,
+    pub(crate) admission: Admission,
     pub(crate) dependency: Dependency,
     pub(crate) stop: CancellationToken,
 }
@@ -71,18 +72,22 @@ impl AcceptLoop {
 
     /// Starts the task of a connection, unless too many are open.
     fn start(&self, tasks: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, open: &Gauge) {
-        if tasks.len() >= self.max_connections {
-            let reporter = &self.shared.reporter;
-            return reporter.connection_limit_reached(peer, self.max_connections);
+        let reporter = &self.shared.reporter;
+        let number = self.last_connection.fetch_add(1, Ordering::Relaxed) + 1;
+        let Admitted { slot, evicted } = match self.admission.admit(peer.ip(), number) {
+            Ok(admitted) => admitted,
+            Err(limit) => return reporter.connection_refused(peer.ip(), limit),
+        };
+        if let Some((address, limit)) = evicted {
+            reporter.connection_evicted(address, limit);
         }
         if let Err(error) = set_options(&stream) {
             tracing::debug!(%peer, %error, "a new connection broke");
             return;
         }
-        let number = self.last_connection.fetch_add(1, Ordering::Relaxed) + 1;
         let open = OpenConnection::new(open.clone());
         let (shared, stop) = (self.shared.clone(), self.stop.clone());
-        let connection = connection::run(shared, stream, peer, number, stop);
+        let connection = connection::run(shared, stream, peer, slot, stop);
         tasks.spawn(async move {
             connection.await;
             drop(open);

@@ -29,7 +29,7 @@ pub(crate) enum ProtocolError {
     Malformed(&'static str),
     #[error("it broke the protocol: {0}")]
     NotAllowed(&'static str),
-    #[error("it published with QoS 2, which isn't offered: publish with QoS 1")]
+    #[error("it published with QoS 2, which isn't offered with MQTT 5: publish with QoS 1")]
     QoS2,
     #[error("it used a topic alias, and none was offered")]
     TopicAlias,
@@ -48,7 +48,8 @@ pub(crate) struct PacketBuffer {
 }
 
 impl PacketBuffer {
-    /// A buffer that holds `bytes`; a packet of more than `max_packet` bytes is an error.
+    /// A buffer that holds `bytes`. A packet of more than `max_packet` bytes is an error, except for a
+    /// PUBLISH, which isn't decoded.
     pub(crate) const fn new(version: Version, max_packet: usize, bytes: Bytes) -> Self {
         Self {
             version,
@@ -93,12 +94,27 @@ impl PacketBuffer {
         self.set(Bytes::copy_from_slice(self.remaining()));
     }
 
-    /// Decodes the next packet; `None` if it isn't complete.
+    /// Removes up to `count` bytes that aren't decoded from the front, and returns them.
+    pub(crate) fn take(&mut self, count: usize) -> Bytes {
+        self.bytes = self.bytes.slice(self.decoded.min(self.bytes.len())..);
+        self.decoded = 0;
+        self.bytes.split_to(count.min(self.bytes.len()))
+    }
+
+    /// Whether the packet with this header is an oversize PUBLISH, which isn't decoded.
+    pub(crate) const fn is_oversize(&self, header: Header) -> bool {
+        header.length > self.max_packet
+    }
+
+    /// Decodes the next packet; `None` if it isn't complete, or an oversize PUBLISH.
     pub(crate) fn next_packet(&mut self) -> Result<Option<Packet<'_>>, ProtocolError> {
-        let remaining = self.bytes.get(self.decoded..).unwrap_or_default();
-        let Some(header) = Header::decode(remaining, self.max_packet)? else {
+        let Some(header) = self.next_header()? else {
             return Ok(None);
         };
+        if self.is_oversize(header) {
+            return Ok(None);
+        }
+        let remaining = self.bytes.get(self.decoded..).unwrap_or_default();
         let Some(body) = remaining.get(header.body_at..header.length) else {
             return Ok(None);
         };
@@ -106,9 +122,14 @@ impl PacketBuffer {
         Packet::decode(header.first, body, self.version).map(Some)
     }
 
-    /// The length of the next packet, once its header is complete.
-    pub(crate) fn next_length(&self) -> Result<Option<usize>, ProtocolError> {
-        let header = Header::decode(self.remaining(), self.max_packet)?;
-        Ok(header.map(|header| header.length))
+    /// The header of the next packet, once it is complete.
+    pub(crate) fn next_header(&self) -> Result<Option<Header>, ProtocolError> {
+        let header = Header::decode(self.remaining())?;
+        if let Some(header) = header
+            && !header.is_publish()
+        {
+            header.check_length(self.max_packet)?;
+        }
+        Ok(header)
     }
 }

@@ -2,6 +2,9 @@
 
 mod batch;
 mod keep_alive;
+mod oversize;
+mod progress;
+mod qos2;
 mod reader;
 mod writer;
 
@@ -21,9 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::batch::{BatchBuilder, MessageBatch};
 use self::keep_alive::KeepAlive;
-use self::reader::PacketReader;
+use self::oversize::OversizePublish;
+pub(crate) use self::qos2::Unreleased;
+use self::reader::{Arrived, PacketReader};
 use self::writer::PacketWriter;
 use super::Shared;
+use super::admission::Slot;
 use super::codec::{Packet, PacketBuffer, encode};
 use super::handshake::{self, HandshakeError};
 use super::limits::Reservation;
@@ -41,13 +47,14 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     stream: TcpStream,
     peer: SocketAddr,
-    number: u64,
+    mut slot: Slot,
     stop: CancellationToken,
 ) {
     let (read_half, write_half) = stream.into_split();
     let mut unsent = BytesMut::new();
     let accepted = tokio::select! {
         () = stop.cancelled() => return,
+        () = slot.evicted() => return,
         accepted = handshake::accept_client(&read_half, &shared) => accepted,
     };
     let client = match accepted {
@@ -65,9 +72,12 @@ pub(crate) async fn run(
             return close(read_half, write_half, unsent).await;
         }
     };
-    handshake::encode_connack(&client, shared.max_packet, &mut unsent);
+    if !slot.log_in() {
+        return;
+    }
+    handshake::encode_connack(&client, &mut unsent);
     let connect = client.connect;
-    let (registration, commands) = shared.registry.register(number, &connect.client_id);
+    let (registration, commands) = shared.registry.register(slot.number(), &connect.client_id);
     let buffer = PacketBuffer::new(
         connect.version,
         shared.max_packet,
@@ -79,7 +89,7 @@ pub(crate) async fn run(
         writer: PacketWriter::new(write_half, commands, unsent),
         shared,
         peer,
-        number,
+        number: slot.number(),
         registration,
         maximum_packet: connect.properties.maximum_packet,
     };
@@ -118,8 +128,12 @@ impl Connection {
                 end = self.writer.run() => match end? {},
                 read = self.reader.read() => read?,
             };
-            let reservation = read.ok_or(ConnectionEnd::ByClient)?;
-            self.handle_packets(reservation)?;
+            match read.ok_or(ConnectionEnd::ByClient)? {
+                Arrived::Packets(reservation) => self.handle_packets(reservation)?,
+                Arrived::Oversize(publish, reservation) => {
+                    self.hand_over_oversize(&publish, reservation)?;
+                }
+            }
         }
     }
 
@@ -140,13 +154,35 @@ impl Connection {
         (self.reader.into_socket(), write_half, unsent)
     }
 
-    /// Hands over the messages that were read, and answers the other packets.
-    fn handle_packets(&mut self, reservation: Reservation) -> Result<(), ConnectionEnd> {
-        let handled = handle_packets(self.number, &mut self.reader.buffer, self.writer.buffer());
-        if let Some(batch) = handled.messages.finish(reservation) {
+    /// Hands over the beginning of an oversize message.
+    fn hand_over_oversize(
+        &mut self,
+        oversize: &OversizePublish,
+        reservation: Reservation,
+    ) -> Result<(), ConnectionEnd> {
+        let mut messages = BatchBuilder::new(self.number, oversize.body.clone());
+        let publish = oversize.decode(self.reader.buffer.version())?;
+        let (unreleased, answers) = self.writer.state();
+        if unreleased.accept(&publish, answers) {
+            messages.push_truncated(&publish, Some(oversize.whole));
+        }
+        self.send(messages, reservation);
+        self.reader.finish(true);
+        Ok(())
+    }
+
+    fn send(&self, messages: BatchBuilder, reservation: Reservation) {
+        if let Some(batch) = messages.finish(reservation) {
             // Fails only when the listener is closed, which ends this connection.
             let _ = self.shared.batches.send(batch);
         }
+    }
+
+    /// Hands over the messages that were read, and answers the other packets.
+    fn handle_packets(&mut self, reservation: Reservation) -> Result<(), ConnectionEnd> {
+        let (unreleased, answers) = self.writer.state();
+        let handled = handle_packets(self.number, &mut self.reader.buffer, unreleased, answers);
+        self.send(handled.messages, reservation);
         if handled.subscription_refused {
             let client_id = &self.registration.client_id;
             self.shared
@@ -174,6 +210,7 @@ pub(crate) struct Handled {
 pub(crate) fn handle_packets(
     connection: u64,
     buffer: &mut PacketBuffer,
+    unreleased: &mut Unreleased,
     answers: &mut BytesMut,
 ) -> Handled {
     let version = buffer.version();
@@ -194,7 +231,15 @@ pub(crate) fn handle_packets(
         };
         handled.completed = true;
         match packet {
-            Packet::Publish(publish) => handled.messages.push(&publish),
+            Packet::Publish(publish) => {
+                if unreleased.accept(&publish, answers) {
+                    handled.messages.push(&publish);
+                }
+            }
+            Packet::PubRel(id) => match unreleased.release(id) {
+                Ok(()) => encode::publish_complete(answers, id),
+                Err(error) => handled.end = Some(error.into()),
+            },
             Packet::PingReq => encode::ping_response(answers),
             Packet::Subscribe(id, filters) => {
                 handled.subscription_refused = true;

@@ -120,10 +120,9 @@ fn assign_client_id(connect: &mut Connect) -> Result<bool, ConnectRefusal> {
 }
 
 /// Encodes the CONNACK for an accepted client.
-pub(crate) fn encode_connack(client: &AcceptedClient, max_packet: usize, out: &mut BytesMut) {
+pub(crate) fn encode_connack(client: &AcceptedClient, out: &mut BytesMut) {
     let connect = &client.connect;
     let accepted = Accepted {
-        max_packet,
         assigned_id: client.has_assigned_id.then_some(connect.client_id.as_str()),
         wants_session: connect.properties.session_expiry > 0,
     };
@@ -153,7 +152,8 @@ async fn read_connect(
 ) -> Result<Header, HandshakeError> {
     let mut reserved = None;
     loop {
-        if let Some(header) = Header::decode(bytes, shared.max_packet.min(MAX_CONNECT))? {
+        if let Some(header) = Header::decode(bytes)? {
+            header.check_length(shared.max_packet.min(MAX_CONNECT))?;
             if bytes.len() >= header.length {
                 return Ok(header);
             }

@@ -15,6 +15,8 @@ pub(crate) enum DisconnectReason {
     KeepAlive,
     #[error("it began a packet and didn't complete it within {0:?}")]
     Slow(Duration),
+    #[error("it sent less than {0} bytes of a packet above MQTT_MAX_PACKET within {1:?}")]
+    SlowRate(usize, Duration),
     #[error("it hasn't read our answers for {0:?}")]
     NotReading(Duration),
     #[error("another client connected with its client id")]
@@ -33,7 +35,7 @@ impl DisconnectReason {
             Self::Protocol(ProtocolError::TopicAlias) => 0x94,
             Self::Protocol(ProtocolError::TooLarge { .. }) => 0x95,
             Self::KeepAlive => 0x8d,
-            Self::Slow(_) | Self::NotReading(_) => 0x83,
+            Self::Slow(_) | Self::SlowRate(..) | Self::NotReading(_) => 0x83,
             Self::TakenOver => 0x8e,
             Self::ShuttingDown => 0x8b,
         }
@@ -48,7 +50,7 @@ impl DisconnectReason {
             Self::Protocol(ProtocolError::TopicAlias) => "topic_alias",
             Self::Protocol(ProtocolError::TooLarge { .. }) => "too_large",
             Self::KeepAlive => "keep_alive",
-            Self::Slow(_) => "slow",
+            Self::Slow(_) | Self::SlowRate(..) => "slow",
             Self::NotReading(_) => "not_reading",
             Self::TakenOver => "taken_over",
             Self::ShuttingDown => return None,

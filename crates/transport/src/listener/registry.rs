@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 use super::reason::DisconnectReason;
+use crate::source::Ticket;
 
 /// What the task of a connection has to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Acknowledge these packet ids, in this order.
-    Acknowledge(Vec<u16>),
+    /// Acknowledge the messages of these tickets, in this order.
+    Acknowledge(Vec<Ticket>),
     /// End the connection.
     Disconnect(DisconnectReason),
 }
@@ -68,9 +69,9 @@ impl Registry {
     }
 
     /// Hands a connection its acknowledgements, if it is still there.
-    pub(crate) fn acknowledge(&self, connection: u64, packet_ids: Vec<u16>) {
+    pub(crate) fn acknowledge(&self, connection: u64, tickets: Vec<Ticket>) {
         if let Some(commands) = self.lock().connections.get(&connection) {
-            let _ = commands.send(Command::Acknowledge(packet_ids));
+            let _ = commands.send(Command::Acknowledge(tickets));
         }
     }
 

@@ -1,13 +1,14 @@
 //! Counts and logs what clients did wrong. Anybody on the network can cause these log lines, so their
 //! rate is limited: they must not fill the disk.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::metric::MQTT_REFUSED;
 use metrics::counter;
 
+use super::admission::LimitReached;
 use super::reason::{ConnectRefusal, DisconnectReason};
 
 /// The longest prefix of a client id that is logged, in characters.
@@ -45,12 +46,19 @@ impl Reporter {
         }
     }
 
-    /// A connection was closed because `limit` connections are open.
-    pub(crate) fn connection_limit_reached(&self, peer: SocketAddr, limit: usize) {
-        if let Some(repeats) = self.count("connections") {
+    /// A new connection of this address was closed, because it would have exceeded a limit.
+    pub(crate) fn connection_refused(&self, address: IpAddr, limit: LimitReached) {
+        if let Some(repeats) = self.count(limit.label()) {
+            tracing::warn!(%address, repeats, "closed a new connection at once: {limit}");
+        }
+    }
+
+    /// A connection of this address that hadn't logged in was closed, to admit one of another address.
+    pub(crate) fn connection_evicted(&self, address: IpAddr, limit: LimitReached) {
+        if let Some(repeats) = self.count("evicted") {
             tracing::warn!(
-                %peer, repeats,
-                "closed a new connection at once: {limit} are open (MQTT_MAX_CONNECTIONS)"
+                %address, repeats,
+                "closed a connection that hasn't logged in, for one of another address: {limit}"
             );
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use common::settings::{BadSetting, Settings, bytes, count, path};
 
+use super::admission::ConnectionLimits;
 use super::auth::{AccessPolicy, UserFile};
 use crate::broker::MAX_PACKET;
 
@@ -17,7 +18,7 @@ const MIN_MAX_PACKET: usize = 1 << 10;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "MQTT listener")]
 pub struct ListenSettings {
-    /// Address and port that devices connect to, with MQTT 3.1.1 or 5, and publish to at QoS 0 or 1
+    /// Address and port that devices publish to, with MQTT 3.1.1 (QoS 0, 1 or 2) or 5 (QoS 0 or 1)
     #[arg(long, env = "MQTT_LISTEN", default_value = "127.0.0.1:1883", value_parser = address)]
     pub mqtt_listen: SocketAddr,
     /// Password file as `mosquitto_passwd` writes it; its users may publish. It is read again on SIGHUP
@@ -29,7 +30,10 @@ pub struct ListenSettings {
     /// Connections at the same time; those above are closed at once
     #[arg(long, env = "MQTT_MAX_CONNECTIONS", default_value = "10000", value_parser = count)]
     pub mqtt_max_connections: usize,
-    /// Largest MQTT packet; a larger one ends its connection
+    /// Connections of one IP address at the same time; half of `MQTT_MAX_CONNECTIONS` by default
+    #[arg(long, env = "MQTT_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N", value_parser = count)]
+    pub mqtt_max_connections_per_address: Option<usize>,
+    /// Largest MQTT packet; a larger PUBLISH becomes a dead letter, any other ends its connection
     #[arg(long, env = "MQTT_MAX_PACKET", default_value = "1MiB", value_parser = bytes)]
     pub mqtt_max_packet: usize,
 }
@@ -48,7 +52,19 @@ impl ListenSettings {
             mqtt_users: None,
             allow_anonymous: false,
             mqtt_max_connections: 10_000,
+            mqtt_max_connections_per_address: None,
             mqtt_max_packet: 1 << 20,
+        }
+    }
+
+    /// How many connections may be open. One host can't hold all of them, unless it is told so.
+    pub(crate) fn connection_limits(&self) -> ConnectionLimits {
+        let all = self.mqtt_max_connections;
+        ConnectionLimits {
+            all,
+            of_address: self
+                .mqtt_max_connections_per_address
+                .unwrap_or(all.div_ceil(2)),
         }
     }
 

@@ -9,7 +9,7 @@ use rumqttc::v5::mqttbytes::{QoS as Q5, v5};
 
 use super::codec::encode::{self, Accepted};
 use super::codec::{Connect, ConnectError, Header, PacketBuffer, ProtocolError, Version};
-use super::connection::handle_packets;
+use super::connection::{Unreleased, handle_packets};
 use super::handshake::refusal;
 use super::limits::MemoryLimits;
 use super::reason::{ConnectRefusal, ConnectionEnd, DisconnectReason};
@@ -38,6 +38,7 @@ fn decode(bytes: &[u8], version: Version, pieces: &[usize]) -> Decoded {
         answers: BytesMut::new(),
         left: 0,
     };
+    let mut unreleased = Unreleased::new();
     let mut rest = bytes;
     let mut sizes = pieces.iter().cycle();
     while !rest.is_empty() && decoded.end.is_none() {
@@ -47,21 +48,23 @@ fn decode(bytes: &[u8], version: Version, pieces: &[usize]) -> Decoded {
         let size = buffer.bytes().len();
         let count = (size / 5 + 1).min(20_000);
         let reservation = limits.try_reserve(size, count).unwrap();
-        let handled = handle_packets(1, &mut buffer, &mut decoded.answers);
+        let answers = &mut decoded.answers;
+        let handled = handle_packets(1, &mut buffer, &mut unreleased, answers);
         decoded.end = handled.end;
         let left = buffer.remaining().len();
         if decoded.end.is_none() {
             assert_eq!(handled.completed, left < size);
-            let length = buffer.next_length().unwrap();
+            let header = buffer.next_header().unwrap();
             assert!(
-                length.is_none_or(|length| length > left),
+                header.is_none_or(|header| header.length > left || buffer.is_oversize(header)),
                 "complete and left"
             );
         }
         let batch = handled.messages.finish(reservation);
         for delivery in batch.into_iter().flat_map(|batch| batch.deliveries) {
             let id = delivery.ticket.packet_id;
-            assert_eq!(delivery.qos, u8::from(id != 0));
+            assert_eq!(delivery.qos > 0, id != 0);
+            assert_eq!(delivery.qos == 2, delivery.ticket.exactly_once);
             let payload = delivery.payload.to_vec();
             decoded.messages.push((delivery.topic, payload, id));
         }
@@ -72,7 +75,7 @@ fn decode(bytes: &[u8], version: Version, pieces: &[usize]) -> Decoded {
 }
 
 fn read_connect(bytes: &[u8]) -> Result<Connect, ConnectError> {
-    let header = Header::decode(bytes, MAX_PACKET)?.ok_or(ProtocolError::Malformed("cut"))?;
+    let header = Header::decode(bytes)?.ok_or(ProtocolError::Malformed("cut"))?;
     let body = bytes.get(header.body_at..header.length);
     Connect::decode(header, body.ok_or(ProtocolError::Malformed("cut"))?)
 }
@@ -241,10 +244,14 @@ fn bad_packets_end_the_connection_after_the_messages_before_them() {
         max: MAX_PACKET,
     };
     // A header of four bytes, and 2^20 - 3 more.
-    let large_header = [0x30, 0xfd, 0xff, 0x3f];
+    let large_header = |first| [first, 0xfd, 0xff, 0x3f];
     for (version, bytes, error) in [
         (V4, b"\x36\x06\0\x01t\0\x01x".as_slice(), "QoS 3"),
-        (V4, b"\x34\x06\0\x01t\0\x01x", "QoS 2"),
+        (V4, b"\x62\x02\0\0", "packet id is 0"),
+        (V4, b"\x62\x03\0\x01\0", "too long"),
+        (V4, b"\x60\x02\0\x01", "reserved"),
+        (V5, b"\x34\x07\0\x01t\0\x01\0x", "QoS 2"),
+        (V5, b"\x62\x02\0\x01", "QoS 2"),
         (V4, b"\x38\x04\0\x01tx", "QoS 0 and sent again"),
         (V4, b"\x32\x06\0\x01t\0\0x", "packet id is 0"),
         (V4, b"\x30\x02\0\0", "empty topic"),
@@ -283,8 +290,11 @@ fn bad_packets_end_the_connection_after_the_messages_before_them() {
         };
         assert!(reason.to_string().contains(error), "{bytes:?}: {reason}");
     }
-    let decoded = decode(&large_header, V4, &[9]);
+    let decoded = decode(&large_header(0x82), V4, &[9]);
     assert_eq!(decoded.end, Some(too_large.into()));
+    // A PUBLISH isn't decoded, but is no error.
+    let decoded = decode(&large_header(0x30), V4, &[9]);
+    assert_eq!((decoded.end, decoded.left), (None, 4));
 }
 
 #[test]
@@ -305,14 +315,14 @@ fn pings_and_subscriptions_are_answered() {
 fn answers_are_decoded_by_the_client_library() {
     let mut stream = BytesMut::new();
     let accepted = Accepted {
-        max_packet: 1_000_000,
         assigned_id: Some("rigline-1"),
         wants_session: true,
     };
     encode::connect_accepted(&mut stream, Version::V5, accepted);
     encode::connect_refused(&mut stream, Version::V5, ConnectRefusal::Login, None);
     encode::connect_refused(&mut stream, Version::V5, ConnectRefusal::Login, Some(20));
-    encode::publish_acks(&mut stream, &[7, 0x1234]);
+    encode::publish_ack(&mut stream, 7);
+    encode::publish_ack(&mut stream, 0x1234);
     encode::subscribe_refused(&mut stream, Version::V5, 3, 200);
     encode::unsubscribe_ack(&mut stream, Version::V5, 4, 2);
     let reason = DisconnectReason::from(ProtocolError::QoS2);
@@ -326,7 +336,7 @@ fn answers_are_decoded_by_the_client_library() {
     assert!(!accepted.session_present && accepted.code == v5::ConnectReturnCode::Success);
     assert_eq!(properties.max_qos, Some(1));
     assert_eq!(properties.session_expiry_interval, Some(0));
-    assert_eq!(properties.max_packet_size, Some(1_000_000));
+    assert_eq!(properties.max_packet_size, None);
     assert_eq!(properties.receive_max, Some(1_000));
     assert_eq!(
         properties.assigned_client_identifier.as_deref(),
@@ -361,6 +371,21 @@ fn answers_are_decoded_by_the_client_library() {
     let reason = disconnect.properties.unwrap().reason_string.unwrap();
     assert!(reason.contains("publish with QoS 1"), "{reason}");
     assert!(stream.is_empty());
+}
+
+#[test]
+fn a_release_is_completed_unless_its_message_is_not_safe_yet() {
+    let decoded = decode(b"\x62\x02\x12\x34", Version::V4, &[4]);
+    assert_eq!(decoded.end, None);
+    assert_eq!(decoded.answers[..], b"\x70\x02\x12\x34"[..]);
+    let publish = b"\x34\x06\0\x01t\0\x01x";
+    let again = [publish.as_slice(), publish].concat();
+    let decoded = decode(&again, Version::V4, &[100]);
+    assert_eq!(decoded.messages.len(), 1);
+    assert_eq!(decoded.answers, BytesMut::new());
+    let early = [publish.as_slice(), b"\x62\x02\0\x01"].concat();
+    let end = ProtocolError::NotAllowed("a PUBREL before its PUBREC");
+    assert_eq!(decode(&early, Version::V4, &[100]).end, Some(end.into()));
 }
 
 fn versions() -> impl Strategy<Value = Version> {

@@ -14,8 +14,6 @@ const REASON_STRING_NEEDS: u32 = 256;
 /// What the CONNACK of MQTT 5 tells an accepted client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Accepted<'a> {
-    /// The largest packet that the listener accepts.
-    pub(crate) max_packet: usize,
     /// The client id, if the listener has assigned it.
     pub(crate) assigned_id: Option<&'a str>,
     /// The client asked for a session that outlives the connection.
@@ -27,17 +25,15 @@ pub(crate) fn connect_accepted(out: &mut BytesMut, version: Version, accepted: A
     if version == Version::V4 {
         return out.extend_from_slice(&[0x20, 2, 0, 0]);
     }
-    let max_packet = u32::try_from(accepted.max_packet).unwrap_or(u32::MAX);
     let mut properties = Vec::new();
     if accepted.wants_session {
         properties.extend([0x11, 0, 0, 0, 0]);
     }
     properties.push(0x21);
     properties.extend(RECEIVE_MAXIMUM.to_be_bytes());
-    // QoS 1 at most.
+    // QoS 1 at most. No maximum packet size: clients would keep back larger messages, and nobody would
+    // learn of them.
     properties.extend([0x24, 1]);
-    properties.push(0x27);
-    properties.extend(max_packet.to_be_bytes());
     if let Some(id) = accepted.assigned_id {
         properties.push(0x12);
         string(&mut properties, id);
@@ -67,13 +63,24 @@ pub(crate) fn connect_refused(
     }
 }
 
-/// PUBACKs. Success has the same form in both versions.
-pub(crate) fn publish_acks(out: &mut BytesMut, packet_ids: &[u16]) {
-    out.reserve(4 * packet_ids.len());
-    for id in packet_ids {
-        let [high, low] = id.to_be_bytes();
-        out.extend_from_slice(&[0x40, 2, high, low]);
-    }
+/// A PUBACK. Success has the same form in both versions.
+pub(crate) fn publish_ack(out: &mut BytesMut, id: u16) {
+    with_packet_id(out, 0x40, id);
+}
+
+/// The PUBREC of MQTT 3.1.1: a message of QoS 2 is safe.
+pub(crate) fn publish_received(out: &mut BytesMut, id: u16) {
+    with_packet_id(out, 0x50, id);
+}
+
+/// The PUBCOMP of MQTT 3.1.1: the packet id is free again.
+pub(crate) fn publish_complete(out: &mut BytesMut, id: u16) {
+    with_packet_id(out, 0x70, id);
+}
+
+fn with_packet_id(out: &mut BytesMut, first: u8, id: u16) {
+    let [high, low] = id.to_be_bytes();
+    out.extend_from_slice(&[first, 2, high, low]);
 }
 
 /// The SUBACK that refuses all of `filters`.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use model::dead_letter::PayloadDigest;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::listener::codec::Publish;
@@ -44,17 +45,24 @@ impl BatchBuilder {
 
     /// Adds a message that was decoded from the source.
     pub(crate) fn push(&mut self, publish: &Publish<'_>) {
+        self.push_truncated(publish, None);
+    }
+
+    /// Like [`Self::push`]. With a digest, the payload is the beginning of the one that it describes.
+    pub(crate) fn push_truncated(&mut self, publish: &Publish<'_>, whole: Option<PayloadDigest>) {
         self.bytes += publish.topic.len() + MESSAGE_OVERHEAD;
         self.deliveries.push(Delivery {
             topic: publish.topic.to_owned(),
             payload: self.source.slice_ref(publish.payload),
-            qos: u8::from(publish.packet_id != 0),
+            truncated: whole,
+            qos: publish.qos,
             retain: publish.retain,
             dup: publish.dup,
             received: self.received,
             ticket: Ticket {
                 connection: self.connection,
                 packet_id: publish.packet_id,
+                exactly_once: publish.qos == 2,
             },
             share: None,
         });

@@ -13,10 +13,13 @@ use std::task::Poll;
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 
 use super::keep_alive::KeepAlive;
-use crate::listener::codec::{PacketBuffer, SMALLEST_PUBLISH};
+use super::oversize::{OversizePublish, OversizeReader, most_held};
+use super::progress::Progress;
+use crate::listener::codec::{Header, PacketBuffer, SMALLEST_PUBLISH};
 use crate::listener::limits::{MemoryLimits, Reservation};
 use crate::listener::reason::{ConnectionEnd, DisconnectReason};
 
@@ -27,6 +30,15 @@ const SMALL_PACKET: usize = 4 << 10;
 /// The most bytes to decode after a read: an incomplete small packet, and what was read.
 const MAX_BUFFERED: usize = SMALL_PACKET + READ_SIZE;
 
+/// What was read.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    /// Bytes, which are in the buffer, and the memory that is reserved for the messages in them.
+    Packets(Reservation),
+    /// An oversize PUBLISH, and the memory that is reserved for what is kept of it.
+    Oversize(OversizePublish, Reservation),
+}
+
 /// Reads packets of a client.
 pub(crate) struct PacketReader {
     socket: OwnedReadHalf,
@@ -34,7 +46,8 @@ pub(crate) struct PacketReader {
     keep_alive: KeepAlive,
     /// What was read; after [`Self::finish`] the incomplete packet.
     pub(crate) buffer: PacketBuffer,
-    /// The buffer holds bytes that arrived with the CONNECT, and weren't returned by a `read`.
+    /// The buffer holds bytes that weren't returned by a `read`: they arrived with the CONNECT, or
+    /// behind an oversize packet.
     read_ahead: bool,
 }
 
@@ -55,20 +68,21 @@ impl PacketReader {
         }
     }
 
-    /// Waits for bytes, and reads them into the buffer. Returns the memory that is reserved for the
-    /// messages in it; `None` at the end of the stream.
-    pub(crate) async fn read(&mut self) -> Result<Option<Reservation>, ConnectionEnd> {
+    /// Waits for bytes, and reads them into the buffer; `None` at the end of the stream.
+    pub(crate) async fn read(&mut self) -> Result<Option<Arrived>, ConnectionEnd> {
         if std::mem::take(&mut self.read_ahead) {
             let size = self.buffer.bytes().len();
-            return self
-                .reserve(size, size / SMALLEST_PUBLISH + 1)
-                .await
-                .map(Some);
+            let reservation = self.reserve(size, size / SMALLEST_PUBLISH + 1).await?;
+            return Ok(Some(Arrived::Packets(reservation)));
         }
-        match self.buffer.next_length()? {
-            Some(length) if length > SMALL_PACKET => self.read_large(length).await,
-            _ => self.read_small().await,
-        }
+        let reservation = match self.buffer.next_header()? {
+            Some(header) if self.buffer.is_oversize(header) => {
+                return self.read_oversize(header).await;
+            }
+            Some(header) if header.length > SMALL_PACKET => self.read_large(header.length).await?,
+            _ => self.read_small().await?,
+        };
+        Ok(reservation.map(Arrived::Packets))
     }
 
     /// Reads what has arrived: usually many small packets.
@@ -91,12 +105,7 @@ impl PacketReader {
 
     /// Reads the rest of a packet of `length` bytes, and no more.
     async fn read_large(&mut self, length: usize) -> Result<Option<Reservation>, ConnectionEnd> {
-        let partial = self.limits.reserve_partial_packet(length);
-        let _partial = self
-            .keep_alive
-            .pause(partial)
-            .await
-            .map_err(|_| DisconnectReason::ShuttingDown)?;
+        let _partial = self.reserve_partial(length).await?;
         let mut packet = BytesMut::with_capacity(length);
         packet.extend_from_slice(self.buffer.remaining());
         while packet.len() < length {
@@ -109,6 +118,30 @@ impl PacketReader {
         }
         self.buffer.set(packet.freeze());
         self.reserve(length, 1).await.map(Some)
+    }
+
+    /// Reads the rest of an oversize PUBLISH, and no more. Time limits of its own apply: it may take long,
+    /// and the client can't send anything else meanwhile.
+    async fn read_oversize(&mut self, header: Header) -> Result<Option<Arrived>, ConnectionEnd> {
+        let _partial = self.reserve_partial(most_held(READ_SIZE)).await?;
+        let mut packet = OversizeReader::new(header, self.buffer.version());
+        let began = self.buffer.take(header.length);
+        packet.push(began.get(header.body_at..).unwrap_or_default())?;
+        let mut progress = Progress::new();
+        let mut piece = vec![0; READ_SIZE];
+        while packet.left() > 0 {
+            let size = packet.left().min(READ_SIZE);
+            let space = piece.get_mut(..size).unwrap_or_default();
+            let count = progress.limit(self.socket.read(space)).await?;
+            if count == 0 {
+                return Ok(None);
+            }
+            packet.push(piece.get(..count).unwrap_or_default())?;
+        }
+        self.read_ahead = !self.buffer.remaining().is_empty();
+        let oversize = packet.finish()?;
+        let reservation = self.reserve(oversize.body.len(), 1).await?;
+        Ok(Some(Arrived::Oversize(oversize, reservation)))
     }
 
     /// The packets in the buffer are decoded; `completed` if there were any.
@@ -126,6 +159,15 @@ impl PacketReader {
     /// The socket, for the end of the connection.
     pub(crate) fn into_socket(self) -> OwnedReadHalf {
         self.socket
+    }
+
+    async fn reserve_partial(
+        &mut self,
+        size: usize,
+    ) -> Result<OwnedSemaphorePermit, ConnectionEnd> {
+        let partial = self.limits.reserve_partial_packet(size);
+        let partial = self.keep_alive.pause(partial).await;
+        Ok(partial.map_err(|_| DisconnectReason::ShuttingDown)?)
     }
 
     async fn reserve(&mut self, size: usize, count: usize) -> Result<Reservation, ConnectionEnd> {

@@ -11,9 +11,11 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::qos2::Unreleased;
 use crate::listener::codec::encode;
 use crate::listener::reason::{ConnectionEnd, DisconnectReason};
 use crate::listener::registry::Command;
+use crate::source::Ticket;
 
 /// A client that accepts no bytes for this long is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +28,7 @@ pub(crate) struct PacketWriter {
     socket: OwnedWriteHalf,
     commands: mpsc::UnboundedReceiver<Command>,
     unsent: BytesMut,
+    unreleased: Unreleased,
     /// Since when the client has accepted no bytes.
     stalled: Option<Instant>,
     /// There are acknowledgements in `unsent`.
@@ -43,6 +46,7 @@ impl PacketWriter {
             socket,
             commands,
             unsent,
+            unreleased: Unreleased::new(),
             stalled: None,
             acknowledging: false,
         }
@@ -51,6 +55,11 @@ impl PacketWriter {
     /// Where answers are encoded.
     pub(crate) const fn buffer(&mut self) -> &mut BytesMut {
         &mut self.unsent
+    }
+
+    /// The messages of QoS 2 that aren't released, and where answers are encoded.
+    pub(crate) const fn state(&mut self) -> (&mut Unreleased, &mut BytesMut) {
+        (&mut self.unreleased, &mut self.unsent)
     }
 
     /// Whether so much is unsent that the client must not be read from.
@@ -93,17 +102,28 @@ impl PacketWriter {
 
     fn execute(&mut self, command: Option<Command>) -> Result<(), ConnectionEnd> {
         match command {
-            Some(Command::Acknowledge(packet_ids)) => {
+            Some(Command::Acknowledge(tickets)) => {
                 if !self.acknowledging {
                     faults::reach(Point::BeforeAcknowledgement);
                     self.acknowledging = true;
                 }
-                encode::publish_acks(&mut self.unsent, &packet_ids);
+                for ticket in tickets {
+                    self.acknowledge(&ticket);
+                }
                 Ok(())
             }
             Some(Command::Disconnect(reason)) => Err(reason.into()),
             // The registry holds the sender as long as the connection is registered.
             None => Err(DisconnectReason::ShuttingDown.into()),
+        }
+    }
+
+    fn acknowledge(&mut self, ticket: &Ticket) {
+        if ticket.exactly_once {
+            self.unreleased.mark_safe(ticket.packet_id);
+            encode::publish_received(&mut self.unsent, ticket.packet_id);
+        } else {
+            encode::publish_ack(&mut self.unsent, ticket.packet_id);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::health::Dependency;
+use model::dead_letter::PayloadDigest;
 use transport::{BindError, Listener, Source};
 
 use super::raw::{Raw, connect, puback, publish};
@@ -54,6 +55,131 @@ async fn recv_batch_returns_at_most_max_messages() {
         .iter()
         .map(|one| u16::from_be_bytes(one.payload[..].try_into().unwrap()));
     assert!(ids.eq(1..=100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oversize_message_is_read_through_and_those_behind_it_arrive() {
+    let mut settings = settings();
+    settings.mqtt_max_packet = 2_000;
+    let (listener, mut listening) = listen(&settings).await;
+    let payload: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    // In front of a payload of MQTT 5 is the length of its properties.
+    for (mut raw, before) in [
+        (Raw::v4(listener.local_addr(), "v4"), b"".as_slice()),
+        (Raw::v5(listener.local_addr(), "v5", 0), b"\0"),
+    ] {
+        let with = |payload: &[u8]| [before, payload].concat();
+        let packets = [
+            publish("t", 1, &with(b"in front")),
+            publish("just/above", 2, &with(&payload[..2_000])),
+            publish("large", 0, &with(&payload)),
+            publish("large", 3, &with(&payload)),
+            publish("t", 4, &with(b"behind")),
+        ];
+        raw.send(&packets.concat());
+        let deliveries = receive(&mut listening, 5).await;
+        let whole = [None, Some(2_000), Some(300_000), Some(300_000), None];
+        for (delivery, whole) in deliveries.iter().zip(whole) {
+            let whole = whole.map(|length| PayloadDigest::of(&payload[..length]));
+            assert_eq!(delivery.truncated, whole, "{delivery:?}");
+            if whole.is_some() {
+                assert_eq!(delivery.payload, payload[..1_024]);
+            }
+        }
+        let topics = deliveries.iter().map(|one| (&*one.topic, one.qos));
+        let expected = [
+            ("t", 1),
+            ("just/above", 1),
+            ("large", 0),
+            ("large", 1),
+            ("t", 1),
+        ];
+        assert!(topics.eq(expected), "{deliveries:?}");
+        // The ping has the only answer.
+        raw.send(b"\xc0\0");
+        raw.expect(b"\xd0\0");
+        ack(&listening, deliveries);
+        raw.expect(&[puback(1), puback(2), puback(3), puback(4)].concat());
+    }
+}
+
+/// A PUBLISH with QoS 2.
+fn publish_once(packet_id: u16, dup: bool, payload: &[u8]) -> Vec<u8> {
+    let mut packet = publish("t", packet_id, payload);
+    packet[0] = if dup { 0x3c } else { 0x34 };
+    packet
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_qos_2_is_delivered_once_until_it_is_released() {
+    let mut settings = settings();
+    settings.mqtt_max_packet = 2_000;
+    let (listener, mut listening) = listen(&settings).await;
+    let large = [b'x'; 9_000];
+    for payload in [b"small".as_slice(), &large] {
+        let mut raw = Raw::v4(listener.local_addr(), "device");
+        raw.send(&publish_once(1, false, payload));
+        let first = receive(&mut listening, 1).await;
+        assert_eq!(
+            (first[0].qos, first[0].truncated.is_some()),
+            (2, payload.len() > 2_000)
+        );
+        // Sent again before it is safe: the ping has the only answer.
+        raw.send(&publish_once(1, true, payload));
+        raw.send(b"\xc0\0");
+        raw.expect(b"\xd0\0");
+        ack(&listening, first);
+        raw.expect(b"\x50\x02\0\x01");
+        // Before it is released.
+        raw.send(&publish_once(1, true, payload));
+        raw.expect(b"\x50\x02\0\x01");
+        // Its release, once more, and one of an unknown packet id.
+        for id in [1, 1, 77] {
+            raw.send(&[0x62, 2, 0, id]);
+            raw.expect(&[0x70, 2, 0, id]);
+        }
+        // The packet id belongs to another message now.
+        raw.send(
+            &[
+                publish_once(1, false, b"other"),
+                publish("t", 2, b"at QoS 1"),
+            ]
+            .concat(),
+        );
+        let others = receive(&mut listening, 2).await;
+        let payloads = others.iter().map(|one| &one.payload[..]);
+        assert!(
+            payloads.eq([b"other".as_slice(), b"at QoS 1"]),
+            "{others:?}"
+        );
+        ack(&listening, others);
+        raw.expect(b"\x50\x02\0\x01\x40\x02\0\x02");
+        // On another connection it is delivered again.
+        let mut raw = Raw::v4(listener.local_addr(), "device");
+        raw.send(&publish_once(1, true, b"other"));
+        let again = receive(&mut listening, 1).await;
+        assert!(again[0].dup && again[0].payload == "other");
+        ack(&listening, again);
+        raw.expect(b"\x50\x02\0\x01");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_ends_in_an_oversize_message_delivers_nothing_of_it() {
+    let mut settings = settings();
+    settings.mqtt_max_packet = 2_000;
+    let (listener, mut listening) = listen(&settings).await;
+    let mut raw = Raw::v4(listener.local_addr(), "device");
+    let packet = publish("large", 1, &vec![0; 100_000]);
+    raw.send(&packet[..99_000]);
+    raw.hang_up();
+    let mut raw = Raw::v4(listener.local_addr(), "device");
+    raw.send(&[packet, publish("t", 2, b"behind")].concat());
+    let deliveries = receive(&mut listening, 2).await;
+    let lengths = deliveries
+        .iter()
+        .map(|one| one.truncated.map(|whole| whole.length));
+    assert!(lengths.eq([Some(100_000), None]), "{deliveries:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

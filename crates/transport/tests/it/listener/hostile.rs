@@ -23,14 +23,13 @@ async fn malformed_packets_end_their_connection_and_no_other() {
     let bystander = Raw::v4(server.address, "bystander");
     for bytes in [
         b"\x36\x06\0\x01t\0\x01x".as_slice(),
-        b"\x34\x06\0\x01t\0\x01x",
         b"\x32\x06\0\x01t\0\0x",
         b"\x30\x03\0\x01\xff",
         b"\x30\x03\0\x01#",
         b"\x30\x02\0\0",
         b"\x30\x01\0",
         b"\x30\xff\xff\xff\xff\xff\xff",
-        b"\x62\x02\0\x01",
+        b"\x50\x02\0\x01",
         &connect(4, "bad", 0),
     ] {
         let mut raw = Raw::v4(server.address, "bad");
@@ -44,7 +43,7 @@ async fn malformed_packets_end_their_connection_and_no_other() {
         (b"\x30\x03\0\x01\xff", 0x81),
         (b"\x62\x02\0\x01", 0x82),
         (b"\xf0\0", 0x82),
-        (b"\x30\x80\x80\x80\x01", 0x95),
+        (b"\x82\x80\x80\x80\x01", 0x95),
         (&connect(5, "bad", 0), 0x82),
     ] {
         let mut raw = Raw::v5(server.address, "bad", 0);
@@ -162,17 +161,23 @@ async fn packets_in_pieces_and_with_the_connect_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_packet_that_is_too_large_ends_the_connection_before_it_is_read() {
+async fn packets_that_are_too_large_end_the_connection_before_they_are_read() {
     let mut settings = settings();
     settings.mqtt_max_packet = 2_000;
     let server = Server::start(&settings).await;
     let mut raw = Raw::v4(server.address, "large");
     raw.send(&publish("t", 1, &[b'x'; 1_990]));
     raw.expect(&puback(1));
-    raw.send(&publish("t", 2, &[b'x'; 1_991])[..10]);
+    // A SUBSCRIBE of 2,001 bytes; then, before a login, a CONNECT and a PUBLISH.
+    raw.send(b"\x82\xce\x0f");
     raw.closed();
+    for first in [0x10, 0x30] {
+        let mut raw = Raw::open(server.address);
+        raw.send(&[first, 0xce, 0x0f]);
+        raw.closed();
+    }
     let mut raw = Raw::v5(server.address, "large", 0);
-    raw.send(b"\x32\xd0\x0f");
+    raw.send(b"\x82\xce\x0f");
     raw.disconnected(0x95);
     others_are_served(&server).await;
 }
@@ -193,6 +198,7 @@ async fn a_new_client_takes_over_the_client_id() {
 async fn connections_above_the_limit_are_closed_at_once() {
     let mut settings = settings();
     settings.mqtt_max_connections = 2;
+    settings.mqtt_max_connections_per_address = Some(2);
     let server = Server::start(&settings).await;
     let (first, _second) = (Raw::v4(server.address, "a"), Raw::v4(server.address, "b"));
     Raw::open(server.address).closed();
@@ -210,6 +216,42 @@ async fn connections_above_the_limit_are_closed_at_once() {
             started.elapsed() < TIMEOUT,
             "no other connection is accepted"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_cannot_hold_all_connections() {
+    let mut settings = settings();
+    settings.mqtt_max_connections = 5;
+    let server = Server::start(&settings).await;
+    // Half of all, rounded up.
+    let names = ["a", "b", "c"];
+    let mut held = names.map(|name| Raw::v4(server.address, name));
+    Raw::open(server.address).closed();
+    let mut other = Raw::open_from([127, 0, 0, 2], server.address);
+    other.send(&connect(4, "other", 0));
+    other.expect(&[0x20, 2, 0, 0]);
+    for raw in held.iter_mut().chain([&mut other]) {
+        raw.send(&publish("t", 1, b"x"));
+        raw.expect(&puback(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_never_logs_in_gives_way_to_another_address() {
+    let mut settings = settings();
+    settings.mqtt_max_connections = 8;
+    settings.mqtt_max_connections_per_address = Some(6);
+    let server = Server::start(&settings).await;
+    let mut waiting = [(); 4].map(|()| Raw::open(server.address)).into_iter();
+    let mut new = Raw::open_from([127, 0, 0, 2], server.address);
+    waiting.next().unwrap().closed();
+    new.send(&connect(4, "new", 0));
+    new.expect(&[0x20, 2, 0, 0]);
+    // The others weren't closed, and can still log in.
+    for (mut raw, name) in waiting.zip(["b", "c", "d"]) {
+        raw.send(&connect(4, name, 0));
+        raw.expect(&[0x20, 2, 0, 0]);
     }
 }
 
