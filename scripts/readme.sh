@@ -58,6 +58,9 @@ rows=$(sed -n 's/.*stored \([0-9]*\) rows.*/\1/p' "$work/said" | tail -n 1)
 export RIGLINE_DATA="$work/data"
 commands README.md "## Connect your own device" "## The guarantee in short" | run
 expect "rig_id" "14.8" "MINE" "balanced" "not_json" "1 shown of 1"
+# On the same data, with the dead letter that the commands above left.
+commands docs/operations.md "### Repair" "### Discard" | run
+expect "1 of 1 pass and would be replayed" "1 replayed, 0 not"
 unset RIGLINE_DATA
 
 # The configuration as it is delivered, but for the place of its data.

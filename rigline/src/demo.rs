@@ -1,5 +1,6 @@
 //! The demo: the whole pipeline in one process, a simulated fleet, and a summary each second.
 
+mod directory;
 mod panel;
 mod summary;
 mod timed;
@@ -98,8 +99,7 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
     let (temporary, dir) = if let Some(dir) = &settings.data {
         (None, dir.clone())
     } else {
-        let made = tempfile::Builder::new().prefix("rigline-demo-").tempdir();
-        let made = made.context("cannot create a temporary directory")?;
+        let made = directory::create().context("cannot create a temporary directory")?;
         let dir = made.path().to_owned();
         (Some(made), dir)
     };

@@ -3,6 +3,7 @@
 pub mod dlq;
 pub mod ledger;
 pub mod lists;
+mod notes;
 pub(crate) mod output;
 pub mod rigs;
 pub mod rows;

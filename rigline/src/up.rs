@@ -6,15 +6,16 @@ mod settings;
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::process::ExitCode;
 
 use common::cli::Program;
 use common::harness::{self, Process};
 
+use crate::called::{program, quoted};
 use crate::console::Console;
 
-pub use self::data_dir::{DataDir, HoldError, QUEUE_FILE, STORE_FILE};
+pub(crate) use self::data_dir::LOCK_FILE;
+pub use self::data_dir::{DataDir, HoldError, QUEUE_FILE, STORE_FILE, is_held};
 pub use self::server::Server;
 pub use self::settings::{DEFAULT_DIR, ServerSettings, UpSettings};
 
@@ -60,34 +61,6 @@ pub(crate) fn lines_to_copy(server: &Server) -> [String; 4] {
         format!("{program} ledger --data {data}"),
         format!("{program} dlq list --data {data}"),
     ]
-}
-
-/// The command that runs this program from the current directory.
-fn program() -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    let Ok(path) = std::env::current_exe() else {
-        return "rigline".to_owned();
-    };
-    match path.strip_prefix(&here) {
-        Ok(below) => below.display().to_string(),
-        Err(_) if is_on_path(&path) => "rigline".to_owned(),
-        Err(_) => path.display().to_string(),
-    }
-}
-
-/// Quotes a path for a shell.
-fn quoted(path: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if path.chars().all(is_plain) {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
-}
-
-fn is_on_path(program: &Path) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| Some(dir.as_path()) == program.parent())
 }
 
 fn publish_line(listen: SocketAddr, requires_login: bool) -> String {

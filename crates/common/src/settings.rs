@@ -85,6 +85,23 @@ pub fn positive_duration(value: &str) -> Result<Duration, String> {
     }
 }
 
+/// A duration as it is given in a setting: `29d`, `90m`, `250ms`.
+#[must_use]
+pub fn written(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+    ];
+    let whole = units
+        .into_iter()
+        .find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
+    let (unit, name) = whole.unwrap_or((1, "ms"));
+    format!("{}{name}", ms / unit)
+}
+
 const SIZE_FORMS: &str = "a number of bytes, or one with KiB, MiB or GiB: 65536, 64KiB";
 
 /// Reads `64KiB`, `256MiB`, `1GiB`, or a plain number of bytes.

@@ -3,7 +3,9 @@
 mod decode;
 mod encode;
 mod reason;
+mod summary;
 
 pub use self::decode::{DeadLetter, DeadLetterError};
 pub use self::encode::{KEPT_OF_TOO_LARGE, PayloadDigest, encode, encode_truncated};
 pub use self::reason::{Reason, Rejection, UnknownReason};
+pub use self::summary::{Summary, id_of};

@@ -1,5 +1,7 @@
 //! Reading and replaying dead letters.
 
+use model::dead_letter::Summary;
+
 use crate::error::QueueError;
 use crate::ledger::Counter;
 use crate::list::List;
@@ -11,6 +13,21 @@ pub struct DeadLetterEntry {
     pub place: i64,
     /// The element, see `model::dead_letter`.
     pub element: Vec<u8>,
+}
+
+/// Numbers of dead letters. There are few kinds, so they are searched one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kinds(pub Vec<(Option<Summary>, usize)>);
+
+impl Kinds {
+    /// Counts an element.
+    pub(crate) fn add(&mut self, element: &[u8]) {
+        let kind = Summary::of(element);
+        match self.0.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((kind, 1)),
+        }
+    }
 }
 
 /// The element of a dead letter, to append to its list again.
@@ -58,6 +75,10 @@ pub trait DeadLetters {
         skip: usize,
         max: usize,
     ) -> impl Future<Output = Result<Vec<DeadLetterEntry>, QueueError>> + Send;
+
+    /// Numbers of dead letters by what [`Summary`] tells; `None` are elements in another format. Reads all
+    /// of them, in steps, without decoding payloads.
+    fn dead_letter_kinds(&self) -> impl Future<Output = Result<Kinds, QueueError>> + Send;
 
     /// Appends the element, counts the replay and marks the dead letter, atomically. A marked dead letter
     /// isn't found any more, so none is replayed twice, also not by a retry after

@@ -26,6 +26,6 @@ pub mod sqlite;
 pub mod testing;
 
 pub use self::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
-pub use self::dead_letters::{DeadLetterEntry, DeadLetters, Replay, Replayed};
+pub use self::dead_letters::{DeadLetterEntry, DeadLetters, Kinds, Replay, Replayed};
 pub use self::error::QueueError;
 pub use self::queue::Queue;

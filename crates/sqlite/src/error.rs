@@ -8,7 +8,7 @@ use rusqlite::{Error, ErrorCode};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// There is no file, and a reader creates none.
-    #[error("there is no {what} at {}: has `rigline up --data DIR` run?", .path.display())]
+    #[error("there is no {what} at {}", .path.display())]
     Missing {
         /// What the file would hold.
         what: &'static str,
@@ -59,8 +59,8 @@ pub enum OpenError {
     },
     /// Written by an older Rigline and opened for reading only, so that it can't be migrated.
     #[error(
-        "{} is of an older version of Rigline (version {found}, this program reads {known}): run \
-         `rigline up` once to migrate it",
+        "{} is of an older version of Rigline (version {found}, this program reads {known}): start \
+         the pipeline on it once, which migrates it",
         .path.display()
     )]
     Older {

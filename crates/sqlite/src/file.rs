@@ -1,5 +1,6 @@
 //! A kind of file: its mark, its versions, and how connections to it are configured.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -73,7 +74,8 @@ impl FileKind {
         Ok(connection)
     }
 
-    /// Opens a file that exists, for reading only, also beside a process that writes to it.
+    /// Opens a file that exists, for reading only, also beside a process that writes to it. Needs no
+    /// permission to write to the file or its directory.
     pub fn open_read_only(&self, path: &Path) -> Result<Connection, OpenError> {
         let missing = || OpenError::Missing {
             what: self.what,
@@ -83,8 +85,7 @@ impl FileKind {
             return Err(missing());
         }
         let failed = |error: rusqlite::Error| OpenError::new(self.what, path, &error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let connection = reader(path).map_err(failed)?;
         connection.busy_timeout(BUSY_LIMIT).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(self.statements);
         connection
@@ -206,6 +207,56 @@ impl FileKind {
         roll_back(connection);
         committed
     }
+}
+
+/// A connection that only reads.
+///
+/// SQLite shares the log's index with other processes in a file beside it. Where that file doesn't exist
+/// and can't be created, it can't open the log. If there is no log either, nobody writes, and the file is
+/// read as one that doesn't change.
+fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let tried = connection.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0));
+    let Err(error) = tried else {
+        return Ok(connection);
+    };
+    let is_unwritable = matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
+    );
+    match unchanging(path) {
+        Ok(uri) if is_unwritable && !has_log(path) => {
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+        }
+        // The first query fails with the error.
+        _ => Ok(connection),
+    }
+}
+
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match std::fs::metadata(&log) {
+        Ok(data) => data.len() > 0,
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
+/// The address of a file that doesn't change while it is read.
+fn unchanging(path: &Path) -> std::io::Result<String> {
+    let path = path.canonicalize()?;
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            // Writing to a string can't fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri.push_str("?immutable=1");
+    Ok(uri)
 }
 
 /// Switches the file to write-ahead logging; returns its mode. SQLite itself doesn't wait here when

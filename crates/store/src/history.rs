@@ -44,6 +44,14 @@ pub trait History: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Page, ReadError>> + Send;
 
+    /// Like [`History::range`], but the newest rows, the newest first. The page's `next` is the `to` of the
+    /// next page.
+    fn newest(
+        &self,
+        of: Selection<'_>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Page, ReadError>> + Send;
+
     /// Statistics of values in buckets, which start at multiples of `bucket` since 1970. Empty buckets
     /// and sensors without buckets are left out. The first and the last bucket hold only values of the
     /// time range. [`ReadError::BadRequest`] if `bucket` is zero, or if there would be more than
@@ -93,9 +101,9 @@ pub struct Latest {
 /// A page of rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// The rows, ordered by tick.
+    /// The rows, ordered by tick: upwards, or downwards from [`History::newest`].
     pub rows: Vec<Row<'static>>,
-    /// The `from` of the next page, if there are more rows.
+    /// The `from` of the next page (the `to`, of [`History::newest`]), if there are more rows.
     pub next: Option<Timestamp>,
 }
 

@@ -9,7 +9,7 @@ mod influx;
 mod line;
 mod sqlite;
 
-pub use self::sqlite::{SqliteHistory, SqliteSettings, SqliteStore};
+pub use self::sqlite::{DEFAULT_RETENTION, SqliteHistory, SqliteSettings, SqliteStore};
 pub use ::sqlite::OpenError;
 pub use history::{History, ReadError};
 pub use influx::{

@@ -16,6 +16,8 @@ mod batch;
 mod error;
 mod history;
 mod memory;
+#[cfg(test)]
+mod plans;
 mod retention;
 mod scan;
 mod schema;
@@ -24,7 +26,7 @@ mod write;
 mod writer;
 
 pub use history::SqliteHistory;
-pub use settings::SqliteSettings;
+pub use settings::{DEFAULT_RETENTION, SqliteSettings};
 
 use schema::STORE;
 use sqlite::{OpenError, Stopped, Worker};

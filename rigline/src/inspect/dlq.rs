@@ -1,20 +1,20 @@
 //! The command `dlq`: shows, replays and exports dead letters.
 
+mod list;
 mod replay;
 
-use std::collections::VecDeque;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use common::settings::count;
 use model::Stage;
-use model::dead_letter::{DeadLetter, Reason};
+use model::dead_letter::{DeadLetter, Reason, Summary, id_of};
 use queue::DeadLetterEntry;
 
+use self::list::ListArgs;
 use self::replay::ReplayArgs;
 use super::lists::{Lists, Purpose, Where};
-use super::output::{line, printable, printable_lines, stdout};
+use super::output::{printable, printable_lines, stdout};
 
 /// Dead letters per page.
 const PAGE: usize = 1_000;
@@ -28,27 +28,17 @@ pub struct DlqArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List dead letters, one per line, the newest last
+    /// Count dead letters by reason and stage, and list the newest ones, one per line, the newest last
     List(ListArgs),
     /// Show one dead letter in full
     Show(ShowArgs),
-    /// Validate dead letters again and append the valid ones to their list. A replayed dead letter is
-    /// marked and not replayed again. Exit code 0 if all were replayed, 1 if not. The limits given here
-    /// apply to readings, and then those of the transformer: give it the same limits
+    /// Validate dead letters again, report those that would be refused again, and append the others to
+    /// their list. A replayed dead letter is marked and not replayed again. Exit code 0 if all were
+    /// replayed, 1 if not. The limits given here apply to readings, and then those of the transformer:
+    /// give it the same limits
     Replay(ReplayArgs),
     /// Print dead letters as stored, one JSON object per line
     Export(ExportArgs),
-}
-
-#[derive(Debug, Args)]
-struct ListArgs {
-    #[command(flatten)]
-    filter: Filter,
-    /// Most dead letters to list, the newest ones
-    #[arg(long, default_value = "50", value_parser = count)]
-    limit: usize,
-    #[command(flatten)]
-    lists: Where,
 }
 
 #[derive(Debug, Args)]
@@ -79,83 +69,60 @@ struct Filter {
 }
 
 impl Filter {
-    fn matches(&self, letter: &DeadLetter) -> bool {
-        self.reason.is_none_or(|reason| reason == letter.reason)
-            && self.stage.is_none_or(|stage| stage == letter.stage)
+    fn matches(&self, stage: Stage, reason: Reason) -> bool {
+        self.reason.is_none_or(|wanted| wanted == reason)
+            && self.stage.is_none_or(|wanted| wanted == stage)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.reason.is_none() && self.stage.is_none()
     }
 }
 
 /// Runs the command.
 pub async fn run(args: DlqArgs) -> anyhow::Result<ExitCode> {
     match args.command {
-        Action::List(args) => list(args).await,
+        Action::List(args) => list::run(args).await,
         Action::Show(args) => show(args).await,
         Action::Replay(args) => replay::run(args).await,
         Action::Export(args) => export(args).await,
     }
 }
 
-/// Calls `take` for all dead letters, the oldest first. An element in another format has no content.
+/// Calls `take` for all dead letters, the oldest first.
 async fn for_each(
     lists: &Lists,
-    mut take: impl FnMut(DeadLetterEntry, Option<DeadLetter>) -> anyhow::Result<()>,
+    mut take: impl FnMut(DeadLetterEntry) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut skip = 0;
-    loop {
-        let letters = lists.dead_letters(skip, PAGE).await?;
+    let mut letters = lists.dead_letters(skip, PAGE).await?;
+    while !letters.is_empty() {
         let found = letters.len();
-        for letter in letters {
-            let content = DeadLetter::decode(&letter.element).ok();
-            take(letter, content)?;
-        }
-        if found < PAGE {
-            return Ok(());
-        }
         skip += found;
-    }
-}
-
-async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
-    let lists = args.lists.open(Purpose::Read)?;
-    let mut newest = VecDeque::new();
-    let mut all = 0_usize;
-    for_each(&lists, |_, content| {
-        all += 1;
-        if let Some(content) = content.filter(|content| args.filter.matches(content)) {
-            newest.push_back(content);
-            if newest.len() > args.limit {
-                newest.pop_front();
+        // The next page is read while this one is processed.
+        let next = async {
+            if found < PAGE {
+                Ok(Vec::new())
+            } else {
+                lists.dead_letters(skip, PAGE).await
             }
-        }
-        Ok(())
-    })
-    .await?;
-    let widths = [25, 30, 11, 14, 8, 0];
-    let mut out = stdout();
-    let head = ["id", "time", "stage", "reason", "replayed", "topic"];
-    line(&mut out, &widths, &head)?;
-    for letter in &newest {
-        let replayed = if letter.replayed.is_some() { "yes" } else { "" };
-        let cells = [
-            letter.id.as_str(),
-            &letter.time,
-            letter.stage.name(),
-            letter.reason.as_str(),
-            replayed,
-            &letter.topic,
-        ];
-        line(&mut out, &widths, &cells)?;
+        };
+        let process = async { letters.into_iter().try_for_each(&mut take) };
+        let (next, processed) = tokio::join!(next, process);
+        processed?;
+        letters = next?;
     }
-    writeln!(out, "{} shown of {all}", newest.len())?;
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
     let lists = args.lists.open(Purpose::Read)?;
     let mut found = Vec::new();
-    for_each(&lists, |_, content| {
-        found.extend(content.filter(|content| content.id.ends_with(&args.id)));
+    for_each(&lists, |letter| {
+        if id_of(&letter.element).is_some_and(|id| id.ends_with(&args.id)) {
+            let content = DeadLetter::decode(&letter.element).ok();
+            found.extend(content);
+        }
         Ok(())
     })
     .await?;
@@ -190,9 +157,9 @@ async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
 async fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let lists = args.lists.open(Purpose::Read)?;
     let mut out = stdout();
-    let everything = args.filter.reason.is_none() && args.filter.stage.is_none();
-    for_each(&lists, |letter, content| {
-        if everything || content.is_some_and(|content| args.filter.matches(&content)) {
+    for_each(&lists, |letter| {
+        let matches = |of: Summary| args.filter.matches(of.stage, of.reason);
+        if args.filter.is_empty() || Summary::of(&letter.element).is_some_and(matches) {
             out.write_all(&letter.element)?;
             out.write_all(b"\n")?;
         }

@@ -84,6 +84,19 @@ pub fn omitted(ledger: &Ledger) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
+/// What readers of rows have to know about readings that aren't in them or that came late: the verdict,
+/// unless everything is as it was sent.
+#[must_use]
+pub fn account(ledger: &Ledger) -> Option<String> {
+    if let Some(trouble) = trouble(ledger) {
+        return Some(format!("ledger {trouble}"));
+    }
+    let late = ledger.get(Counter::Late);
+    let late = (late > 0).then(|| format!("{} late readings stored", grouped(late)));
+    let parts: Vec<_> = omitted(ledger).into_iter().chain(late).collect();
+    (!parts.is_empty()).then(|| format!("ledger balanced; {}", parts.join("; ")))
+}
+
 /// Describes a broken line or vanished elements, if any.
 #[must_use]
 pub fn trouble(ledger: &Ledger) -> Option<String> {
@@ -104,7 +117,7 @@ pub fn trouble(ledger: &Ledger) -> Option<String> {
 mod tests {
     use queue::ledger::{Counter, Ledger};
 
-    use super::{trouble, verdict};
+    use super::{account, trouble, verdict};
 
     #[test]
     fn omitted_readings_are_part_of_the_verdict() {
@@ -133,6 +146,27 @@ mod tests {
         ] {
             assert_eq!(of(superseded, dead, refused), said);
         }
+    }
+
+    #[test]
+    fn readers_of_rows_hear_of_omitted_and_late_readings_only() {
+        let mut ledger = Ledger::default();
+        assert_eq!(account(&ledger), None);
+        ledger.set(Counter::Late, 2_000);
+        let said = account(&ledger);
+        assert_eq!(
+            said.as_deref(),
+            Some("ledger balanced; 2,000 late readings stored")
+        );
+        ledger.set(Counter::DeadIngester, 3);
+        ledger.dead = 3;
+        let said = account(&ledger);
+        assert_eq!(
+            said.as_deref(),
+            Some("ledger balanced; 3 readings omitted: 3 dead letters; 2,000 late readings stored")
+        );
+        ledger.dead = 2;
+        assert!(account(&ledger).unwrap().starts_with("ledger off by 1"));
     }
 
     #[test]

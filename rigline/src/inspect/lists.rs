@@ -9,8 +9,9 @@ use common::settings::{Settings, path};
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
 use queue::sqlite::SqliteQueue;
-use queue::{DeadLetterEntry, DeadLetters, Queue, QueueError, Replay, Replayed, Snapshot};
+use queue::{DeadLetterEntry, DeadLetters, Kinds, Queue, QueueError, Replay, Replayed, Snapshot};
 
+use super::stored::check_exists;
 use crate::up::{DEFAULT_DIR, QUEUE_FILE};
 
 /// The lists to open.
@@ -61,6 +62,7 @@ impl Where {
         }
         let dir = self.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR));
         let path = dir.join(QUEUE_FILE);
+        check_exists(&path, "queue")?;
         let queue = open_file(&path, &self.queue, purpose)
             .with_context(|| format!("cannot open {}", path.display()))?;
         Ok(Lists::File(queue, path))
@@ -111,6 +113,15 @@ impl Lists {
             Self::Redis(queue, _) => queue.dead_letters(skip, max).await,
         };
         letters.with_context(|| format!("cannot read {}", self.place()))
+    }
+
+    /// See [`DeadLetters::dead_letter_kinds`].
+    pub async fn dead_letter_kinds(&self) -> anyhow::Result<Kinds> {
+        let kinds = match self {
+            Self::File(queue, _) => queue.dead_letter_kinds().await,
+            Self::Redis(queue, _) => queue.dead_letter_kinds().await,
+        };
+        kinds.with_context(|| format!("cannot read {}", self.place()))
     }
 
     /// See [`DeadLetters::replay`].

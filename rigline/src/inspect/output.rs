@@ -4,6 +4,15 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
+/// Columns of a screen that isn't known.
+const SCREEN: usize = 80;
+
+/// Columns of the terminal, or 80 if standard output isn't one.
+pub(crate) fn screen_width() -> usize {
+    let size = terminal_size::terminal_size_of(io::stdout());
+    size.map_or(SCREEN, |(width, _)| usize::from(width.0))
+}
+
 /// Standard output with a buffer.
 pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(1 << 16, io::stdout().lock())

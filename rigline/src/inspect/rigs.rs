@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use store::History;
 
-use super::output::{line, stdout};
+use super::notes::notes;
+use super::output::{line, printable, stdout};
 use super::stored::Stored;
 
 /// The arguments.
@@ -28,6 +29,9 @@ pub async fn show(args: RigsArgs) -> anyhow::Result<ExitCode> {
         let sensors = history.sensors(Some(&rig.name)).await?.join(",");
         let (first, last) = (rig.first.to_string(), rig.last.to_string());
         line(&mut out, &widths, &[rig.name, first, last, sensors])?;
+    }
+    for note in notes(args.stored.dir()).await {
+        writeln!(out, "{}", printable(&note))?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

@@ -1,25 +1,32 @@
 //! The command `rows`.
 
-use std::io::{self, Write};
+mod follow;
+mod printer;
+mod select;
+
+use std::io::{BufWriter, StdoutLock};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use common::clock::Clock;
 use common::settings::{self, count};
-use model::element;
-use model::row::Row;
 use model::time::Timestamp;
 use store::SqliteHistory;
-use store::history::{History, Selection};
+use store::history::{History, RigSpan};
 
-use super::output::{line, stdout};
+use self::follow::Seen;
+use self::printer::Printer;
+use self::select::Wanted;
+use super::notes::notes;
+use super::output::{printable, screen_width, stdout};
 use super::stored::Stored;
+use crate::called::program;
 
-/// Rows per page.
-const PAGE: usize = 5_000;
 /// The default time range ends this long after the present, since readings may be ahead of this clock.
 const AHEAD: Duration = Duration::from_hours(1);
+/// Rows that `--follow` starts with.
+const FOLLOWED: usize = 10;
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -38,9 +45,13 @@ pub struct RowsArgs {
     /// Only these sensors, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     sensors: Vec<String>,
-    /// Most rows to print
+    /// Most rows to print: the newest ones of all rigs, ordered by time instead of by rig
     #[arg(long, value_parser = count)]
     limit: Option<usize>,
+    /// Print the newest rows (10, or --limit), and then each row that is newer than those of its rig before,
+    /// until Ctrl-C
+    #[arg(long, conflicts_with = "to")]
+    follow: bool,
     /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -51,7 +62,7 @@ pub struct RowsArgs {
 /// Output formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Aligned columns
+    /// Aligned columns; a line for each value if a row is wider than the terminal (80 columns elsewhere)
     Table,
     /// CSV with a header line; an absent value is empty
     Csv,
@@ -63,126 +74,86 @@ fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|error| error.to_string())
 }
 
-/// Prints rows ordered by rig and time.
-#[expect(clippy::print_stderr, reason = "the answer of a command")]
+impl RowsArgs {
+    fn wanted(&self) -> Wanted {
+        let now = Clock::system().now();
+        Wanted {
+            sensors: self.sensors.clone(),
+            from: self.from.unwrap_or_else(|| now.minus(self.last)),
+            to: self.to.unwrap_or_else(|| now.plus(AHEAD)),
+        }
+    }
+
+    async fn rigs(&self, history: &SqliteHistory) -> anyhow::Result<Vec<RigSpan>> {
+        let mut rigs = history.rigs().await?;
+        if let Some(rig) = &self.rig {
+            rigs.retain(|span| span.name == *rig);
+        }
+        Ok(rigs)
+    }
+
+    /// The sensors in the head.
+    async fn columns(&self, history: &SqliteHistory) -> anyhow::Result<Vec<String>> {
+        if self.sensors.is_empty() {
+            return Ok(history.sensors(self.rig.as_deref()).await?);
+        }
+        Ok(self.sensors.clone())
+    }
+}
+
+/// Prints rows ordered by rig and time, or the newest ones ordered by time.
 pub async fn show(args: RowsArgs) -> anyhow::Result<ExitCode> {
     let history = args.stored.open()?;
-    let now = Clock::system().now();
-    let from = args.from.unwrap_or_else(|| now.minus(args.last));
-    let to = args.to.unwrap_or_else(|| now.plus(AHEAD));
-    let rigs = match &args.rig {
-        Some(rig) => vec![rig.clone()],
-        None => history.rigs().await?.into_iter().map(|r| r.name).collect(),
-    };
-    let sensors = if args.sensors.is_empty() {
-        history.sensors(args.rig.as_deref()).await?
+    let rigs = args.rigs(&history).await?;
+    let sensors = args.columns(&history).await?;
+    let mut printer = Printer::new(stdout(), args.format, screen_width(), sensors);
+    let wanted = args.wanted();
+    if args.follow {
+        let limit = args.limit.unwrap_or(FOLLOWED);
+        let rows = select::newest(&history, &rigs, &wanted, limit).await?;
+        let mut seen = Seen::of(&rigs);
+        if !rows.is_empty() {
+            printer.rows(&rows)?;
+        }
+        seen.add(&rows);
+        printer.flush()?;
+        drop(history);
+        match follow::follow(&args, &mut printer, seen).await? {}
+    }
+    if let Some(limit) = args.limit {
+        printer.rows(&select::newest(&history, &rigs, &wanted, limit).await?)?;
     } else {
-        args.sensors.clone()
-    };
-    let mut printer = Printer {
-        out: stdout(),
-        format: args.format,
-        rig_width: rigs.iter().map(String::len).max().unwrap_or(0).max(3),
-        sensors: &sensors,
-        left: args.limit.unwrap_or(usize::MAX),
-        printed: 0,
-    };
-    printer.head()?;
-    for rig in &rigs {
-        let span = Selection {
-            rig,
-            sensors: &args.sensors,
-            from,
-            to,
-        };
-        print(&history, span, &mut printer).await?;
+        let names = rigs.into_iter().map(|rig| rig.name).collect();
+        let mut pages = select::all(history, names, wanted);
+        while let Some(page) = pages.recv().await {
+            printer.rows(&page?)?;
+        }
     }
-    printer.out.flush()?;
-    if printer.printed == 0 {
-        eprintln!("no such rows; `rigline rigs` shows all rigs with the time range of their rows");
-    }
+    finish(&args, printer).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the rows of a rig, page by page.
-async fn print<W: Write>(
-    history: &SqliteHistory,
-    mut span: Selection<'_>,
-    printer: &mut Printer<'_, W>,
+/// Prints what there is to say after the rows: in a table below it, otherwise on standard error.
+#[expect(clippy::print_stderr, reason = "the answer of a command")]
+async fn finish(
+    args: &RowsArgs,
+    mut printer: Printer<BufWriter<StdoutLock<'static>>>,
 ) -> anyhow::Result<()> {
-    while printer.left > 0 {
-        let page = history.range(span, PAGE.min(printer.left)).await?;
-        for row in &page.rows {
-            printer.row(span.rig, row)?;
-        }
-        let Some(next) = page.next else { break };
-        span.from = next;
+    // The head.
+    printer.rows(&[])?;
+    if printer.printed() == 0 {
+        printer.flush()?;
+        eprintln!(
+            "no such rows; `{} rigs` shows all rigs with the time range of their rows",
+            program()
+        );
     }
-    Ok(())
-}
-
-struct Printer<'a, W> {
-    out: W,
-    format: Format,
-    rig_width: usize,
-    sensors: &'a [String],
-    left: usize,
-    printed: usize,
-}
-
-impl<W: Write> Printer<'_, W> {
-    fn head(&mut self) -> io::Result<()> {
-        let names = ["rig_id", "time"].map(str::to_owned).into_iter();
-        let names: Vec<String> = names.chain(self.sensors.iter().cloned()).collect();
-        match self.format {
-            Format::Table => {
-                let widths = self.widths();
-                line(&mut self.out, &widths, &names)
-            }
-            Format::Csv => writeln!(self.out, "{}", names.join(",")),
-            Format::Ndjson => Ok(()),
+    for note in notes(args.stored.dir()).await {
+        if args.format == Format::Table {
+            printer.note(&note)?;
+        } else {
+            eprintln!("{}", printable(&note));
         }
     }
-
-    fn widths(&self) -> Vec<usize> {
-        let sensors = self.sensors.iter().map(|name| name.len().max(8));
-        [self.rig_width.max(6), 24]
-            .into_iter()
-            .chain(sensors)
-            .collect()
-    }
-
-    fn row(&mut self, rig: &str, row: &Row<'_>) -> io::Result<()> {
-        self.left = self.left.saturating_sub(1);
-        self.printed += 1;
-        if self.format == Format::Ndjson {
-            let mut json = Vec::with_capacity(256);
-            element::encode_row(row, &mut json);
-            json.push(b'\n');
-            return self.out.write_all(&json);
-        }
-        let value = |name: &String| {
-            let found = row.fields.iter().find(|(field, _)| **field == *name);
-            found.map_or_else(String::new, |(_, value)| number(*value))
-        };
-        let head = [rig.to_owned(), row.timestamp.to_string()];
-        let cells: Vec<String> = head
-            .into_iter()
-            .chain(self.sensors.iter().map(value))
-            .collect();
-        match self.format {
-            Format::Csv => writeln!(self.out, "{}", cells.join(",")),
-            Format::Table | Format::Ndjson => {
-                let widths = self.widths();
-                line(&mut self.out, &widths, &cells)
-            }
-        }
-    }
-}
-
-/// The shortest decimal that reads back as the same number.
-fn number(value: f64) -> String {
-    let mut text = Vec::new();
-    element::write_number(value, &mut text);
-    String::from_utf8_lossy(&text).into_owned()
+    Ok(printer.flush()?)
 }

@@ -11,10 +11,23 @@ pub const QUEUE_FILE: &str = "queue.db";
 /// Name of the store's file.
 pub const STORE_FILE: &str = "store.db";
 /// Name of the lock file, which holds the process id.
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// Interval between two checks of the files.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a lock is tried that another process has. A command that looks whether a process runs has
+/// it for an instant.
+const TRIES: u32 = 5;
+/// Between two tries.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
+
+/// Whether a process holds the directory, as far as can be seen.
+#[must_use]
+pub fn is_held(dir: &Path) -> bool {
+    let lock = File::open(dir.join(LOCK_FILE));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
 
 /// A data directory that this process holds locked, until this is dropped or the process ends.
 #[derive(Debug)]
@@ -79,7 +92,7 @@ impl DataDir {
             .write(true)
             .open(path.join(LOCK_FILE));
         let mut lock = lock.map_err(unusable)?;
-        match lock.try_lock() {
+        match lock_it(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -131,6 +144,17 @@ impl DataDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+fn lock_it(file: &File) -> Result<(), TryLockError> {
+    let mut tries = 1;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if tries < TRIES => std::thread::sleep(TRY_AGAIN),
+            done => return done,
+        }
+        tries += 1;
     }
 }
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use common::settings::{BadSetting, Settings, path};
+use common::settings::{BadSetting, Settings, path, written};
 use ingester::settings::ReadingLimits;
 use queue::settings::{QueueLimits, QueueSettings};
-use store::SqliteSettings;
+use store::{DEFAULT_RETENTION, SqliteSettings};
 use transformer::settings::RowSettings;
 use transport::ListenSettings;
 
@@ -81,11 +81,22 @@ impl Settings for ServerSettings {
         self.store.check()?;
         let (kept, oldest) = (self.store.retention, self.readings.times.max_age);
         // Otherwise rows of accepted readings would be deleted at once.
-        BadSetting::unless(
-            kept == Duration::ZERO || kept >= oldest,
-            "RETENTION",
-            &format!("{kept:?}"),
-            &format!("0 (for ever), or at least MAX_AGE, which is {oldest:?}: lower it, too"),
-        )
+        if kept == Duration::ZERO || kept >= oldest {
+            return Ok(());
+        }
+        // The defaults fit each other, so the one that was changed is named.
+        Err(if kept == DEFAULT_RETENTION {
+            let accepted = format!(
+                "at most RETENTION, which is {}: raise it, too, or set it to 0 (for ever)",
+                written(kept)
+            );
+            BadSetting::new("MAX_AGE (--max-age)", &written(oldest), &accepted)
+        } else {
+            let accepted = format!(
+                "0 (for ever), or at least MAX_AGE, which is {}: lower it, too",
+                written(oldest)
+            );
+            BadSetting::new("RETENTION (--retention)", &written(kept), &accepted)
+        })
     }
 }

@@ -106,3 +106,42 @@ fn ctrl_c_ends_the_demo_and_removes_its_data() {
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }
+
+#[test]
+fn directory_of_a_killed_demo_is_removed_by_the_next_one() {
+    let dir = TempDir::new().unwrap();
+    let start = || {
+        let listen = format!("127.0.0.1:{}", free_port());
+        Command::new(binary())
+            .args(["demo", "--mqtt-listen", &listen])
+            .env_clear()
+            .env("TMPDIR", dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let stores = || {
+        let entries = std::fs::read_dir(dir.path()).unwrap().flatten();
+        let stores = entries.map(|entry| entry.path().join("store.db"));
+        stores.filter(|path| path.exists()).collect::<Vec<_>>()
+    };
+    let mut running = start();
+    assert!(wait_until(SOON, || stores().len() == 1));
+    let mut killed = start();
+    assert!(wait_until(SOON, || stores().len() == 2), "both run");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let both = stores();
+    let mut next = start();
+    assert!(
+        wait_until(SOON, || stores().iter().any(|path| !both.contains(path))),
+        "the next one has started"
+    );
+    assert_eq!(stores().len(), 2, "the running one's, and the new one");
+    for demo in [&mut running, &mut next] {
+        kill_process(Pid::from_child(demo), Signal::INT).unwrap();
+        assert!(demo.wait().unwrap().success());
+    }
+    assert!(stores().is_empty());
+}

@@ -143,13 +143,31 @@ fn a_port_in_use_is_named_with_what_to_do() {
 fn bad_settings_end_the_process_before_it_creates_files() {
     let dir = tempfile::TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let cases: [(&[&str], &[&str]); 6] = [
+    let cases: [(&[&str], &[&str]); 9] = [
         (
             &["--mqtt-listen", "0.0.0.0:0"],
             &["MQTT_USERS", "ALLOW_ANONYMOUS"],
         ),
         (&["--mqtt-listen", "here"], &["MQTT_LISTEN", "here"]),
-        (&["--retention", "7d"], &["RETENTION", "MAX_AGE"]),
+        (
+            &["--retention", "7d"],
+            &["error: RETENTION (--retention): \"7d\"", "MAX_AGE"],
+        ),
+        (
+            &["--max-age", "20000d"],
+            &[
+                "error: MAX_AGE (--max-age): \"20000d\"",
+                "RETENTION, which is 30d",
+            ],
+        ),
+        (
+            &["--max-age", "40d", "--retention", "31d"],
+            &[
+                "error: RETENTION (--retention): \"31d\"",
+                "MAX_AGE, which is 40d",
+            ],
+        ),
+        (&["--max-age", "soon"], &["MAX_AGE (--max-age)"]),
         (&["--batch", "0"], &["BATCH"]),
         (&["--mqtt-users", "/nowhere"], &["MQTT_USERS", "/nowhere"]),
         (&["--raw-queue", "mine"], &["--raw-queue"]),

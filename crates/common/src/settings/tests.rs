@@ -1,6 +1,13 @@
 use std::time::Duration;
 
-use super::{bytes, count, duration, positive_duration};
+use super::{bytes, count, duration, positive_duration, written};
+
+#[test]
+fn durations_are_written_as_they_are_given() {
+    for text in ["29d", "20000d", "36h", "90m", "61s", "250ms", "0ms"] {
+        assert_eq!(written(duration(text).unwrap()), text);
+    }
+}
 
 #[test]
 fn durations_have_units_or_are_seconds() {

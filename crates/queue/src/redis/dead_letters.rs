@@ -2,10 +2,13 @@
 
 use super::RedisQueue;
 use super::reply::{self, Reply};
-use crate::dead_letters::{DeadLetterEntry, DeadLetters, Replay, Replayed};
+use crate::dead_letters::{DeadLetterEntry, DeadLetters, Kinds, Replay, Replayed};
 use crate::error::QueueError;
 use crate::ledger::delta;
 use crate::list::List;
+
+/// Dead letters of a request: Redis answers it within some milliseconds.
+const STEP: usize = 5_000;
 
 impl DeadLetters for RedisQueue {
     async fn dead_letters(
@@ -26,6 +29,23 @@ impl DeadLetters for RedisQueue {
         Ok(entries
             .map(|(element, place)| DeadLetterEntry { place, element })
             .collect())
+    }
+
+    async fn dead_letter_kinds(&self) -> Result<Kinds, QueueError> {
+        let (mut kinds, mut skip) = (Kinds::default(), 0);
+        let mut letters = self.dead_letters(skip, STEP).await?;
+        while !letters.is_empty() {
+            skip += letters.len();
+            let count = async {
+                for letter in &letters {
+                    kinds.add(&letter.element);
+                }
+            };
+            // The next ones are read while these are counted.
+            let (next, ()) = tokio::join!(self.dead_letters(skip, STEP), count);
+            letters = next?;
+        }
+        Ok(kinds)
     }
 
     async fn replay(&self, replay: &Replay) -> Result<Replayed, QueueError> {

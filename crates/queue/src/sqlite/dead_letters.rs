@@ -4,9 +4,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::steps::{self, MapError, Step};
 use super::{Limits, SqliteQueue};
-use crate::dead_letters::{DeadLetterEntry, DeadLetters, Replay, Replayed};
+use crate::dead_letters::{DeadLetterEntry, DeadLetters, Kinds, Replay, Replayed};
 use crate::error::QueueError;
 use crate::ledger::delta;
+
+/// Dead letters that are counted at once, so that other reads run in between.
+const STEP: i64 = 10_000;
 
 impl DeadLetters for SqliteQueue {
     async fn dead_letters(
@@ -17,6 +20,19 @@ impl DeadLetters for SqliteQueue {
         self.database
             .read(move |tx| dead_letters(tx, skip, max))
             .await
+    }
+
+    async fn dead_letter_kinds(&self) -> Result<Kinds, QueueError> {
+        let (mut kinds, mut from) = (Kinds::default(), i64::MIN);
+        loop {
+            let step = self.database.read(move |tx| {
+                let last = count_some(tx, &mut kinds, from)?;
+                Ok((kinds, last))
+            });
+            let (counted, last) = step.await?;
+            let Some(last) = last else { return Ok(counted) };
+            (kinds, from) = (counted, last + 1);
+        }
     }
 
     async fn replay(&self, request: &Replay) -> Result<Replayed, QueueError> {
@@ -43,6 +59,21 @@ pub(super) fn dead_letters(tx: &Connection, skip: usize, max: usize) -> Step<Vec
         })
         .classified()?;
     found.collect::<rusqlite::Result<_>>().classified()
+}
+
+/// Counts some of the dead letters with ids from `from` on. Returns the last id.
+pub(super) fn count_some(tx: &Connection, kinds: &mut Kinds, from: i64) -> Step<Option<i64>> {
+    let mut select = tx
+        .prepare_cached("SELECT id, item FROM dead WHERE id >= ?1 ORDER BY id LIMIT ?2")
+        .classified()?;
+    let mut rows = select.query([from, STEP]).classified()?;
+    let mut last = None;
+    while let Some(row) = rows.next().classified()? {
+        last = Some(row.get(0).classified()?);
+        let item = row.get_ref(1).classified()?;
+        kinds.add(item.as_blob().unwrap_or_default());
+    }
+    Ok(last)
 }
 
 pub(super) fn replay(tx: &Connection, replay: &Replay, limits: Limits) -> Step<Replayed> {

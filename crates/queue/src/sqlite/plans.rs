@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::schema::QUEUE;
 use super::{Limits, dead_letters, steps};
-use crate::dead_letters::{DeadLetterEntry, Replay};
+use crate::dead_letters::{DeadLetterEntry, Kinds, Replay};
 use crate::list::List;
 use crate::{Append, Commit};
 
@@ -106,6 +106,8 @@ fn run_every_call(tx: &Connection) {
         steps::release(tx, &lease, now).unwrap();
     }
     let letters = dead_letters::dead_letters(tx, 0, 10).unwrap();
+    let mut kinds = Kinds::default();
+    dead_letters::count_some(tx, &mut kinds, 0).unwrap();
     let entry: DeadLetterEntry = letters[0].clone();
     let replay = Replay {
         entry,

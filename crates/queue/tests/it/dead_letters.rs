@@ -1,12 +1,47 @@
 //! Guarantees about dead letters.
 
-use model::Stage;
+use model::dead_letter::{DeadLetter, Reason, Rejection, Summary, encode};
+use model::{Stage, Timestamp};
 use queue::ledger::Counter;
 use queue::list::List;
-use queue::{Append, Appended, DeadLetterEntry, DeadLetters, Queue, Replay, Replayed};
+use queue::{Append, Appended, DeadLetterEntry, DeadLetters, Kinds, Queue, Replay, Replayed};
 
 use crate::contract::{append, assert_balanced};
 use crate::fixture::{Fixture, item, items, peek, settings, take};
+
+pub(crate) async fn dead_letters_are_counted_by_kind<F: Fixture>()
+where
+    F::Q: DeadLetters,
+{
+    let fixture = F::start();
+    let queue = fixture.open(&settings());
+    assert_eq!(queue.dead_letter_kinds().await, Ok(Kinds::default()));
+    let letter = |stage, reason| {
+        let rejection = Rejection::new(reason, "why");
+        encode(stage, &rejection, "t", b"p", Timestamp::from_nanos(7)).element
+    };
+    let kinds = [
+        (Stage::Ingester, Reason::Past, 12_000),
+        (Stage::Sink, Reason::Past, 1),
+        (Stage::Ingester, Reason::Future, 2),
+    ];
+    for (stage, reason, count) in kinds {
+        append_dead(&queue, vec![letter(stage, reason); count]).await;
+    }
+    let marked = DeadLetter::marked(&letter(Stage::Sink, Reason::Past), Timestamp::from_nanos(8));
+    append_dead(&queue, vec![marked, item(1), item(2)]).await;
+    let of = |stage, reason, is_replayed| {
+        Some(Summary {
+            stage,
+            reason,
+            is_replayed,
+        })
+    };
+    let expected = kinds.map(|(stage, reason, count)| (of(stage, reason, false), count));
+    let others = [(of(Stage::Sink, Reason::Past, true), 1), (None, 2)];
+    let counted = queue.dead_letter_kinds().await.unwrap();
+    assert_eq!(counted.0, [&expected[..], &others].concat());
+}
 
 /// Appends dead letters.
 async fn append_dead<Q: Queue>(queue: &Q, dead: Vec<Vec<u8>>) {

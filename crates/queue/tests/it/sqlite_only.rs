@@ -111,7 +111,7 @@ async fn read_only_handle_changes_nothing_and_sees_concurrent_writes() {
     let (_dir, path) = file();
     let missing = SqliteQueue::open_read_only(&path, &settings(), Clock::system());
     assert!(
-        matches!(&missing, Err(QueueError::Incompatible(said)) if said.contains("rigline up")),
+        matches!(&missing, Err(QueueError::Incompatible(said)) if said.contains("there is no queue")),
         "{missing:?}"
     );
     let queue = open(&path).unwrap();

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::error::StatementError;
 use super::memory::HOUR;
-use super::scan::{Buckets, Collect, Pages, Scan, ScanError, rig_id, sensors_of};
+use super::scan::{Buckets, Collect, Order, Pages, Scan, ScanError, rig_id, sensors_of};
 use super::schema::STORE;
 use crate::ReadError;
 use crate::history::{Grid, History, Latest, MAX_PAGE, Page, RigSpan, Selection, Series};
@@ -34,7 +34,10 @@ impl SqliteHistory {
     }
 
     pub(super) fn beside(path: &Path) -> Result<Self, OpenError> {
-        let connection = STORE.open_read_only(path)?;
+        Self::on(STORE.open_read_only(path)?, path)
+    }
+
+    pub(super) fn on(connection: Connection, path: &Path) -> Result<Self, OpenError> {
         let reader = Worker::start("store.db reads", move |jobs: Receiver<Job<Read>>| {
             while let Ok(Job { job: read, .. }) = jobs.recv() {
                 read(&connection);
@@ -78,8 +81,23 @@ impl SqliteHistory {
         }
     }
 
-    async fn scan<C: Collect>(&self, of: Selection<'_>, collect: C) -> Result<C, ReadError> {
-        let mut scan = Scan::new(of, collect);
+    async fn page(&self, of: Selection<'_>, limit: usize, order: Order) -> Result<Page, ReadError> {
+        if limit == 0 {
+            return Err(ReadError::BadRequest {
+                detail: "a page has to have at least 1 row".into(),
+            });
+        }
+        let pages = Pages::new(limit.min(MAX_PAGE), order);
+        Ok(self.scan(of, order, pages).await?.page)
+    }
+
+    async fn scan<C: Collect>(
+        &self,
+        of: Selection<'_>,
+        order: Order,
+        collect: C,
+    ) -> Result<C, ReadError> {
+        let mut scan = Scan::new(of, order, collect);
         loop {
             let (back, more) = self
                 .read(move |connection| {
@@ -113,18 +131,16 @@ impl History for SqliteHistory {
     }
 
     async fn range(&self, of: Selection<'_>, limit: usize) -> Result<Page, ReadError> {
-        if limit == 0 {
-            return Err(ReadError::BadRequest {
-                detail: "a page has to have at least 1 row".into(),
-            });
-        }
-        let pages = Pages::new(limit.min(MAX_PAGE));
-        Ok(self.scan(of, pages).await?.page)
+        self.page(of, limit, Order::OldestFirst).await
+    }
+
+    async fn newest(&self, of: Selection<'_>, limit: usize) -> Result<Page, ReadError> {
+        self.page(of, limit, Order::NewestFirst).await
     }
 
     async fn buckets(&self, of: Selection<'_>, bucket: Duration) -> Result<Vec<Series>, ReadError> {
         let buckets = Buckets::new(Grid::new(bucket, of.from, of.to)?);
-        Ok(self.scan(of, buckets).await?.finish())
+        Ok(self.scan(of, Order::OldestFirst, buckets).await?.finish())
     }
 }
 
@@ -152,7 +168,7 @@ fn sensors(connection: &Connection, rig: Option<&str>) -> rusqlite::Result<Vec<S
             return Ok(Vec::new());
         };
         let sensors = sensors_of(connection, rig)?;
-        return Ok(sensors.into_iter().map(|(_, name)| name).collect());
+        return Ok(sensors.into_iter().map(|(_, name, _)| name).collect());
     }
     let mut select = connection.prepare_cached(
         "SELECT name FROM sensor WHERE id IN (SELECT sensor FROM newest) ORDER BY name",
@@ -164,11 +180,8 @@ fn latest(connection: &Connection, rig: &str) -> rusqlite::Result<Vec<Latest>> {
     let Some(rig) = rig_id(connection, rig)? else {
         return Ok(Vec::new());
     };
-    let mut hour =
-        connection.prepare_cached("SELECT hour FROM newest WHERE rig = ?1 AND sensor = ?2")?;
     let mut found = Vec::new();
-    for (id, sensor) in sensors_of(connection, rig)? {
-        let hour: i64 = hour.query_row([rig, id], |row| row.get(0))?;
+    for (id, sensor, hour) in sensors_of(connection, rig)? {
         let start = hour.saturating_mul(HOUR);
         let sql = format!(
             "SELECT tick, v{id} FROM row WHERE rig = ?1 AND tick BETWEEN ?2 AND ?3

@@ -4,6 +4,7 @@ use model::{Name, NameError, Row, SensorName, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::memory::HOUR;
 use crate::ReadError;
 use crate::history::{Grid, MAX_PAGE_VALUES, MAX_RESULT_BUCKETS, Page, Selection, Series, Tally};
 
@@ -14,8 +15,17 @@ const STEP: i64 = 20_000;
 pub(super) trait Collect: Send + 'static {
     /// Called first, with the rig and the sensors of the values, ordered by name.
     fn begin(&mut self, rig: Name<'static>, sensors: Vec<SensorName<'static>>);
-    /// Called for each row, ordered by tick. Returns whether to continue.
+    /// Called for each row, in the scan's order. Returns whether to continue.
     fn row(&mut self, tick: i64, values: &[Option<f64>]) -> Result<bool, ReadError>;
+}
+
+/// The order of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Ticks go up.
+    OldestFirst,
+    /// Ticks go down.
+    NewestFirst,
 }
 
 /// A running scan.
@@ -24,6 +34,7 @@ pub(super) struct Scan<C> {
     sensors: Vec<String>,
     from: i64,
     to: i64,
+    order: Order,
     source: Option<Source>,
     pub(super) collect: C,
 }
@@ -55,8 +66,9 @@ impl From<NameError> for ScanError {
 }
 
 impl<C: Collect> Scan<C> {
-    pub(super) fn new(of: Selection<'_>, collect: C) -> Self {
+    pub(super) fn new(of: Selection<'_>, order: Order, collect: C) -> Self {
         Self {
+            order,
             rig: of.rig.to_owned(),
             sensors: of.sensors.to_vec(),
             from: of.from.nanos(),
@@ -89,8 +101,11 @@ impl<C: Collect> Scan<C> {
             if !self.collect.row(tick, &values).map_err(ScanError::Read)? {
                 return Ok(false);
             }
-            // Ticks stay below `to`.
-            self.from = tick + 1;
+            match self.order {
+                // Ticks stay below `to`.
+                Order::OldestFirst => self.from = tick + 1,
+                Order::NewestFirst => self.to = tick,
+            }
             count += 1;
         }
         Ok(count == STEP)
@@ -103,22 +118,33 @@ impl<C: Collect> Scan<C> {
         };
         let mut sensors = sensors_of(connection, rig)?;
         if !self.sensors.is_empty() {
-            sensors.retain(|(_, name)| self.sensors.contains(name));
+            sensors.retain(|(_, name, _)| self.sensors.contains(name));
         }
         if sensors.is_empty() {
             return Ok(None);
         }
-        let columns: Vec<_> = sensors.iter().map(|(id, _)| format!("v{id}")).collect();
+        // Without this, the way back to the newest value of a sensor that has ended would pass all rows
+        // since then.
+        let hour = sensors.iter().map(|(.., hour)| *hour).max();
+        let end = hour.map(|hour| hour.saturating_add(1).saturating_mul(HOUR));
+        self.to = self.to.min(end.unwrap_or(self.to));
+        let columns: Vec<_> = sensors.iter().map(|(id, ..)| format!("v{id}")).collect();
+        let order = match self.order {
+            Order::OldestFirst => "tick",
+            Order::NewestFirst => "tick DESC",
+        };
         let source = Source {
             rig,
             sql: format!(
                 "SELECT tick, {} FROM row
-                 WHERE rig = ?1 AND tick >= ?2 AND tick < ?3 ORDER BY tick LIMIT ?4",
+                 WHERE rig = ?1 AND tick >= ?2 AND tick < ?3 ORDER BY {order} LIMIT ?4",
                 columns.join(", ")
             ),
             columns: sensors.len(),
         };
-        let names = sensors.into_iter().map(|(_, name)| SensorName::new(name));
+        let names = sensors
+            .into_iter()
+            .map(|(_, name, _)| SensorName::new(name));
         let names = names.collect::<Result<_, _>>()?;
         self.collect.begin(Name::new(self.rig.clone())?, names);
         Ok(Some(source))
@@ -132,16 +158,16 @@ pub(super) fn rig_id(connection: &Connection, name: &str) -> rusqlite::Result<Op
         .optional()
 }
 
-/// The sensors that a rig has values of, ordered by name.
+/// The sensors that a rig has values of, ordered by name: id, name, and the hour of the newest value.
 pub(super) fn sensors_of(
     connection: &Connection,
     rig: i64,
-) -> rusqlite::Result<Vec<(i64, String)>> {
+) -> rusqlite::Result<Vec<(i64, String, i64)>> {
     let mut select = connection.prepare_cached(
-        "SELECT id, name FROM newest JOIN sensor ON id = sensor WHERE rig = ?1 ORDER BY name",
+        "SELECT id, name, hour FROM newest JOIN sensor ON id = sensor WHERE rig = ?1 ORDER BY name",
     )?;
     select
-        .query_map([rig], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([rig], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect()
 }
 
@@ -150,13 +176,15 @@ pub(super) struct Pages {
     rig: Option<Name<'static>>,
     sensors: Vec<SensorName<'static>>,
     limit: usize,
+    order: Order,
     values: usize,
     pub(super) page: Page,
 }
 
 impl Pages {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, order: Order) -> Self {
         Self {
+            order,
             rig: None,
             sensors: Vec::new(),
             limit,
@@ -176,22 +204,26 @@ impl Collect for Pages {
     }
 
     fn row(&mut self, tick: i64, values: &[Option<f64>]) -> Result<bool, ReadError> {
-        let tick = Timestamp::from_nanos(tick);
-        let fields: Vec<_> = std::iter::zip(&self.sensors, values)
-            .filter_map(|(name, value)| Some((name.clone(), (*value)?)))
-            .collect();
+        let time = Timestamp::from_nanos(tick);
+        let mut fields = Vec::with_capacity(values.len());
+        for (name, value) in std::iter::zip(&self.sensors, values) {
+            fields.extend(value.map(|value| (name.clone(), value)));
+        }
         if fields.is_empty() {
             return Ok(true);
         }
         if self.page.rows.len() >= self.limit || self.values >= MAX_PAGE_VALUES {
-            self.page.next = Some(tick);
+            self.page.next = Some(match self.order {
+                Order::OldestFirst => time,
+                Order::NewestFirst => Timestamp::from_nanos(tick + 1),
+            });
             return Ok(false);
         }
         self.values += fields.len();
         let tags = self.rig.iter().map(|rig| (Name::RIG_ID, rig.clone()));
         self.page.rows.push(Row {
             tags: tags.collect(),
-            timestamp: tick,
+            timestamp: time,
             fields,
         });
         Ok(true)

@@ -7,6 +7,9 @@ use common::settings::{BadSetting, Settings, duration};
 /// Shortest retention: below it, rows would be deleted before anyone reads them.
 const SHORTEST: Duration = Duration::from_hours(1);
 
+/// The default retention.
+pub const DEFAULT_RETENTION: Duration = Duration::from_hours(30 * 24);
+
 /// The store in the data directory.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Store")]

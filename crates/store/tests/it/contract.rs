@@ -38,6 +38,8 @@ contract! {
     times_may_be_far_away
     a_range_has_its_first_tick_and_not_its_last
     pages_follow_each_other
+    newest_rows_come_first
+    newest_rows_of_a_sensor_that_has_ended
     the_newest_value_of_each_sensor_is_the_latest
     buckets_start_at_multiples_of_their_length
     buckets_of_large_values_keep_small_differences
@@ -296,7 +298,11 @@ async fn a_range_has_its_first_tick_and_not_its_last<F: Fixture>(fixture: &F) {
             from: seconds(from),
             to: seconds(to),
         };
-        history.range(of, 100).await.unwrap().rows
+        let upwards = history.range(of, 100).await.unwrap().rows;
+        let mut downwards = history.newest(of, 100).await.unwrap().rows;
+        downwards.reverse();
+        assert_eq!(upwards, downwards, "{of:?}");
+        upwards
     };
     assert_eq!(ask(&[], 3, 6).await, rows[3..6]);
     assert_eq!(ask(&[], 3, 4).await, rows[3..4]);
@@ -329,6 +335,46 @@ async fn pages_follow_each_other<F: Fixture>(fixture: &F) {
         }
         assert_eq!(read, rows, "{limit}");
     }
+}
+
+async fn newest_rows_come_first<F: Fixture>(fixture: &F) {
+    let (store, history) = (fixture.store(), fixture.history());
+    let mut rows: Vec<_> = (0..25)
+        .map(|second| row("R", second, &[("a", 1.0)]))
+        .collect();
+    store.write(&rows).await.unwrap();
+    rows.reverse();
+    for limit in [1, 4, 5, 24, 25, 26, usize::MAX] {
+        let mut of = all("R");
+        let mut read = Vec::new();
+        loop {
+            let page = history.newest(of, limit).await.unwrap();
+            assert!((1..=limit).contains(&page.rows.len()), "{limit}");
+            read.extend(page.rows);
+            let Some(next) = page.next else { break };
+            of.to = next;
+        }
+        assert_eq!(read, rows, "{limit}");
+    }
+}
+
+async fn newest_rows_of_a_sensor_that_has_ended<F: Fixture>(fixture: &F) {
+    let (store, history) = (fixture.store(), fixture.history());
+    let hour = 3_600;
+    let rows = [
+        row("R", hour - 1, &[("ended", 1.0)]),
+        row("R", hour, &[("ended", 2.0), ("a", 2.0)]),
+        row("R", 5 * hour, &[("a", 3.0)]),
+    ];
+    store.write(&rows).await.unwrap();
+    let sensors = owned(&["ended"]);
+    let of = Selection {
+        sensors: &sensors,
+        ..all("R")
+    };
+    let page = history.newest(of, 10).await.unwrap();
+    let only = row("R", hour, &[("ended", 2.0)]);
+    assert_eq!(page.rows, [only, rows[0].clone()]);
 }
 
 async fn the_newest_value_of_each_sensor_is_the_latest<F: Fixture>(fixture: &F) {
@@ -432,8 +478,12 @@ async fn what_is_not_known_is_empty<F: Fixture>(fixture: &F) {
     for _ in 0..2 {
         assert_eq!(history.sensors(Some("none")).await.unwrap(), [""; 0]);
         assert_eq!(history.latest("none").await.unwrap(), []);
-        let page = history.range(all("none"), 10).await.unwrap();
-        assert_eq!((page.rows, page.next), (vec![], None));
+        for page in [
+            history.range(all("none"), 10).await.unwrap(),
+            history.newest(all("none"), 10).await.unwrap(),
+        ] {
+            assert_eq!((page.rows, page.next), (vec![], None));
+        }
         let of = Selection {
             rig: "no such name, ever\0",
             ..all_of_1970()
@@ -454,6 +504,7 @@ async fn what_cannot_be_answered_is_refused<F: Fixture>(fixture: &F) {
     let history = fixture.history();
     let bad = |error: ReadError| matches!(error, ReadError::BadRequest { .. });
     assert!(bad(history.range(all("R"), 0).await.unwrap_err()));
+    assert!(bad(history.newest(all("R"), 0).await.unwrap_err()));
     let of = all_of_1970();
     assert!(bad(history.buckets(of, Duration::ZERO).await.unwrap_err()));
     let short = Duration::from_millis(100);

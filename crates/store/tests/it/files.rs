@@ -96,10 +96,7 @@ async fn missing_file_is_created_for_writing_but_not_for_reading() {
     let path = path_in(dir.path());
     let error = SqliteHistory::open_read_only(&path).unwrap_err();
     assert!(matches!(error, OpenError::Missing { .. }));
-    assert!(
-        error.to_string().contains("rigline up --data DIR"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("there is no store"), "{error}");
     assert!(!path.exists());
     fs::write(&path, b"").unwrap();
     let error = SqliteHistory::open_read_only(&path).unwrap_err();

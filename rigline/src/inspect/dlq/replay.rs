@@ -1,13 +1,16 @@
 //! Replays dead letters.
 
+use std::collections::HashMap;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use common::clock::Clock;
 use ingester::decode::decode_again;
 use ingester::settings::ReadingLimits;
-use model::dead_letter::{DeadLetter, Rejection};
+use model::dead_letter::{DeadLetter, Rejection, Summary, id_of};
 use model::{Stage, Timestamp, element};
 use queue::list::List;
 use queue::{DeadLetterEntry, Replay, Replayed};
@@ -15,7 +18,7 @@ use transformer::element::decode;
 
 use super::{Filter, for_each};
 use crate::inspect::lists::{Lists, Purpose, Where};
-use crate::inspect::output::{printable, stdout};
+use crate::inspect::output::{grouped, printable, stdout};
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -27,6 +30,13 @@ pub(super) struct ReplayArgs {
     /// All dead letters that weren't replayed yet, restricted by --reason and --stage
     #[arg(long, group = "wanted", conflicts_with = "ids")]
     all: bool,
+    /// The dead letters in this file (`-` for standard input): what `export` printed, with topics or payloads
+    /// that were edited. What is in the file is replayed, the dead letter of the same id is marked
+    #[arg(long, group = "wanted", value_name = "FILE", conflicts_with_all = ["ids", "all"])]
+    edited: Option<PathBuf>,
+    /// Only report which dead letters would be refused again
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     filter: Filter,
     /// Limits of a reading.
@@ -36,65 +46,133 @@ pub(super) struct ReplayArgs {
     lists: Where,
 }
 
-impl ReplayArgs {
-    fn is_wanted(&self, letter: &DeadLetter) -> bool {
-        if self.all {
-            self.filter.matches(letter) && letter.replayed.is_none()
-        } else {
-            self.ids.contains(&letter.id)
-        }
-    }
+/// The dead letters to replay.
+struct Selected {
+    /// As they are in the list, with what to replay.
+    letters: Vec<(DeadLetterEntry, DeadLetter)>,
+    /// Those that can't be found, with the reason.
+    missing: Vec<(String, String)>,
 }
 
 pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let lists = args.lists.clone().open(Purpose::Replay)?;
-    let mut wanted = Vec::new();
-    for_each(&lists, |letter, content| {
-        let content = content.filter(|content| args.is_wanted(content));
-        wanted.extend(content.map(|content| (letter, content)));
+    let purpose = if args.dry_run {
+        Purpose::Read
+    } else {
+        Purpose::Replay
+    };
+    let lists = args.lists.clone().open(purpose)?;
+    let Selected { letters, missing } = select(&args, &lists).await?;
+    let all = letters.len() + missing.len();
+    let now = Clock::system().now();
+    let mut out = stdout();
+    let mut refused = 0_i64;
+    let mut refuse = |id: &str, why: &str| {
+        refused += 1;
+        writeln!(out, "{}: {}", printable(id), printable(why))
+    };
+    for (id, why) in missing {
+        refuse(&id, &why)?;
+    }
+    let mut valid = Vec::new();
+    for (letter, content) in letters {
+        let checked = if content.replayed.is_some() {
+            Err("was replayed before".to_owned())
+        } else {
+            validate(letter, &content, &args.limits, now)
+        };
+        match checked {
+            Ok(replay) => valid.push((content.id, replay)),
+            Err(why) => refuse(&content.id, &why)?,
+        }
+    }
+    let verb = if args.dry_run { "would be" } else { "are" };
+    writeln!(out, "{} of {all} pass and {verb} replayed", valid.len())?;
+    // Before the first replay.
+    out.flush()?;
+    let mut done = 0_i64;
+    if !args.dry_run {
+        for (id, replay) in valid {
+            match append(&lists, &replay).await? {
+                Ok(()) => {
+                    done += 1;
+                    writeln!(out, "{}: replayed", printable(&id))?;
+                }
+                Err(why) => {
+                    refused += 1;
+                    writeln!(out, "{}: {why}", printable(&id))?;
+                }
+            }
+        }
+        writeln!(out, "{} replayed, {} not", grouped(done), grouped(refused))?;
+    }
+    out.flush()?;
+    Ok(ExitCode::from(u8::from(refused > 0)))
+}
+
+async fn select(args: &ReplayArgs, lists: &Lists) -> anyhow::Result<Selected> {
+    let mut missing = Vec::new();
+    // What to replay for an id; `None` for the dead letter itself.
+    let mut wanted: HashMap<String, Option<DeadLetter>> = HashMap::new();
+    let mut order = args.ids.clone();
+    for id in &args.ids {
+        wanted.insert(id.clone(), None);
+    }
+    if let Some(path) = &args.edited {
+        let text = read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        for (place, line) in text.lines().enumerate() {
+            if line.trim().is_empty() {
+                continue;
+            }
+            match DeadLetter::decode(line.as_bytes()) {
+                Ok(letter) => {
+                    order.push(letter.id.clone());
+                    wanted.insert(letter.id.clone(), Some(letter));
+                }
+                Err(error) => missing.push((format!("line {}", place + 1), error.to_string())),
+            }
+        }
+    }
+    let mut letters = Vec::new();
+    for_each(lists, |letter| {
+        let edited = if args.all {
+            let matches = |of: Summary| !of.is_replayed && args.filter.matches(of.stage, of.reason);
+            Summary::of(&letter.element)
+                .filter(|of| matches(*of))
+                .map(|_| None)
+        } else {
+            id_of(&letter.element).and_then(|id| wanted.remove(&*id))
+        };
+        let (Some(edited), Ok(mut content)) = (edited, DeadLetter::decode(&letter.element)) else {
+            return Ok(());
+        };
+        if let Some(edited) = edited {
+            content.topic = edited.topic;
+            content.payload = edited.payload;
+            content.encoding = edited.encoding;
+        }
+        letters.push((letter, content));
         Ok(())
     })
     .await?;
-    let mut out = stdout();
-    let (mut done, mut failed) = (0, 0);
-    for id in &args.ids {
-        if !wanted.iter().any(|(_, content)| content.id == *id) {
-            failed += 1;
-            writeln!(out, "{id}: there is no such dead letter")?;
-        }
-    }
-    for (letter, content) in wanted {
-        match replay(&lists, letter, &content, &args.limits).await? {
-            Ok(()) => {
-                done += 1;
-                writeln!(out, "{}: replayed", content.id)?;
-            }
-            Err(why) => {
-                failed += 1;
-                writeln!(out, "{}: {}", content.id, printable(&why))?;
-            }
-        }
-    }
-    writeln!(out, "{done} replayed, {failed} not")?;
-    out.flush()?;
-    Ok(ExitCode::from(u8::from(failed > 0)))
+    order.retain(|id| wanted.remove(id).is_some());
+    let gone = order
+        .into_iter()
+        .map(|id| (id, "there is no such dead letter".to_owned()));
+    missing.extend(gone);
+    Ok(Selected { letters, missing })
 }
 
-/// Replays a dead letter. The error is the reason why it isn't replayed.
-async fn replay(
-    lists: &Lists,
-    letter: DeadLetterEntry,
-    content: &DeadLetter,
-    limits: &ReadingLimits,
-) -> anyhow::Result<Result<(), String>> {
-    if content.replayed.is_some() {
-        return Ok(Err("was replayed before".to_owned()));
+fn read(path: &Path) -> std::io::Result<String> {
+    if path.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
     }
-    let replay = match validate(letter, content, limits, Clock::system().now()) {
-        Ok(replay) => replay,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    Ok(match lists.replay(&replay).await? {
+}
+
+/// Appends a dead letter to its list. The error is the reason why it isn't appended.
+async fn append(lists: &Lists, replay: &Replay) -> anyhow::Result<Result<(), String>> {
+    Ok(match lists.replay(replay).await? {
         Replayed::Done => Ok(()),
         Replayed::Gone => Err("is gone, or was replayed meanwhile".to_owned()),
         Replayed::Full { length } => Err(format!(

@@ -1,0 +1,149 @@
+//! No statement reads all rows: its cost would grow with the time that a store has been kept.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::clock::Clock;
+use model::{Name, Row, SensorName, Timestamp};
+use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use sqlite::Worker;
+use tempfile::TempDir;
+
+use super::memory::Memory;
+use super::retention::Sweep;
+use super::schema::STORE;
+use super::writer::Writer;
+use super::{SqliteHistory, SqliteStore};
+use crate::history::Selection;
+use crate::{History, Store};
+
+/// Tables whose size depends on the numbers of rigs and sensors only.
+const SMALL: [&str; 3] = ["rig", "sensor", "newest"];
+/// Other statements have no plan.
+const PLANNED: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
+
+type Statements = Arc<Mutex<BTreeSet<String>>>;
+
+/// The steps of a statement that read a whole table.
+fn scans(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut explain = connection
+        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+        .unwrap();
+    let parameters = explain.parameter_count();
+    for index in 1..=parameters {
+        explain.raw_bind_parameter(index, 1).unwrap();
+    }
+    let mut rows = explain.raw_query();
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        let step: String = row.get(3).unwrap();
+        // `SCAN row`, or `SEARCH row USING PRIMARY KEY (rig=? AND tick>?)`. For a maximum, SQLite says
+        // `SEARCH row` even if it reads all of them: only a constraint on the key bounds a search.
+        let mut words = step.split(' ');
+        let (verb, table) = (words.next(), words.next().unwrap_or_default());
+        let is_bounded = verb == Some("SEARCH") && step.contains('(');
+        let reads = matches!(verb, Some("SCAN" | "SEARCH")) && table != "CONSTANT";
+        if reads && !is_bounded && !SMALL.contains(&table) {
+            found.push(step);
+        }
+    }
+    found
+}
+
+fn record(connection: &mut Connection, into: &Statements) {
+    let into = Arc::clone(into);
+    let record = move |event: TraceEvent<'_>| {
+        if let TraceEvent::Stmt(statement, _) = event {
+            into.lock().unwrap().insert(statement.sql().into_owned());
+        }
+    };
+    connection
+        .trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(record))
+        .unwrap();
+}
+
+#[tokio::test]
+async fn no_statement_reads_all_rows() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("store.db");
+    let statements = Statements::default();
+    run_every_call(&path, &statements).await;
+    let connection = STORE.open_read_only(&path).unwrap();
+    let statements = statements.lock().unwrap();
+    let planned: Vec<_> = statements
+        .iter()
+        .filter(|sql| {
+            PLANNED
+                .iter()
+                .any(|verb| sql.trim_start().starts_with(verb))
+        })
+        .collect();
+    assert!(planned.len() >= 20, "{planned:#?}");
+    for sql in planned {
+        assert_eq!(scans(&connection, sql), Vec::<String>::new(), "{sql}");
+    }
+    for (whole, step) in [
+        ("SELECT max(tick) FROM row", "SEARCH row USING PRIMARY KEY"),
+        ("SELECT tick FROM row WHERE tick > 7", "SCAN row"),
+    ] {
+        assert_eq!(scans(&connection, whole), [step], "the test can fail");
+    }
+}
+
+fn row(rig: &'static str, tick: Timestamp, fields: &[&'static str]) -> Row<'static> {
+    let mut row = Row::of_rig(Name::new(rig).unwrap(), tick);
+    let fields = fields.iter();
+    row.fields = fields
+        .map(|name| (SensorName::new(*name).unwrap(), 1.5))
+        .collect();
+    row
+}
+
+async fn run_every_call(path: &Path, statements: &Statements) {
+    let mut connection = STORE.open(path).unwrap();
+    record(&mut connection, statements);
+    let kept_for_ever = Sweep::new(Duration::ZERO, Clock::system());
+    let writer = Writer::new(connection, path, kept_for_ever);
+    let worker = Worker::start("writer", move |jobs| writer.run(&jobs)).unwrap();
+    let mut connection = STORE.open_read_only(path).unwrap();
+    record(&mut connection, statements);
+    let store = SqliteStore {
+        history: SqliteHistory::on(connection, path).unwrap(),
+        writer: Arc::new(worker),
+    };
+    let now = Clock::system().now();
+    let old = now.minus(Duration::from_hours(3));
+    let rows = [
+        row("gone", old, &["a"]),
+        row("kept", old, &["b"]),
+        row("kept", now, &["a"]),
+    ];
+    store.write(&rows).await.unwrap();
+    store.preflight().await.unwrap();
+    let history = store.history();
+    assert_eq!(history.rigs().await.unwrap().len(), 2);
+    for rig in [None, Some("kept")] {
+        assert_eq!(history.sensors(rig).await.unwrap(), ["a", "b"]);
+    }
+    assert_eq!(history.latest("kept").await.unwrap().len(), 2);
+    let all = Selection {
+        rig: "kept",
+        sensors: &[],
+        from: old,
+        to: now.plus(Duration::from_secs(1)),
+    };
+    assert_eq!(history.range(all, 10).await.unwrap().rows.len(), 2);
+    assert_eq!(history.newest(all, 10).await.unwrap().rows.len(), 2);
+    let buckets = history.buckets(all, Duration::from_hours(1)).await;
+    assert_eq!(buckets.unwrap().len(), 2);
+
+    let mut connection = STORE.open(path).unwrap();
+    record(&mut connection, statements);
+    let mut sweep = Sweep::new(Duration::from_hours(1), Clock::system());
+    sweep.step_if_due(&connection, path, &mut Memory::default());
+    assert_eq!(history.rigs().await.unwrap().len(), 1);
+    assert_eq!(history.sensors(None).await.unwrap(), ["a"]);
+}
