@@ -209,11 +209,13 @@ async fn fill_letters(queue: &impl Queue, letters: usize, now: Timestamp) {
         let topic = format!("rigs/RIG-{}/measurements/temp_outlet", number % RIGS);
         let rejection = Rejection::new(reason, detail);
         let letter = encode(Stage::Ingester, &rejection, &topic, payload.as_bytes(), now);
-        dead.push(letter.element);
+        dead.push(letter);
         if dead.len() == BATCH || number + 1 == letters {
             let append = Append {
                 raw: Vec::new(),
                 dead: std::mem::take(&mut dead),
+
+                ..Append::default()
             };
             let appended = queue.append(&append).await;
             appended.unwrap_or_else(|error| panic!("{error}"));

@@ -102,7 +102,7 @@ mod tests {
         ] {
             for stage in [Stage::Ingester, Stage::Transformer, Stage::Sink] {
                 let rejection = Rejection::new(Reason::BadValue, "\"stage\":\"sink\"");
-                let letter = encode(stage, &rejection, "\",\"replayed\":\"", payload, now).element;
+                let letter = encode(stage, &rejection, "\",\"replayed\":\"", payload, now);
                 let expected = |is_replayed| Summary {
                     stage,
                     reason: Reason::BadValue,

@@ -18,7 +18,7 @@ where
     assert_eq!(queue.dead_letter_kinds().await, Ok(Kinds::default()));
     let letter = |stage, reason| {
         let rejection = Rejection::new(reason, "why");
-        encode(stage, &rejection, "t", b"p", Timestamp::from_nanos(7)).element
+        encode(stage, &rejection, "t", b"p", Timestamp::from_nanos(7))
     };
     let kinds = [
         (Stage::Ingester, Reason::Past, 12_000),

@@ -197,7 +197,7 @@ mod tests {
 
     fn letter(stage: Stage, reason: Reason, topic: &str) -> Vec<u8> {
         let now = Timestamp::from_nanos(1_762_093_293_512_345_678);
-        encode(stage, &Rejection::new(reason, "why"), topic, b"", now).element
+        encode(stage, &Rejection::new(reason, "why"), topic, b"", now)
     }
 
     #[test]
