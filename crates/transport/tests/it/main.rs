@@ -7,6 +7,7 @@
 )]
 
 mod broker_errors;
+mod broker_limits;
 mod harness;
 mod listener;
 
