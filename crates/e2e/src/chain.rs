@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use queue::ledger::Ledger;
 use queue::redis::RedisQueue;
-use queue::settings::RedisSettings;
+use queue::settings::{QueueSettings, RedisSettings};
 use queue::{Queue, Snapshot};
 use testkit::influxdb::TOKEN;
 use testkit::{InfluxDb, Mosquitto, Redis, StageProcess};
@@ -120,6 +120,12 @@ impl Chain {
     /// A client of the queue, as stages use it.
     #[must_use]
     pub fn queue(&self) -> RedisQueue {
+        self.queue_of(&queue::testing::settings())
+    }
+
+    /// A client of the queue with other settings.
+    #[must_use]
+    pub fn queue_of(&self, settings: &QueueSettings) -> RedisQueue {
         let redis = RedisSettings {
             redis_host: "127.0.0.1".into(),
             redis_port: self.redis.port(),
@@ -127,7 +133,7 @@ impl Chain {
             redis_password: None,
             redis_password_file: None,
         };
-        RedisQueue::new(&queue::testing::settings(), &redis).expect("a queue")
+        RedisQueue::new(settings, &redis).expect("a queue")
     }
 
     /// The queue's counters and lengths.

@@ -11,6 +11,7 @@ use queue::ledger::Ledger;
 
 pub mod chain;
 pub mod deployment;
+pub mod measure;
 pub mod one_process;
 pub mod pipeline;
 pub mod rows;
@@ -19,6 +20,16 @@ pub use self::chain::{Chain, Role};
 pub use self::deployment::Deployment;
 pub use self::one_process::OneProcess;
 pub use self::pipeline::Pipeline;
+
+/// The sensors of the simulated rigs, which make a row complete.
+pub const SENSORS: [&str; 6] = [
+    "temp_inlet",
+    "temp_outlet",
+    "pressure",
+    "flow_rate",
+    "voltage",
+    "current",
+];
 
 /// Waits until `is_done` holds for the ledger; panics with the last ledger after `limit`.
 async fn wait_for(

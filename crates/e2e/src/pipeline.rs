@@ -1,5 +1,6 @@
 //! The whole pipeline, ready for readings, in either deployment.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::clock::Clock;
@@ -88,6 +89,24 @@ impl Pipeline {
         match &self.base {
             Base::Servers(chain) => chain.publish(topic, payload),
             Base::OneProcess(one_process) => one_process.publish(topic, payload),
+        }
+    }
+
+    /// The port that devices publish to.
+    #[must_use]
+    pub fn mqtt_port(&self) -> u16 {
+        match &self.base {
+            Base::Servers(chain) => chain.mosquitto.port(),
+            Base::OneProcess(one_process) => one_process.port(),
+        }
+    }
+
+    /// The directory of the one process's files; `None` with servers.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<PathBuf> {
+        match &self.base {
+            Base::Servers(_) => None,
+            Base::OneProcess(one_process) => Some(one_process.queue_file().parent()?.to_owned()),
         }
     }
 

@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
+use e2e::SENSORS;
 use model::dead_letter::{Reason, Rejection, encode};
 use model::{Name, Row, SensorName, Stage, Timestamp};
 use queue::redis::RedisQueue;
@@ -23,14 +24,6 @@ use store::{SqliteSettings, SqliteStore, Store};
 use testkit::{Redis, target_dir};
 
 const RIGS: usize = 10;
-const SENSORS: [&str; 6] = [
-    "temp_inlet",
-    "temp_outlet",
-    "pressure",
-    "flow_rate",
-    "voltage",
-    "current",
-];
 /// Rows per transaction, and dead letters per append.
 const BATCH: usize = 20_000;
 /// How often each command is run; the median counts.

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
+use e2e::measure::{cpu_us, median, memory_mib};
 use e2e::{Chain, Role};
 use queue::Queue;
 use queue::ledger::Counter;
@@ -257,32 +258,4 @@ fn bare_broker() -> f64 {
         .split_whitespace()
         .find_map(|word| word.parse::<f64>().ok());
     rate.unwrap_or_else(|| panic!("no rate in: {said}{}", String::from_utf8_lossy(&run.stderr)))
-}
-
-/// User and system time of a process, in microseconds.
-fn cpu_us(pid: u32) -> f64 {
-    // Fields 14 and 15 of proc_pid_stat(5), in ticks of 1/100 s; the name before may have spaces.
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let after_name = stat.rsplit(") ").next().unwrap_or_default();
-    let fields = after_name.split(' ').skip(11).take(2);
-    fields
-        .filter_map(|ticks| ticks.parse::<f64>().ok())
-        .sum::<f64>()
-        * 10_000.0
-}
-
-/// Resident memory of a process, in MiB; `None` once it has ended.
-fn memory_mib(pid: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    line.split_whitespace()
-        .nth(1)?
-        .parse::<f64>()
-        .ok()
-        .map(|kib| kib / 1024.0)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -3,21 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use e2e::{Deployment, Pipeline};
+use e2e::{Deployment, Pipeline, SENSORS};
 use producer::fleet::{Faults, Fleet};
 use queue::ledger::{Counter, Ledger};
 use queue::testing::assert_exact;
 
 use crate::readings::{SOON, all_stored, payload, reasons, this_second, values};
-
-const SENSORS: [&str; 6] = [
-    "temp_inlet",
-    "temp_outlet",
-    "pressure",
-    "flow_rate",
-    "voltage",
-    "current",
-];
 
 /// Runs each test in this deployment.
 macro_rules! tests_on {

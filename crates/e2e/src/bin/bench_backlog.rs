@@ -1,0 +1,178 @@
+//! Drains backlogs of several sizes from both queues and prints a table for docs/benchmarks.md: rate, CPU
+//! time per reading, peak memory. The cost of a reading should not depend on how many others wait.
+//! `bench-backlog READINGS...`, by default 10,000, 1 million and 5 million.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "a tool for developers"
+)]
+
+use std::time::{Duration, Instant};
+
+use common::clock::Clock;
+use e2e::measure::{peak_memory_mib, thread_cpu_us};
+use e2e::{Chain, OneProcess, SENSORS};
+use model::element::encode_reading;
+use model::{Name, Reading, SensorName, Timestamp};
+use queue::ledger::{Counter, Ledger, delta};
+use queue::settings::QueueSettings;
+use queue::sqlite::SqliteQueue;
+use queue::{Append, Queue};
+use testkit::StageProcess;
+
+const SIZES: [usize; 3] = [10_000, 1_000_000, 5_000_000];
+const RIGS: usize = 100;
+/// Readings of all rigs at one tick.
+const ROUND: usize = RIGS * SENSORS.len();
+/// Rounds per append.
+const ROUNDS: usize = 30;
+const POLL: Duration = Duration::from_millis(20);
+const LIMIT: Duration = Duration::from_mins(20);
+
+#[tokio::main]
+async fn main() {
+    if cfg!(debug_assertions) {
+        println!("measure a release build: make bench");
+        return;
+    }
+    let given: Result<Vec<usize>, _> = std::env::args().skip(1).map(|size| size.parse()).collect();
+    let Ok(mut sizes) = given else {
+        println!("bench-backlog READINGS...");
+        return;
+    };
+    if sizes.is_empty() {
+        sizes.extend(SIZES);
+    }
+    println!(
+        "| queue | waiting | drained/s | CPU µs per reading | of that the queue's server | peak memory, MiB |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- |");
+    for size in &sizes {
+        sqlite(*size).await;
+    }
+    for size in &sizes {
+        redis(*size).await;
+    }
+}
+
+/// One process, with the readings in its `queue.db`.
+async fn sqlite(size: usize) {
+    let one = OneProcess::new(&[]);
+    let file = one.queue_file();
+    std::fs::create_dir_all(file.parent().expect("a data directory")).expect("a data directory");
+    let queue = SqliteQueue::open(&file, &without_limit(), Clock::system()).expect("a queue");
+    let filled = fill(&queue, size).await;
+    drop(queue);
+    // A process without a backlog, for the cost of its start.
+    let idle = OneProcess::new(&[]);
+    let start = cost_of_start(&idle.spawn(&[]));
+    let process = one.spawn(&[]);
+    let started = Instant::now();
+    let ended = drained(async || one.ledger().await.ok(), filled).await;
+    let cpu = thread_cpu_us(process.pid()) - start;
+    let memory = peak_memory_mib(process.pid()).unwrap_or_default();
+    report("SQLite", filled, ended - started, cpu, 0.0, &[memory]);
+}
+
+/// Transformer and sink, with the readings in Redis and a real InfluxDB behind.
+async fn redis(size: usize) {
+    let chain = Chain::start(&[]);
+    let filled = fill(&chain.queue_of(&without_limit()), size).await;
+    let server_before = thread_cpu_us(chain.redis.pid());
+    let idle = Chain::start(&[]);
+    let start: f64 = ["transformer", "sink"]
+        .map(|name| cost_of_start(&idle.spawn(name, &[])))
+        .iter()
+        .sum();
+    drop(idle);
+    let stages = ["transformer", "sink"].map(|name| chain.spawn(name, &[]));
+    let started = Instant::now();
+    let ended = drained(async || Some(chain.ledger().await), filled).await;
+    let used = stages.each_ref().map(|stage| thread_cpu_us(stage.pid()));
+    let cpu = used.iter().sum::<f64>() - start;
+    let server = thread_cpu_us(chain.redis.pid()) - server_before;
+    let memory = stages.map(|stage| peak_memory_mib(stage.pid()).unwrap_or_default());
+    report("Redis", filled, ended - started, cpu, server, &memory);
+}
+
+fn without_limit() -> QueueSettings {
+    queue::testing::limited(|limits| limits.queue_limit = 1 << 40)
+}
+
+/// CPU time of a process until it is ready, in microseconds.
+fn cost_of_start(process: &StageProcess) -> f64 {
+    let is_ready = process.ready(Duration::from_secs(30));
+    assert!(is_ready, "{}", process.logs());
+    thread_cpu_us(process.pid())
+}
+
+/// Appends about this many readings, whole rows only, and returns how many.
+async fn fill<Q: Queue>(queue: &Q, size: usize) -> usize {
+    let rounds = (size / ROUND).max(1);
+    let first = Clock::system()
+        .now()
+        .minus(Duration::from_secs(rounds as u64 + 60))
+        .tick(Duration::from_secs(1));
+    let mut raw = Vec::with_capacity(ROUND * ROUNDS);
+    for round in 0..rounds {
+        let time = first.plus(Duration::from_secs(round as u64));
+        add_round(time, &mut raw);
+        if (round + 1) % ROUNDS == 0 || round + 1 == rounds {
+            let append = Append {
+                raw: std::mem::take(&mut raw),
+                ..Append::default()
+            };
+            let appended = queue.append(&append).await;
+            appended.unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+    rounds * ROUND
+}
+
+fn add_round(time: Timestamp, raw: &mut Vec<Vec<u8>>) {
+    for rig in 0..RIGS {
+        for sensor in SENSORS {
+            let reading = Reading {
+                rig_id: Name::new(format!("RIG-{rig}")).expect("a name"),
+                sensor: SensorName::new(sensor).expect("a name"),
+                timestamp: time,
+                value: 21.5,
+                ingest_time: time,
+            };
+            let mut element = Vec::with_capacity(192);
+            encode_reading(&reading, &mut element);
+            raw.push(element);
+        }
+    }
+}
+
+/// Waits until all readings are in stored rows; returns when that was seen.
+async fn drained(ledger: impl AsyncFn() -> Option<Ledger>, readings: usize) -> Instant {
+    let started = Instant::now();
+    loop {
+        let now = ledger().await;
+        let is_done = now.as_ref().is_some_and(|ledger| {
+            ledger.get(Counter::InRows) == delta(readings)
+                && ledger.get(Counter::RowsStored) == ledger.get(Counter::RowsOut)
+        });
+        if is_done {
+            return Instant::now();
+        }
+        assert!(started.elapsed() < LIMIT, "{now:?}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn report(queue: &str, readings: usize, time: Duration, cpu: f64, server: f64, memory: &[f64]) {
+    let per_reading = |cpu: f64| cpu / readings as f64;
+    let memory: Vec<_> = memory.iter().map(|mib| format!("{mib:.0}")).collect();
+    println!(
+        "| {queue} | {readings} | {:.0} | {:.2} | {:.2} | {} |",
+        readings as f64 / time.as_secs_f64(),
+        per_reading(cpu + server),
+        per_reading(server),
+        memory.join(", ")
+    );
+}
