@@ -38,7 +38,7 @@ pub fn set(args: &PasswdArgs) -> anyhow::Result<ExitCode> {
     write(&args.file, &with(&before, &args.user, &line))
         .with_context(|| format!("cannot write {}", args.file.display()))?;
     eprintln!(
-        "{} has a password now; it counts from the next start of up on",
+        "{} has a password now; a running up reads the file again at SIGHUP",
         args.user
     );
     Ok(ExitCode::SUCCESS)
