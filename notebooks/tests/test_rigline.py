@@ -127,7 +127,7 @@ def test_a_directory_without_a_store_is_said(
 ) -> None:
     monkeypatch.setenv("RIGLINE", program)
     monkeypatch.setenv("RIGLINE_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(rigs.Missing, match=r"(?s)cannot open .*nowhere.*rigline demo --data DIR"):
+    with pytest.raises(rigs.Missing, match=r"(?s)no store at .*nowhere.*rigline demo --data DIR"):
         rigs.read_rigline("1h")
 
 
