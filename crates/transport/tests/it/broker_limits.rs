@@ -9,11 +9,11 @@ use transport::Source;
 use crate::harness::{Sender, TIMEOUT, id_of, receive, subscriber, up};
 
 /// `max_queued_messages` in mosquitto/config/mosquitto.conf.
-const HELD: u64 = 600_000;
+const HELD: u64 = 250_000;
 /// `max_inflight_messages`: these are held beside the queue.
 const IN_FLIGHT: u64 = 1_000;
 /// `mem_limit` of the service `mosquitto` in docker-compose.yml, in KiB.
-const MEMORY_LIMIT: u64 = 384 << 10;
+const MEMORY_LIMIT: u64 = 160 << 10;
 
 /// The lines of the shipped settings that decide how much is held.
 fn shipped_limits() -> Vec<String> {
@@ -22,7 +22,7 @@ fn shipped_limits() -> Vec<String> {
     let compose = fs::read_to_string(format!("{root}/docker-compose.yml")).unwrap();
     let mosquitto = compose.split("\n  mosquitto:\n").nth(1).unwrap();
     let limit = mosquitto.split("mem_limit: ").nth(1).unwrap();
-    assert!(limit.starts_with("384m\n"), "{limit:.20}");
+    assert!(limit.starts_with("160m\n"), "{limit:.20}");
     let limits = config.lines().filter(|line| {
         ["max_queued_", "max_inflight_", "autosave_"]
             .iter()
