@@ -16,7 +16,7 @@ use model::topic;
 use queue::error::Cause;
 use queue::lease_manager::{HeldLease, LeaseManager};
 use queue::ledger::delta;
-use queue::rejected::{self, DeadLetterEncoder, Input, Rejected};
+use queue::rejected::{DeadLetterEncoder, Input, Tally};
 use queue::{Append, Appended, Queue, QueueError};
 use tokio::time::timeout;
 use transport::{Delivery, Source};
@@ -92,7 +92,7 @@ struct EncodedBatch {
     /// Number of deliveries in it.
     deliveries: usize,
     /// The messages that were rejected; their dead letters are in `append`.
-    rejected: Vec<Rejected>,
+    rejected: Tally,
     /// Readings with a time that was ignored.
     ignored_times: u64,
 }
@@ -235,9 +235,10 @@ impl<Q: Queue> Ingester<Q> {
                 ..Append::default()
             },
             deliveries: 0,
-            rejected: Vec::new(),
+            rejected: Tally::default(),
             ignored_times: 0,
         };
+        let mut rejected = Vec::new();
         let mut bytes = 0;
         for delivery in deliveries {
             if bytes >= LARGEST_APPEND {
@@ -259,8 +260,7 @@ impl<Q: Queue> Ingester<Q> {
                     batch.append.raw.push(element);
                 }
                 Err(rejection) => {
-                    tracing::debug!(reason = %rejection.reason, rejection.detail, topic, "dead letter");
-                    let rejected = self.dead_letters.encode(
+                    let letter = self.dead_letters.encode(
                         &rejection,
                         &Input {
                             series: topic::rig_level(topic),
@@ -270,12 +270,13 @@ impl<Q: Queue> Ingester<Q> {
                             time: arrived,
                         },
                     );
-                    bytes += rejected.element.as_ref().map_or(0, Vec::len);
-                    batch.rejected.push(rejected);
+                    bytes += letter.element.as_ref().map_or(0, Vec::len);
+                    rejected.push(letter);
                 }
             }
         }
-        (batch.append.dead, batch.append.over_quota) = rejected::split(&batch.rejected);
+        (batch.append.dead, batch.rejected) = Tally::split(rejected);
+        batch.append.over_quota = batch.rejected.over_quota();
         batch
     }
 
@@ -299,7 +300,7 @@ impl<Q: Queue> Ingester<Q> {
         let readings = batch.append.raw.len() as u64;
         counter!(metric::READINGS, "stage" => STAGE.name()).increment(readings);
         counter!(metric::IGNORED_TIMES).increment(batch.ignored_times);
-        rejected::count(&batch.rejected);
+        batch.rejected.count();
         #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
         histogram!(metric::BATCH_SIZE, "stage" => STAGE.name()).record(batch.deliveries as f64);
         metric::record_list_length("raw", delta(length), self.settings.queue.limits.queue_limit);

@@ -1,5 +1,7 @@
 //! How this program was called, for command lines in its output.
 
+use std::path::Path;
+
 /// The program as it was called, for a shell: `rigline`, `target/release/rigline`.
 pub(crate) fn program() -> String {
     let called = std::env::args_os().next().unwrap_or_default();
@@ -8,6 +10,12 @@ pub(crate) fn program() -> String {
     } else {
         quoted(&called.to_string_lossy())
     }
+}
+
+/// The command that starts the pipeline on this data directory.
+pub(crate) fn up_command(dir: &Path) -> String {
+    let dir = quoted(&dir.display().to_string());
+    format!("{} up --data {dir}", program())
 }
 
 /// Quotes a word for a shell, if necessary.

@@ -158,7 +158,6 @@ impl<S: Store> Sink<S> {
     ) -> Vec<Rejected> {
         let time = self.process.clock.now();
         let mut reject = |rejection: &Rejection, place: usize, series: &str| {
-            tracing::debug!(reason = %rejection.reason, rejection.detail, "dead letter");
             let input = Input {
                 series,
                 topic: &self.list,

@@ -141,8 +141,7 @@ impl Pivot {
         now: Duration,
     ) -> Result<Result<(), Rejection>, Inconsistent> {
         let tick = reading.timestamp.tick(self.settings.align);
-        let known_rig = self.rigs.get_key_value(reading.rig_id.as_str());
-        let known_rig = known_rig.map(|(rig_id, _)| Arc::clone(rig_id));
+        let known_rig = self.rig_key(&reading.rig_id);
         let known_sensor = self.sensors.id(&reading.sensor);
         if (known_rig.is_none() || known_sensor.is_none())
             && let Err(rejection) =
@@ -250,6 +249,12 @@ impl Pivot {
     /// Examples of omitted and late readings since the last call.
     pub fn take_examples(&mut self) -> Examples {
         std::mem::take(&mut self.examples)
+    }
+
+    /// The key of a rig that is known.
+    fn rig_key(&self, name: &Name<'_>) -> Option<Arc<str>> {
+        let known = self.rigs.get_key_value(name.as_str());
+        known.map(|(rig_id, _)| Arc::clone(rig_id))
     }
 
     /// Adds a rig; its window starts with `newest`. Returns its key.
@@ -403,11 +408,8 @@ impl Pivot {
     fn restore(&mut self, row: state::StoredRow) -> Result<(), Inconsistent> {
         let sensors = row.sensors();
         let state::StoredRow { rig, tick, cells } = row;
-        let known = self.rigs.get_key_value(rig.as_str());
-        let rig_id = match known {
-            Some((rig_id, _)) => Arc::clone(rig_id),
-            None => self.insert_rig(&rig, tick, Duration::ZERO),
-        };
+        let known = self.rig_key(&rig);
+        let rig_id = known.unwrap_or_else(|| self.insert_rig(&rig, tick, Duration::ZERO));
         for sensor in sensors {
             self.sensors.add_cell(sensor)?;
         }

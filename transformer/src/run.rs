@@ -141,7 +141,6 @@ impl Transformer {
                 },
                 Err(rejection) => (rejection, String::new()),
             };
-            tracing::debug!(reason = %rejection.reason, rejection.detail, "dead letter");
             let input = Input {
                 series: &series,
                 topic: &self.settings.queue.raw_queue,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use queue::ledger::Ledger;
 use queue::redis::RedisQueue;
-use queue::settings::{QueueSettings, RedisSettings};
+use queue::settings::QueueSettings;
 use queue::{Queue, Snapshot};
 use testkit::influxdb::TOKEN;
 use testkit::{InfluxDb, Mosquitto, Redis, StageProcess};
@@ -126,13 +126,7 @@ impl Chain {
     /// A client of the queue with other settings.
     #[must_use]
     pub fn queue_of(&self, settings: &QueueSettings) -> RedisQueue {
-        let redis = RedisSettings {
-            redis_host: "127.0.0.1".into(),
-            redis_port: self.redis.port(),
-            redis_username: None,
-            redis_password: None,
-            redis_password_file: None,
-        };
+        let redis = queue::testing::redis_settings(self.redis.port());
         RedisQueue::new(settings, &redis).expect("a queue")
     }
 

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use producer::fleet::SENSORS;
 use queue::ledger::Ledger;
 
 pub mod chain;
@@ -21,15 +22,11 @@ pub use self::deployment::Deployment;
 pub use self::one_process::OneProcess;
 pub use self::pipeline::Pipeline;
 
-/// The sensors of the simulated rigs, which make a row complete.
-pub const SENSORS: [&str; 6] = [
-    "temp_inlet",
-    "temp_outlet",
-    "pressure",
-    "flow_rate",
-    "voltage",
-    "current",
-];
+/// The names of the simulated rigs' sensors, which make a row complete.
+#[must_use]
+pub fn sensors() -> [&'static str; SENSORS.len()] {
+    SENSORS.map(|sensor| sensor.name)
+}
 
 /// Waits until `is_done` holds for the ledger; panics with the last ledger after `limit`.
 async fn wait_for(

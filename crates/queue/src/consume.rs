@@ -13,7 +13,7 @@ use crate::error::QueueError;
 use crate::lease_manager::{HeldLease, LeaseManager};
 use crate::ledger::Counter;
 use crate::queue::Queue;
-use crate::rejected::{self, Rejected};
+use crate::rejected::{Rejected, Tally};
 use crate::settings::QueueSettings;
 use crate::settle::Settled;
 
@@ -170,13 +170,13 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
             },
         };
         let unfinished = changes.unfinished;
-        let (commit, dead) = commit(&batch.peek, changes);
+        let (commit, rejected) = commit(&batch.peek, changes);
         if commit.is_empty() {
             return Ok(Step::Wait(IDLE_POLL));
         }
         match held.commit(&commit).await {
             Settled::Applied => {
-                rejected::count(&dead);
+                rejected.count();
                 #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
                 if commit.take > 0 {
                     histogram!(metric::BATCH_SIZE, "stage" => self.stage)
@@ -222,18 +222,18 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
     }
 }
 
-fn commit(peek: &Peek, changes: Changes) -> (Commit, Vec<Rejected>) {
-    let (dead, over_quota) = rejected::split(&changes.dead);
+fn commit(peek: &Peek, changes: Changes) -> (Commit, Tally) {
+    let (dead, rejected) = Tally::split(changes.dead);
     let commit = Commit {
         number: peek.number,
         take: peek.items.len(),
         last_taken: peek.items.last().cloned(),
         outputs: changes.outputs,
         dead,
-        over_quota,
+        over_quota: rejected.over_quota(),
         puts: changes.puts,
         deletes: changes.deletes,
         counts: changes.counts,
     };
-    (commit, changes.dead)
+    (commit, rejected)
 }

@@ -78,6 +78,7 @@ impl DeadLetterEncoder {
     pub fn encode(&mut self, rejection: &Rejection, input: &Input<'_>) -> Rejected {
         let now = Instant::now();
         let reason = rejection.reason;
+        tracing::debug!(%reason, rejection.detail, topic = input.topic, "dead letter");
         let bytes = match reason {
             Reason::TooLarge => input.payload.len().min(KEPT_OF_TOO_LARGE),
             _ => input.payload.len(),
@@ -180,22 +181,32 @@ fn clipped(series: &str) -> Box<str> {
     series[..series.floor_char_boundary(MAX_NAME)].into()
 }
 
-/// Counts rejected inputs in the metrics. Call it after their dead letters are in the list.
-pub fn count(rejected: &[Rejected]) {
-    for Rejected { reason, element } in rejected {
-        metric::count_dead_letter(*reason, element.is_some());
-    }
-}
+/// What to count of rejected inputs once their dead letters are in the list.
+#[derive(Debug, Default)]
+pub struct Tally(Vec<(Reason, bool)>);
 
-/// The dead letters of rejected inputs, and the number of inputs without one.
-#[must_use]
-pub fn split(rejected: &[Rejected]) -> (Vec<Vec<u8>>, usize) {
-    let elements = rejected
-        .iter()
-        .filter_map(|rejected| rejected.element.clone());
-    let elements: Vec<_> = elements.collect();
-    let over_quota = rejected.len() - elements.len();
-    (elements, over_quota)
+impl Tally {
+    /// Takes the dead letters of rejected inputs, for a commit or an append.
+    #[must_use]
+    pub fn split(rejected: Vec<Rejected>) -> (Vec<Vec<u8>>, Self) {
+        let is_kept = |rejected: &Rejected| (rejected.reason, rejected.element.is_some());
+        let tally = Self(rejected.iter().map(is_kept).collect());
+        let elements = rejected.into_iter().filter_map(|rejected| rejected.element);
+        (elements.collect(), tally)
+    }
+
+    /// The number of inputs without a dead letter.
+    #[must_use]
+    pub fn over_quota(&self) -> usize {
+        self.0.iter().filter(|(_, is_kept)| !is_kept).count()
+    }
+
+    /// Counts the inputs in the metrics.
+    pub fn count(&self) {
+        for (reason, is_kept) in &self.0 {
+            metric::count_dead_letter(*reason, *is_kept);
+        }
+    }
 }
 
 #[cfg(test)]

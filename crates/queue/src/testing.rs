@@ -29,7 +29,7 @@ pub use running::Running;
 pub use temp::TempQueue;
 
 use crate::ledger::Ledger;
-use crate::settings::{QueueLimits, QueueSettings};
+use crate::settings::{QueueLimits, QueueSettings, RedisSettings};
 
 /// How long a test waits for a condition before it fails.
 const WAIT_LIMIT: Duration = Duration::from_mins(1);
@@ -45,6 +45,18 @@ pub fn settings() -> QueueSettings {
         dead_letter_limit: 100_000,
         dead_letter_bytes: 1 << 28,
     })
+}
+
+/// Settings for a Redis without a login on this port of 127.0.0.1.
+#[must_use]
+pub fn redis_settings(port: u16) -> RedisSettings {
+    RedisSettings {
+        redis_host: "127.0.0.1".into(),
+        redis_port: port,
+        redis_username: None,
+        redis_password: None,
+        redis_password_file: None,
+    }
 }
 
 /// The default settings with other limits.

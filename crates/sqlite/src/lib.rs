@@ -6,6 +6,9 @@ mod error;
 mod file;
 mod worker;
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 pub use self::error::{Failure, OpenError, failure, remedy};
 pub use self::file::FileKind;
 pub use self::worker::{Job, Stopped, Worker};

@@ -10,7 +10,7 @@ use queue::sqlite::SqliteQueue;
 
 use super::ledger::account;
 use super::output::grouped;
-use crate::called::{program, quoted};
+use crate::called::up_command;
 use crate::up::{QUEUE_FILE, is_held};
 
 /// The lines to print after rows or rigs of a data directory. None without readable lists: rows are
@@ -31,11 +31,7 @@ pub(super) async fn notes(dir: &Path) -> Vec<String> {
         return Vec::new();
     };
     let waits = waiting(&snapshot.ledger).filter(|_| !is_held(dir));
-    let start = || {
-        let dir = quoted(&dir.display().to_string());
-        format!("{} up --data {dir}", program())
-    };
-    let waits = waits.map(|waits| format!("not running: {waits} wait for `{}`", start()));
+    let waits = waits.map(|waits| format!("not running: {waits} wait for `{}`", up_command(dir)));
     account(&snapshot.ledger).into_iter().chain(waits).collect()
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use common::settings::path;
 use store::SqliteHistory;
 
-use crate::called::{program, quoted};
+use crate::called::up_command;
 use crate::up::{DEFAULT_DIR, STORE_FILE};
 
 /// The store to open.
@@ -40,13 +40,9 @@ pub(crate) fn check_exists(path: &Path, what: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     let dir = path.parent().unwrap_or(Path::new("."));
-    let start = format!(
-        "{} up --data {}",
-        program(),
-        quoted(&dir.display().to_string())
-    );
     bail!(
-        "there is no {what} at {}: `{start}` creates it",
-        path.display()
+        "there is no {what} at {}: `{}` creates it",
+        path.display(),
+        up_command(dir)
     )
 }

@@ -92,7 +92,7 @@ impl DataDir {
             .write(true)
             .open(path.join(LOCK_FILE));
         let mut lock = lock.map_err(unusable)?;
-        match lock_it(&lock) {
+        match lock_with_retries(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -147,7 +147,7 @@ impl DataDir {
     }
 }
 
-fn lock_it(file: &File) -> Result<(), TryLockError> {
+fn lock_with_retries(file: &File) -> Result<(), TryLockError> {
     let mut tries = 1;
     loop {
         match file.try_lock() {

@@ -6,7 +6,6 @@ use common::clock::Clock;
 use model::Stage;
 use model::dead_letter::{Reason, Rejection, encode};
 use queue::redis::RedisQueue;
-use queue::settings::RedisSettings;
 use queue::{Append, Queue};
 use testkit::Redis;
 
@@ -23,13 +22,7 @@ fn run(redis: &Redis, args: &[&str]) -> Output {
 #[tokio::test]
 async fn ledger_and_dead_letters_of_redis() {
     let redis = Redis::start();
-    let settings = RedisSettings {
-        redis_host: "127.0.0.1".into(),
-        redis_port: redis.port(),
-        redis_username: None,
-        redis_password: None,
-        redis_password_file: None,
-    };
+    let settings = queue::testing::redis_settings(redis.port());
     let queue = RedisQueue::new(&queue::testing::settings(), &settings).unwrap();
     let rejection = Rejection::new(Reason::Poison, "it was mended since");
     let now = Clock::system().now();

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use common::clock::Clock;
 use e2e::measure::{peak_memory_mib, thread_cpu_us};
-use e2e::{Chain, OneProcess, SENSORS};
+use e2e::{Chain, OneProcess, sensors};
 use model::element::encode_reading;
 use model::{Name, Reading, SensorName, Timestamp};
+use producer::fleet::SENSORS;
 use queue::ledger::{Counter, Ledger, delta};
 use queue::settings::QueueSettings;
 use queue::sqlite::SqliteQueue;
@@ -132,7 +133,7 @@ async fn fill<Q: Queue>(queue: &Q, size: usize) -> usize {
 
 fn add_round(time: Timestamp, raw: &mut Vec<Vec<u8>>) {
     for rig in 0..RIGS {
-        for sensor in SENSORS {
+        for sensor in sensors() {
             let reading = Reading {
                 rig_id: Name::new(format!("RIG-{rig}")).expect("a name"),
                 sensor: SensorName::new(sensor).expect("a name"),

@@ -13,11 +13,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
-use e2e::SENSORS;
 use model::dead_letter::{Reason, Rejection, encode};
 use model::{Name, Row, SensorName, Stage, Timestamp};
 use queue::redis::RedisQueue;
-use queue::settings::RedisSettings;
 use queue::sqlite::SqliteQueue;
 use queue::{Append, Queue};
 use store::{SqliteSettings, SqliteStore, Store};
@@ -92,13 +90,7 @@ async fn main() {
     );
     fill_letters(&queue.expect("a queue"), letters, now).await;
     let redis = Redis::start();
-    let settings = RedisSettings {
-        redis_host: "127.0.0.1".into(),
-        redis_port: redis.port(),
-        redis_username: None,
-        redis_password: None,
-        redis_password_file: None,
-    };
+    let settings = queue::testing::redis_settings(redis.port());
     let queue = RedisQueue::new(&queue::testing::settings(), &settings);
     fill_letters(&queue.expect("a queue"), letters, now).await;
 
@@ -158,7 +150,7 @@ async fn fill_store(dir: &Path, days: usize, sensors: usize, now: Timestamp) -> 
         for rig in 0..RIGS {
             let name = Name::new(format!("RIG-{rig}")).expect("a name");
             let mut row = Row::of_rig(name, tick);
-            for name in SENSORS.into_iter().take(sensors) {
+            for name in e2e::sensors().into_iter().take(sensors) {
                 let value = f64::from(mixed(second, rig)) / 1_000.0;
                 row.fields
                     .push((SensorName::new(name).expect("a name"), value));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use e2e::{Deployment, Pipeline, SENSORS};
+use e2e::{Deployment, Pipeline, sensors};
 use producer::fleet::{Faults, Fleet};
 use queue::ledger::{Counter, Ledger};
 use queue::testing::assert_exact;
@@ -51,7 +51,7 @@ tests_on_both! {
 async fn readings_of_any_client_are_stored_as_a_complete_row_within_a_second(on: Deployment) {
     let pipeline = Pipeline::start(on, &[]);
     let second = this_second();
-    for (place, sensor) in (0_i32..).zip(SENSORS) {
+    for (place, sensor) in (0_i32..).zip(sensors()) {
         let value = 10.25 * f64::from(place + 1);
         pipeline.publish(
             &format!("rigs/RIG-7/measurements/{sensor}"),
@@ -68,7 +68,7 @@ async fn readings_of_any_client_are_stored_as_a_complete_row_within_a_second(on:
     assert_exact(&ledger);
     assert_eq!(ledger.get(Counter::RowsStored), 1, "one row: {ledger:#?}");
     let expected: BTreeMap<_, _> = (0_i32..)
-        .zip(SENSORS)
+        .zip(sensors())
         .map(|(place, sensor)| {
             (
                 ("RIG-7".to_owned(), second, sensor.to_owned()),

@@ -37,7 +37,8 @@ impl PayloadDigest {
 }
 
 /// Encodes an input that `stage` rejected as an element of the list of dead letters (JSON). `topic` is
-/// the MQTT topic, or the name of the list that a foreign element was found in. `time` is when the input arrived at the stage.
+/// the MQTT topic, or the name of the list that a foreign element was found in. `time` is when the input
+/// arrived at the stage.
 #[must_use]
 pub fn encode(
     stage: Stage,

@@ -4,7 +4,7 @@ use model::Stage;
 use model::dead_letter::{Reason, Rejection};
 use model::time::Timestamp;
 
-use super::{DeadLetterEncoder, Input, MAX_QUOTAS, Quotas};
+use super::{DeadLetterEncoder, Input, MAX_QUOTAS, Quotas, Tally};
 use crate::settings::QueueLimits;
 
 const LIMITS: QueueLimits = QueueLimits {
@@ -80,6 +80,6 @@ fn letters_beyond_the_quota_are_not_encoded() {
             .iter()
             .all(|rejected| rejected.reason == Reason::NotJson)
     );
-    let (elements, over_quota) = super::split(&rejected);
-    assert_eq!((elements.len(), over_quota), (5, 3));
+    let (elements, tally) = Tally::split(rejected);
+    assert_eq!((elements.len(), tally.over_quota()), (5, 3));
 }

@@ -1,12 +1,10 @@
 //! No statement reads a whole list: its cost would grow with the backlog.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::{Stage, Timestamp};
 use rusqlite::Connection;
-use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use sqlite::testing::{Statements, plan, record};
 use tempfile::TempDir;
 
 use super::schema::QUEUE;
@@ -20,24 +18,12 @@ const SMALL: [&str; 3] = ["ledger", "meta", "consumer"];
 
 /// The steps of a statement that read a whole table.
 fn scans(connection: &Connection, sql: &str) -> Vec<String> {
-    let mut explain = connection
-        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-        .unwrap();
-    let parameters = explain.parameter_count();
-    for index in 1..=parameters {
-        explain.raw_bind_parameter(index, 1).unwrap();
-    }
-    let mut rows = explain.raw_query();
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().unwrap() {
-        let step: String = row.get(3).unwrap();
+    let reads_all = |step: &String| {
         let table = step.strip_prefix("SCAN ");
-        let is_large = |table: &str| !SMALL.contains(&table) && table != "CONSTANT ROW";
-        if table.is_some_and(is_large) {
-            found.push(step);
-        }
-    }
-    found
+        table.is_some_and(|table| !SMALL.contains(&table) && table != "CONSTANT ROW")
+    };
+    let steps = plan(connection, sql).into_iter();
+    steps.filter(reads_all).collect()
 }
 
 #[test]
@@ -45,19 +31,8 @@ fn no_statement_reads_a_whole_list() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("queue.db");
     let mut traced = QUEUE.open(&path).unwrap();
-    let statements = Arc::new(Mutex::new(BTreeSet::new()));
-    let recorded = statements.clone();
-    let record = move |event: TraceEvent<'_>| {
-        if let TraceEvent::Stmt(statement, _) = event {
-            recorded
-                .lock()
-                .unwrap()
-                .insert(statement.sql().into_owned());
-        }
-    };
-    traced
-        .trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(record))
-        .unwrap();
+    let statements = Statements::default();
+    record(&mut traced, &statements);
     run_every_call(&traced);
     let statements = statements.lock().unwrap();
     assert!(statements.len() >= 20, "{statements:#?}");

@@ -6,9 +6,9 @@ use common::clock::Clock;
 use model::Stage;
 use queue::list::List;
 use queue::redis::RedisQueue;
-use queue::settings::{QueueSettings, RedisSettings};
+use queue::settings::QueueSettings;
 use queue::sqlite::SqliteQueue;
-use queue::testing::{MemoryQueue, TempQueue};
+use queue::testing::{MemoryQueue, TempQueue, redis_settings};
 use queue::{Lease, Peek, Queue, QueueError};
 use testkit::Redis;
 
@@ -46,16 +46,6 @@ pub(crate) trait Fixture: Send {
 }
 
 pub(crate) struct OnRedis(pub(crate) Redis);
-
-pub(crate) fn redis_settings(port: u16) -> RedisSettings {
-    RedisSettings {
-        redis_host: "127.0.0.1".into(),
-        redis_port: port,
-        redis_username: None,
-        redis_password: None,
-        redis_password_file: None,
-    }
-}
 
 const fn key(list: List) -> &'static str {
     match list {

@@ -11,10 +11,11 @@ use model::Stage;
 use queue::error::Cause;
 use queue::redis::RedisQueue;
 use queue::settle::{Settled, settle};
+use queue::testing::redis_settings;
 use queue::{Append, Appended, Commit, Queue, QueueError};
 use testkit::{Action, Direction, Redis, TcpProxy};
 
-use crate::fixture::{Fixture, LEASE, OnRedis, items, nonce, peek, redis_settings, settings, take};
+use crate::fixture::{Fixture, LEASE, OnRedis, items, nonce, peek, settings, take};
 
 fn queue_at(port: u16) -> RedisQueue {
     RedisQueue::new(&settings(), &redis_settings(port)).unwrap()

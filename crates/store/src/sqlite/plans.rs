@@ -1,15 +1,14 @@
 //! No statement reads all rows: its cost would grow with the time that a store has been kept.
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::Clock;
 use model::{Name, Row, SensorName, Timestamp};
 use rusqlite::Connection;
-use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use sqlite::Worker;
+use sqlite::testing::{Statements, plan, record};
 use tempfile::TempDir;
 
 use super::memory::Memory;
@@ -25,44 +24,19 @@ const SMALL: [&str; 3] = ["rig", "sensor", "newest"];
 /// Other statements have no plan.
 const PLANNED: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
 
-type Statements = Arc<Mutex<BTreeSet<String>>>;
-
 /// The steps of a statement that read a whole table.
 fn scans(connection: &Connection, sql: &str) -> Vec<String> {
-    let mut explain = connection
-        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-        .unwrap();
-    let parameters = explain.parameter_count();
-    for index in 1..=parameters {
-        explain.raw_bind_parameter(index, 1).unwrap();
-    }
-    let mut rows = explain.raw_query();
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().unwrap() {
-        let step: String = row.get(3).unwrap();
-        // `SCAN row`, or `SEARCH row USING PRIMARY KEY (rig=? AND tick>?)`. For a maximum, SQLite says
-        // `SEARCH row` even if it reads all of them: only a constraint on the key bounds a search.
+    let reads_all = |step: &String| {
+        // For a maximum, SQLite says `SEARCH row` even if it reads all of them: only a constraint on the
+        // key bounds a search.
         let mut words = step.split(' ');
         let (verb, table) = (words.next(), words.next().unwrap_or_default());
         let is_bounded = verb == Some("SEARCH") && step.contains('(');
         let reads = matches!(verb, Some("SCAN" | "SEARCH")) && table != "CONSTANT";
-        if reads && !is_bounded && !SMALL.contains(&table) {
-            found.push(step);
-        }
-    }
-    found
-}
-
-fn record(connection: &mut Connection, into: &Statements) {
-    let into = Arc::clone(into);
-    let record = move |event: TraceEvent<'_>| {
-        if let TraceEvent::Stmt(statement, _) = event {
-            into.lock().unwrap().insert(statement.sql().into_owned());
-        }
+        reads && !is_bounded && !SMALL.contains(&table)
     };
-    connection
-        .trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(record))
-        .unwrap();
+    let steps = plan(connection, sql).into_iter();
+    steps.filter(reads_all).collect()
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! Counts and logs what clients did wrong. Anybody on the network can cause these log lines, so their
 //! rate is limited: they must not fill the disk.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::log_interval::LogInterval;
 use common::metric::MQTT_REFUSED;
 use metrics::counter;
 
@@ -77,26 +79,20 @@ fn shorten(client_id: &str) -> String {
 
 /// Allows one log line in each interval for each label.
 #[derive(Debug, Default)]
-struct RateLimiter(Mutex<Vec<(&'static str, Instant, u64)>>);
+struct RateLimiter(Mutex<BTreeMap<&'static str, (LogInterval, u64)>>);
 
 impl RateLimiter {
     /// If a log line is allowed: how many were suppressed since the last one.
     fn allow(&self, label: &'static str) -> Option<u64> {
         let mut labels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match labels.iter_mut().find(|(known, ..)| *known == label) {
-            None => {
-                labels.push((label, Instant::now(), 0));
-                Some(0)
-            }
-            Some((_, last, suppressed)) if last.elapsed() >= LOG_INTERVAL => {
-                *last = Instant::now();
-                Some(std::mem::take(suppressed))
-            }
-            Some((_, _, suppressed)) => {
-                *suppressed += 1;
-                None
-            }
+        let (interval, suppressed) = labels
+            .entry(label)
+            .or_insert_with(|| (LogInterval::new(LOG_INTERVAL), 0));
+        if interval.is_due(Instant::now()) {
+            return Some(std::mem::take(suppressed));
         }
+        *suppressed += 1;
+        None
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) async fn newest(
     Ok(newest)
 }
 
-/// The rows of these rigs that are newer than those seen, ordered by time.
+/// The rows of this rig that are newer than those seen, ordered by time.
 pub(super) async fn newer(
     history: &SqliteHistory,
     rig: &RigSpan,
@@ -105,7 +105,7 @@ pub(super) async fn newer(
         rig: &rig.name,
         sensors,
         from: seen.map_or(rig.first, after),
-        // What is written meanwhile belongs to the next look.
+        // What is written meanwhile is read the next time.
         to: after(rig.last),
     };
     let mut rows = Vec::new();
