@@ -33,7 +33,8 @@ const PROGRAM: Program = Program {
     name: "demo",
     about: "Runs the whole pipeline in this process with a simulated fleet, and shows live figures",
     admin_addr: "127.0.0.1:9104",
-    log_filter: "warn",
+    // The panel shows what is omitted, and log lines would break it.
+    log_filter: "warn,queue::rejected=error,transformer::warnings=error",
 };
 
 /// How long a stop waits for the fleet's last readings.
