@@ -7,7 +7,7 @@ use anyhow::Context;
 use common::cli::Program;
 use common::harness::{self, Process};
 use queue::redis::RedisQueue;
-use transport::Subscriber;
+use transport::{Subscriber, watch_broker_drops};
 
 use crate::settings::IngesterSettings;
 
@@ -33,6 +33,12 @@ async fn run(settings: IngesterSettings, process: Process) -> anyhow::Result<()>
     let queue = RedisQueue::new(&work.queue, &redis).context("cannot use Redis")?;
     // Constant: with another id, the broker would keep the old session's messages without delivering them.
     let client_id = mqtt.client_id_or(|| format!("rigline-ingester-{}", work.queue.pipeline));
+    // Ends with the process.
+    tokio::spawn(watch_broker_drops(
+        mqtt.clone(),
+        client_id.clone(),
+        process.stop.clone(),
+    ));
     let session = move |broker_up| Subscriber::start(&mqtt, &subscribe, &client_id, broker_up);
     crate::run(work, queue, session, process).await
 }

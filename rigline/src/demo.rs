@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use transport::MqttSettings;
 
-use self::timed::{Delays, Timed};
+use self::timed::{Delays, TimedSource, TimedStore};
 use crate::console::Console;
 use crate::inspect::ledger::verdict;
 use crate::up::{DataDir, Server, ServerSettings, lines_to_copy};
@@ -109,7 +109,11 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
     let delays = Delays::default();
     let console = Console::start();
     print_start(&console, &settings.rigs, &server);
-    let store = Timed::new(server.store(), delays.clone(), process.clock);
+    let store = TimedStore::new(server.store(), delays.clone());
+    let timed = delays.clone();
+    let (limits, align) = (settings.server.readings, settings.server.rows.align);
+    let source =
+        move |session| TimedSource::new(session, timed.clone(), limits, align, process.clock);
 
     // The stages stop after the fleet, so that its last readings are acknowledged.
     let stages = Process {
@@ -124,7 +128,7 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
         ended
     };
     let work = async {
-        let ran = server.run(store, &stages).await;
+        let ran = server.run(source, store, &stages).await;
         process.stop.cancel();
         ran
     };

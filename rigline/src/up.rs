@@ -38,7 +38,7 @@ async fn run(settings: UpSettings, process: Process) -> anyhow::Result<()> {
     let console = Console::start();
     print_start(&console, &server);
     let store = server.store();
-    server.run(store, &process).await
+    server.run(|session| session, store, &process).await
 }
 
 fn print_start(console: &Console, server: &Server) {

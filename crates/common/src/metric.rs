@@ -17,6 +17,8 @@ pub const LATE: &str = "rigline_readings_late_total";
 pub const IGNORED_TIMES: &str = "rigline_ignored_times_total";
 /// Retained messages of the broker that were ignored.
 pub const IGNORED_RETAINED: &str = "rigline_ignored_retained_total";
+/// Messages that the broker says it has dropped since it started, for all of its clients.
+pub const BROKER_DROPPED: &str = "rigline_broker_dropped_messages";
 /// Dead letters by reason.
 pub const DEAD_LETTERS: &str = "rigline_dead_letters_total";
 /// Dead letters that weren't kept, because the quota of their series was used up; by reason.
@@ -78,6 +80,10 @@ pub fn describe() {
     describe_counter!(
         IGNORED_RETAINED,
         "messages that the broker had retained from before the subscription, which were ignored"
+    );
+    describe_gauge!(
+        BROKER_DROPPED,
+        "messages that the broker has dropped since it started, for all of its clients"
     );
     describe_counter!(DEAD_LETTERS, "inputs that can't be used, by reason");
     describe_counter!(

@@ -10,6 +10,7 @@
 //! be sent again. The listener has its own decoder, because its input may be hostile.
 
 mod broker;
+mod broker_drops;
 mod listener;
 mod publisher;
 mod reconnect;
@@ -18,6 +19,7 @@ mod source;
 mod subscriber;
 mod window;
 
+pub use broker_drops::watch_broker_drops;
 pub use listener::{BindError, ListenSettings, Listener, Listening, PasswordError, hash_password};
 pub use publisher::{Counts, PublishError, Publisher};
 pub use settings::{MqttSettings, Retained, SubscribeSettings};

@@ -19,7 +19,7 @@ pub(super) struct Seen {
     pub(super) rate: i64,
     /// Counters and lengths.
     pub(super) ledger: Ledger,
-    /// Delay from a row's tick until it is stored: median and 99th percentile.
+    /// Delay from a reading's arrival until its row is stored: median and 99th percentile.
     pub(super) delays: Option<(Duration, Duration)>,
 }
 
@@ -103,7 +103,7 @@ impl Seen {
 }
 
 fn seconds(delay: Duration) -> String {
-    format!("{:.2}s", delay.as_secs_f64())
+    format!("{:.3}s", delay.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -156,8 +156,8 @@ mod tests {
         for part in [
             "3723s ",
             "readings/s=1234567 ",
-            "p50=0.42s ",
-            "p99=12.35s ",
+            "p50=0.420s ",
+            "p99=12.345s ",
             "ledger=balanced",
         ] {
             assert!(plain.contains(part), "{plain}");

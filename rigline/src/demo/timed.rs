@@ -1,71 +1,159 @@
-//! Measures the delay from a row's tick until it is stored.
+//! Measures the delay from a reading's arrival until its row is stored.
+//!
+//! A row doesn't say when its readings arrived. So one message of each batch that arrives is noted, with
+//! the key of the row that it will be part of, until a row of that key is stored.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
+use ingester::decode::decode;
+use ingester::settings::ReadingLimits;
 use model::row::Row;
+use model::time::Timestamp;
 use store::{Store, WriteError};
+use transport::{Delivery, SessionEnded, Source, Ticket};
 
-/// Rows of this time are measured.
+/// Rows that were stored in this time are measured.
 const RECENT: Duration = Duration::from_secs(30);
-/// Most rows that are measured.
+/// Most rows that are measured, and most arrivals that are noted.
 const MOST: usize = 20_000;
 
-/// The delays of recent rows. Clones share them.
+/// Arrivals of rows that aren't stored yet, and the delays of recent rows. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Delays {
-    recent: Arc<Mutex<VecDeque<(Instant, Duration)>>>,
+    figures: Arc<Mutex<Figures>>,
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    /// By rig and tick: when a reading of the row arrived.
+    arrivals: HashMap<(String, Timestamp), Instant>,
+    /// When a row was stored, and its delay.
+    recent: VecDeque<(Instant, Duration)>,
 }
 
 impl Delays {
-    fn add(&self, delays: impl Iterator<Item = Duration>) {
+    /// Notes that a reading of a row has arrived, unless an earlier one of it is noted.
+    fn arrived(&self, rig: &str, tick: Timestamp, at: Instant) {
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        if figures.arrivals.len() >= MOST {
+            // Rows of these that are stored yet aren't measured.
+            figures.arrivals.clear();
+        }
+        if let Entry::Vacant(place) = figures.arrivals.entry((rig.to_owned(), tick)) {
+            place.insert(at);
+        }
+    }
+
+    /// Measures the rows of noted arrivals, which were stored just now.
+    fn stored(&self, rows: &[Row<'_>]) {
         let now = Instant::now();
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.extend(delays.map(|delay| (now, delay)));
-        let excess = recent.len().saturating_sub(MOST);
-        recent.drain(..excess);
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        for row in rows {
+            let Some((_, rig)) = row.tags.first() else {
+                continue;
+            };
+            let key = (rig.as_str().to_owned(), row.timestamp);
+            if let Some(arrived) = figures.arrivals.remove(&key) {
+                figures.recent.push_back((now, now - arrived));
+            }
+        }
+        let excess = figures.recent.len().saturating_sub(MOST);
+        figures.recent.drain(..excess);
     }
 
     /// The median and the 99th percentile of recent delays; `None` without rows.
     pub(super) fn median_and_p99(&self) -> Option<(Duration, Duration)> {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = &mut figures.recent;
         while recent.front().is_some_and(|(at, _)| at.elapsed() > RECENT) {
             recent.pop_front();
         }
         let mut delays: Vec<_> = recent.iter().map(|(_, delay)| *delay).collect();
-        drop(recent);
+        drop(figures);
         delays.sort_unstable();
         let at = |percent: usize| delays.get(delays.len() * percent / 100).copied();
         Some((at(50)?, at(99)?))
     }
 }
 
-/// A store that measures the delay of every row.
+/// A source that notes arrivals.
 #[derive(Debug)]
-pub(super) struct Timed<S> {
-    store: S,
+pub(super) struct TimedSource<S> {
+    source: S,
     delays: Delays,
+    limits: ReadingLimits,
+    align: Duration,
     clock: Clock,
 }
 
-impl<S> Timed<S> {
-    pub(super) const fn new(store: S, delays: Delays, clock: Clock) -> Self {
+impl<S> TimedSource<S> {
+    /// `limits` and `align` are those of the stages.
+    pub(super) const fn new(
+        source: S,
+        delays: Delays,
+        limits: ReadingLimits,
+        align: Duration,
+        clock: Clock,
+    ) -> Self {
         Self {
-            store,
+            source,
             delays,
+            limits,
+            align,
             clock,
         }
     }
 }
 
-impl<S: Store> Store for Timed<S> {
+impl<S: Source> Source for TimedSource<S> {
+    async fn recv_batch(
+        &mut self,
+        max: usize,
+        batch: &mut Vec<Delivery>,
+    ) -> Result<usize, SessionEnded> {
+        let received = self.source.recv_batch(max, batch).await?;
+        if let Some(last) = batch.last() {
+            let decoded = decode(&last.topic, &last.payload, self.clock.now(), &self.limits);
+            if let Ok(decoded) = decoded {
+                let reading = decoded.reading;
+                let tick = reading.timestamp.tick(self.align);
+                self.delays
+                    .arrived(reading.rig_id.as_str(), tick, last.received);
+            }
+        }
+        Ok(received)
+    }
+
+    fn ack(&self, tickets: impl IntoIterator<Item = Ticket>) {
+        self.source.ack(tickets);
+    }
+
+    async fn close(self) {
+        self.source.close().await;
+    }
+}
+
+/// A store that measures the delays of the rows whose arrivals are noted.
+#[derive(Debug)]
+pub(super) struct TimedStore<S> {
+    store: S,
+    delays: Delays,
+}
+
+impl<S> TimedStore<S> {
+    pub(super) const fn new(store: S, delays: Delays) -> Self {
+        Self { store, delays }
+    }
+}
+
+impl<S: Store> Store for TimedStore<S> {
     async fn write(&self, rows: &[Row<'_>]) -> Result<(), WriteError> {
         self.store.write(rows).await?;
-        let now = self.clock.now();
-        self.delays
-            .add(rows.iter().map(|row| now.since(row.timestamp)));
+        self.delays.stored(rows);
         Ok(())
     }
 
@@ -76,16 +164,50 @@ impl<S: Store> Store for Timed<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
-    use super::Delays;
+    use model::name::Name;
+    use model::row::Row;
+    use model::time::Timestamp;
+
+    use super::{Delays, MOST};
+
+    fn row(rig: &'static str, second: u64) -> Row<'static> {
+        let tick = Timestamp::from_nanos(0).plus(Duration::from_secs(second));
+        Row::of_rig(Name::new(rig).unwrap(), tick)
+    }
 
     #[test]
-    fn median_and_99th_percentile_are_of_all_recent_delays() {
+    fn a_row_is_measured_once_from_its_first_arrival_that_is_noted() {
         let delays = Delays::default();
         assert_eq!(delays.median_and_p99(), None);
-        delays.add((0..100).rev().map(Duration::from_millis));
-        let (median, p99) = (Duration::from_millis(50), Duration::from_millis(99));
-        assert_eq!(delays.median_and_p99(), Some((median, p99)));
+        let start = Instant::now();
+        let earlier = start.checked_sub(Duration::from_secs(7)).unwrap();
+        let first = row("RIG-1", 5);
+        delays.arrived("RIG-1", first.timestamp, earlier);
+        delays.arrived("RIG-1", first.timestamp, start);
+        // Nothing is noted of these.
+        delays.stored(&[row("RIG-1", 6), row("RIG-2", 5)]);
+        assert_eq!(delays.median_and_p99(), None);
+        delays.stored(std::slice::from_ref(&first));
+        let (median, p99) = delays.median_and_p99().unwrap();
+        assert_eq!(median, p99);
+        let waited = start.elapsed() + Duration::from_secs(7);
+        assert!(
+            (Duration::from_secs(7)..=waited).contains(&median),
+            "{median:?}"
+        );
+        // Its second row isn't measured.
+        delays.stored(&[first]);
+        assert_eq!(delays.median_and_p99().unwrap().0, median);
+    }
+
+    #[test]
+    fn arrivals_whose_rows_are_never_stored_take_limited_memory() {
+        let delays = Delays::default();
+        for second in 0..3 * MOST as u64 {
+            delays.arrived("RIG-1", row("RIG-1", second).timestamp, Instant::now());
+        }
+        assert!(delays.figures.lock().unwrap().arrivals.len() <= MOST);
     }
 }

@@ -11,7 +11,7 @@ use common::harness::Process;
 use queue::sqlite::SqliteQueue;
 use store::{SqliteStore, Store};
 use tokio::task::JoinSet;
-use transport::Listener;
+use transport::{Listener, Listening, Source};
 
 use super::data_dir::{DataDir, QUEUE_FILE, STORE_FILE};
 use super::settings::ServerSettings;
@@ -87,9 +87,15 @@ impl Server {
         self.store.clone()
     }
 
-    /// Runs the stages, with rows going to `store`, until the process stops and all stages have ended. If
-    /// one stage ends early, the others are stopped.
-    pub async fn run(self, store: impl Store + 'static, process: &Process) -> anyhow::Result<()> {
+    /// Runs the stages, with messages coming from what `source` makes of the listener's session and rows
+    /// going to `store`, until the process stops and all stages have ended. If one stage ends early, the
+    /// others are stopped.
+    pub async fn run<S: Source + Sync>(
+        self,
+        source: impl Fn(Listening) -> S + Send + Sync + 'static,
+        store: impl Store + 'static,
+        process: &Process,
+    ) -> anyhow::Result<()> {
         let Self {
             settings,
             queue,
@@ -109,7 +115,7 @@ impl Server {
         stages.spawn(ingester::run(
             work,
             queue.clone(),
-            move |up| listener.start(up),
+            move |up| source(listener.start(up)),
             process.for_stage("ingester"),
         ));
         let work = transformer::settings::Work {
