@@ -1,10 +1,10 @@
 //! The writer's cache of ids and statements, which saves queries for every row.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 /// An hour in nanoseconds.
 pub(super) const HOUR: i64 = 3_600_000_000_000;
@@ -20,13 +20,55 @@ pub(super) struct Memory {
     /// SQLite's `data_version`, which changes when another connection writes.
     others: i64,
     rigs: HashMap<String, i64>,
-    /// `None` before it is read.
-    sensors: Option<HashMap<String, i64>>,
+    /// `None` before they are read.
+    sensors: Option<Sensors>,
     sets: HashMap<Vec<i64>, Arc<Set>>,
     /// Number of sets so far. A set's number is never reused.
     numbers: usize,
     /// By rig and set: the hour up to which the table `newest` is known to be correct.
     hours: HashMap<(i64, usize), i64>,
+}
+
+/// The sensors of the store.
+#[derive(Debug)]
+pub(super) struct Sensors {
+    /// The id of each, by name.
+    pub(super) ids: HashMap<String, i64>,
+    /// The sensors without values, by id; `None` before they are needed.
+    unused: Option<BTreeMap<i64, String>>,
+}
+
+impl Sensors {
+    /// Gives the column of a sensor without values to a new one. Returns its id, or `None` if each sensor
+    /// has values or `is_needed`.
+    pub(super) fn reuse_column(
+        &mut self,
+        connection: &Connection,
+        name: &str,
+        is_needed: impl Fn(&str) -> bool,
+    ) -> rusqlite::Result<Option<i64>> {
+        let unused = match self.unused.take() {
+            Some(unused) => unused,
+            None => connection
+                .prepare_cached(
+                    "SELECT id, name FROM sensor WHERE id NOT IN (SELECT sensor FROM newest)",
+                )?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?,
+        };
+        let unused = self.unused.insert(unused);
+        let free = unused.iter().find(|(_, old)| !is_needed(old));
+        let Some((id, old)) = free.map(|(id, old)| (*id, old.clone())) else {
+            return Ok(None);
+        };
+        connection
+            .prepare_cached("UPDATE sensor SET name = ?2 WHERE id = ?1")?
+            .execute(params![id, name])?;
+        unused.remove(&id);
+        self.ids.remove(&old);
+        self.ids.insert(name.to_owned(), id);
+        Ok(Some(id))
+    }
 }
 
 /// A set of sensors that are written together.
@@ -78,17 +120,17 @@ impl Memory {
         Ok(id)
     }
 
-    /// The ids of all sensors.
-    pub(super) fn sensors(
-        &mut self,
-        connection: &Connection,
-    ) -> rusqlite::Result<&mut HashMap<String, i64>> {
+    /// All sensors.
+    pub(super) fn sensors(&mut self, connection: &Connection) -> rusqlite::Result<&mut Sensors> {
         let sensors = match self.sensors.take() {
             Some(sensors) => sensors,
-            None => connection
-                .prepare_cached("SELECT name, id FROM sensor")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect::<rusqlite::Result<_>>()?,
+            None => Sensors {
+                ids: connection
+                    .prepare_cached("SELECT name, id FROM sensor")?
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect::<rusqlite::Result<_>>()?,
+                unused: None,
+            },
         };
         Ok(self.sensors.insert(sensors))
     }
@@ -129,8 +171,12 @@ impl Memory {
             "INSERT INTO newest VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET hour = excluded.hour WHERE excluded.hour > hour",
         )?;
+        let mut unused = self.sensors.as_mut().and_then(|all| all.unused.as_mut());
         for sensor in &set.sensors {
             note.execute([rig, *sensor, hour])?;
+            if let Some(unused) = &mut unused {
+                unused.remove(sensor);
+            }
         }
         if self.hours.len() >= HOURS {
             self.hours.clear();

@@ -42,7 +42,25 @@ pub(super) struct Scan<C> {
 struct Source {
     rig: i64,
     sql: String,
-    columns: usize,
+    /// Id and name of the sensor of each column.
+    sensors: Vec<(i64, String)>,
+}
+
+impl Source {
+    /// Fails if a column has been given to another sensor since the last step. That happens only if all
+    /// values of a sensor were deleted meanwhile, in a store with the most sensors that it can have.
+    fn check(&self, connection: &Connection) -> Result<(), ScanError> {
+        let mut select = connection.prepare_cached("SELECT name FROM sensor WHERE id = ?1")?;
+        for (id, name) in &self.sensors {
+            let now: Option<String> = select.query_row([id], |row| row.get(0)).optional()?;
+            if now.as_ref() != Some(name) {
+                return Err(ScanError::Read(ReadError::Unavailable {
+                    detail: format!("all values of {name:?} were deleted while they were read"),
+                }));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Why a step failed.
@@ -80,15 +98,16 @@ impl<C: Collect> Scan<C> {
 
     /// Reads some rows. Returns whether there may be more.
     pub(super) fn step(&mut self, connection: &Connection) -> Result<bool, ScanError> {
-        if self.source.is_none() {
-            self.source = self.begin(connection)?;
+        match &self.source {
+            Some(source) => source.check(connection)?,
+            None => self.source = self.begin(connection)?,
         }
         let Some(source) = &self.source else {
             return Ok(false);
         };
         let mut select = connection.prepare_cached(&source.sql)?;
         let mut rows = select.query(params![source.rig, self.from, self.to, STEP])?;
-        let mut values = vec![None; source.columns];
+        let mut values = vec![None; source.sensors.len()];
         let mut count = 0;
         while let Some(row) = rows.next()? {
             let tick = row.get(0)?;
@@ -140,11 +159,13 @@ impl<C: Collect> Scan<C> {
                  WHERE rig = ?1 AND tick >= ?2 AND tick < ?3 ORDER BY {order} LIMIT ?4",
                 columns.join(", ")
             ),
-            columns: sensors.len(),
+            sensors: sensors
+                .into_iter()
+                .map(|(id, name, _)| (id, name))
+                .collect(),
         };
-        let names = sensors
-            .into_iter()
-            .map(|(_, name, _)| SensorName::new(name));
+        let names = source.sensors.iter();
+        let names = names.map(|(_, name)| SensorName::new(name.clone()));
         let names = names.collect::<Result<_, _>>()?;
         self.collect.begin(Name::new(self.rig.clone())?, names);
         Ok(Some(source))
@@ -293,5 +314,34 @@ impl Collect for Buckets {
             });
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::{ScanError, Source};
+    use crate::ReadError;
+    use crate::sqlite::schema::STORE;
+
+    #[test]
+    fn scan_ends_if_its_column_was_given_to_another_sensor() {
+        let dir = TempDir::new().unwrap();
+        let connection = STORE.open(&dir.path().join("store.db")).unwrap();
+        let change = |sql: &str| connection.execute_batch(sql).unwrap();
+        change("INSERT INTO sensor VALUES (7, 'temp')");
+        let source = Source {
+            rig: 1,
+            sql: String::new(),
+            sensors: vec![(7, "temp".to_owned())],
+        };
+        assert!(source.check(&connection).is_ok());
+        change("UPDATE sensor SET name = 'pressure' WHERE id = 7");
+        let checked = source.check(&connection);
+        assert!(matches!(
+            checked,
+            Err(ScanError::Read(ReadError::Unavailable { .. }))
+        ));
     }
 }

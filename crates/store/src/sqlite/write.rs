@@ -1,17 +1,17 @@
 //! The statements of a write, inside its transaction.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection};
 
 use super::batch::{Batch, Shape};
-use super::memory::{Memory, Set};
+use super::memory::{Memory, Sensors, Set};
 use super::schema;
 
-/// Most sensors of a store. Each is a column, and SQLite allows 2,000.
-const MAX_SENSORS: usize = 1_000;
+/// Most sensors of a store that have values. Each is a column, and SQLite allows 2,000.
+const MAX_SENSORS: usize = 1_900;
 /// Prepared statements that a batch keeps.
 const STATEMENTS: usize = 64;
 
@@ -77,20 +77,22 @@ fn plans(
     batch: &Batch,
 ) -> Result<Vec<Plan>, Refusal> {
     let known = memory.sensors(connection)?;
-    let before = known.len();
+    let mut has_new = false;
     let mut ordered = Vec::with_capacity(batch.shapes.len());
     for shape in &batch.shapes {
         let mut order = BTreeMap::new();
         for (index, name) in shape.fields.iter().enumerate() {
-            let id = match known.get(name) {
-                Some(id) => *id,
-                None => add_sensor(connection, known, name, shape, batch)?,
+            let id = if let Some(id) = known.ids.get(name) {
+                *id
+            } else {
+                has_new = true;
+                add_sensor(connection, known, name, shape, batch)?
             };
             order.insert(id, index);
         }
         ordered.push(order);
     }
-    if known.len() > before {
+    if has_new {
         schema::show_rows(connection)?;
     }
     let plan = |order: BTreeMap<i64, usize>| Plan {
@@ -102,22 +104,29 @@ fn plans(
 
 fn add_sensor(
     connection: &Connection,
-    known: &mut HashMap<String, i64>,
+    known: &mut Sensors,
     name: &str,
     shape: &Shape,
     batch: &Batch,
 ) -> Result<i64, Refusal> {
-    if known.len() >= MAX_SENSORS {
-        return Err(Refusal::Rejected(format!(
-            "row {} of {}: its sensor {name:?} is one too many: a store has at most {MAX_SENSORS}",
-            shape.row + 1,
-            batch.rows.len()
-        )));
+    if known.ids.len() >= MAX_SENSORS {
+        let shapes = batch.shapes.iter();
+        let fields = shapes.flat_map(|shape| &shape.fields);
+        let needed: HashSet<&str> = fields.map(String::as_str).collect();
+        let reused = known.reuse_column(connection, name, |old| needed.contains(old))?;
+        return reused.ok_or_else(|| {
+            Refusal::Rejected(format!(
+                "row {} of {}: its sensor {name:?} is one too many: a store has at most \
+                 {MAX_SENSORS} sensors with values",
+                shape.row + 1,
+                batch.rows.len()
+            ))
+        });
     }
     let id = connection
         .prepare_cached("INSERT INTO sensor (name) VALUES (?1)")?
         .insert([name])?;
     connection.execute_batch(&format!("ALTER TABLE row ADD COLUMN v{id}"))?;
-    known.insert(name.to_owned(), id);
+    known.ids.insert(name.to_owned(), id);
     Ok(id)
 }

@@ -47,6 +47,24 @@ impl File {
         self.connection.execute_batch("COMMIT").unwrap();
     }
 
+    /// Stores one row with a value of each sensor.
+    fn try_write(&mut self, rig: &str, sensors: &[&'static str], tick: i64) -> Result<(), String> {
+        let mut row = Row::of_rig(Name::new(rig).unwrap(), Timestamp::from_nanos(tick));
+        for sensor in sensors {
+            row.fields.push((SensorName::new(*sensor).unwrap(), 0.5));
+        }
+        let batch = batch::encode(&[row]).unwrap();
+        self.connection.execute_batch("BEGIN").unwrap();
+        self.memory.refresh(&self.connection).unwrap();
+        let stored = write::store(&self.connection, &mut self.memory, &batch);
+        let end = if stored.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        self.connection.execute_batch(end).unwrap();
+        if stored.is_err() {
+            self.memory.clear();
+        }
+        stored.map_err(|refusal| format!("{refusal:?}"))
+    }
+
     fn number(&self, sql: &str) -> i64 {
         let read = self.connection.query_row(sql, [], |row| row.get(0));
         read.unwrap()
@@ -96,6 +114,41 @@ fn sensor_without_values_is_recorded_again_with_its_next_value() {
         file.sweep(&mut Sweep::new(Duration::from_nanos(1), clock));
         assert_eq!((file.rows(), file.number(noted)), (2, 1));
     }
+}
+
+#[test]
+fn column_of_a_sensor_without_values_is_given_to_a_new_one() {
+    const MOST: usize = 1_900;
+    let mut file = File::new();
+    file.write("R", "old", [1]);
+    file.write("R", "next", [HOUR]);
+    let names: Vec<&str> = (2..MOST)
+        .map(|number| &*Box::leak(format!("s{number}").into_boxed_str()))
+        .collect();
+    file.try_write("R", &names, 5 * HOUR).unwrap();
+    assert!(file.try_write("R", &["new"], 5 * HOUR).is_err());
+    // All values of `old` go, then those of `next`.
+    let clock = Clock::behind(since(2));
+    file.sweep(&mut Sweep::new(Duration::from_nanos(1), clock));
+    // A batch that has the old sensor, too, keeps its column.
+    assert!(file.try_write("R", &["old", "new"], 5 * HOUR).is_err());
+    file.try_write("R", &["new"], 6 * HOUR).unwrap();
+    assert!(file.try_write("R", &["old"], 6 * HOUR).is_err());
+    let clock = Clock::behind(since(2 * HOUR));
+    file.sweep(&mut Sweep::new(Duration::from_nanos(1), clock));
+    // A value that is written meanwhile keeps a column, too.
+    file.try_write("R", &["next"], 7 * HOUR).unwrap();
+    assert!(file.try_write("R", &["old"], 7 * HOUR).is_err());
+    let said = |sql: &str| {
+        let read = file
+            .connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0));
+        read.unwrap()
+    };
+    assert_eq!(said("SELECT count(*) FROM sensor"), count_of(MOST));
+    assert_eq!(said("SELECT count(new) FROM rows"), 1);
+    assert_eq!(said("SELECT tick FROM rows WHERE new = 0.5"), 6 * HOUR);
+    assert_eq!(said("SELECT tick FROM rows WHERE next = 0.5"), 7 * HOUR);
 }
 
 /// How far behind a clock has to be to show this tick or a moment later.
