@@ -35,6 +35,9 @@ impl EmittedCell {
     }
 }
 
+/// Timers of rows that aren't open any more, above which they are removed: a few pages.
+const SPARE_TIMERS: usize = 1_024;
+
 /// A row that waits for more readings.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct OpenRow {
@@ -118,6 +121,12 @@ impl OpenRows {
 
     pub(super) fn set_timer(&mut self, due: Duration, order: u64) {
         self.timers.push(Reverse((due, order)));
+        // While there is a backlog no timer is popped, and almost all rows are emitted as complete.
+        if self.timers.len() > 2 * self.rows.len() + SPARE_TIMERS {
+            let rows = &self.rows;
+            self.timers
+                .retain(|Reverse((_, order))| rows.contains_key(order));
+        }
     }
 }
 
@@ -177,4 +186,37 @@ const fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use model::Timestamp;
+
+    use super::{OpenRow, OpenRows, SPARE_TIMERS};
+
+    #[test]
+    fn timers_of_emitted_rows_do_not_accumulate_during_a_backlog() {
+        let rig: Arc<str> = "RIG-1".into();
+        let mut rows = OpenRows::default();
+        let open = |rows: &mut OpenRows| {
+            let row = OpenRow::new(&rig, Timestamp::from_nanos(0), 6, Duration::ZERO);
+            rows.insert(row, Duration::from_secs(5))
+        };
+        let kept: Vec<u64> = (0..100).map(|_| open(&mut rows)).collect();
+        for _ in 0..100_000 {
+            let order = open(&mut rows);
+            assert!(rows.remove(order).is_some());
+        }
+        assert!(rows.timers.len() <= 2 * rows.len() + SPARE_TIMERS + 1);
+        // The timers of open rows are all there.
+        let mut left = Vec::new();
+        while let Some((_, order)) = rows.next_timer() {
+            rows.pop_timer();
+            left.extend(rows.get(order).map(|_| order));
+        }
+        assert_eq!(left, kept);
+    }
 }
