@@ -73,7 +73,7 @@ fn second_process_is_refused_with_the_first_ones_process_id() {
 /// Many rows in sequence with one sensor too many: the rows are the cause, not the store.
 #[test]
 fn rows_above_the_sensor_limit_are_dead_letters_and_others_are_stored() {
-    // The store's own limit, which counts all sensors that it has ever had.
+    // The store's own limit, of sensors that have values.
     let up = Up::start(&[("FLUSH_INTERVAL", "100ms"), ("MAX_FIELDS", "2000")]);
     let lines: Vec<String> = (0..1_250)
         .map(|n| {

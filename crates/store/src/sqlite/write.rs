@@ -11,7 +11,7 @@ use super::memory::{Memory, Sensors, Set};
 use super::schema;
 
 /// Most sensors of a store that have values. Each is a column, and SQLite allows 2,000.
-const MAX_SENSORS: usize = 1_900;
+const MAX_SENSORS: usize = 1_000;
 /// Prepared statements that a batch keeps.
 const STATEMENTS: usize = 64;
 

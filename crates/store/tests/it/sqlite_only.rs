@@ -74,21 +74,21 @@ async fn sensor_above_the_limit_is_refused_and_the_others_are_stored() {
     };
     let store = &fixture.store;
     store.write(&[wide(0..600)]).await.unwrap();
-    let many = store.write(&[wide(0..1), wide(600..1_901)]).await;
+    let many = store.write(&[wide(0..1), wide(600..1_001)]).await;
     match many {
         Err(WriteError::Rejected { detail, .. }) => {
             assert!(detail.starts_with("row 2 of 2: "), "{detail}");
             assert!(
-                detail.contains("\"s1900\"") && detail.contains("1900"),
+                detail.contains("\"s1000\"") && detail.contains("1000"),
                 "{detail}"
             );
         }
         other => panic!("{other:?}"),
     }
     store.preflight().await.unwrap();
-    store.write(&[wide(600..1_900)]).await.unwrap();
+    store.write(&[wide(600..1_000)]).await.unwrap();
     // Writes that wait together share a transaction; the one that can't be stored is alone in it.
-    let (too_many, good) = ([wide(1_900..1_901)], [row("S", 1, &[("s7", 1.0)])]);
+    let (too_many, good) = ([wide(1_000..1_001)], [row("S", 1, &[("s7", 1.0)])]);
     let answers = tokio::join!(
         store.write(&good),
         store.write(&too_many),
@@ -105,12 +105,12 @@ async fn sensor_above_the_limit_is_refused_and_the_others_are_stored() {
             "{answer:?}"
         );
     }
-    assert_eq!(rows_of(&fixture.history, "R").await[0].fields.len(), 1_900);
-    assert_eq!(fixture.history.latest("R").await.unwrap().len(), 1_900);
+    assert_eq!(rows_of(&fixture.history, "R").await[0].fields.len(), 1_000);
+    assert_eq!(fixture.history.latest("R").await.unwrap().len(), 1_000);
     let sum: f64 = tool(&fixture.path())
-        .query_row("SELECT sum(s1899) FROM rows", [], |row| row.get(0))
+        .query_row("SELECT sum(s999) FROM rows", [], |row| row.get(0))
         .unwrap();
-    assert!((sum - 1899.0).abs() < 1e-9);
+    assert!((sum - 999.0).abs() < 1e-9);
     fixture.check();
 }
 
