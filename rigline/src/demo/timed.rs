@@ -203,6 +203,22 @@ mod tests {
     }
 
     #[test]
+    fn median_and_99th_percentile_are_of_all_recent_delays() {
+        let delays = Delays::default();
+        let start = Instant::now();
+        let rows: Vec<_> = (0..100).rev().map(|second| row("RIG-1", second)).collect();
+        for (row, ms) in rows.iter().zip((0..100).rev()) {
+            let earlier = start.checked_sub(Duration::from_millis(ms)).unwrap();
+            delays.arrived("RIG-1", row.timestamp, earlier);
+        }
+        // All are stored at one instant.
+        delays.stored(&rows);
+        let (median, p99) = delays.median_and_p99().unwrap();
+        assert!(median >= Duration::from_millis(50), "{median:?}");
+        assert_eq!(p99.checked_sub(median), Some(Duration::from_millis(49)));
+    }
+
+    #[test]
     fn arrivals_whose_rows_are_never_stored_take_limited_memory() {
         let delays = Delays::default();
         for second in 0..3 * MOST as u64 {

@@ -264,8 +264,11 @@ fn followed_rows_are_printed_as_they_come() {
     }
     up.wait_for_output(&["rows"], &at(11).to_string());
     let log = up.data().join("followed");
-    let mut command = Command::new(binary());
+    // A shell ignores SIGINT for what it starts in the background, and children inherit that.
+    let mut command = Command::new("/usr/bin/env");
     command
+        .arg("--default-signal=INT")
+        .arg(binary())
         .args(["rows", "--follow"])
         .env_clear()
         .env("RIGLINE_DATA", up.data())
@@ -292,8 +295,7 @@ fn followed_rows_are_printed_as_they_come() {
         said()
     );
     assert_eq!(said().lines().count(), 14, "each row once: {}", said());
-    // SIGINT may be ignored, if the tests run in the background of a shell.
-    kill_process(Pid::from_child(&follower), Signal::TERM).unwrap();
+    kill_process(Pid::from_child(&follower), Signal::INT).unwrap();
     let mut ended = None;
     let has_ended = wait_until(SOON, || {
         ended = follower.try_wait().unwrap();
