@@ -85,6 +85,6 @@ fn failure_trace_is_short_and_reproducible() {
         trace.starts_with(&format!("seed {seed}, run {}", failure.run)),
         "{trace}"
     );
-    assert!(trace.contains(": commit at number 0"), "{trace}");
+    assert!(trace.contains("A: commit at number 0"), "{trace}");
     assert!(failure.faults < 10, "{trace}");
 }
