@@ -14,6 +14,9 @@ pub mod topic;
 pub mod dead_letter;
 pub mod limits;
 
+pub mod pipeline;
+pub mod units;
+
 pub use self::name::{Name, NameError, SensorName};
 pub use self::reading::Reading;
 pub use self::row::Row;

@@ -1,0 +1,80 @@
+//! Pipeline files: a TOML file describes one pipeline.
+//!
+//! [`Pipeline::parse`] reads a file's text: variables are replaced, each value is validated where it
+//! stands, and then the rules between values are checked. An error shows the place in the file.
+
+mod check;
+mod error;
+mod file;
+mod parse;
+mod split;
+mod template;
+mod value;
+mod variables;
+mod zone;
+
+use serde::Deserialize;
+use toml::de::{DeTable, Deserializer};
+
+pub use self::error::PipelineError;
+pub use self::file::{
+    Distribution, Each, FieldTable, Fields, Format, LimitsTable, MaxAge, MessageTable, Names,
+    PipelineFile, Retained, RowsTable, Scalar, ShapeKind, SimulateException, SimulateTable,
+    SourceKind, SourceTable, Statistic, Statistics, StoreKind, StoreTable, TimeFormat, ValueKind,
+};
+pub use self::split::Split;
+pub use self::template::{FIELD, TopicTemplate};
+pub use self::value::{At, NameGlob, Number, OneOrMore, Period, Pointer, TopicGlob};
+pub use self::zone::Zone;
+
+impl PipelineFile {
+    /// Reads a pipeline file. `path` is for messages; `variable` returns the value of a variable that is
+    /// set.
+    pub fn parse(
+        path: &str,
+        text: &str,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, PipelineError> {
+        let read = || {
+            let mut table = DeTable::parse(text)?;
+            variables::replace(table.get_mut(), variable)?;
+            let file = Self::deserialize(Deserializer::from(table))?;
+            check::check(&file)?;
+            Ok(file)
+        };
+        read().map_err(|problem| PipelineError::new(path, text, problem))
+    }
+
+    /// The shape that makes rows: as the file says, otherwise pivot where a message holds one reading,
+    /// and sample where it may hold several.
+    #[must_use]
+    pub fn shape(&self) -> ShapeKind {
+        if let Some(shape) = &self.rows.shape {
+            return **shape;
+        }
+        let topic = self.source.topic.as_ref();
+        let message = &self.message;
+        let names_field = topic.is_some_and(|topic| topic.names_field())
+            || message.name.is_some()
+            || message.value.is_some();
+        let has_one = match message.format {
+            Format::Text => true,
+            Format::Senml => false,
+            Format::Json | Format::Ndjson => message.fields.is_none() && names_field,
+        };
+        if has_one {
+            ShapeKind::Pivot
+        } else {
+            ShapeKind::Sample
+        }
+    }
+
+    /// The JSON Schema of pipeline files.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
+#[cfg(test)]
+mod tests;

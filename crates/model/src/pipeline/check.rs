@@ -1,0 +1,254 @@
+//! The rules between the values of a pipeline file.
+
+use std::ops::Range;
+
+use super::error::Problem;
+use super::file::{
+    Fields, Format, MessageTable, PipelineFile, RowsTable, ShapeKind, SimulateTable, SourceKind,
+    SourceTable, StoreKind, StoreTable,
+};
+use super::value::{At, Pointer};
+
+type Checked = Result<(), Problem>;
+
+/// The longest name of a pipeline, which is part of a client id.
+const MAX_NAME: usize = 64;
+/// Names that tags can't have, because a row has its own member or column of that name.
+const RESERVED: [&str; 2] = ["time", "timestamp"];
+
+pub(super) fn check(file: &PipelineFile) -> Checked {
+    name(&file.name)?;
+    source(&file.source, &file.name)?;
+    message(file)?;
+    tags(file)?;
+    rows(&file.rows)?;
+    for store in &file.store {
+        self::store(store)?;
+    }
+    file.simulate.as_ref().map_or(Ok(()), simulate)
+}
+
+fn name(name: &At<String>) -> Checked {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    let is_valid = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(allowed);
+    require(is_valid, name.span(), || {
+        format!("{:?} can't name a pipeline", name.as_str())
+    })
+    .map_err(|problem| problem.with_help("1 to 64 lower-case letters, digits, - and _"))
+}
+
+fn source(source: &SourceTable, name: &At<String>) -> Checked {
+    let kind = source.kind.as_deref().copied();
+    match kind.unwrap_or(SourceKind::Mqtt) {
+        SourceKind::Mqtt => {
+            for channel in [&source.channel, &source.pattern] {
+                refuse(channel.as_ref(), "channels are for kind = \"redis-pubsub\"")?;
+            }
+            let url = source.url.as_ref();
+            url_scheme(url, &["mqtt://"])?;
+            require(source.topic.is_some(), name.span(), || {
+                "[source] has no topic".to_owned()
+            })
+            .map_err(|problem| problem.with_help("for instance topic = \"sensors/{room}/{field}\""))
+        }
+        SourceKind::RedisPubsub => {
+            refuse(source.topic.as_ref(), "a topic is for kind = \"mqtt\"")?;
+            refuse(source.ignore.as_ref(), "ignore is for kind = \"mqtt\"")?;
+            refuse(source.retained.as_ref(), "retained is for kind = \"mqtt\"")?;
+            url_scheme(source.url.as_ref(), &["redis://"])?;
+            match (&source.channel, &source.pattern) {
+                (Some(_), Some(pattern)) => Err(Problem::at(
+                    pattern.span(),
+                    "either channel or pattern, not both",
+                )),
+                (None, None) => Err(Problem::at(
+                    name.span(),
+                    "[source] has no channel and no pattern",
+                )),
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+fn url_scheme(url: Option<&At<String>>, schemes: &[&str]) -> Checked {
+    let Some(url) = url else { return Ok(()) };
+    let is_known = schemes.iter().any(|scheme| {
+        let rest = url.strip_prefix(scheme);
+        rest.is_some_and(|rest| !rest.is_empty())
+    });
+    require(is_known, url.span(), || {
+        format!(
+            "the URL doesn't start with {} and a host",
+            schemes.join(" or ")
+        )
+    })
+}
+
+fn message(file: &PipelineFile) -> Checked {
+    let message = &file.message;
+    match message.format {
+        Format::Json | Format::Ndjson => {}
+        Format::Text => only_for_json(message, "the payload of format = \"text\" is the value")?,
+        Format::Senml => only_for_json(message, "format = \"senml\" says where everything is")?,
+    }
+    if let (Some(fields), Some(_)) = (
+        &message.fields,
+        message.name.as_ref().or(message.value.as_ref()),
+    ) {
+        return Err(Problem::at(
+            fields.span(),
+            "fields is instead of name and value",
+        ));
+    }
+    let topic = file.source.topic.as_ref();
+    let topic_names_field = topic.is_some_and(|topic| topic.names_field());
+    if topic_names_field {
+        let twice = "the topic names the field already";
+        refuse(message.name.as_ref(), twice)?;
+        refuse(message.fields.as_ref(), twice)?;
+    }
+    if let (Some(split), None) = (&message.split, &message.name) {
+        return Err(Problem::at(
+            split.span(),
+            "split takes apart what name points to, and there is no name",
+        ));
+    }
+    let all = match message.fields.as_deref() {
+        Some(Fields::All) => true,
+        Some(Fields::Named(_)) => false,
+        None => message.name.is_none() && message.value.is_none() && !topic_names_field,
+    };
+    if !all {
+        for globs in [&message.include, &message.exclude] {
+            refuse(globs.as_ref(), "include and exclude are for fields = \"*\"")?;
+        }
+    }
+    Ok(())
+}
+
+/// Fails if a key that says where something is in a JSON document is set.
+fn only_for_json(message: &MessageTable, why: &str) -> Checked {
+    refuse(message.each.as_ref(), why)?;
+    refuse(message.name.as_ref(), why)?;
+    refuse(message.split.as_ref(), why)?;
+    refuse(message.value.as_ref(), why)?;
+    refuse(message.fields.as_ref(), why)?;
+    refuse(message.time.as_ref(), why)?;
+    refuse(message.tags.values().next(), why)
+}
+
+fn tags(file: &PipelineFile) -> Checked {
+    let mut taken: Vec<&str> = Vec::new();
+    let mut take = |name, span: &Range<usize>| -> Checked {
+        require(!RESERVED.contains(&name), span, || {
+            format!("a tag can't be called {name}: a row has its own {name}")
+        })?;
+        require(!taken.contains(&name), span, || {
+            format!("the tag {name:?} is taken from two places")
+        })?;
+        taken.push(name);
+        Ok(())
+    };
+    if let Some(topic) = &file.source.topic {
+        for name in topic.tags() {
+            take(name, topic.span())?;
+        }
+    }
+    for (name, pointer) in &file.message.tags {
+        take(name, pointer.span())?;
+        let is_key = **pointer == Pointer::Key;
+        let has_keys = file.message.each.as_ref().is_some_and(|each| each.members);
+        require(!is_key || has_keys, pointer.span(), || {
+            "$key needs an each that ends with /*".to_owned()
+        })?;
+    }
+    if let Some(split) = &file.message.split {
+        for name in split.tags() {
+            take(name, split.span())?;
+        }
+    }
+    Ok(())
+}
+
+fn rows(rows: &RowsTable) -> Checked {
+    let shape = rows.shape.as_deref().copied();
+    if shape != Some(ShapeKind::Window) {
+        let why = "it is for shape = \"window\"";
+        refuse(rows.every.as_ref(), why)?;
+        refuse(rows.statistics.as_ref(), why)?;
+        refuse(rows.names.as_ref(), why)?;
+        refuse(rows.grace.as_ref(), why)?;
+        refuse(rows.dedupe.as_ref(), why)?;
+        refuse(rows.max_window_readings.as_ref(), why)?;
+    }
+    if matches!(shape, Some(ShapeKind::Window | ShapeKind::Sample)) {
+        let why = "it is for shape = \"pivot\"";
+        refuse(rows.align.as_ref(), why)?;
+        refuse(rows.expected.as_ref(), why)?;
+        refuse(rows.flush_interval.as_ref(), why)?;
+        refuse(rows.max_open_rows.as_ref(), why)?;
+    }
+    if let (Some(shape), Some(ShapeKind::Window)) = (&rows.shape, shape) {
+        let every = rows.every.as_ref().map(|every| every.0);
+        require(
+            every.is_some_and(|every| !every.is_zero()),
+            shape.span(),
+            || "a window needs its length: every = \"5s\"".to_owned(),
+        )?;
+    }
+    if let Some(names) = &rows.names {
+        let has_both = names.contains("{field}") && names.contains("{statistic}");
+        require(has_both, names.span(), || {
+            "the names need {field} and {statistic}".to_owned()
+        })?;
+    }
+    Ok(())
+}
+
+fn store(store: &At<StoreTable>) -> Checked {
+    match store.kind {
+        StoreKind::Influx => url_scheme(store.url.as_ref(), &["http://"]),
+        StoreKind::Sqlite => {
+            let why = "it is for kind = \"influx\"";
+            for option in [&store.url, &store.token, &store.org, &store.bucket] {
+                refuse(option.as_ref(), why)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn simulate(simulate: &SimulateTable) -> Checked {
+    for (name, values) in &simulate.tags {
+        require(!values.is_empty(), values.span(), || {
+            format!("the tag {name:?} has no values")
+        })?;
+    }
+    for exception in &simulate.exceptions {
+        for (name, distribution) in &exception.fields {
+            require(
+                simulate.fields.contains_key(name),
+                distribution.span(),
+                || format!("[simulate.fields] has no {name:?} that could be different here"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Fails if the key is set.
+fn refuse<T>(value: Option<&At<T>>, why: &str) -> Checked {
+    match value {
+        Some(value) => Err(Problem::at(value.span(), why)),
+        None => Ok(()),
+    }
+}
+
+fn require(holds: bool, span: &Range<usize>, message: impl FnOnce() -> String) -> Checked {
+    if holds {
+        Ok(())
+    } else {
+        Err(Problem::at(span, message()))
+    }
+}

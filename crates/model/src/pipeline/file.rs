@@ -1,0 +1,502 @@
+//! The tables of a pipeline file as they are written. `check.rs` has the rules between them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
+
+use super::split::Split;
+use super::template::TopicTemplate;
+use super::value::{At, NameGlob, Number, OneOrMore, Period, Pointer, TopicGlob};
+use super::zone::Zone;
+
+/// A pipeline: where messages come from, what readings they hold, how rows are made of them, and where
+/// the rows go.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Rigline pipeline")]
+pub struct PipelineFile {
+    /// Names the pipeline's lists, its files and its client id: 1 to 64 lower-case letters, digits, - and _
+    pub name: At<String>,
+    /// Where messages come from
+    pub source: SourceTable,
+    /// What readings a message holds
+    #[serde(default)]
+    pub message: MessageTable,
+    /// How the values of a field are read, by its name or a pattern; an exact name goes before patterns,
+    /// and a longer pattern before a shorter one
+    #[serde(default)]
+    pub fields: BTreeMap<NamePattern, FieldTable>,
+    /// How rows are made of readings
+    #[serde(default)]
+    pub rows: RowsTable,
+    /// Limits of times and numbers
+    #[serde(default)]
+    pub limits: LimitsTable,
+    /// Where rows go [default: `store.db` in one process, InfluxDB otherwise]
+    #[serde(default)]
+    pub store: Vec<At<StoreTable>>,
+    /// What `producer` and `demo` send for this pipeline
+    pub simulate: Option<SimulateTable>,
+}
+
+/// Where messages come from.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceTable {
+    /// [default: mqtt]
+    pub kind: Option<At<SourceKind>>,
+    /// mqtt://[user:password@]host[:port] or redis://…; by default MQTT_* or REDIS_*, and in `up` the
+    /// listener
+    pub url: Option<At<String>>,
+    /// The MQTT topics: {name} stands for one level and {name...} for one or more, each becomes a tag;
+    /// {field} names the field; + and # match without a name
+    pub topic: Option<At<TopicTemplate>>,
+    /// The Redis channel
+    pub channel: Option<At<String>>,
+    /// The Redis channels, as a pattern of PSUBSCRIBE
+    pub pattern: Option<At<String>>,
+    /// Topics whose messages are counted as filtered and otherwise ignored
+    pub ignore: Option<At<OneOrMore<TopicGlob>>>,
+    /// Messages that a broker had retained from before the subscription [default: ignore]
+    pub retained: Option<At<Retained>>,
+}
+
+/// The kind of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// An MQTT broker, or the listener of `up`
+    Mqtt,
+    /// Channels of Redis; what is published while nothing is subscribed is lost
+    RedisPubsub,
+}
+
+/// What to do with retained messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retained {
+    /// Count them, and nothing else
+    #[default]
+    Ignore,
+    /// Take them like other messages
+    Accept,
+}
+
+/// What readings a message holds.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessageTable {
+    /// [default: json]
+    #[serde(default)]
+    pub format: Format,
+    /// Pointer to the samples of a message: to an array, each of whose elements is one, or to an object.
+    /// With /* at its end, each member that is an object is one, named $key
+    pub each: Option<At<Each>>,
+    /// Values that a sample must have; others are filtered
+    #[serde(default, rename = "where")]
+    pub conditions: BTreeMap<PointerKey, Scalar>,
+    /// Tags, by name
+    #[serde(default)]
+    pub tags: BTreeMap<String, At<Pointer>>,
+    /// Pointer to the field's name
+    pub name: Option<At<Pointer>>,
+    /// Takes tags and the field out of what `name` points to: {line}.{device}.{field}
+    pub split: Option<At<Split>>,
+    /// Pointer to the value [default: /value]; a payload that is a bare JSON scalar is its own value
+    pub value: Option<At<Pointer>>,
+    /// All members ("*", nested names joined by _), or a table of pointers by field; the default is "*"
+    /// where neither the topic nor `name` names the field
+    pub fields: Option<At<Fields>>,
+    /// Of all members only those whose name fits
+    pub include: Option<At<OneOrMore<NameGlob>>>,
+    /// All members but those whose name fits
+    pub exclude: Option<At<OneOrMore<NameGlob>>>,
+    /// Pointers to the time; the first that is there counts [default: /timestamp, /ts, /time, /datetime]
+    pub time: Option<At<OneOrMore<Pointer>>>,
+    /// auto, unix_s, unix_ms, unix_us, unix_ns, rfc3339, or a strftime pattern [default: auto]
+    pub time_format: Option<At<TimeFormat>>,
+    /// Time zone of times without one [default: UTC]
+    pub time_zone: Option<At<Zone>>,
+    /// Values that mean "no reading"; null and absent always do
+    #[serde(default)]
+    pub missing: Vec<Scalar>,
+    /// Other names for fields
+    #[serde(default)]
+    pub rename: BTreeMap<String, String>,
+    /// Which names tags and fields may have [default: any]
+    #[serde(default)]
+    pub names: Names,
+    /// Map characters other than letters, digits, - . and _ to _
+    #[serde(default)]
+    pub snake: bool,
+}
+
+/// The format of payloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// One JSON document
+    #[default]
+    Json,
+    /// One JSON document a line, each of them a message
+    Ndjson,
+    /// The payload is the value
+    Text,
+    /// SenML (RFC 8428) in JSON
+    Senml,
+}
+
+/// Which names tags and fields may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Names {
+    /// 1 to 256 bytes of UTF-8 without control characters
+    #[default]
+    Any,
+    /// 1 to 64 letters, digits, - . and _
+    Strict,
+}
+
+/// How times are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// RFC 3339, or a number whose size tells its unit
+    Auto,
+    /// A number of seconds since 1970, fractions allowed
+    UnixS,
+    /// Milliseconds since 1970
+    UnixMs,
+    /// Microseconds since 1970
+    UnixUs,
+    /// Nanoseconds since 1970
+    UnixNs,
+    /// RFC 3339 only
+    Rfc3339,
+    /// A pattern of strftime
+    Pattern(String),
+}
+
+/// Where the samples of a message are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Each {
+    /// Keys from the message on.
+    pub keys: Vec<String>,
+    /// Whether each member there that is an object is a sample.
+    pub members: bool,
+}
+
+/// The fields of a sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fields {
+    /// All members.
+    All,
+    /// These, by name.
+    Named(BTreeMap<String, Pointer>),
+}
+
+/// A value of a message to compare with.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// true or false
+    Bool(bool),
+    /// A number
+    Number(f64),
+    /// A string
+    String(String),
+}
+
+/// How the values of a field are read.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FieldTable {
+    /// [default: float]
+    #[serde(rename = "type")]
+    pub kind: Option<At<ValueKind>>,
+    /// Numbers for strings
+    #[serde(default)]
+    pub map: BTreeMap<String, Number>,
+    /// What it is measured in, for those who read it
+    pub unit: Option<String>,
+    /// Factor of its numbers
+    pub scale: Option<At<Number>>,
+    /// The least and the largest number, after `scale`; others are dead letters
+    pub range: Option<At<[Number; 2]>>,
+    /// Numbers in strings have a comma: "20,6"
+    #[serde(default)]
+    pub decimal_comma: bool,
+    /// A unit behind a number in a string is cut off: "20.6 °C"
+    #[serde(default)]
+    pub strip_unit: bool,
+}
+
+/// The type of a field's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ValueKind {
+    /// A 64-bit float; booleans are 1 and 0
+    #[default]
+    Float,
+    /// A 64-bit integer
+    Integer,
+    /// true or false
+    Bool,
+    /// A string
+    String,
+}
+
+/// How rows are made of readings.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RowsTable {
+    /// [default: pivot where a message holds one reading, otherwise sample]
+    pub shape: Option<At<ShapeKind>>,
+    /// pivot: times are rounded down to this; 0 keeps them exact [default: 1s]
+    pub align: Option<At<Period>>,
+    /// pivot: the fields that make a row complete
+    pub expected: Option<At<Vec<String>>>,
+    /// pivot: a partial row is emitted this long after its last reading arrived [default: 5s]
+    pub flush_interval: Option<At<Period>>,
+    /// pivot: most open rows [default: 100000]
+    pub max_open_rows: Option<At<usize>>,
+    /// window: its length
+    pub every: Option<At<Period>>,
+    /// window: what is computed of each field [default: count, mean, median, min, max]
+    pub statistics: Option<At<Statistics>>,
+    /// window: the fields' names [default: {field}_{statistic}]
+    pub names: Option<At<String>>,
+    /// window: how long to wait for late readings [default: 2s]
+    pub grace: Option<At<Period>>,
+    /// window: readings equal in field, time and value count once
+    pub dedupe: Option<At<bool>>,
+    /// window: most readings of a field [default: 100000]
+    pub max_window_readings: Option<At<usize>>,
+}
+
+/// The rule that makes rows of readings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShapeKind {
+    /// The readings of a series at one tick
+    Pivot,
+    /// Statistics of a window of time
+    Window,
+    /// A row a sample
+    Sample,
+}
+
+/// What a window computes of the readings of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Statistic {
+    /// How many
+    Count,
+    /// Their mean
+    Mean,
+    /// Their exact median
+    Median,
+    /// The least
+    Min,
+    /// The largest
+    Max,
+    /// Their sum
+    Sum,
+    /// The sample's standard deviation
+    Stddev,
+    /// The earliest
+    First,
+    /// The latest
+    Last,
+}
+
+/// The statistics of a window: a list, or a table of statistics by the name that they get.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Statistics {
+    /// With their own names.
+    List(Vec<Statistic>),
+    /// By other names: { avg = "mean" }
+    Named(BTreeMap<String, Statistic>),
+}
+
+/// Limits of times and numbers.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsTable {
+    /// Older readings are dead letters; "none" for history [default: 29d]
+    pub max_age: Option<At<MaxAge>>,
+    /// Readings further ahead of the clock are dead letters [default: 60s]
+    pub max_future: Option<At<Period>>,
+    /// How far behind its series' newest time a reading still changes what was emitted [default: 60s]
+    pub late_window: Option<At<Period>>,
+    /// The state of a series without readings is deleted after this time [default: 1h]
+    pub series_idle: Option<At<Period>>,
+    /// Largest payload in bytes [default: 65536]
+    pub max_payload: Option<At<usize>>,
+    /// Most series at a time [default: 100000]
+    pub max_series: Option<At<usize>>,
+    /// Most fields at a time [default: 1000]
+    pub max_fields: Option<At<usize>>,
+    /// Most fields of a row [default: 256]
+    pub max_row_fields: Option<At<usize>>,
+}
+
+/// The greatest age of a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxAge {
+    /// Any age.
+    None,
+    /// At most this.
+    Period(Period),
+}
+
+/// Where rows go.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoreTable {
+    /// The kind of the store
+    pub kind: StoreKind,
+    /// influx: by default INFLUX_URL
+    pub url: Option<At<String>>,
+    /// influx: by default INFLUX_TOKEN
+    pub token: Option<At<String>>,
+    /// influx: by default INFLUX_ORG
+    pub org: Option<At<String>>,
+    /// influx: by default INFLUX_BUCKET
+    pub bucket: Option<At<String>>,
+    /// The measurement [default: the pipeline's name]
+    pub measurement: Option<At<String>>,
+}
+
+/// The kind of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreKind {
+    /// InfluxDB 2
+    Influx,
+    /// The file `store.db` of the one process
+    Sqlite,
+}
+
+/// What `producer` and `demo` send.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SimulateTable {
+    /// Time between two samples of a series [default: 1s]
+    pub interval: Option<At<Period>>,
+    /// The values of each tag; every combination is a series
+    #[serde(default)]
+    pub tags: BTreeMap<String, At<Vec<String>>>,
+    /// How the values of each field are drawn
+    pub fields: BTreeMap<String, At<Distribution>>,
+    /// Other values for some series
+    #[serde(default, rename = "where")]
+    pub exceptions: Vec<SimulateException>,
+}
+
+/// Other values for the series with these tags.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SimulateException {
+    /// The tags of the series
+    pub tags: BTreeMap<String, String>,
+    /// How the values of these fields are drawn
+    pub fields: BTreeMap<String, At<Distribution>>,
+}
+
+/// How values are drawn.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Distribution {
+    /// Mean and standard deviation
+    Normal([Number; 2]),
+    /// Low and high
+    Uniform([Number; 2]),
+    /// A random walk: start, step, low and high
+    Walk([Number; 4]),
+    /// One of these
+    Choice(Vec<Scalar>),
+}
+
+/// A name or pattern of fields; see [`PipelineFile::fields`].
+#[derive(Debug, Clone)]
+pub struct NamePattern(pub NameGlob);
+
+impl NamePattern {
+    fn order(&self) -> (bool, std::cmp::Reverse<usize>, &str) {
+        let text = self.0.as_str();
+        let is_pattern = text.contains(['*', '?', '[', '{']);
+        (is_pattern, std::cmp::Reverse(text.len()), text)
+    }
+}
+
+impl PartialEq for NamePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.order() == other.order()
+    }
+}
+
+impl Eq for NamePattern {}
+
+impl PartialOrd for NamePattern {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for NamePattern {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl<'de> Deserialize<'de> for NamePattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        NameGlob::deserialize(deserializer).map(Self)
+    }
+}
+
+/// A pointer as a key of a table.
+pub type PointerKey = Pointer;
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"*\", or a table of pointers: { temperature = \"/t\" }")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Fields, E> {
+                match text {
+                    "*" => Ok(Fields::All),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Fields, A::Error> {
+                BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(Fields::Named)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl JsonSchema for Fields {
+    fn schema_name() -> Cow<'static, str> {
+        "Fields".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let pointers = BTreeMap::<String, Pointer>::json_schema(generator);
+        json_schema!({ "anyOf": [{ "const": "*" }, pointers] })
+    }
+}

@@ -1,0 +1,121 @@
+//! Values of a pipeline file that are written as strings of a form of their own.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use chrono::format::{Item, StrftimeItems};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::file::{Each, MaxAge, NamePattern, TimeFormat};
+use super::value::{NameGlob, Period, Pointer, PointerError, read_from_string};
+
+/// A time format that isn't one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is no known format, and no pattern of strftime")]
+pub struct TimeFormatError;
+
+impl FromStr for TimeFormat {
+    type Err = TimeFormatError;
+
+    fn from_str(text: &str) -> Result<Self, TimeFormatError> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "unix_s" => Self::UnixS,
+            "unix_ms" => Self::UnixMs,
+            "unix_us" => Self::UnixUs,
+            "unix_ns" => Self::UnixNs,
+            "rfc3339" => Self::Rfc3339,
+            _ => {
+                let mut items = StrftimeItems::new(text);
+                let is_valid = items.all(|item| !matches!(item, Item::Error));
+                if !text.contains('%') || !is_valid {
+                    return Err(TimeFormatError);
+                }
+                Self::Pattern(text.to_owned())
+            }
+        })
+    }
+}
+
+read_from_string!(
+    TimeFormat,
+    "TimeFormat",
+    "auto, unix_s, unix_ms, unix_us, unix_ns, rfc3339, or a pattern of strftime: %d.%m.%Y %H:%M"
+);
+
+impl FromStr for Each {
+    type Err = PointerError;
+
+    fn from_str(text: &str) -> Result<Self, PointerError> {
+        match text.parse()? {
+            Pointer::Sample(mut keys) => {
+                let members = keys.last().is_some_and(|key| key == "*");
+                if members {
+                    keys.pop();
+                }
+                Ok(Self { keys, members })
+            }
+            Pointer::Message(_) | Pointer::Key => Err(PointerError),
+        }
+    }
+}
+
+read_from_string!(
+    Each,
+    "Each",
+    "a JSON pointer, with /* for each member that is an object: /readings, /*"
+);
+
+/// A greatest age that isn't one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is no duration")]
+pub struct MaxAgeError;
+
+impl FromStr for MaxAge {
+    type Err = MaxAgeError;
+
+    fn from_str(text: &str) -> Result<Self, MaxAgeError> {
+        match text {
+            "none" => Ok(Self::None),
+            _ => crate::units::positive_duration(text)
+                .map(|period| Self::Period(Period(period)))
+                .map_err(|_| MaxAgeError),
+        }
+    }
+}
+
+read_from_string!(MaxAge, "MaxAge", "a duration, or none for history: 29d");
+
+impl JsonSchema for NamePattern {
+    fn schema_name() -> Cow<'static, str> {
+        NameGlob::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        NameGlob::json_schema(generator)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Each, MaxAge, TimeFormat};
+
+    #[test]
+    fn forms_are_read() {
+        let pattern = TimeFormat::Pattern("%d.%m.%Y".into());
+        assert_eq!("%d.%m.%Y".parse(), Ok(pattern));
+        assert_eq!("unix_ms".parse(), Ok(TimeFormat::UnixMs));
+        for bad in ["unix", "%Q", ""] {
+            assert!(bad.parse::<TimeFormat>().is_err(), "{bad}");
+        }
+        let each: Each = "/a/*".parse().unwrap();
+        assert_eq!((each.keys, each.members), (vec!["a".to_owned()], true));
+        let each: Each = "/*".parse().unwrap();
+        assert_eq!((each.keys.len(), each.members), (0, true));
+        for bad in ["a", "^/a", "$key"] {
+            assert!(bad.parse::<Each>().is_err(), "{bad}");
+        }
+        assert_eq!("none".parse(), Ok(MaxAge::None));
+        assert!("0".parse::<MaxAge>().is_err());
+    }
+}
