@@ -6,6 +6,7 @@ pub mod time;
 
 pub mod reading;
 pub mod row;
+pub mod sample;
 pub mod stage;
 
 pub mod element;
@@ -20,5 +21,6 @@ pub mod units;
 pub use self::name::{Name, NameError, SensorName};
 pub use self::reading::Reading;
 pub use self::row::Row;
+pub use self::sample::{Sample, Value};
 pub use self::stage::Stage;
 pub use self::time::Timestamp;

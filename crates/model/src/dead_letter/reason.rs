@@ -41,6 +41,10 @@ pub enum Reason {
     TooManyFields,
     /// The row has `MAX_ROW_FIELDS` fields, and this is another one.
     RowTooWide,
+    /// A tag that the pipeline asks for is absent.
+    MissingTag,
+    /// The value is outside of its field's range.
+    OutOfRange,
 }
 
 /// A string that isn't the name of a [`Reason`].
@@ -50,7 +54,7 @@ pub struct UnknownReason(pub String);
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::NotJson,
         Self::NotObject,
         Self::BadTopic,
@@ -67,6 +71,8 @@ impl Reason {
         Self::TooManySeries,
         Self::TooManyFields,
         Self::RowTooWide,
+        Self::MissingTag,
+        Self::OutOfRange,
     ];
 
     /// The name in a dead letter's JSON and in metric labels.
@@ -89,6 +95,8 @@ impl Reason {
             Self::TooManySeries => "too_many_series",
             Self::TooManyFields => "too_many_fields",
             Self::RowTooWide => "row_too_wide",
+            Self::MissingTag => "missing_tag",
+            Self::OutOfRange => "out_of_range",
         }
     }
 }

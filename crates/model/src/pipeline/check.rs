@@ -89,7 +89,11 @@ fn message(file: &PipelineFile) -> Checked {
     let message = &file.message;
     match message.format {
         Format::Json | Format::Ndjson => {}
-        Format::Text => only_for_json(message, "the payload of format = \"text\" is the value")?,
+        Format::Text => {
+            let why = "the payload of format = \"text\" is the value";
+            refuse(message.split.as_ref(), why)?;
+            only_for_json(message, why)?;
+        }
         Format::Senml => only_for_json(message, "format = \"senml\" says where everything is")?,
     }
     if let (Some(fields), Some(_)) = (
@@ -108,7 +112,8 @@ fn message(file: &PipelineFile) -> Checked {
         refuse(message.name.as_ref(), twice)?;
         refuse(message.fields.as_ref(), twice)?;
     }
-    if let (Some(split), None) = (&message.split, &message.name) {
+    let has_name = message.name.is_some() || message.format == Format::Senml;
+    if let (Some(split), false) = (&message.split, has_name) {
         return Err(Problem::at(
             split.span(),
             "split takes apart what name points to, and there is no name",
@@ -131,7 +136,6 @@ fn message(file: &PipelineFile) -> Checked {
 fn only_for_json(message: &MessageTable, why: &str) -> Checked {
     refuse(message.each.as_ref(), why)?;
     refuse(message.name.as_ref(), why)?;
-    refuse(message.split.as_ref(), why)?;
     refuse(message.value.as_ref(), why)?;
     refuse(message.fields.as_ref(), why)?;
     refuse(message.time.as_ref(), why)?;

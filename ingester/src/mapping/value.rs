@@ -1,0 +1,315 @@
+//! Reads the values of fields.
+
+use model::Value;
+use model::dead_letter::{Reason, Rejection};
+use model::pipeline::{FieldTable, Scalar, ValueKind};
+use serde_json::Value as Json;
+
+/// What a member holds.
+#[derive(Debug, PartialEq)]
+pub(super) enum Read {
+    /// A value of its field.
+    Value(Value),
+    /// It means "no reading".
+    Absent,
+    /// It is of a type that isn't taken where fields aren't named.
+    Skipped,
+}
+
+/// Reads a field's value. A field that `is_named`, by the pipeline or by the message, has to hold a value
+/// of its type; other members may be anything.
+pub(super) fn read(
+    json: &Json,
+    field: Option<&FieldTable>,
+    missing: &[Scalar],
+    is_named: bool,
+) -> Result<Read, Rejection> {
+    if json.is_null() || missing.iter().any(|missing| equals(missing, json)) {
+        return Ok(Read::Absent);
+    }
+    let kind = field.and_then(|field| field.kind.as_deref().copied());
+    let value = match kind.unwrap_or_default() {
+        ValueKind::String => string(json).map(Value::String),
+        ValueKind::Bool => boolean(json, field).map(Value::Bool),
+        ValueKind::Integer => match integer(json, field)? {
+            Some(integer) => Some(Value::Integer(integer)),
+            None => None,
+        },
+        ValueKind::Float => {
+            let number = number(json, field, is_named)?;
+            number.map(Value::Float)
+        }
+    };
+    match value {
+        Some(value) => Ok(Read::Value(value)),
+        None if is_named || kind.is_some() => {
+            let kind = kind.unwrap_or_default();
+            Err(bad(json, &format!("the value is no {}", name_of(kind))))
+        }
+        None => Ok(Read::Skipped),
+    }
+}
+
+/// Whether a value of a message is this one.
+pub(super) fn equals(scalar: &Scalar, json: &Json) -> bool {
+    match scalar {
+        Scalar::Bool(expected) => json.as_bool() == Some(*expected),
+        // Exact, as both were read from the same digits.
+        Scalar::Number(expected) => json
+            .as_f64()
+            .is_some_and(|n| n.to_bits() == expected.to_bits()),
+        Scalar::String(expected) => json.as_str() == Some(expected),
+    }
+}
+
+const fn name_of(kind: ValueKind) -> &'static str {
+    match kind {
+        ValueKind::Float => "number",
+        ValueKind::Integer => "integer",
+        ValueKind::Bool => "boolean",
+        ValueKind::String => "string",
+    }
+}
+
+fn string(json: &Json) -> Option<String> {
+    match json {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        Json::Bool(value) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+fn boolean(json: &Json, field: Option<&FieldTable>) -> Option<bool> {
+    match json {
+        Json::Bool(value) => Some(*value),
+        Json::String(text) => match mapped(text, field) {
+            Some(number) => Some(number != 0.0),
+            None => text.trim().to_ascii_lowercase().parse().ok(),
+        },
+        Json::Number(number) => match number.as_f64() {
+            Some(0.0) => Some(false),
+            Some(1.0) => Some(true),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn integer(json: &Json, field: Option<&FieldTable>) -> Result<Option<i64>, Rejection> {
+    let is_scaled = field.is_some_and(|field| field.scale.is_some());
+    if let Some(integer) = json.as_i64().filter(|_| !is_scaled) {
+        #[expect(clippy::cast_precision_loss, reason = "a range has few digits")]
+        check_range(integer as f64, json, field)?;
+        return Ok(Some(integer));
+    }
+    let Some(number) = number(json, field, true)? else {
+        return Ok(None);
+    };
+    // Both bounds are doubles; i64::MAX isn't.
+    let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the number is whole and fits"
+    )]
+    Ok((fits && number.fract() == 0.0).then_some(number as i64))
+}
+
+/// A finite number after scale and range; `None` if it is of another type.
+fn number(
+    json: &Json,
+    field: Option<&FieldTable>,
+    is_named: bool,
+) -> Result<Option<f64>, Rejection> {
+    let number = match json {
+        Json::Number(number) => number.as_f64(),
+        Json::Bool(value) => Some(f64::from(u8::from(*value))),
+        Json::String(text) => match mapped(text, field) {
+            Some(number) => Some(number),
+            None if is_named || field.is_some_and(takes_strings) => parsed(text, field),
+            None => None,
+        },
+        _ => None,
+    };
+    let Some(number) = number.filter(|number| number.is_finite()) else {
+        return Ok(None);
+    };
+    let scale = field.and_then(|field| field.scale.as_deref().copied());
+    let number = scale.map_or(number, |scale| number * scale.0);
+    if !number.is_finite() {
+        return Err(bad(json, "the value isn't finite after its scale"));
+    }
+    check_range(number, json, field)?;
+    // Negative zero becomes zero.
+    Ok(Some(number + 0.0))
+}
+
+fn takes_strings(field: &FieldTable) -> bool {
+    field.decimal_comma || field.strip_unit
+}
+
+fn mapped(text: &str, field: Option<&FieldTable>) -> Option<f64> {
+    field?.map.get(text).map(|number| number.0)
+}
+
+/// The number that a string holds.
+fn parsed(text: &str, field: Option<&FieldTable>) -> Option<f64> {
+    let mut text = text.trim();
+    if field.is_some_and(|field| field.strip_unit) {
+        let is_number = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | ',');
+        let end = text.find(|c| !is_number(c)).unwrap_or(text.len());
+        text = &text[..end];
+    }
+    if field.is_some_and(|field| field.decimal_comma) {
+        // A dot separates thousands then.
+        return text.replace('.', "").replace(',', ".").parse().ok();
+    }
+    text.parse().ok()
+}
+
+fn check_range(number: f64, json: &Json, field: Option<&FieldTable>) -> Result<(), Rejection> {
+    let range = field.and_then(|field| field.range.as_deref());
+    match range {
+        Some([low, high]) if !(low.0..=high.0).contains(&number) => Err(Rejection::new(
+            Reason::OutOfRange,
+            format!(
+                "{number} ({}) isn't within {} and {}",
+                clipped(json),
+                low.0,
+                high.0
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn bad(json: &Json, what: &str) -> Rejection {
+    Rejection::new(Reason::BadValue, format!("{what}: {}", clipped(json)))
+}
+
+/// The beginning of a value's JSON, for messages.
+pub(super) fn clipped(json: &Json) -> String {
+    let mut text = json.to_string();
+    text.truncate(text.floor_char_boundary(80));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Value;
+    use model::dead_letter::Reason;
+    use model::pipeline::PipelineFile;
+    use serde_json::{Value as Json, json};
+
+    use super::{Read, read};
+
+    /// Reads a value of a field with these settings.
+    fn of(settings: &str, json: &Json, is_named: bool) -> Result<Read, Reason> {
+        let text = format!(
+            "name = \"a\"\n[source]\ntopic = \"a\"\n[message]\nmissing = [\"off\", -99]\n[fields.x]\n{settings}"
+        );
+        let file = PipelineFile::parse("a.toml", &text, &|_| None);
+        let file = file.unwrap_or_else(|error| panic!("{error}"));
+        let field = file.fields.values().next();
+        read(json, field, &file.message.missing, is_named).map_err(|rejection| rejection.reason)
+    }
+
+    #[test]
+    fn values_are_read_as_their_field_says() {
+        let float = |number| Ok(Read::Value(Value::Float(number)));
+        let bad = || Err(Reason::BadValue);
+        let cases = [
+            ("", json!(2.5), float(2.5)),
+            ("", json!(true), float(1.0)),
+            ("", json!("2.5"), float(2.5)),
+            ("", json!("x"), bad()),
+            ("", json!("inf"), bad()),
+            ("", json!([1]), bad()),
+            ("", json!(null), Ok(Read::Absent)),
+            ("", json!("off"), Ok(Read::Absent)),
+            ("", json!(-99), Ok(Read::Absent)),
+            ("map = { ON = 1, OFF = 0 }", json!("ON"), float(1.0)),
+            ("map = { ON = 1, OFF = 0 }", json!("on"), bad()),
+            ("scale = 0.5", json!(3), float(1.5)),
+            ("scale = 1e300", json!(1e300), bad()),
+            ("range = [-40, 85]", json!(86), Err(Reason::OutOfRange)),
+            ("range = [-40, 85]\nscale = 0.1", json!(850), float(85.0)),
+            ("decimal_comma = true", json!("1.020,5"), float(1020.5)),
+            ("strip_unit = true", json!("20.6 °C"), float(20.6)),
+            (
+                "strip_unit = true\ndecimal_comma = true",
+                json!("20,6%"),
+                float(20.6),
+            ),
+            ("strip_unit = true", json!("°C"), bad()),
+            (
+                "type = \"integer\"",
+                json!(9_007_199_254_740_993_i64),
+                Ok(Read::Value(Value::Integer(9_007_199_254_740_993))),
+            ),
+            (
+                "type = \"integer\"",
+                json!("7"),
+                Ok(Read::Value(Value::Integer(7))),
+            ),
+            ("type = \"integer\"", json!(7.5), bad()),
+            (
+                "type = \"integer\"\nrange = [0, 5]",
+                json!(7),
+                Err(Reason::OutOfRange),
+            ),
+            (
+                "type = \"bool\"",
+                json!(true),
+                Ok(Read::Value(Value::Bool(true))),
+            ),
+            (
+                "type = \"bool\"",
+                json!("False"),
+                Ok(Read::Value(Value::Bool(false))),
+            ),
+            ("type = \"bool\"", json!(2), bad()),
+            (
+                "type = \"string\"",
+                json!("x"),
+                Ok(Read::Value(Value::String("x".into()))),
+            ),
+            (
+                "type = \"string\"",
+                json!(1.5),
+                Ok(Read::Value(Value::String("1.5".into()))),
+            ),
+            ("type = \"string\"", json!({}), bad()),
+        ];
+        for (settings, json, expected) in cases {
+            assert_eq!(of(settings, &json, true), expected, "{settings} {json}");
+        }
+    }
+
+    #[test]
+    fn members_that_nothing_names_are_skipped_unless_they_are_numbers() {
+        for (settings, json, expected) in [
+            ("", json!("2.5"), Ok(Read::Skipped)),
+            ("", json!({"a": 1}), Ok(Read::Skipped)),
+            ("", json!(false), Ok(Read::Value(Value::Float(0.0)))),
+            (
+                "strip_unit = true",
+                json!("2 V"),
+                Ok(Read::Value(Value::Float(2.0))),
+            ),
+            (
+                "map = { ON = 1 }",
+                json!("ON"),
+                Ok(Read::Value(Value::Float(1.0))),
+            ),
+            (
+                "type = \"string\"",
+                json!("x"),
+                Ok(Read::Value(Value::String("x".into()))),
+            ),
+            ("type = \"float\"", json!("x"), Err(Reason::BadValue)),
+        ] {
+            assert_eq!(of(settings, &json, false), expected, "{settings} {json}");
+        }
+    }
+}
