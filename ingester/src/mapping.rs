@@ -12,8 +12,10 @@ mod tests;
 use std::fmt::Display;
 
 use model::dead_letter::{Reason, Rejection};
-use model::pipeline::{FieldTable, TopicGlob, TopicTemplate};
-use model::pipeline::{Fields, Format, MessageTable, NamePattern, PipelineFile, TimeFormat, Zone};
+use model::pipeline::{
+    FieldTables, Fields, Format, MessageTable, PipelineFile, TimeFormat, TopicGlob, TopicTemplate,
+    Zone,
+};
 use model::{Sample, Timestamp};
 use serde_json::Value as Json;
 
@@ -26,8 +28,7 @@ pub struct Mapping {
     ignore: Vec<TopicGlob>,
     message: MessageTable,
     naming: Naming,
-    /// An exact name goes before patterns, and a longer pattern before a shorter one.
-    fields: Vec<(NamePattern, FieldTable)>,
+    fields: FieldTables,
     time_format: TimeFormat,
     zone: Zone,
 }
@@ -91,22 +92,18 @@ impl Mapping {
         let message = &file.message;
         let topic = file.source.topic.as_deref();
         let naming = match message.fields.as_deref() {
-            Some(Fields::All) => Naming::All,
             Some(Fields::Named(_)) => Naming::Table,
             None if topic.is_some_and(TopicTemplate::names_field) => Naming::Topic,
             None if message.name.is_some() => Naming::Member,
             None if message.value.is_some() || message.format == Format::Text => Naming::Nothing,
-            None => Naming::All,
+            Some(Fields::All) | None => Naming::All,
         };
         let ignore = file.source.ignore.as_deref();
-        let fields = file.fields.iter();
         Self {
             topic: topic.cloned(),
             ignore: ignore.map_or_else(Vec::new, |globs| globs.0.clone()),
             naming,
-            fields: fields
-                .map(|(pattern, field)| (pattern.clone(), field.clone()))
-                .collect(),
+            fields: file.fields.clone(),
             time_format: message
                 .time_format
                 .as_deref()
@@ -156,13 +153,6 @@ impl Mapping {
             Format::Senml => senml::map(&context, &parse(text)?, &mut mapped)?,
         }
         Ok(mapped)
-    }
-
-    /// How the values of a field are read.
-    fn field(&self, name: &str) -> Option<&FieldTable> {
-        let mut fields = self.fields.iter();
-        let found = fields.find(|(pattern, _)| pattern.0.is_match(name));
-        found.map(|(_, field)| field)
     }
 }
 

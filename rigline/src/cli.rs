@@ -11,10 +11,12 @@ use crate::inspect::ledger::LedgerArgs;
 use crate::inspect::rigs::RigsArgs;
 use crate::inspect::rows::RowsArgs;
 use crate::inspect::users::PasswdArgs;
-use crate::{demo, init, inspect, up};
+use crate::pipelines::PipelinesArgs;
+use crate::try_messages::TryArgs;
+use crate::{demo, init, inspect, pipelines, try_messages, up};
 
 /// Bad arguments: the `EX_USAGE` of sysexits.h.
-const EXIT_USAGE: u8 = 64;
+pub(crate) const EXIT_USAGE: u8 = 64;
 
 /// Carries sensor readings from MQTT to a time-series store, turns them into rows on the way, and can
 /// prove that it lost none.
@@ -59,6 +61,10 @@ enum Command {
     Ledger(LedgerArgs),
     /// Show, export and replay dead letters
     Dlq(DlqArgs),
+    /// Show what messages become in a pipeline, without a server; exit code 1 if anything would be a dead letter
+    Try(TryArgs),
+    /// Check pipeline files, or print their JSON Schema
+    Pipelines(PipelinesArgs),
     /// Add a device to the password file of up, or change its password, which is read from the terminal or standard input
     Passwd(PasswdArgs),
 }
@@ -97,6 +103,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Rigs(args) => inspect::main(inspect::rigs::show(args)),
         Command::Ledger(args) => inspect::main(inspect::ledger::show(args)),
         Command::Dlq(args) => inspect::main(inspect::dlq::run(args)),
+        Command::Try(args) => inspect::main(async { try_messages::run(&args) }),
+        Command::Pipelines(args) => inspect::main(async { pipelines::run(&args) }),
         Command::Passwd(args) => inspect::main(async { inspect::users::set(&args) }),
     }
 }

@@ -7,4 +7,6 @@ pub mod console;
 pub mod demo;
 pub mod init;
 pub mod inspect;
+mod pipelines;
+mod try_messages;
 pub mod up;

@@ -18,7 +18,7 @@ use toml::de::{DeTable, Deserializer};
 
 pub use self::error::PipelineError;
 pub use self::file::{
-    Distribution, Each, FieldTable, Fields, Format, LimitsTable, MaxAge, MessageTable, NamePattern,
+    Distribution, Each, FieldTable, FieldTables, Fields, Format, LimitsTable, MaxAge, MessageTable,
     Names, PipelineFile, Retained, RowsTable, Scalar, ShapeKind, SimulateException, SimulateTable,
     SourceKind, SourceTable, Statistic, Statistics, StoreKind, StoreTable, TimeFormat, ValueKind,
 };

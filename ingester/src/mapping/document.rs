@@ -103,9 +103,9 @@ fn member<'v>(value: &'v Json, keys: &[String]) -> Option<&'v Json> {
 }
 
 fn pointer(keys: &[String]) -> String {
-    keys.iter()
-        .map(|key| format!("/{}", escaped(key)))
-        .collect()
+    keys.iter().fold(String::new(), |place, key| {
+        format!("{place}/{}", escaped(key))
+    })
 }
 
 /// A key in a JSON pointer (RFC 6901).

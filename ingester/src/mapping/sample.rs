@@ -152,7 +152,7 @@ impl Context<'_> {
         };
         if let Some(name) = one {
             let value = self.value_of(base, is_scalar);
-            self.add(&name, value, true, tags, &mut readings)?;
+            self.add(&name, &value, true, tags, &mut readings)?;
             return Ok(readings);
         }
         match (mapping.message.fields.as_deref(), base.value) {
@@ -163,7 +163,7 @@ impl Context<'_> {
                         Some(Found::Key(key)) => Json::String(key.to_owned()),
                         None => Json::Null,
                     };
-                    self.add(name, value, true, tags, &mut readings)?;
+                    self.add(name, &value, true, tags, &mut readings)?;
                 }
             }
             (_, Json::Object(_)) => self.members(base, tags, &mut readings)?,
@@ -224,7 +224,7 @@ impl Context<'_> {
                     message.include.as_deref(),
                     message.exclude.as_deref(),
                 ) {
-                    self.add(&name, value.clone(), false, tags, readings)?;
+                    self.add(&name, value, false, tags, readings)?;
                 }
             }
         }
@@ -235,14 +235,14 @@ impl Context<'_> {
     pub(super) fn add(
         &self,
         name: &str,
-        json: Json,
+        json: &Json,
         is_named: bool,
         tags: &[(String, String)],
         readings: &mut Readings,
     ) -> Result<(), Rejection> {
         let message = &self.mapping.message;
-        let field = self.mapping.field(name);
-        let value = match read(&json, field, &message.missing, is_named) {
+        let field = self.mapping.fields.of(name);
+        let value = match read(json, field, &message.missing, is_named) {
             Ok(Read::Value(value)) => value,
             Ok(Read::Absent) => return Ok(()),
             Ok(Read::Skipped) => {
@@ -322,8 +322,9 @@ impl Context<'_> {
                     return Ok(time);
                 }
                 Ok(_) | Err(TimeError::Syntax) => time.has_ignored = true,
+                // A proper time that is out of range.
                 Err(_) => {
-                    time.timestamp = time::read(value, &mapping.time_format, mapping.zone)?;
+                    return time::read(value, &mapping.time_format, mapping.zone).map(|_| time);
                 }
             }
         }

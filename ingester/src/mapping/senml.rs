@@ -1,13 +1,13 @@
-//! SenML (RFC 8428) in JSON: an array of records, in which base values hold for the records behind.
+//! Sensor measurement lists (SenML, RFC 8428) in JSON: an array of records, in which base values hold for the records behind.
 
 use model::dead_letter::{Reason, Rejection};
+use model::pipeline::FIELD;
 use model::{Sample, Timestamp};
 use serde_json::{Map, Number, Value as Json};
 
 use super::document::Base;
 use super::sample::Readings;
 use super::{Context, Mapped, MappedSample, RejectedPart};
-use model::pipeline::FIELD;
 
 /// A time below this is relative to the arrival, in seconds (RFC 8428, section 4.5.3).
 const RELATIVE_BELOW: f64 = 268_435_456.0;
@@ -92,8 +92,7 @@ impl Bases {
     ) -> Result<(), Rejection> {
         let value = match (record.get("v"), record.get("vb").or(record.get("vs"))) {
             (Some(Json::Number(value)), None) => self.with_base(value),
-            (Some(other), None) => other.clone(),
-            (None, Some(other)) => other.clone(),
+            (Some(other), None) | (None, Some(other)) => other.clone(),
             (Some(_), Some(_)) => return Err(bad("a record has one value")),
             (None, None) => return Ok(()),
         };
@@ -108,7 +107,7 @@ impl Bases {
         let field = parts.iter().find(|(part, _)| *part == FIELD);
         let field = field.map_or("", |(_, field)| field);
         let mut readings = Readings::default();
-        context.add(field, value, true, &tags, &mut readings)?;
+        context.add(field, &value, true, &tags, &mut readings)?;
         let (timestamp, is_own) = self.time(record, context.arrived)?;
         if let Some((_, rejection)) = readings.bad.pop() {
             return Err(rejection);

@@ -31,10 +31,7 @@ pub(super) fn read(
     let value = match kind.unwrap_or_default() {
         ValueKind::String => string(json).map(Value::String),
         ValueKind::Bool => boolean(json, field).map(Value::Bool),
-        ValueKind::Integer => match integer(json, field)? {
-            Some(integer) => Some(Value::Integer(integer)),
-            None => None,
-        },
+        ValueKind::Integer => integer(json, field)?.map(Value::Integer),
         ValueKind::Float => {
             let number = number(json, field, is_named)?;
             number.map(Value::Float)
@@ -209,8 +206,8 @@ mod tests {
             "name = \"a\"\n[source]\ntopic = \"a\"\n[message]\nmissing = [\"off\", -99]\n[fields.x]\n{settings}"
         );
         let file = PipelineFile::parse("a.toml", &text, &|_| None);
-        let file = file.unwrap_or_else(|error| panic!("{error}"));
-        let field = file.fields.values().next();
+        let file = file.map_err(|error| error.to_string()).unwrap();
+        let field = file.fields.of("x");
         read(json, field, &file.message.missing, is_named).map_err(|rejection| rejection.reason)
     }
 

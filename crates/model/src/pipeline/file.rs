@@ -29,7 +29,7 @@ pub struct PipelineFile {
     /// How the values of a field are read, by its name or a pattern; an exact name goes before patterns,
     /// and a longer pattern before a shorter one
     #[serde(default)]
-    pub fields: BTreeMap<NamePattern, FieldTable>,
+    pub fields: FieldTables,
     /// How rows are made of readings
     #[serde(default)]
     pub rows: RowsTable,
@@ -49,7 +49,7 @@ pub struct PipelineFile {
 pub struct SourceTable {
     /// [default: mqtt]
     pub kind: Option<At<SourceKind>>,
-    /// mqtt://[user:password@]host[:port] or redis://…; by default MQTT_* or REDIS_*, and in `up` the
+    /// mqtt://[user:password@]host[:port] or redis://…; by default `MQTT_*` or `REDIS_*`, and in `up` the
     /// listener
     pub url: Option<At<String>>,
     /// The MQTT topics: {name} stands for one level and {name...} for one or more, each becomes a tag;
@@ -98,7 +98,7 @@ pub struct MessageTable {
     pub each: Option<At<Each>>,
     /// Values that a sample must have; others are filtered
     #[serde(default, rename = "where")]
-    pub conditions: BTreeMap<PointerKey, Scalar>,
+    pub conditions: BTreeMap<Pointer, Scalar>,
     /// Tags, by name
     #[serde(default)]
     pub tags: BTreeMap<String, At<Pointer>>,
@@ -117,7 +117,7 @@ pub struct MessageTable {
     pub exclude: Option<At<OneOrMore<NameGlob>>>,
     /// Pointers to the time; the first that is there counts [default: /timestamp, /ts, /time, /datetime]
     pub time: Option<At<OneOrMore<Pointer>>>,
-    /// auto, unix_s, unix_ms, unix_us, unix_ns, rfc3339, or a strftime pattern [default: auto]
+    /// auto, `unix_s`, `unix_ms`, `unix_us`, `unix_ns`, rfc3339, or a strftime pattern [default: auto]
     pub time_format: Option<At<TimeFormat>>,
     /// Time zone of times without one [default: UTC]
     pub time_zone: Option<At<Zone>>,
@@ -146,7 +146,7 @@ pub enum Format {
     Ndjson,
     /// The payload is the value
     Text,
-    /// SenML (RFC 8428) in JSON
+    /// The sensor measurement lists of RFC 8428, in JSON
     Senml,
 }
 
@@ -289,6 +289,18 @@ pub enum ShapeKind {
     Sample,
 }
 
+impl ShapeKind {
+    /// The name in a pipeline file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pivot => "pivot",
+            Self::Window => "window",
+            Self::Sample => "sample",
+        }
+    }
+}
+
 /// What a window computes of the readings of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -360,13 +372,13 @@ pub enum MaxAge {
 pub struct StoreTable {
     /// The kind of the store
     pub kind: StoreKind,
-    /// influx: by default INFLUX_URL
+    /// influx: by default `INFLUX_URL`
     pub url: Option<At<String>>,
-    /// influx: by default INFLUX_TOKEN
+    /// influx: by default `INFLUX_TOKEN`
     pub token: Option<At<String>>,
-    /// influx: by default INFLUX_ORG
+    /// influx: by default `INFLUX_ORG`
     pub org: Option<At<String>>,
-    /// influx: by default INFLUX_BUCKET
+    /// influx: by default `INFLUX_BUCKET`
     pub bucket: Option<At<String>>,
     /// The measurement [default: the pipeline's name]
     pub measurement: Option<At<String>>,
@@ -422,46 +434,63 @@ pub enum Distribution {
     Choice(Vec<Scalar>),
 }
 
-/// A name or pattern of fields; see [`PipelineFile::fields`].
-#[derive(Debug, Clone)]
-pub struct NamePattern(pub NameGlob);
+/// The tables of fields with their names or patterns: an exact name goes before patterns, and a longer
+/// pattern before a shorter one.
+#[derive(Debug, Clone, Default)]
+pub struct FieldTables(Vec<(NameGlob, FieldTable)>);
 
-impl NamePattern {
-    fn order(&self) -> (bool, std::cmp::Reverse<usize>, &str) {
-        let text = self.0.as_str();
-        let is_pattern = text.contains(['*', '?', '[', '{']);
-        (is_pattern, std::cmp::Reverse(text.len()), text)
+impl FieldTables {
+    /// How the values of a field are read, if a table says so.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Option<&FieldTable> {
+        let found = self.0.iter().find(|(pattern, _)| pattern.is_match(name));
+        found.map(|(_, field)| field)
     }
 }
 
-impl PartialEq for NamePattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.order() == other.order()
-    }
-}
-
-impl Eq for NamePattern {}
-
-impl PartialOrd for NamePattern {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for NamePattern {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.order().cmp(&other.order())
-    }
-}
-
-impl<'de> Deserialize<'de> for NamePattern {
+impl<'de> Deserialize<'de> for FieldTables {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        NameGlob::deserialize(deserializer).map(Self)
+        struct Tables;
+
+        impl<'de> Visitor<'de> for Tables {
+            type Value = Vec<(NameGlob, FieldTable)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table for each field or pattern")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut tables = Vec::new();
+                while let Some(table) = map.next_entry()? {
+                    tables.push(table);
+                }
+                Ok(tables)
+            }
+        }
+
+        let mut tables = deserializer.deserialize_map(Tables)?;
+        tables.sort_by_key(|(pattern, _)| {
+            let text = pattern.as_str();
+            let is_pattern = text.contains(['*', '?', '[', '{']);
+            (is_pattern, std::cmp::Reverse(text.len()), text.to_owned())
+        });
+        Ok(Self(tables))
     }
 }
 
-/// A pointer as a key of a table.
-pub type PointerKey = Pointer;
+impl JsonSchema for FieldTables {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Fields".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BTreeMap::<String, FieldTable>::json_schema(generator)
+    }
+}
 
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

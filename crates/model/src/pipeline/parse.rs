@@ -1,13 +1,11 @@
 //! Values of a pipeline file that are written as strings of a form of their own.
 
-use std::borrow::Cow;
 use std::str::FromStr;
 
 use chrono::format::{Item, StrftimeItems};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::file::{Each, MaxAge, NamePattern, TimeFormat};
-use super::value::{NameGlob, Period, Pointer, PointerError, read_from_string};
+use super::file::{Each, MaxAge, TimeFormat};
+use super::value::{Period, Pointer, PointerError, read_from_string};
 
 /// A time format that isn't one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -85,16 +83,6 @@ impl FromStr for MaxAge {
 }
 
 read_from_string!(MaxAge, "MaxAge", "a duration, or none for history: 29d");
-
-impl JsonSchema for NamePattern {
-    fn schema_name() -> Cow<'static, str> {
-        NameGlob::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        NameGlob::json_schema(generator)
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,85 @@ name = "greenhouse"
 topic = "zigbee2mqtt/{device...}"
 "#;
 
+/// What stands behind the lines of [`MINIMAL`], the place of the error, part of the message.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("channel = \"c\"", "5:11", "redis-pubsub"),
+    (
+        "kind = \"kafka\"",
+        "5:8",
+        "unknown variant `kafka`, expected `mqtt` or `redis-pubsub`",
+    ),
+    (
+        "kind = \"redis-pubsub\"",
+        "4:9",
+        "a topic is for kind = \"mqtt\"",
+    ),
+    ("url = \"http://x\"", "5:7", "mqtt://"),
+    ("ignore = \"a[\"", "5:10", "a["),
+    (
+        "[message]\nformat = \"protobuf\"",
+        "6:10",
+        "unknown variant",
+    ),
+    (
+        "[message]\nformat = \"text\"\nvalue = \"/v\"",
+        "7:9",
+        "the payload",
+    ),
+    ("[message]\nvalue = \"v\"", "6:9", "doesn't start with /"),
+    (
+        "[message]\nfields = \"*\"\nname = \"/n\"",
+        "6:10",
+        "instead of name",
+    ),
+    ("[message]\nsplit = \"{a}.{field}\"", "6:9", "no name"),
+    (
+        "[message]\nname = \"/n\"\nsplit = \"{device}.{field}\"",
+        "7:9",
+        "two places",
+    ),
+    (
+        "[message]\nname = \"/n\"\ninclude = \"a*\"",
+        "7:11",
+        "fields = \"*\"",
+    ),
+    (
+        "[message]\ntags = { time = \"/t\" }",
+        "6:17",
+        "can't be called time",
+    ),
+    ("[message]\ntags = { id = \"$key\" }", "6:15", "$key needs"),
+    (
+        "[message]\ntime_zone = \"Europe/Nowhere\"",
+        "6:13",
+        "no such time zone",
+    ),
+    ("[message]\ntime_format = \"%Q\"", "6:15", "strftime"),
+    ("[fields.a]\nrange = [1]", "6:9", "2"),
+    ("[fields.a]\nscale = \"x\"", "6:9", "a finite number"),
+    ("[rows]\nshape = \"window\"", "6:9", "every"),
+    ("[rows]\nevery = \"5s\"", "6:9", "shape = \"window\""),
+    (
+        "[rows]\nshape = \"sample\"\nalign = \"1s\"",
+        "7:9",
+        "shape = \"pivot\"",
+    ),
+    ("[rows]\nalign = \"soon\"", "6:9", "a duration"),
+    ("[limits]\nmax_age = \"0\"", "6:11", "none"),
+    (
+        "[[store]]\nkind = \"sqlite\"\nurl = \"x\"",
+        "7:7",
+        "kind = \"influx\"",
+    ),
+    ("[[alert]]\nname = \"x\"", "5:3", "unknown field `alert`"),
+    ("[simulate]\nfields = { a = { normal = [1] } }", "6:27", "2"),
+    (
+        "[simulate]\nfields = {}\ntags = { a = [] }",
+        "7:14",
+        "no values",
+    ),
+];
+
 #[test]
 fn three_lines_are_enough() {
     let file = parse(MINIMAL).unwrap();
@@ -29,86 +108,8 @@ fn an_error_shows_its_place_and_what_is_accepted() {
 
 #[test]
 fn contradictions_and_impossible_values_are_refused() {
-    // What stands behind the minimal file's lines, the line of the error, part of the message.
-    let cases = [
-        ("channel = \"c\"", "5:11", "redis-pubsub"),
-        (
-            "kind = \"kafka\"",
-            "5:8",
-            "unknown variant `kafka`, expected `mqtt` or `redis-pubsub`",
-        ),
-        (
-            "kind = \"redis-pubsub\"",
-            "4:9",
-            "a topic is for kind = \"mqtt\"",
-        ),
-        ("url = \"http://x\"", "5:7", "mqtt://"),
-        ("ignore = \"a[\"", "5:10", "a["),
-        (
-            "[message]\nformat = \"protobuf\"",
-            "6:10",
-            "unknown variant",
-        ),
-        (
-            "[message]\nformat = \"text\"\nvalue = \"/v\"",
-            "7:9",
-            "the payload",
-        ),
-        ("[message]\nvalue = \"v\"", "6:9", "doesn't start with /"),
-        (
-            "[message]\nfields = \"*\"\nname = \"/n\"",
-            "6:10",
-            "instead of name",
-        ),
-        ("[message]\nsplit = \"{a}.{field}\"", "6:9", "no name"),
-        (
-            "[message]\nname = \"/n\"\nsplit = \"{device}.{field}\"",
-            "7:9",
-            "two places",
-        ),
-        (
-            "[message]\nname = \"/n\"\ninclude = \"a*\"",
-            "7:11",
-            "fields = \"*\"",
-        ),
-        (
-            "[message]\ntags = { time = \"/t\" }",
-            "6:17",
-            "can't be called time",
-        ),
-        ("[message]\ntags = { id = \"$key\" }", "6:15", "$key needs"),
-        (
-            "[message]\ntime_zone = \"Europe/Nowhere\"",
-            "6:13",
-            "no such time zone",
-        ),
-        ("[message]\ntime_format = \"%Q\"", "6:15", "strftime"),
-        ("[fields.a]\nrange = [1]", "6:9", "2"),
-        ("[fields.a]\nscale = \"x\"", "6:9", "a finite number"),
-        ("[rows]\nshape = \"window\"", "6:9", "every"),
-        ("[rows]\nevery = \"5s\"", "6:9", "shape = \"window\""),
-        (
-            "[rows]\nshape = \"sample\"\nalign = \"1s\"",
-            "7:9",
-            "shape = \"pivot\"",
-        ),
-        ("[rows]\nalign = \"soon\"", "6:9", "a duration"),
-        ("[limits]\nmax_age = \"0\"", "6:11", "none"),
-        (
-            "[[store]]\nkind = \"sqlite\"\nurl = \"x\"",
-            "7:7",
-            "kind = \"influx\"",
-        ),
-        ("[[alert]]\nname = \"x\"", "5:3", "unknown field `alert`"),
-        ("[simulate]\nfields = { a = { normal = [1] } }", "6:27", "2"),
-        (
-            "[simulate]\nfields = {}\ntags = { a = [] }",
-            "7:14",
-            "no values",
-        ),
-    ];
-    for (more, place, part) in cases {
-        let error = parse(&format!("{}{more}\n", MINIMAL)).unwrap_err();
+    for (more, place, part) in REFUSED {
+        let error = parse(&format!("{MINIMAL}{more}\n")).unwrap_err();
         let shown = error.to_string();
         assert!(shown.contains(part), "{more}\n{shown}");
         assert!(
@@ -120,78 +121,19 @@ fn contradictions_and_impossible_values_are_refused() {
 
 #[test]
 fn the_whole_example_of_the_documentation_is_read() {
-    let file = parse(
-        r#"
-name = "greenhouse"
-
-[source]
-kind = "mqtt"
-url = "mqtt://broker"
-topic = "plant/{hall}/+"
-ignore = ["plant/bridge/**", "**/availability"]
-retained = "accept"
-
-[message]
-format = "json"
-each = "/readings"
-where = { "^/method" = "NotifyStatus", "/q" = true, "/n" = 3 }
-tags = { site = "^/meta/site" }
-name = "/id"
-split = "{line}.{device}.{field}"
-value = "/v"
-time = ["/timestamp", "/ts"]
-time_format = "unix_ms"
-time_zone = "Europe/Berlin"
-missing = ["unavailable", "unknown"]
-rename = { "Utility Voltage" = "utility_voltage" }
-names = "strict"
-snake = true
-
-[fields.state]
-type = "float"
-map = { ON = 1, OFF = 0 }
-
-[fields."temp_*"]
-unit = "°C"
-scale = 0.1
-range = [-40, 85]
-decimal_comma = true
-strip_unit = true
-
-[rows]
-shape = "window"
-every = "5s"
-statistics = { avg = "mean", least = "min" }
-names = "{field}_{statistic}"
-grace = "2s"
-dedupe = true
-
-[limits]
-max_age = "none"
-late_window = 60
-
-[[store]]
-kind = "influx"
-bucket = "greenhouse"
-
-[[store]]
-kind = "sqlite"
-
-[simulate]
-interval = "5s"
-tags = { device = ["a", "b"] }
-fields = { temperature = { normal = [21, 0.5] }, state = { choice = ["ON", "OFF"] } }
-
-[[simulate.where]]
-tags = { device = "b" }
-fields = { temperature = { uniform = [30, 60] } }
-"#,
-    )
-    .unwrap_or_else(|error| panic!("{error}"));
+    let file = parse(include_str!("tests/whole.toml"));
+    let file = file.map_err(|error| error.to_string()).unwrap();
     assert_eq!(file.store.len(), 2);
     assert_eq!(file.message.conditions.len(), 3);
-    let patterns: Vec<&str> = file.fields.keys().map(|key| key.0.as_str()).collect();
-    assert_eq!(patterns, ["state", "temp_*"], "an exact name goes first");
+    let unit = |name: &str| file.fields.of(name).and_then(|field| field.unit.clone());
+    assert_eq!(unit("temp_1").as_deref(), Some("°C"));
+    assert_eq!(
+        unit("temp_in").as_deref(),
+        Some("K"),
+        "a longer pattern goes first"
+    );
+    assert_eq!(unit("temp_i"), None, "an exact name goes first");
+    assert!(file.fields.of("other").is_none());
 }
 
 #[test]
