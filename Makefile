@@ -55,6 +55,7 @@ bench: servers ## Measure against the bare broker, the one process against both,
 	$(CARGO) build --release -p transport --example bare_broker --example flood
 	target/release/bench-rigline
 	target/release/bench-backlog
+	target/release/bench-shapes
 
 soak: servers ## Run one process and the stages for DURATION each: neither memory nor files may grow
 	$(CARGO) build --release --workspace --bins

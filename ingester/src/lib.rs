@@ -2,6 +2,7 @@
 //! only then acknowledges them.
 
 pub mod decode;
+pub mod decoder;
 pub mod mapping;
 pub mod process;
 pub mod run;

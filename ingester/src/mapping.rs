@@ -67,7 +67,7 @@ pub struct Mapped {
 #[derive(Debug, PartialEq)]
 pub struct MappedSample {
     /// The sample.
-    pub sample: Sample,
+    pub sample: Sample<'static>,
     /// The JSON pointer to its time; `None` if that is its arrival.
     pub time_from: Option<String>,
     /// A member that should hold the time was ignored, because it holds no date.

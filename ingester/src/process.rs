@@ -1,15 +1,23 @@
 //! The stage as a process.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use common::cli::Program;
 use common::harness::{self, Process};
+use common::pipelines::Pipeline;
+use model::pipeline::{PipelineFile, SourceKind};
 use queue::redis::RedisQueue;
-use transport::{Subscriber, watch_broker_drops};
+use tokio::task::JoinSet;
+use transport::{
+    MqttSettings, PubSubSettings, RedisSubscriber, SubscribeSettings, Subscriber,
+    watch_broker_drops,
+};
 
-use crate::settings::IngesterSettings;
+use crate::decoder::{Decoder, MappedDecoder};
+use crate::settings::{IngesterSettings, Work};
 
 const PROGRAM: Program = Program {
     name: "ingester",
@@ -18,27 +26,121 @@ const PROGRAM: Program = Program {
     log_filter: "info",
 };
 
+/// The ingesters of all pipelines.
+#[derive(Default)]
+struct Pipelines {
+    running: JoinSet<anyhow::Result<()>>,
+    /// Brokers whose dropped messages are watched: hosts and ports.
+    watched: HashSet<(String, u16)>,
+}
+
 /// Runs the stage until a signal. `args` start with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     harness::main(&PROGRAM, args, run)
 }
 
 async fn run(settings: IngesterSettings, process: Process) -> anyhow::Result<()> {
-    let IngesterSettings {
-        work,
-        mqtt,
-        subscribe,
-        redis,
-    } = settings;
-    let queue = RedisQueue::new(&work.queue, &redis).context("cannot use Redis")?;
+    let mut pipelines = Pipelines::default();
+    for pipeline in settings.pipelines.all() {
+        let process = process.for_pipeline(pipeline.name());
+        match pipeline {
+            Pipeline::Rigs => start_rigs(&settings, process, &mut pipelines)?,
+            Pipeline::File(file) => start_file(&settings, file, process, &mut pipelines)?,
+        }
+    }
+    harness::all(&mut pipelines.running, &process, "pipeline").await
+}
+
+fn start_rigs(
+    settings: &IngesterSettings,
+    process: Process,
+    pipelines: &mut Pipelines,
+) -> anyhow::Result<()> {
+    let work = Work {
+        decoder: Decoder::Rigs(settings.limits),
+        queue: settings.queue.clone(),
+    };
     // Constant: with another id, the broker would keep the old session's messages without delivering them.
-    let client_id = mqtt.client_id_or(|| format!("rigline-ingester-{}", work.queue.pipeline));
-    // Ends with the process.
-    tokio::spawn(watch_broker_drops(
-        mqtt.clone(),
-        client_id.clone(),
-        process.stop.clone(),
-    ));
+    let default = || format!("rigline-ingester-{}", work.queue.pipeline);
+    let client_id = settings.mqtt.client_id_or(default);
+    let (mqtt, subscribe) = (settings.mqtt.clone(), settings.subscribe.clone());
+    start_mqtt(
+        settings,
+        work,
+        (mqtt, subscribe, client_id),
+        process,
+        pipelines,
+    )
+}
+
+fn start_file(
+    settings: &IngesterSettings,
+    file: &PipelineFile,
+    process: Process,
+    pipelines: &mut Pipelines,
+) -> anyhow::Result<()> {
+    let work = Work {
+        decoder: Decoder::Mapped(Box::new(MappedDecoder::new(file))),
+        queue: settings.queue.of_pipeline(&file.name),
+    };
+    match file.source.kind() {
+        SourceKind::Mqtt => {
+            let mqtt = mqtt_of(settings, file)?;
+            let subscribe = SubscribeSettings::of_file(&file.source);
+            let name = file.name.as_str();
+            let client_id = match mqtt.mqtt_client_id.as_str() {
+                "" => format!("rigline-{name}"),
+                // Two sessions can't have the same client id.
+                given => format!("{given}-{name}"),
+            };
+            start_mqtt(
+                settings,
+                work,
+                (mqtt, subscribe, client_id),
+                process,
+                pipelines,
+            )
+        }
+        SourceKind::RedisPubsub => {
+            let queue =
+                RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
+            let source = PubSubSettings::of_file(&file.source, &settings.redis)
+                .context("cannot use Redis Pub/Sub")?;
+            let session = move |up| RedisSubscriber::start(&source, up);
+            pipelines
+                .running
+                .spawn(crate::run(work, queue, session, process));
+            Ok(())
+        }
+    }
+}
+
+/// The broker of a pipeline file: that of its URL, otherwise that of the variables.
+fn mqtt_of(settings: &IngesterSettings, file: &PipelineFile) -> anyhow::Result<MqttSettings> {
+    let mut mqtt = settings.mqtt.clone();
+    if let Some(url) = &file.source.url {
+        mqtt.set_url(url)?;
+    }
+    Ok(mqtt)
+}
+
+fn start_mqtt(
+    settings: &IngesterSettings,
+    work: Work,
+    (mqtt, subscribe, client_id): (MqttSettings, SubscribeSettings, String),
+    process: Process,
+    pipelines: &mut Pipelines,
+) -> anyhow::Result<()> {
+    let queue = RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
+    let broker = (mqtt.mqtt_host.clone(), mqtt.mqtt_port);
+    if pipelines.watched.insert(broker) {
+        // Ends with the process.
+        let stop = process.stop.clone();
+        tokio::spawn(watch_broker_drops(mqtt.clone(), client_id.clone(), stop));
+    }
     let session = move |broker_up| Subscriber::start(&mqtt, &subscribe, &client_id, broker_up);
-    crate::run(work, queue, session, process).await
+    pipelines
+        .running
+        .spawn(crate::run(work, queue, session, process));
+    Ok(())
 }

@@ -3,16 +3,13 @@
 use std::time::{Duration, Instant};
 
 use common::faults::{self, Point};
-use common::guard::guarded;
 use common::harness::Process;
 use common::health::Dependency;
 use common::metric;
 use metrics::{counter, histogram};
 use model::Stage;
 use model::dead_letter::{Reason, Rejection};
-use model::element;
 use model::time::Timestamp;
-use model::topic;
 use queue::error::Cause;
 use queue::lease_manager::{HeldLease, LeaseManager};
 use queue::ledger::delta;
@@ -21,8 +18,8 @@ use queue::{Append, Appended, Queue, QueueError};
 use tokio::time::timeout;
 use transport::{Delivery, Source};
 
-use crate::decode::decode;
-use crate::settings::{ReadingLimits, Work};
+use crate::decoder::{Decoded, LeftOut};
+use crate::settings::Work;
 
 const STAGE: Stage = Stage::Ingester;
 /// An append ends with the element that reaches this many bytes. A larger append could exceed the
@@ -55,7 +52,7 @@ pub async fn run<Q: Queue, S: Source>(
     let leases = LeaseManager::new(queue.clone(), Stage::Ingester, &settings.queue, &process);
     let mut ingester = Ingester {
         dead_letters: DeadLetterEncoder::new(STAGE, &settings.queue.limits),
-        source_up: process.health.dependency("mqtt"),
+        source_up: process.health.dependency(S::NAME),
         list_has_space: process.health.dependency("raw_list"),
         clock_agrees: process.health.dependency("clock"),
         settings,
@@ -76,14 +73,23 @@ pub async fn run<Q: Queue, S: Source>(
 }
 
 /// Messages that were received and aren't appended yet.
-#[derive(Default)]
-struct Received {
-    deliveries: Vec<Delivery>,
+struct Received<T> {
+    deliveries: Vec<Delivery<T>>,
     /// The first of them, encoded. They are encoded once, so that a retry after a lost reply appends the
     /// same elements.
     encoded: Option<EncodedBatch>,
     /// The arrival of the message that was encoded last.
     last_arrival: Option<Timestamp>,
+}
+
+impl<T> Default for Received<T> {
+    fn default() -> Self {
+        Self {
+            deliveries: Vec::new(),
+            encoded: None,
+            last_arrival: None,
+        }
+    }
 }
 
 /// An encoded append.
@@ -93,8 +99,8 @@ struct EncodedBatch {
     deliveries: usize,
     /// The messages that were rejected; their dead letters are in `append`.
     rejected: Tally,
-    /// Readings with a time that was ignored.
-    ignored_times: u64,
+    /// What was left out of the messages on purpose.
+    left_out: LeftOut,
 }
 
 struct Ingester<Q> {
@@ -111,10 +117,10 @@ struct Ingester<Q> {
 impl<Q: Queue> Ingester<Q> {
     /// Works until the process stops, or until another replica holds the lease: then `None`. A lease that
     /// expired without a new holder is acquired again, and the session with the broker continues.
-    async fn serve(
+    async fn serve<S: Source>(
         &mut self,
         held: HeldLease<Q>,
-        session: &mut impl Source,
+        session: &mut S,
     ) -> Option<HeldLease<Q>> {
         // Assumed until an append fails.
         self.list_has_space.up();
@@ -149,11 +155,11 @@ impl<Q: Queue> Ingester<Q> {
     }
 
     /// At a stop, appends and acknowledges what was received, within a time limit.
-    async fn finish(
+    async fn finish<S: Source>(
         &mut self,
         held: &HeldLease<Q>,
-        session: &impl Source,
-        received: &mut Received,
+        session: &S,
+        received: &mut Received<S::Ticket>,
     ) {
         if received.deliveries.is_empty() || held.lost.is_cancelled() || !self.clocks_agree(held) {
             return;
@@ -166,10 +172,10 @@ impl<Q: Queue> Ingester<Q> {
     }
 
     /// Appends what was received and then acknowledges it. The error is the wait before a retry.
-    async fn append_and_acknowledge(
+    async fn append_and_acknowledge<S: Source>(
         &mut self,
-        session: &impl Source,
-        received: &mut Received,
+        session: &S,
+        received: &mut Received<S::Ticket>,
     ) -> Result<(), Duration> {
         let Received {
             deliveries,
@@ -223,9 +229,9 @@ impl<Q: Queue> Ingester<Q> {
     }
 
     /// Encodes the first deliveries, as many as fit into one append.
-    fn encode_batch(
+    fn encode_batch<T>(
         &mut self,
-        deliveries: &[Delivery],
+        deliveries: &[Delivery<T>],
         last_arrival: &mut Option<Timestamp>,
     ) -> EncodedBatch {
         let now = (self.process.clock.now(), Instant::now());
@@ -236,7 +242,7 @@ impl<Q: Queue> Ingester<Q> {
             },
             deliveries: 0,
             rejected: Tally::default(),
-            ignored_times: 0,
+            left_out: LeftOut::default(),
         };
         let mut rejected = Vec::new();
         let mut bytes = 0;
@@ -246,33 +252,31 @@ impl<Q: Queue> Ingester<Q> {
             }
             batch.deliveries += 1;
             let Delivery { topic, payload, .. } = delivery;
-            let limits = &self.settings.limits;
             let arrived = arrival(delivery.received, now, *last_arrival);
             *last_arrival = Some(arrived);
-            let encoded = match &delivery.truncated {
-                Some(_) => Err(Rejection::new(Reason::TooLarge, TRUNCATED)),
-                None => encode(topic, payload, arrived, limits),
+            let decoded = match &delivery.truncated {
+                Some(_) => Decoded {
+                    rejection: Some(Rejection::new(Reason::TooLarge, TRUNCATED)),
+                    ..Decoded::default()
+                },
+                None => self.settings.decoder.decode(topic, payload, arrived),
             };
-            match encoded {
-                Ok((element, has_ignored_time)) => {
-                    bytes += element.len();
-                    batch.ignored_times += u64::from(has_ignored_time);
-                    batch.append.raw.push(element);
-                }
-                Err(rejection) => {
-                    let letter = self.dead_letters.encode(
-                        &rejection,
-                        &Input {
-                            series: topic::rig_level(topic),
-                            topic,
-                            payload,
-                            truncated: delivery.truncated.as_ref(),
-                            time: arrived,
-                        },
-                    );
-                    bytes += letter.element.as_ref().map_or(0, Vec::len);
-                    rejected.push(letter);
-                }
+            batch.left_out += decoded.left_out;
+            for element in decoded.elements {
+                bytes += element.len();
+                batch.append.raw.push(element);
+            }
+            if let Some(rejection) = decoded.rejection {
+                let input = Input {
+                    series: self.settings.decoder.series(topic),
+                    topic,
+                    payload,
+                    truncated: delivery.truncated.as_ref(),
+                    time: arrived,
+                };
+                let letter = self.dead_letters.encode(&rejection, &input);
+                bytes += letter.element.as_ref().map_or(0, Vec::len);
+                rejected.push(letter);
             }
         }
         (batch.append.dead, batch.rejected) = Tally::split(rejected);
@@ -283,7 +287,7 @@ impl<Q: Queue> Ingester<Q> {
     /// Whether the clock agrees with the queue's clock, so that timestamps can be checked.
     fn clocks_agree(&self, held: &HeldLease<Q>) -> bool {
         let skew = held.latest.borrow().skew(&self.process.clock);
-        let most = self.settings.limits.times.max_future / 2;
+        let most = self.settings.decoder.times().max_future / 2;
         if skew <= most {
             self.clock_agrees.up();
             return true;
@@ -299,7 +303,17 @@ impl<Q: Queue> Ingester<Q> {
     fn count(&self, batch: &EncodedBatch, length: usize) {
         let readings = batch.append.raw.len() as u64;
         counter!(metric::READINGS, "stage" => STAGE.name()).increment(readings);
-        counter!(metric::IGNORED_TIMES).increment(batch.ignored_times);
+        let left_out = batch.left_out;
+        counter!(metric::IGNORED_TIMES).increment(left_out.ignored_times);
+        for (reason, count) in [
+            ("filtered", left_out.filtered),
+            ("empty", left_out.empty),
+            ("skipped", left_out.skipped),
+        ] {
+            if count > 0 {
+                counter!(metric::LEFT_OUT, "reason" => reason).increment(count);
+            }
+        }
         batch.rejected.count();
         #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
         histogram!(metric::BATCH_SIZE, "stage" => STAGE.name()).record(batch.deliveries as f64);
@@ -319,22 +333,6 @@ fn arrival(
         Some(next) if next.since(arrived) <= MAX_ARRIVAL_SHIFT => arrived.max(next),
         _ => arrived,
     }
-}
-
-/// The raw list's element for a message, and whether a time in it was ignored; or its rejection.
-fn encode(
-    topic: &str,
-    payload: &[u8],
-    arrived: Timestamp,
-    limits: &ReadingLimits,
-) -> Result<(Vec<u8>, bool), Rejection> {
-    let encoded = guarded(|| {
-        let decoded = decode(topic, payload, arrived, limits)?;
-        let mut element = Vec::with_capacity(192);
-        element::encode_reading(&decoded.reading, &mut element);
-        Ok((element, decoded.has_ignored_time))
-    });
-    encoded.unwrap_or_else(|poison| Err(Rejection::new(Reason::Poison, poison)))
 }
 
 #[cfg(test)]

@@ -1,16 +1,25 @@
 //! The ingester's settings.
 
 use clap::Args;
+use common::pipelines::PipelineSettings;
 use common::settings::{self, BadSetting, Settings, TimeLimitSettings};
 use queue::settings::{QueueSettings, RedisSettings};
 use transport::{MqttSettings, SubscribeSettings};
 
+use crate::decoder::Decoder;
+
 /// All settings of the ingester.
 #[derive(Debug, Clone, Args)]
 pub struct IngesterSettings {
-    /// The settings that don't depend on source and queue.
+    /// The pipelines.
     #[command(flatten)]
-    pub work: Work,
+    pub pipelines: PipelineSettings,
+    /// Limits of a reading.
+    #[command(flatten)]
+    pub limits: ReadingLimits,
+    /// Names and limits of the lists.
+    #[command(flatten)]
+    pub queue: QueueSettings,
     /// The broker.
     #[command(flatten)]
     pub mqtt: MqttSettings,
@@ -22,14 +31,12 @@ pub struct IngesterSettings {
     pub redis: RedisSettings,
 }
 
-/// Settings that don't depend on the kinds of source and queue.
-#[derive(Debug, Clone, Args)]
+/// Settings of a pipeline that don't depend on the kinds of source and queue.
+#[derive(Debug, Clone)]
 pub struct Work {
-    /// Limits of a reading.
-    #[command(flatten)]
-    pub limits: ReadingLimits,
+    /// How messages become elements.
+    pub decoder: Decoder,
     /// Names and limits of the lists.
-    #[command(flatten)]
     pub queue: QueueSettings,
 }
 
@@ -47,9 +54,10 @@ pub struct ReadingLimits {
 
 impl Settings for IngesterSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
+        self.pipelines.check()?;
         self.mqtt.check()?;
         self.subscribe.check()?;
-        self.work.queue.check()?;
+        self.queue.check()?;
         self.redis.check()
     }
 }

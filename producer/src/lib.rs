@@ -8,6 +8,8 @@ mod replay;
 mod run;
 mod schedule;
 mod settings;
+mod simulated;
+pub mod simulation;
 
 pub use run::run;
 pub use settings::{FleetSettings, ProducerSettings, Rigs, rigs};

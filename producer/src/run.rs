@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use common::harness::Process;
 use common::metric;
+use common::pipelines::Pipeline;
 use metrics::counter;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use transport::{Counts, Publisher};
 
@@ -13,11 +16,12 @@ use crate::progress::{PROGRESS, Show};
 use crate::replay::Replay;
 use crate::schedule::Schedule;
 use crate::settings::ProducerSettings;
+use crate::simulated;
 
 /// How long a stop waits for acknowledgements. With [`DISCONNECT_LIMIT`] it is less than a process has to
 /// stop in.
-const DRAIN: Duration = Duration::from_secs(9);
-const DISCONNECT_LIMIT: Duration = Duration::from_millis(300);
+pub(crate) const DRAIN: Duration = Duration::from_secs(9);
+pub(crate) const DISCONNECT_LIMIT: Duration = Duration::from_millis(300);
 
 /// Sends the readings of a fleet or of a file until the process stops, or up to the configured count or
 /// duration, and waits for the broker's acknowledgements. Logs its progress.
@@ -25,12 +29,42 @@ pub async fn run(settings: ProducerSettings, process: Process) -> anyhow::Result
     run_with(settings, process, Show::Lines).await
 }
 
-/// Like [`run`], with this display of progress.
+/// Like [`run`], with this display of progress, which is of the pipeline `rigs` alone.
 pub(crate) async fn run_with(
     settings: ProducerSettings,
     process: Process,
     show: Show,
 ) -> anyhow::Result<()> {
+    let pipelines = settings.pipelines.all();
+    if let [Pipeline::Rigs] = pipelines {
+        return run_rigs(settings, process, show).await;
+    }
+    let mut running = JoinSet::new();
+    for pipeline in pipelines {
+        let (settings, process) = (settings.clone(), process.for_pipeline(pipeline.name()));
+        let pipeline = pipeline.clone();
+        running.spawn(async move {
+            match pipeline {
+                Pipeline::Rigs => run_rigs(settings, process, Show::Lines).await,
+                Pipeline::File(file) => simulated::run(&file, &settings, &process).await,
+            }
+        });
+    }
+    let mut result = Ok(());
+    while let Some(ended) = tokio::select! {
+        ended = running.join_next() => ended,
+        never = process.health.tick_for_ever() => match never {},
+    } {
+        let ended = ended.context("a pipeline panicked").and_then(|ended| ended);
+        if ended.is_err() {
+            process.stop.cancel();
+        }
+        result = result.and(ended);
+    }
+    result
+}
+
+async fn run_rigs(settings: ProducerSettings, process: Process, show: Show) -> anyhow::Result<()> {
     let client_id = settings
         .mqtt
         .client_id_or(|| format!("rigline-producer-{:08x}", fastrand::u32(..)));

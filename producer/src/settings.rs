@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use common::settings::{BadSetting, Settings, count, duration, positive_duration};
+use common::pipelines::{Pipeline, PipelineSettings};
+use common::settings::{BadSetting, RedisSettings, Settings, count, duration, positive_duration};
 use model::Name;
 use transport::MqttSettings;
 
@@ -28,9 +29,15 @@ const RIGS_FORMS: &str = "a number from 1 to 100000, or different names with com
 /// All settings of the producer.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ProducerSettings {
+    /// The pipelines whose messages are simulated.
+    #[command(flatten)]
+    pub pipelines: PipelineSettings,
     /// The broker.
     #[command(flatten)]
     pub mqtt: MqttSettings,
+    /// The server of pipelines whose source is Redis Pub/Sub.
+    #[command(flatten)]
+    pub redis: RedisSettings,
     /// The fleet, and when to end.
     #[command(flatten)]
     pub fleet: FleetSettings,
@@ -44,7 +51,9 @@ impl ProducerSettings {
     #[must_use]
     pub fn simulated(mqtt: MqttSettings, fleet: FleetSettings) -> Self {
         Self {
+            pipelines: PipelineSettings::rigs(),
             mqtt,
+            redis: RedisSettings::local(),
             fleet,
             replay: ReplaySettings::default(),
         }
@@ -53,8 +62,13 @@ impl ProducerSettings {
 
 impl Settings for ProducerSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
+        self.pipelines.check()?;
         self.mqtt.check()?;
+        self.redis.check()?;
+        let is_rigs = matches!(self.pipelines.all(), [Pipeline::Rigs]);
         if self.replay.is_wanted() {
+            let given = &self.pipelines.pipelines;
+            BadSetting::unless(is_rigs, "PIPELINES", given, "rigs with REPLAY")?;
             self.fleet.check_unused()?;
         }
         self.fleet.check()?;
@@ -143,9 +157,9 @@ impl FleetSettings {
         }
     }
 
-    /// The fleet that these settings describe.
+    /// The simulated faults.
     #[must_use]
-    pub fn fleet(&self) -> Fleet {
+    pub(crate) fn faults(&self) -> Faults {
         let &Self {
             missing,
             duplicated,
@@ -156,19 +170,21 @@ impl FleetSettings {
             clock_offset,
             ..
         } = self;
-        Fleet::new(
-            &self.rigs.0,
-            self.seed,
-            Faults {
-                missing,
-                duplicated,
-                late,
-                late_by,
-                garbled,
-                shuffled,
-                clock_offset,
-            },
-        )
+        Faults {
+            missing,
+            duplicated,
+            late,
+            late_by,
+            garbled,
+            shuffled,
+            clock_offset,
+        }
+    }
+
+    /// The fleet that these settings describe.
+    #[must_use]
+    pub fn fleet(&self) -> Fleet {
+        Fleet::new(&self.rigs.0, self.seed, self.faults())
     }
 
     /// Refuses what would do nothing, because the readings come from a file.
@@ -271,7 +287,7 @@ pub fn rigs(text: &str) -> Result<Rigs, String> {
     }
     let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
     let different = names.iter().collect::<BTreeSet<_>>().len() == names.len();
-    let valid = names.iter().all(|name| Name::new(name).is_ok());
+    let valid = names.iter().all(|name| Name::sensor(name).is_ok());
     let fits = different && names.len() <= MAX_RIGS && valid;
     fits.then_some(Rigs(names)).ok_or_else(refused)
 }

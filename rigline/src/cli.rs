@@ -55,7 +55,8 @@ enum Command {
     Passwords(Rest),
     /// Show stored rows
     Rows(RowsArgs),
-    /// Show all rigs with their sensors and the time range of their rows
+    /// Show all rigs, or the series of another pipeline, with their fields and the time range of their rows
+    #[command(visible_alias = "series")]
     Rigs(RigsArgs),
     /// Show both sides of each line of the ledger; exit code 0 if they agree, 1 if not, 2 if there is no ledger
     Ledger(LedgerArgs),
@@ -104,7 +105,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Ledger(args) => inspect::main(inspect::ledger::show(args)),
         Command::Dlq(args) => inspect::main(inspect::dlq::run(args)),
         Command::Try(args) => inspect::main(async { try_messages::run(&args) }),
-        Command::Pipelines(args) => inspect::main(async { pipelines::run(&args) }),
+        Command::Pipelines(args) => inspect::main(async move { pipelines::run(&args).await }),
         Command::Passwd(args) => inspect::main(async { inspect::users::set(&args) }),
     }
 }

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use transport::MqttSettings;
 
-use self::timed::{Delays, TimedSource, TimedStore};
+use self::timed::{Delays, Timing};
 use crate::console::Console;
 use crate::inspect::ledger::verdict;
 use crate::up::{DataDir, Server, ServerSettings, lines_to_copy};
@@ -105,15 +105,18 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
         (Some(made), dir)
     };
     let server = Server::open(DataDir::hold(&dir)?, &settings.server, process.clock).await?;
-    let (queue, listen) = (server.queue().clone(), server.listens_on());
+    let queues: Vec<SqliteQueue> = server.queues().cloned().collect();
+    let queue = queues.first().context("there is no pipeline")?.clone();
+    let listen = server.listens_on();
     let delays = Delays::default();
     let console = Console::start();
     print_start(&console, &settings.rigs, &server);
-    let store = TimedStore::new(server.store(), delays.clone());
-    let timed = delays.clone();
-    let (limits, align) = (settings.server.readings, settings.server.rows.align);
-    let source =
-        move |session| TimedSource::new(session, timed.clone(), limits, align, process.clock);
+    let timing = Timing {
+        delays: delays.clone(),
+        limits: settings.server.readings,
+        align: settings.server.rows.align,
+        clock: process.clock,
+    };
 
     // The stages stop after the fleet, so that its last readings are acknowledged.
     let stages = Process {
@@ -123,12 +126,12 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
     let stop = stages.stop.clone();
     let fleet = start_fleet(&settings, listen, &process);
     let direct = async {
-        let ended = wait_for_fleet(fleet, &queue, &process).await;
+        let ended = wait_for_fleet(fleet, &queues, &process).await;
         stop.cancel();
         ended
     };
     let work = async {
-        let ran = server.run(source, store, &stages).await;
+        let ran = server.run(timing, &stages).await;
         process.stop.cancel();
         ran
     };
@@ -154,14 +157,16 @@ fn start_fleet(
         ip => ip.to_string(),
     };
     let mqtt = MqttSettings::at(&host, listen.port());
-    let producer = ProducerSettings::simulated(mqtt, settings.fleet());
+    let mut producer = ProducerSettings::simulated(mqtt, settings.fleet());
+    producer.pipelines = settings.server.pipelines.simulated();
+    producer.redis = settings.server.redis.clone();
     tokio::spawn(producer::run(producer, process.for_stage("producer")))
 }
 
 /// Waits for the fleet's end, and then until its readings are stored. At a stop, it waits only shortly.
 async fn wait_for_fleet(
     mut fleet: JoinHandle<anyhow::Result<()>>,
-    queue: &SqliteQueue,
+    queues: &[SqliteQueue],
     process: &Process,
 ) -> anyhow::Result<()> {
     let ended = tokio::select! {
@@ -170,12 +175,14 @@ async fn wait_for_fleet(
     };
     if let Some(ended) = ended {
         let rest = async {
-            while !queue
-                .snapshot()
-                .await
-                .is_ok_and(|snapshot| is_drained(&snapshot.ledger))
-            {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+            for queue in queues {
+                while !queue
+                    .snapshot()
+                    .await
+                    .is_ok_and(|snapshot| is_drained(&snapshot.ledger))
+                {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
             }
         };
         tokio::select! {

@@ -1,13 +1,17 @@
 //! Commands on pipeline files.
 
+mod new;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::bail;
 use clap::{Args, Subcommand};
-use model::pipeline::{PipelineError, PipelineFile};
+use common::pipelines::{FileError, built_in_files, built_in_text, read};
+use model::pipeline::PipelineFile;
 
+use self::new::NewArgs;
 use crate::cli::EXIT_USAGE;
 use crate::inspect::output::stdout;
 
@@ -20,6 +24,13 @@ pub struct PipelinesArgs {
 
 #[derive(Debug, Subcommand)]
 enum PipelinesCommand {
+    /// List the built-in pipelines
+    List,
+    /// Print the file of a built-in pipeline
+    Show {
+        /// Its name
+        name: String,
+    },
     /// Check pipeline files; exit code 64 if one can't be used
     Check {
         /// The files
@@ -28,21 +39,34 @@ enum PipelinesCommand {
     },
     /// Print the JSON Schema of pipeline files, for editors
     Schema,
-}
-
-/// Why a pipeline file can't be used.
-#[derive(Debug)]
-pub(crate) enum FileError {
-    /// It can't be read.
-    Unreadable(anyhow::Error),
-    /// Its content can't be used.
-    Unusable(PipelineError),
+    /// Listen to a broker for a while, and write a file that fits what came
+    New(NewArgs),
 }
 
 /// Runs the command.
-pub fn run(args: &PipelinesArgs) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &PipelinesArgs) -> anyhow::Result<ExitCode> {
     let mut out = stdout();
     match &args.command {
+        PipelinesCommand::List => {
+            for (name, text) in built_in_files() {
+                let about = text.lines().next().unwrap_or_default();
+                writeln!(out, "{name:<10} {}", about.trim_start_matches(['#', ' ']))?;
+            }
+            out.flush()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        PipelinesCommand::Show { name } => {
+            let Some(text) = built_in_text(name) else {
+                let names: Vec<_> = built_in_files().iter().map(|(name, _)| *name).collect();
+                bail!(
+                    "there is no built-in pipeline {name:?}; there are {}",
+                    names.join(", ")
+                );
+            };
+            write!(out, "{text}")?;
+            out.flush()?;
+            Ok(ExitCode::SUCCESS)
+        }
         PipelinesCommand::Check { files } => {
             let mut code = ExitCode::SUCCESS;
             for file in files {
@@ -64,6 +88,10 @@ pub fn run(args: &PipelinesArgs) -> anyhow::Result<ExitCode> {
             out.flush()?;
             Ok(code)
         }
+        PipelinesCommand::New(args) => {
+            new::run(args).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         PipelinesCommand::Schema => {
             let schema = serde_json::to_string_pretty(&PipelineFile::schema())?;
             writeln!(out, "{schema}")?;
@@ -73,20 +101,11 @@ pub fn run(args: &PipelinesArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Reads a pipeline file; its variables are those of the environment.
-pub(crate) fn read(path: &Path) -> Result<PipelineFile, FileError> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}", path.display()))
-        .map_err(FileError::Unreadable)?;
-    let variable = |name: &str| std::env::var(name).ok();
-    PipelineFile::parse(&path.display().to_string(), &text, &variable).map_err(FileError::Unusable)
-}
-
 /// Prints why a file can't be used.
 #[expect(clippy::print_stderr, reason = "the answer of a command")]
 pub(crate) fn report(error: &FileError) {
     match error {
-        FileError::Unreadable(error) => eprintln!("error: {error:#}"),
+        FileError::Unreadable { .. } => eprintln!("error: {error}"),
         FileError::Unusable(error) => eprintln!("{error}"),
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use clap::Args;
 use common::clock::Clock;
-use ingester::mapping::{Mapped, MappedSample, Mapping, RejectedPart};
+use ingester::decoder::MappedDecoder;
+use ingester::mapping::{Mapped, MappedSample, RejectedPart};
 use model::pipeline::{PipelineFile, ShapeKind};
 use model::{Timestamp, Value};
 use serde_json::json;
@@ -37,6 +38,9 @@ pub struct TryArgs {
     /// The topic of the payloads
     #[arg(long, default_value = "", hide_default_value = true)]
     topic: String,
+    /// When the messages arrived, for captured ones: the limits of their times are relative to it [default: now]
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+    arrived: Option<Timestamp>,
     /// Print a JSON object for each message
     #[arg(long)]
     json: bool,
@@ -44,26 +48,20 @@ pub struct TryArgs {
 
 /// Prints what each message becomes. The exit code is 1 if anything would be a dead letter.
 pub fn run(args: &TryArgs) -> anyhow::Result<ExitCode> {
-    let file = match pipelines::read(&args.file) {
+    let file = match common::pipelines::read(&args.file) {
         Ok(file) => file,
         Err(error) => {
             pipelines::report(&error);
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
-    let mapping = Mapping::new(&file);
+    let decoder = MappedDecoder::new(&file);
     let clock = Clock::system();
     let mut out = stdout();
     let mut has_dead_letter = false;
     let mut show = |message: Message| -> anyhow::Result<()> {
-        let mapped = mapping.map(&message.topic, &message.payload, clock.now());
-        let mapped = mapped.unwrap_or_else(|rejection| Mapped {
-            rejected: vec![RejectedPart {
-                place: String::new(),
-                rejection,
-            }],
-            ..Mapped::default()
-        });
+        let arrived = args.arrived.unwrap_or_else(|| clock.now());
+        let mapped = map(&decoder, &message, arrived);
         has_dead_letter |= !mapped.rejected.is_empty();
         if args.json {
             writeln!(out, "{}", as_json(&mapped))?;
@@ -88,13 +86,25 @@ pub fn run(args: &TryArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(has_dead_letter)))
 }
 
+/// What a message becomes; one of which nothing can be used is one rejected part.
+fn map(decoder: &MappedDecoder, message: &Message, arrived: Timestamp) -> Mapped {
+    let mapped = decoder.map(&message.topic, &message.payload, arrived, arrived);
+    mapped.unwrap_or_else(|rejection| Mapped {
+        rejected: vec![RejectedPart {
+            place: String::new(),
+            rejection,
+        }],
+        ..Mapped::default()
+    })
+}
+
 fn as_json(mapped: &Mapped) -> serde_json::Value {
     let samples = mapped.samples.iter().map(|mapped| {
         let sample = &mapped.sample;
         let tags = sample.tags.iter();
-        let tags = tags.map(|(name, value)| (name.clone(), json!(value)));
+        let tags = tags.map(|(name, value)| (name.to_string(), json!(value.as_str())));
         let values = sample.values.iter();
-        let values = values.map(|(name, value)| (name.clone(), json_of(value)));
+        let values = values.map(|(name, value)| (name.to_string(), json_of(value)));
         json!({
             "tags": tags.collect::<serde_json::Map<_, _>>(),
             "timestamp": sample.timestamp.to_string(),
@@ -217,4 +227,49 @@ fn escaped(line: &str) -> String {
         }
     };
     line.chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ingester::decoder::MappedDecoder;
+    use model::Timestamp;
+
+    use super::{as_json, input, map};
+
+    /// Set to write the expected results anew.
+    const WRITE: &str = "RIGLINE_WRITE";
+
+    /// What the messages of an example become: a line of JSON each.
+    fn mapped(file: &Path) -> String {
+        let decoder = MappedDecoder::new(&common::pipelines::read(file).unwrap());
+        let messages = std::fs::read(file.with_extension("messages")).unwrap();
+        let arrived = Timestamp::parse("2027-03-31T08:05:00Z").unwrap();
+        let lines = input::lines(messages.as_slice()).map(|message| {
+            let mapped = map(&decoder, &message.unwrap(), arrived);
+            as_json(&mapped).to_string() + "\n"
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn messages_of_the_examples_become_what_is_expected() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/devices");
+        let mut files = 0;
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let file = entry.unwrap().path();
+            if file.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
+            files += 1;
+            let (found, expected) = (mapped(&file), file.with_extension("expected"));
+            if std::env::var_os(WRITE).is_some() {
+                std::fs::write(&expected, &found).unwrap();
+            }
+            let expected = std::fs::read_to_string(&expected).unwrap();
+            assert_eq!(found, expected, "{}", file.display());
+        }
+        assert!(files >= 9, "{files} examples");
+    }
 }

@@ -1,5 +1,6 @@
 //! The sink: writes the rows of the normalized list to the store.
 
+pub mod from_file;
 pub mod process;
 pub mod run;
 pub mod settings;

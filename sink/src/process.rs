@@ -6,9 +6,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use common::cli::Program;
 use common::harness::{self, Process};
+use common::pipelines::Pipeline;
 use queue::redis::RedisQueue;
 use store::InfluxStore;
+use tokio::task::JoinSet;
 
+use crate::from_file::influx_store;
 use crate::settings::SinkSettings;
 
 const PROGRAM: Program = Program {
@@ -24,7 +27,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(settings: SinkSettings, process: Process) -> anyhow::Result<()> {
-    let queue = RedisQueue::new(&settings.queue, &settings.redis).context("cannot use Redis")?;
-    let store = InfluxStore::new(&settings.influx).context("cannot use InfluxDB")?;
-    crate::run(settings.queue, queue, store, process).await
+    let mut pipelines = JoinSet::new();
+    for pipeline in settings.pipelines.all() {
+        let (store, lists) = match pipeline {
+            Pipeline::Rigs => {
+                let store = InfluxStore::new(&settings.influx).context("cannot use InfluxDB")?;
+                (store, settings.queue.clone())
+            }
+            Pipeline::File(file) => {
+                let store = influx_store(&settings.influx, file)?;
+                (store, settings.queue.of_pipeline(&file.name))
+            }
+        };
+        let queue = RedisQueue::new(&lists, &settings.redis).context("cannot use Redis")?;
+        let process = process.for_pipeline(pipeline.name());
+        pipelines.spawn(crate::run(lists, queue, store, process));
+    }
+    harness::all(&mut pipelines, &process, "pipeline").await
 }

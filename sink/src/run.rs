@@ -12,7 +12,7 @@ use common::metric;
 use metrics::{counter, histogram};
 use model::Stage;
 use model::dead_letter::{Reason, Rejection};
-use model::{Row, Timestamp, element};
+use model::{Layout, Row, Timestamp};
 use queue::consume::{self, Changes, Decision, IDLE_POLL, Processor, consume};
 use queue::ledger::{Counter, delta};
 use queue::rejected::{DeadLetterEncoder, Input, Rejected};
@@ -37,6 +37,7 @@ pub async fn run<Q: Queue, S: Store>(
     let sink = Sink {
         store_up: process.health.dependency("store"),
         list: settings.normalized_queue.clone(),
+        layout: settings.layout,
         dead_letters: DeadLetterEncoder::new(STAGE, &settings.limits),
         process: process.clone(),
         writer: Writer::new(store),
@@ -50,6 +51,7 @@ pub async fn run<Q: Queue, S: Store>(
 
 struct Sink<S> {
     list: String,
+    layout: Layout,
     dead_letters: DeadLetterEncoder,
     process: Process,
     writer: Writer<S>,
@@ -80,7 +82,7 @@ impl<S: Store> Processor for Sink<S> {
         if items.is_empty() {
             return Ok(Decision::Wait(self.preflight().await));
         }
-        let decoded = DecodedBatch::decode(items);
+        let decoded = DecodedBatch::decode(self.layout, items);
         faults::reach(Point::BeforeWrite);
         let written = self.writer.write(&decoded.rows).await;
         faults::reach(Point::AfterWrite);
@@ -191,14 +193,14 @@ struct DecodedBatch<'a> {
 }
 
 impl<'a> DecodedBatch<'a> {
-    fn decode(items: &'a [Vec<u8>]) -> Self {
+    fn decode(layout: Layout, items: &'a [Vec<u8>]) -> Self {
         let mut batch = Self {
             rows: Vec::with_capacity(items.len()),
             places: Vec::with_capacity(items.len()),
             rejections: Vec::new(),
         };
         for (place, item) in items.iter().enumerate() {
-            let rejection = match guarded(|| element::decode_row(item)) {
+            let rejection = match guarded(|| layout.decode_row(item)) {
                 Ok(Ok(row)) => {
                     batch.rows.push(row);
                     batch.places.push(place);

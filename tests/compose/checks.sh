@@ -80,11 +80,14 @@ the_first_start_is_healthy_by_itself() {
 }
 
 the_images_are_small_and_have_no_shell() {
-    local name size image
+    local name size image limit
     for name in $stages init; do
         image=rigline-$name
         size=$(docker image inspect --format '{{.Size}}' "$image")
-        [ "$size" -le 15000000 ] || fail "$image has $size bytes"
+        # That of `init` has all of Rigline in one program.
+        limit=15000000
+        [ "$name" != init ] || limit=24000000
+        [ "$size" -le "$limit" ] || fail "$image has $size bytes"
         if docker run --rm --entrypoint /bin/sh "$image" -c true >/dev/null 2>&1; then
             fail "$image has a shell"
         fi
@@ -136,7 +139,7 @@ our_containers_have_no_other_rights() {
 
 each_service_sees_its_own_secrets_only() {
     local found
-    found=$(docker inspect --format '{{range .Mounts}}{{.Name}} {{end}}' "$(container sink)")
+    found=$(docker inspect --format '{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}} {{end}}{{end}}' "$(container sink)")
     [ "$found" = "rigline_sink-secrets " ] || fail "the sink mounts $found"
     found=$(docker compose exec -T notebook sh -c 'ls /run/rigline; ls /secrets 2>&1; true' | paste -sd' ')
     [[ "$found" == "influx-token jupyter-token "*"No such file"* ]] || fail "the notebook sees $found"
@@ -322,6 +325,34 @@ given_secrets_are_used() {
     ledger >"$work/ledger" || { cat "$work/ledger"; fail "the ledger"; }
     pass "token, password, no token for Jupyter, Redis with a password"
     unset INFLUX_TOKEN INFLUX_PASSWORD JUPYTER_TOKEN REDIS_PASSWORD
+}
+
+colors() { docker compose -f examples/colors/compose.yml "$@"; }
+
+# After the other containers are gone: both use the same ports.
+system_1_runs_alone() {
+    colors build --quiet >"$work/build.log" 2>&1 || { tail -n 60 "$work/build.log"; fail "the build"; }
+    colors up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || {
+        tail -n 40 "$work/up.log"
+        colors logs --no-color --tail 40
+        fail "up --wait of the colors"
+    }
+    ! colors logs --no-color generator ingester transformer sink | grep -E '"level":"(WARN|ERROR)"' ||
+        fail "a stage logs a warning or an error"
+    pass "the colors are healthy without an .env, and no stage logged a warning"
+    local token
+    token=$(colors run --rm --no-TTY init passwords | sed -n 's/^ *operator token *//p')
+    # In the middle of a window.
+    (sleep 7 && colors kill transformer && colors up --detach --no-deps transformer) >/dev/null 2>&1 &
+    python3 tests/compose/colors.py --redis "${PORT_REDIS:-6379}" --influx "${PORT_INFLUX:-8086}" \
+        --token "$token" --org myorg --bucket color_data --seconds 22 >"$work/colors" || {
+        cat "$work/colors"
+        colors logs --no-color --tail 40
+        fail "the windows differ"
+    }
+    wait "$!"
+    pass "$(cut -d' ' -f2- "$work/colors"), with a transformer killed meanwhile"
+    colors down --volumes --timeout 20 >/dev/null 2>&1
 }
 
 down_leaves_nothing() {

@@ -38,6 +38,7 @@ finish() {
         echo "it runs on: export DOCKER_HOST=$DOCKER_HOST DOCKER_CONFIG=$DOCKER_CONFIG; end it by kill $engine"
         exit "$code"
     fi
+    colors down --volumes --timeout 20 >/dev/null 2>&1 || true
     docker compose --profile tools down --volumes --timeout 20 >/dev/null 2>&1 || true
     engine_stop
     echo "test result: $([ "$code" -eq 0 ] && echo "ok. $passed passed; 0" || echo "FAILED. $passed passed; 1") failed"
@@ -78,7 +79,8 @@ for check in \
     an_interrupted_set_up_continues \
     the_example_shows_the_defaults \
     given_secrets_are_used \
-    down_leaves_nothing; do
+    down_leaves_nothing \
+    system_1_runs_alone; do
     say "${check//_/ }"
     "$check"
 done

@@ -1,23 +1,29 @@
 //! Decodes an element of the raw list.
 
+use model::Layout;
 use model::dead_letter::{Reason, Rejection};
-use model::element::decode_reading;
+use model::element::RawSample;
 use model::limits::TimeLimits;
-use model::reading::Reading;
 
 /// Decodes an element. Timestamps of external elements are checked against their own `ingest_time`, not
 /// against a clock, so that the same list always gives the same rows.
-pub fn decode<'a>(element: &'a [u8], times: &TimeLimits) -> Result<Reading<'a>, Rejection> {
-    let reading =
-        decode_reading(element).map_err(|error| Rejection::new(Reason::BadElement, error))?;
-    times.check(reading.timestamp, reading.ingest_time)?;
-    Ok(reading)
+pub fn decode<'a>(
+    layout: Layout,
+    element: &'a [u8],
+    times: &TimeLimits,
+) -> Result<RawSample<'a>, Rejection> {
+    let sample = layout
+        .decode_sample(element)
+        .map_err(|error| Rejection::new(Reason::BadElement, error))?;
+    times.check(sample.timestamp, sample.ingest_time)?;
+    Ok(sample)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use model::Layout;
     use model::dead_letter::Reason;
     use model::limits::TimeLimits;
 
@@ -31,7 +37,7 @@ mod tests {
             max_future: Duration::from_mins(1),
             max_age: Duration::from_hours(24),
         };
-        let read = decode(element.as_bytes(), &times);
+        let read = decode(Layout::Rigs, element.as_bytes(), &times);
         read.err().map(|rejection| rejection.reason)
     }
 

@@ -4,11 +4,10 @@
 //! taken. State is loaded from the entries that earlier commits wrote, and every step ends with the
 //! [`Changes`] that the next commit writes.
 
+mod fields;
 mod limits;
-mod omitted;
-mod rig;
 mod rows;
-mod sensors;
+mod series;
 mod state;
 
 #[cfg(test)]
@@ -23,56 +22,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::dead_letter::Rejection;
-use model::{Name, Reading, Timestamp};
+use model::element::RawSample;
+use model::{Layout, Timestamp};
 use queue::State;
+use smallvec::SmallVec;
 
-pub use self::omitted::{Examples, LateExample, SupersededExample};
-use self::rig::Rig;
-use self::rows::{Cell, EmittedCell, OpenRow, OpenRows, RowEntry, RowState};
-use self::sensors::Sensors;
+use self::fields::Fields;
+use self::rows::{Cell, EmittedCell, FieldId, OpenRow, OpenRows, RowEntry, RowState};
+use self::series::Series;
+pub(crate) use self::state::PREFIXES;
+use crate::omitted::{Examples, LateExample};
 use crate::settings::RowSettings;
+use crate::shape::{Changes, Inconsistent, Shape};
 
-/// What one step decided, to be committed at once.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Changes {
-    /// Elements for the normalized list.
-    pub rows: Vec<Vec<u8>>,
-    /// State to write.
-    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
-    /// State to delete.
-    pub deletes: Vec<Vec<u8>>,
-    /// What was counted.
-    pub counts: Counts,
-}
-
-/// Counts of one step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Readings of a cell taken before, equal in time and value.
-    pub repeated: u64,
-    /// Readings of a cell taken before, different in time or value.
-    pub superseded: u64,
-    /// Readings behind their rig's window.
-    pub late: u64,
-    /// Readings in rows that were emitted.
-    pub in_rows: u64,
-    /// Change in the number of readings that wait in open rows.
-    pub open_readings: i64,
-    /// Rows emitted with all expected sensors.
-    pub complete: u64,
-    /// Rows emitted because they had waited long enough.
-    pub partial: u64,
-    /// Rows emitted because too many were open.
-    pub forced: u64,
-    /// Rows with a field for a row that had been emitted without it.
-    pub second: u64,
-}
-
-/// The pivot's own tables contradict each other. This is a defect: nothing of the step may be
-/// committed, and what is in memory can't be used any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the transformer's memory is inconsistent: {0}")]
-pub struct Inconsistent(&'static str);
+/// The cells of a sample, mostly one.
+type Cells = SmallVec<[Cell; 1]>;
+/// The numbers of a sample's fields; none for a new one.
+type Ids = SmallVec<[Option<FieldId>; 1]>;
 
 /// Why an open row is emitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,15 +48,16 @@ enum Trigger {
     Forced,
 }
 
-/// Open rows and the memory of emitted cells, for all rigs.
+/// Open rows and the memory of emitted cells, for all series.
 #[derive(Debug)]
 pub struct Pivot {
     settings: RowSettings,
-    sensors: Sensors,
-    rigs: HashMap<Arc<str>, Rig>,
+    layout: Layout,
+    fields: Fields,
+    series: HashMap<Arc<str>, Series>,
     open: OpenRows,
-    /// When to check whether a rig is idle. The rig's last arrival decides, so an entry may be early.
-    rig_timers: BinaryHeap<Reverse<(Duration, Arc<str>)>>,
+    /// When to check whether a series is idle. The series' last arrival decides, so an entry may be early.
+    series_timers: BinaryHeap<Reverse<(Duration, Arc<str>)>>,
     /// Rows whose state has to be written, each once.
     dirty: Vec<(Arc<str>, Timestamp)>,
     changes: Changes,
@@ -101,23 +68,28 @@ pub struct Pivot {
 impl Pivot {
     /// Restores the state that earlier commits wrote. Entries that can't be read are logged and
     /// deleted. Timers start from zero.
-    pub fn load(settings: &RowSettings, entries: State) -> Result<Self, Inconsistent> {
+    pub fn load(
+        settings: &RowSettings,
+        layout: Layout,
+        entries: State,
+    ) -> Result<Self, Inconsistent> {
         let mut changes = Changes::default();
-        let loaded = state::decode(entries, &mut changes.deletes);
-        let (sensors, unused) = Sensors::load(
+        let loaded = state::decode(layout, entries, &mut changes.deletes);
+        let (fields, unused) = Fields::load(
             &settings.expected_sensors,
-            loaded.sensors,
+            loaded.fields,
             &loaded.rows,
             settings.rig_idle,
         )?;
-        let unused = unused.into_iter().map(state::sensor_key);
+        let unused = unused.into_iter().map(state::field_key);
         changes.deletes.extend(unused);
         let mut pivot = Self {
             settings: settings.clone(),
-            sensors,
-            rigs: HashMap::new(),
+            layout,
+            fields,
+            series: HashMap::new(),
             open: OpenRows::default(),
-            rig_timers: BinaryHeap::new(),
+            series_timers: BinaryHeap::new(),
             dirty: Vec::new(),
             changes,
             examples: Examples::default(),
@@ -128,71 +100,274 @@ impl Pivot {
         Ok(pivot)
     }
 
-    /// Rows that wait for more readings.
-    #[must_use]
-    pub fn open_rows(&self) -> usize {
+    /// Emits a row of a sample that is behind its series' window.
+    fn take_late(
+        &mut self,
+        key: &Arc<str>,
+        tick: Timestamp,
+        newest: Timestamp,
+        sample: &RawSample<'_>,
+        cells: &[Cell],
+    ) -> Result<(), Inconsistent> {
+        self.changes.counts.late += cells.len() as u64;
+        self.changes.counts.late_rows += 1;
+        if self.examples.late.is_none()
+            && let Some((field, _)) = sample.values.first()
+        {
+            self.examples.late = Some(LateExample {
+                series: key.as_ref().into(),
+                field: field.to_string(),
+                time: sample.timestamp,
+                newest,
+            });
+        }
+        self.emit(key, tick, cells)
+    }
+
+    /// The key of a series that is known.
+    fn known_key(&self, key: &str) -> Option<Arc<str>> {
+        let known = self.series.get_key_value(key);
+        known.map(|(key, _)| Arc::clone(key))
+    }
+
+    /// Adds a series; its window starts with `newest`. Returns its key.
+    fn insert_series(&mut self, key: &str, newest: Timestamp, now: Duration) -> Arc<str> {
+        let key: Arc<str> = Arc::from(key);
+        let series = Series::new(Arc::clone(&key), newest, now);
+        self.series.insert(Arc::clone(&key), series);
+        let due = now + self.settings.rig_idle;
+        self.series_timers.push(Reverse((due, Arc::clone(&key))));
+        key
+    }
+
+    /// Inserts cells into their row, except those that it has already.
+    fn insert_cells(
+        &mut self,
+        key: &Arc<str>,
+        tick: Timestamp,
+        cells: Cells,
+        now: Duration,
+    ) -> Result<(), Inconsistent> {
+        let series = series_mut(&mut self.series, key)?;
+        let counts = &mut self.changes.counts;
+        let entry = match series.rows.entry(tick) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let row = OpenRow::new(key, tick, self.fields.expected(), now);
+                let order = self.open.insert(row, now + self.settings.flush_interval);
+                entry.insert(RowEntry::new(RowState::Open(order)))
+            }
+        };
+        let mut taken: Cells = SmallVec::new();
+        for cell in cells {
+            let first = match &entry.state {
+                RowState::Open(order) => {
+                    let row = self.open.get(*order).ok_or(Inconsistent::NO_OPEN_ROW)?;
+                    let first = row.cell(cell.field);
+                    first.map(|first| (*first == cell, Some(first.time)))
+                }
+                RowState::Emitted(cells) => {
+                    let first = cells.iter().find(|emitted| emitted.field == cell.field);
+                    first.map(|emitted| (*emitted == EmittedCell::of(&cell), None))
+                }
+            };
+            let Some((is_equal, first_time)) = first else {
+                self.fields.add_cell(cell.field)?;
+                taken.push(cell);
+                continue;
+            };
+            counts.repeated += u64::from(is_equal);
+            counts.superseded += u64::from(!is_equal);
+            if !is_equal {
+                let field = self.fields.name(cell.field)?;
+                self.examples
+                    .superseded(key, field, tick, first_time, cell.time);
+            }
+        }
+        if taken.is_empty() {
+            return Ok(());
+        }
+        entry.mark_dirty(key, tick, &mut self.dirty);
+        match &mut entry.state {
+            RowState::Open(order) => {
+                let order = *order;
+                let row = self.open.get_mut(order).ok_or(Inconsistent::NO_OPEN_ROW)?;
+                counts.open_readings += queue::ledger::delta(taken.len());
+                for cell in taken {
+                    let is_expected = self.fields.is_expected(cell.field);
+                    row.push(cell, is_expected);
+                }
+                row.last_arrival = now;
+                // Without expected fields no row is known to be complete.
+                if row.missing == 0 && self.fields.expected() > 0 {
+                    self.close(order, Trigger::Complete)
+                } else {
+                    self.enforce_open_row_limit()
+                }
+            }
+            RowState::Emitted(cells) => {
+                cells.extend(taken.iter().map(EmittedCell::of));
+                counts.second += 1;
+                self.emit(key, tick, &taken)
+            }
+        }
+    }
+
+    fn enforce_open_row_limit(&mut self) -> Result<(), Inconsistent> {
+        while self.open.len() > self.settings.max_open_rows
+            && let Some(oldest) = self.open.oldest()
+        {
+            self.close(oldest, Trigger::Forced)?;
+        }
+        Ok(())
+    }
+
+    /// Emits an open row and keeps the fingerprints of its cells, if its tick is still in the window.
+    fn close(&mut self, order: u64, trigger: Trigger) -> Result<(), Inconsistent> {
+        let OpenRow {
+            key,
+            tick,
+            mut cells,
+            ..
+        } = self.open.remove(order).ok_or(Inconsistent::NO_OPEN_ROW)?;
+        let series = series_mut(&mut self.series, &key)?;
+        let entry = series.rows.get_mut(&tick).ok_or(Inconsistent::NO_ENTRY)?;
+        entry.state = RowState::Emitted(cells.iter().map(EmittedCell::of).collect());
+        entry.mark_dirty(&key, tick, &mut self.dirty);
+        // The series' newest tick may have moved on while the row was open.
+        series.forget_behind_window(
+            self.settings.late_window,
+            &mut self.fields,
+            &mut self.changes.deletes,
+        )?;
+        let counts = &mut self.changes.counts;
+        match trigger {
+            Trigger::Complete => counts.complete += 1,
+            Trigger::Partial => counts.partial += 1,
+            Trigger::Forced => counts.forced += 1,
+        }
+        counts.open_readings -= queue::ledger::delta(cells.len());
+        cells.sort_unstable_by_key(|cell| cell.field);
+        self.emit(&key, tick, &cells)
+    }
+
+    fn emit(&mut self, key: &str, tick: Timestamp, cells: &[Cell]) -> Result<(), Inconsistent> {
+        let layout = self.layout;
+        let row = self.fields.encode_row(layout, key, tick, cells)?;
+        self.changes.counts.in_rows += cells.len() as u64;
+        self.changes.rows.push(row);
+        Ok(())
+    }
+
+    fn forget_idle_series(&mut self, now: Duration) -> Result<(), Inconsistent> {
+        let is_due = |Reverse((due, _)): &Reverse<(Duration, Arc<str>)>| *due <= now;
+        while self.series_timers.peek().is_some_and(is_due)
+            && let Some(Reverse((_, key))) = self.series_timers.pop()
+        {
+            // A series has one timer, and both go together.
+            let Some(series) = self.series.get_mut(&key) else {
+                continue;
+            };
+            let due = series.last_arrival + self.settings.rig_idle;
+            if due > now || series.has_open_rows() {
+                let again = due.max(now + self.settings.flush_interval);
+                self.series_timers.push(Reverse((again, key)));
+                continue;
+            }
+            series.forget_all(&mut self.fields, &mut self.changes.deletes)?;
+            self.series.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// Restores a row that an earlier commit wrote.
+    fn restore(&mut self, row: state::StoredRow) -> Result<(), Inconsistent> {
+        let fields = row.fields();
+        let state::StoredRow {
+            series,
+            tick,
+            cells,
+        } = row;
+        let known = self.known_key(&series);
+        let key = known.unwrap_or_else(|| self.insert_series(&series, tick, Duration::ZERO));
+        for field in fields {
+            self.fields.add_cell(field)?;
+        }
+        let state = match cells {
+            state::StoredCells::Emitted(cells) => RowState::Emitted(cells),
+            state::StoredCells::Open(cells) => {
+                let expected = self.fields.expected();
+                let mut row = OpenRow::new(&key, tick, expected, Duration::ZERO);
+                for cell in cells {
+                    let is_expected = self.fields.is_expected(cell.field);
+                    row.push(cell, is_expected);
+                }
+                RowState::Open(self.open.insert(row, self.settings.flush_interval))
+            }
+        };
+        let series = series_mut(&mut self.series, &key)?;
+        series.newest = series.newest.max(tick);
+        let mut entry = RowEntry::new(state);
+        entry.stored = true;
+        series.rows.insert(tick, entry);
+        Ok(())
+    }
+}
+
+impl Shape for Pivot {
+    fn open_rows(&self) -> usize {
         self.open.len()
     }
 
-    /// Takes one reading that arrived `now`, or returns why a limit forbids it.
-    pub fn take(
+    fn take(
         &mut self,
-        reading: &Reading<'_>,
+        sample: &RawSample<'_>,
         now: Duration,
     ) -> Result<Result<(), Rejection>, Inconsistent> {
-        let tick = reading.timestamp.tick(self.settings.align);
-        let known_rig = self.rig_key(&reading.rig_id);
-        let known_sensor = self.sensors.id(&reading.sensor);
-        if (known_rig.is_none() || known_sensor.is_none())
-            && let Err(rejection) =
-                self.check_new(reading, tick, known_rig.as_ref(), known_sensor)?
-        {
+        let tick = sample.timestamp.tick(self.settings.align);
+        let known = self.known_key(&sample.series);
+        let names = sample.values.iter().map(|(name, _)| name);
+        let ids: Ids = names.map(|name| self.fields.id(name)).collect();
+        if let Err(rejection) = self.check(sample, tick, known.as_ref(), &ids)? {
             return Ok(Err(rejection));
         }
-        let sensor = match known_sensor {
-            Some(id) => id,
-            None => self.sensors.insert(
-                reading.sensor.clone().into_owned(),
-                now,
-                self.settings.rig_idle,
-            )?,
-        };
-        self.sensors
-            .record_arrival(sensor, now, &mut self.changes.puts)?;
-        let cell = Cell {
-            sensor,
-            time: reading.timestamp,
-            value: reading.value,
-        };
-        let rig_id = known_rig.unwrap_or_else(|| self.insert_rig(&reading.rig_id, tick, now));
-        let rig = rig_mut(&mut self.rigs, &rig_id)?;
-        rig.last_arrival = now;
-        if tick < rig.newest.minus(self.settings.late_window) {
-            self.changes.counts.late += 1;
-            self.examples.late.get_or_insert_with(|| LateExample {
-                rig: rig_id.as_ref().into(),
-                sensor: reading.sensor.to_string(),
-                time: reading.timestamp,
-                newest: rig.newest,
+        let mut cells = SmallVec::new();
+        for ((name, value), id) in std::iter::zip(&sample.values, ids) {
+            let idle = self.settings.rig_idle;
+            let field = match id {
+                Some(id) => id,
+                None => self.fields.insert(name.clone().into_owned(), now, idle)?,
+            };
+            self.fields
+                .record_arrival(field, now, &mut self.changes.puts)?;
+            cells.push(Cell {
+                field,
+                time: sample.timestamp,
+                value: value.clone(),
             });
-            self.emit(&rig_id, tick, &[cell])?;
+        }
+        self.changes.counts.readings += cells.len() as u64;
+        let key = known.unwrap_or_else(|| self.insert_series(&sample.series, tick, now));
+        let series = series_mut(&mut self.series, &key)?;
+        series.last_arrival = now;
+        if tick < series.newest.minus(self.settings.late_window) {
+            let newest = series.newest;
+            self.take_late(&key, tick, newest, sample, &cells)?;
             return Ok(Ok(()));
         }
-        if tick > rig.newest {
-            rig.newest = tick;
-            rig.forget_behind_window(
+        if tick > series.newest {
+            series.newest = tick;
+            series.forget_behind_window(
                 self.settings.late_window,
-                &mut self.sensors,
+                &mut self.fields,
                 &mut self.changes.deletes,
             )?;
         }
-        self.insert_cell(&rig_id, tick, cell, now)
+        self.insert_cells(&key, tick, cells, now)?;
+        Ok(Ok(()))
     }
 
-    /// Emits rows that have waited long enough and forgets idle rigs. Call it only after a peek that
-    /// reached the list's end, so that a backlog never cuts a row in half. Emits at most about
-    /// `max_rows`; returns false if there are more.
-    pub fn expire(&mut self, now: Duration, max_rows: usize) -> Result<bool, Inconsistent> {
+    fn expire(&mut self, now: Duration, max_rows: usize) -> Result<bool, Inconsistent> {
         while let Some((due, order)) = self.open.next_timer() {
             if due > now {
                 break;
@@ -212,21 +387,20 @@ impl Pivot {
                 self.close(order, Trigger::Partial)?;
             }
         }
-        self.forget_idle_rigs(now)?;
+        self.forget_idle_series(now)?;
         let idle = self.settings.rig_idle;
-        self.sensors
+        self.fields
             .release_idle(now, idle, &mut self.changes.deletes)?;
         Ok(true)
     }
 
-    /// What was decided since the last call, to be committed.
-    pub fn finish(&mut self) -> Result<Changes, Inconsistent> {
-        for (rig_id, tick) in std::mem::take(&mut self.dirty) {
+    fn finish(&mut self) -> Result<Changes, Inconsistent> {
+        for (key, tick) in std::mem::take(&mut self.dirty) {
             // A row may have been forgotten since it was marked.
-            let Some(rig) = self.rigs.get_mut(&rig_id) else {
+            let Some(series) = self.series.get_mut(&key) else {
                 continue;
             };
-            let Some(entry) = rig.rows.get_mut(&tick) else {
+            let Some(entry) = series.rows.get_mut(&tick) else {
                 continue;
             };
             let value = match &entry.state {
@@ -238,214 +412,39 @@ impl Pivot {
             };
             entry.dirty = false;
             entry.stored = true;
-            self.changes
-                .puts
-                .push((state::row_key(&rig.name, tick), value));
+            self.changes.puts.push((state::row_key(&key, tick), value));
         }
-        self.sensors.finish();
+        self.fields.finish();
         Ok(std::mem::take(&mut self.changes))
     }
 
-    /// Examples of omitted and late readings since the last call.
-    pub fn take_examples(&mut self) -> Examples {
+    fn take_examples(&mut self) -> Examples {
         std::mem::take(&mut self.examples)
     }
 
-    /// The key of a rig that is known.
-    fn rig_key(&self, name: &Name<'_>) -> Option<Arc<str>> {
-        let known = self.rigs.get_key_value(name.as_str());
-        known.map(|(rig_id, _)| Arc::clone(rig_id))
-    }
-
-    /// Adds a rig; its window starts with `newest`. Returns its key.
-    fn insert_rig(&mut self, name: &Name<'_>, newest: Timestamp, now: Duration) -> Arc<str> {
-        let rig_id: Arc<str> = Arc::from(name.as_str());
-        let rig = Rig::new(name.clone().into_owned(), newest, now);
-        self.rigs.insert(Arc::clone(&rig_id), rig);
-        let due = now + self.settings.rig_idle;
-        self.rig_timers.push(Reverse((due, Arc::clone(&rig_id))));
-        rig_id
-    }
-
-    /// Inserts a cell into its row, unless the row has that cell or is full.
-    fn insert_cell(
-        &mut self,
-        rig_id: &Arc<str>,
-        tick: Timestamp,
-        cell: Cell,
-        now: Duration,
-    ) -> Result<Result<(), Rejection>, Inconsistent> {
-        let rig = rig_mut(&mut self.rigs, rig_id)?;
-        let counts = &mut self.changes.counts;
-        let entry = match rig.rows.entry(tick) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let row = OpenRow::new(rig_id, tick, self.sensors.expected(), now);
-                let order = self.open.insert(row, now + self.settings.flush_interval);
-                entry.insert(RowEntry::new(RowState::Open(order)))
-            }
-        };
-        let (first, width) = match &entry.state {
-            RowState::Open(order) => {
-                let row = self.open.get(*order).ok_or(Inconsistent::NO_OPEN_ROW)?;
-                let first = row.cell(cell.sensor);
-                (
-                    first.map(|first| (*first == cell, Some(first.time))),
-                    row.cells.len(),
-                )
-            }
-            RowState::Emitted(cells) => {
-                let first = cells.iter().find(|emitted| emitted.sensor == cell.sensor);
-                let first = first.map(|emitted| (*emitted == EmittedCell::of(&cell), None));
-                (first, cells.len())
-            }
-        };
-        if let Some((is_equal, first_time)) = first {
-            counts.repeated += u64::from(is_equal);
-            counts.superseded += u64::from(!is_equal);
-            if !is_equal {
-                let sensor = self.sensors.name(cell.sensor)?;
-                self.examples
-                    .superseded(rig_id, sensor, tick, first_time, cell.time);
-            }
-            return Ok(Ok(()));
+    fn drain(&mut self) -> Result<(), Inconsistent> {
+        while let Some(oldest) = self.open.oldest() {
+            self.close(oldest, Trigger::Partial)?;
         }
-        if width >= self.settings.limits.max_row_fields {
-            return Ok(Err(self.settings.limits.row_too_wide(rig_id, tick)));
+        for series in self.series.values_mut() {
+            series.forget_all(&mut self.fields, &mut self.changes.deletes)?;
         }
-        self.sensors.add_cell(cell.sensor)?;
-        entry.mark_dirty(rig_id, tick, &mut self.dirty);
-        match &mut entry.state {
-            RowState::Open(order) => {
-                let order = *order;
-                let row = self.open.get_mut(order).ok_or(Inconsistent::NO_OPEN_ROW)?;
-                row.push(cell, self.sensors.is_expected(cell.sensor));
-                row.last_arrival = now;
-                counts.open_readings += 1;
-                if row.missing == 0 {
-                    self.close(order, Trigger::Complete)?;
-                } else {
-                    self.enforce_open_row_limit()?;
-                }
-            }
-            RowState::Emitted(cells) => {
-                cells.push(EmittedCell::of(&cell));
-                counts.second += 1;
-                self.emit(rig_id, tick, &[cell])?;
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    fn enforce_open_row_limit(&mut self) -> Result<(), Inconsistent> {
-        while self.open.len() > self.settings.max_open_rows
-            && let Some(oldest) = self.open.oldest()
-        {
-            self.close(oldest, Trigger::Forced)?;
-        }
-        Ok(())
-    }
-
-    /// Emits an open row and keeps the fingerprints of its cells, if its tick is still in the window.
-    fn close(&mut self, order: u64, trigger: Trigger) -> Result<(), Inconsistent> {
-        let OpenRow {
-            rig_id,
-            tick,
-            mut cells,
-            ..
-        } = self.open.remove(order).ok_or(Inconsistent::NO_OPEN_ROW)?;
-        let rig = rig_mut(&mut self.rigs, &rig_id)?;
-        let entry = rig.rows.get_mut(&tick).ok_or(Inconsistent::NO_ENTRY)?;
-        entry.state = RowState::Emitted(cells.iter().map(EmittedCell::of).collect());
-        entry.mark_dirty(&rig_id, tick, &mut self.dirty);
-        // The rig's newest tick may have moved on while the row was open.
-        rig.forget_behind_window(
-            self.settings.late_window,
-            &mut self.sensors,
-            &mut self.changes.deletes,
-        )?;
-        let counts = &mut self.changes.counts;
-        match trigger {
-            Trigger::Complete => counts.complete += 1,
-            Trigger::Partial => counts.partial += 1,
-            Trigger::Forced => counts.forced += 1,
-        }
-        counts.open_readings -= queue::ledger::delta(cells.len());
-        cells.sort_unstable_by_key(|cell| cell.sensor);
-        self.emit(&rig_id, tick, &cells)
-    }
-
-    fn emit(&mut self, rig_id: &str, tick: Timestamp, cells: &[Cell]) -> Result<(), Inconsistent> {
-        let rig = rig_mut(&mut self.rigs, rig_id)?;
-        let row = self.sensors.encode_row(&rig.name, tick, cells)?;
-        self.changes.counts.in_rows += cells.len() as u64;
-        self.changes.rows.push(row);
-        Ok(())
-    }
-
-    fn forget_idle_rigs(&mut self, now: Duration) -> Result<(), Inconsistent> {
-        let is_due = |Reverse((due, _)): &Reverse<(Duration, Arc<str>)>| *due <= now;
-        while self.rig_timers.peek().is_some_and(is_due)
-            && let Some(Reverse((_, rig_id))) = self.rig_timers.pop()
-        {
-            // A rig has one timer, and both go together.
-            let Some(rig) = self.rigs.get_mut(&rig_id) else {
-                continue;
-            };
-            let due = rig.last_arrival + self.settings.rig_idle;
-            if due > now || rig.has_open_rows() {
-                let again = due.max(now + self.settings.flush_interval);
-                self.rig_timers.push(Reverse((again, rig_id)));
-                continue;
-            }
-            rig.forget_all(&mut self.sensors, &mut self.changes.deletes)?;
-            self.rigs.remove(&rig_id);
-        }
-        Ok(())
-    }
-
-    /// Restores a row that an earlier commit wrote.
-    fn restore(&mut self, row: state::StoredRow) -> Result<(), Inconsistent> {
-        let sensors = row.sensors();
-        let state::StoredRow { rig, tick, cells } = row;
-        let known = self.rig_key(&rig);
-        let rig_id = known.unwrap_or_else(|| self.insert_rig(&rig, tick, Duration::ZERO));
-        for sensor in sensors {
-            self.sensors.add_cell(sensor)?;
-        }
-        let state = match cells {
-            state::StoredCells::Emitted(cells) => RowState::Emitted(cells),
-            state::StoredCells::Open(cells) => {
-                let expected = self.sensors.expected();
-                let mut row = OpenRow::new(&rig_id, tick, expected, Duration::ZERO);
-                for cell in cells {
-                    row.push(cell, self.sensors.is_expected(cell.sensor));
-                }
-                RowState::Open(self.open.insert(row, self.settings.flush_interval))
-            }
-        };
-        let rig = rig_mut(&mut self.rigs, &rig_id)?;
-        rig.newest = rig.newest.max(tick);
-        let mut entry = RowEntry::new(state);
-        entry.stored = true;
-        rig.rows.insert(tick, entry);
+        self.series.clear();
+        self.fields.forget_all(&mut self.changes.deletes);
         Ok(())
     }
 }
 
 impl Inconsistent {
-    const NO_RIG: Self = Self("a rig that has rows is not in the table of rigs");
-    const NO_ENTRY: Self = Self("an open row is not among its rig's rows");
+    const NO_ENTRY: Self = Self("an open row is not among its series' rows");
     const NO_OPEN_ROW: Self = Self("a row that is marked open is not in the table of open rows");
     const FORGOTTEN_OPEN_ROW: Self = Self("an open row was about to be forgotten");
-    const NO_CELL: Self = Self("a sensor has fewer cells than its rows");
-    const NO_SENSOR: Self = Self("a sensor's number has no name");
-    const TOO_MANY_SENSORS: Self = Self("there are more than four billion sensors");
+    const NO_CELL: Self = Self("a field has fewer cells than its rows");
 }
 
-fn rig_mut<'a>(
-    rigs: &'a mut HashMap<Arc<str>, Rig>,
-    rig_id: &str,
-) -> Result<&'a mut Rig, Inconsistent> {
-    rigs.get_mut(rig_id).ok_or(Inconsistent::NO_RIG)
+fn series_mut<'a>(
+    series: &'a mut HashMap<Arc<str>, Series>,
+    key: &str,
+) -> Result<&'a mut Series, Inconsistent> {
+    series.get_mut(key).ok_or(Inconsistent::NO_SERIES)
 }

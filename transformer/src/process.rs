@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use common::cli::Program;
 use common::harness::{self, Process};
+use common::pipelines::Pipeline;
 use queue::redis::RedisQueue;
+use tokio::task::JoinSet;
 
-use crate::settings::TransformerSettings;
+use crate::settings::{ShapeSettings, TransformerSettings, Work};
 
 const PROGRAM: Program = Program {
     name: "transformer",
@@ -23,7 +25,22 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(settings: TransformerSettings, process: Process) -> anyhow::Result<()> {
-    let TransformerSettings { work, redis } = settings;
-    let queue = RedisQueue::new(&work.queue, &redis).context("cannot use Redis")?;
-    crate::run(work, queue, process).await
+    let mut pipelines = JoinSet::new();
+    for pipeline in settings.pipelines.all() {
+        let work = match pipeline {
+            Pipeline::Rigs => Work {
+                shape: ShapeSettings::Pivot(settings.rows.clone()),
+                times: settings.times.limits(),
+                queue: settings.queue.clone(),
+            },
+            Pipeline::File(file) => Work::of_file(file, settings.queue.of_pipeline(&file.name)),
+        };
+        let queue = RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
+        pipelines.spawn(crate::run(
+            work,
+            queue,
+            process.for_pipeline(pipeline.name()),
+        ));
+    }
+    harness::all(&mut pipelines, &process, "pipeline").await
 }

@@ -15,8 +15,8 @@ use queue::rejected::{DeadLetterEncoder, Input, Rejected};
 use queue::{Queue, State};
 
 use crate::element;
-use crate::pivot::{Counts, Inconsistent, Pivot};
 use crate::settings::Work;
+use crate::shape::{self, Counts, Inconsistent, Shape};
 use crate::warnings::Warnings;
 
 const STAGE: Stage = Stage::Transformer;
@@ -27,9 +27,9 @@ const FULL_POLL: Duration = Duration::from_millis(100);
 pub async fn run<Q: Queue>(settings: Work, queue: Q, process: Process) -> anyhow::Result<()> {
     let transformer = Transformer {
         output_has_space: process.health.dependency("normalized_list"),
-        pivot: Pivot::load(&settings.rows, State::new())?,
+        shape: shape::load(&settings.shape, settings.queue.layout, State::new())?,
         dead_letters: DeadLetterEncoder::new(STAGE, &settings.queue.limits),
-        warnings: Warnings::new(&settings.rows),
+        warnings: Warnings::new(&settings.shape),
         process: process.clone(),
         settings: settings.clone(),
     };
@@ -46,30 +46,24 @@ pub async fn run<Q: Queue>(settings: Work, queue: Q, process: Process) -> anyhow
 struct Transformer {
     settings: Work,
     process: Process,
-    pivot: Pivot,
+    shape: Box<dyn Shape>,
     dead_letters: DeadLetterEncoder,
     warnings: Warnings,
     output_has_space: Dependency,
 }
 
-/// Counts for the metrics after the commit.
-struct Summary {
-    readings: usize,
-    counts: Counts,
-}
-
 impl Processor for Transformer {
-    type Summary = Summary;
+    type Summary = Counts;
     type Error = Inconsistent;
 
     fn load(&mut self, state: State) -> Result<(), Inconsistent> {
-        self.pivot = Pivot::load(&self.settings.rows, state)?;
-        let open_rows = self.pivot.open_rows();
+        self.shape = shape::load(&self.settings.shape, self.settings.queue.layout, state)?;
+        let open_rows = self.shape.open_rows();
         tracing::info!(open_rows, "took the lease and loaded the state");
         Ok(())
     }
 
-    async fn process(&mut self, batch: &Batch) -> Result<Decision<Summary>, Inconsistent> {
+    async fn process(&mut self, batch: &Batch) -> Result<Decision<Counts>, Inconsistent> {
         let (length, limits) = (batch.peek.output_length, self.settings.queue.limits);
         if length >= limits.queue_limit {
             self.output_has_space.down(&format_args!(
@@ -80,19 +74,18 @@ impl Processor for Transformer {
         }
         self.output_has_space.up();
         let dead = self.take(batch)?;
-        let unfinished = batch.reached_end && !self.pivot.expire(batch.now, limits.batch)?;
-        let changes = self.pivot.finish()?;
+        let unfinished = batch.reached_end && !self.shape.expire(batch.now, limits.batch)?;
+        let changes = self.shape.finish()?;
         let counts = changes.counts;
-        let summary = Summary {
-            readings: batch.peek.items.len() - dead.len(),
-            counts,
-        };
+        let samples = queue::ledger::delta(batch.peek.items.len() - dead.len());
         let changes = Changes {
             outputs: changes.rows,
             dead,
             puts: changes.puts,
             deletes: changes.deletes,
             counts: vec![
+                (Counter::Samples, samples),
+                (Counter::Readings, counts.readings.cast_signed()),
                 (Counter::Repeated, counts.repeated.cast_signed()),
                 (Counter::Superseded, counts.superseded.cast_signed()),
                 (Counter::Late, counts.late.cast_signed()),
@@ -101,12 +94,11 @@ impl Processor for Transformer {
             ],
             unfinished,
         };
-        Ok(Decision::Commit(changes, summary))
+        Ok(Decision::Commit(changes, counts))
     }
 
-    fn committed(&mut self, summary: Summary) {
-        let Summary { readings, counts } = summary;
-        counter!(metric::READINGS, "stage" => STAGE.name()).increment(readings as u64);
+    fn committed(&mut self, counts: Counts) {
+        counter!(metric::READINGS, "stage" => STAGE.name()).increment(counts.readings);
         counter!(metric::REPEATED).increment(counts.repeated);
         counter!(metric::SUPERSEDED).increment(counts.superseded);
         counter!(metric::LATE).increment(counts.late);
@@ -115,13 +107,16 @@ impl Processor for Transformer {
             ("partial", counts.partial),
             ("forced", counts.forced),
             ("second", counts.second),
-            ("late", counts.late),
+            ("late", counts.late_rows),
+            ("window", counts.windows),
+            ("corrected", counts.corrected),
+            ("sample", counts.samples),
         ] {
             counter!(metric::ROWS, "kind" => kind).increment(rows);
         }
         #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
-        gauge!(metric::OPEN_ROWS).set(self.pivot.open_rows() as f64);
-        let examples = self.pivot.take_examples();
+        gauge!(metric::OPEN_ROWS).set(self.shape.open_rows() as f64);
+        let examples = self.shape.take_examples();
         self.warnings.add(&counts, examples, Instant::now());
     }
 }
@@ -129,15 +124,16 @@ impl Processor for Transformer {
 impl Transformer {
     /// Takes all elements. Returns the elements that can't be used.
     fn take(&mut self, batch: &Batch) -> Result<Vec<Rejected>, Inconsistent> {
-        let limits = self.settings.times.limits();
+        let layout = self.settings.queue.layout;
+        let limits = self.settings.times;
         let mut rejected = Vec::new();
         for item in &batch.peek.items {
-            let decoded = guarded(|| element::decode(item, &limits))
+            let decoded = guarded(|| element::decode(layout, item, &limits))
                 .unwrap_or_else(|panic| Err(Rejection::new(Reason::Poison, panic)));
             let (rejection, series) = match decoded {
-                Ok(reading) => match self.pivot.take(&reading, batch.now)? {
+                Ok(sample) => match self.shape.take(&sample, batch.now)? {
                     Ok(()) => continue,
-                    Err(rejection) => (rejection, reading.rig_id.as_str().to_owned()),
+                    Err(rejection) => (rejection, sample.series.into_owned()),
                 },
                 Err(rejection) => (rejection, String::new()),
             };

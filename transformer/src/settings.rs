@@ -3,24 +3,19 @@
 use std::time::Duration;
 
 use clap::Args;
+use common::pipelines::PipelineSettings;
 use common::settings::{self, BadSetting, Settings, TimeLimitSettings};
-use model::SensorName;
+use model::Name;
+use model::limits::TimeLimits;
+use model::pipeline::Statistic;
 use queue::settings::{QueueSettings, RedisSettings};
 
 /// All settings of the transformer.
 #[derive(Debug, Clone, Args)]
 pub struct TransformerSettings {
-    /// The settings that don't depend on the queue.
+    /// The pipelines.
     #[command(flatten)]
-    pub work: Work,
-    /// The server of the lists.
-    #[command(flatten)]
-    pub redis: RedisSettings,
-}
-
-/// Settings that don't depend on the kind of queue.
-#[derive(Debug, Clone, Args)]
-pub struct Work {
+    pub pipelines: PipelineSettings,
     /// How rows are made.
     #[command(flatten)]
     pub rows: RowSettings,
@@ -30,6 +25,65 @@ pub struct Work {
     /// Names and limits of the lists.
     #[command(flatten)]
     pub queue: QueueSettings,
+    /// The server of the lists.
+    #[command(flatten)]
+    pub redis: RedisSettings,
+}
+
+/// Settings of a pipeline that don't depend on the kind of queue.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// How rows are made.
+    pub shape: ShapeSettings,
+    /// Limits of a reading's timestamp.
+    pub times: TimeLimits,
+    /// Names and limits of the lists.
+    pub queue: QueueSettings,
+}
+
+/// How rows are made of samples.
+#[derive(Debug, Clone)]
+pub enum ShapeSettings {
+    /// Readings of one series and one tick make a row.
+    Pivot(RowSettings),
+    /// The statistics of a window of time make a row.
+    Window(WindowSettings),
+    /// A sample makes a row.
+    Sample(SampleSettings),
+}
+
+/// How rows are made of the readings of windows of time.
+#[derive(Debug, Clone)]
+pub struct WindowSettings {
+    /// The length of a window; windows are aligned to 1970-01-01T00:00:00Z.
+    pub every: Duration,
+    /// What is computed of each field, with the names that stand for `{statistic}` in `names`.
+    pub statistics: Vec<(String, Statistic)>,
+    /// The names of a row's fields, with `{field}` and `{statistic}`.
+    pub names: String,
+    /// How much longer than for the window's end a row waits for readings, and for how long corrections
+    /// are collected.
+    pub grace: Duration,
+    /// A window can be corrected until it ends this long before its series' newest time.
+    pub late_window: Duration,
+    /// The greatest age of a reading: for so long it is remembered which windows of a silent series were
+    /// let go.
+    pub max_age: Duration,
+    /// The windows of a series are let go when it has been silent for this time.
+    pub series_idle: Duration,
+    /// Readings that are equal in field, time and value count once.
+    pub dedupe: bool,
+    /// Most readings of one field in one window.
+    pub max_window_readings: usize,
+    /// What devices can make grow. The fields of a row are its statistics.
+    pub limits: RowLimits,
+}
+
+/// How rows are made of single samples.
+#[derive(Debug, Clone)]
+pub struct SampleSettings {
+    /// Most fields of one row.
+    pub max_row_fields: usize,
 }
 
 /// How rows are made from readings.
@@ -57,7 +111,7 @@ pub struct RowSettings {
         value_name = "NAMES",
         value_parser = sensor
     )]
-    pub expected_sensors: Vec<SensorName<'static>>,
+    pub expected_sensors: Vec<Name<'static>>,
     /// Most open rows; above it, the oldest is emitted
     #[arg(long, env = "MAX_OPEN_ROWS", default_value = "100000", value_parser = settings::count)]
     pub max_open_rows: usize,
@@ -83,15 +137,16 @@ pub struct RowLimits {
 
 const SENSORS_FORMS: &str = "names of sensors with commas between them, none of them twice";
 
-fn sensor(name: &str) -> Result<SensorName<'static>, String> {
-    SensorName::new(name.trim().to_owned())
+fn sensor(name: &str) -> Result<Name<'static>, String> {
+    Name::sensor(name.trim().to_owned())
         .map_err(|error| format!("{SENSORS_FORMS}; this name {error}"))
 }
 
 impl Settings for TransformerSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
-        self.work.rows.check()?;
-        self.work.queue.check()?;
+        self.pipelines.check()?;
+        self.rows.check()?;
+        self.queue.check()?;
         self.redis.check()
     }
 }

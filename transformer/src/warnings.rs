@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use common::log_interval::{LogInterval, WARNING_INTERVAL};
 
-use crate::pivot::{Counts, Examples, LateExample, SupersededExample};
-use crate::settings::RowSettings;
+use crate::omitted::{Examples, LateExample, SupersededExample};
+use crate::settings::ShapeSettings;
+use crate::shape::Counts;
 
 /// Logs at most one warning of each kind per 30 s: how many readings since the last one, an example, and
 /// the setting that changes it.
@@ -28,10 +29,17 @@ struct Warning<E> {
 impl Warnings {
     /// For rows that are made by these settings.
     #[must_use]
-    pub const fn new(settings: &RowSettings) -> Self {
+    pub const fn new(settings: &ShapeSettings) -> Self {
+        // A window takes all of its readings, and a sample is a row of its own: only the pivot leaves
+        // readings out or writes them as rows of their own.
+        let (align, late_window) = match settings {
+            ShapeSettings::Pivot(rows) => (rows.align, rows.late_window),
+            ShapeSettings::Window(windows) => (Duration::ZERO, windows.late_window),
+            ShapeSettings::Sample(_) => (Duration::ZERO, Duration::ZERO),
+        };
         Self {
-            align: settings.align,
-            late_window: settings.late_window,
+            align,
+            late_window,
             superseded: Warning::new(),
             late: Warning::new(),
         }
@@ -46,22 +54,22 @@ impl Warnings {
             let remedy = superseded_remedy(&example, self.align);
             tracing::warn!(
                 readings = count,
-                rig = example.rig,
-                sensor = example.sensor,
+                series = example.series,
+                field = example.field,
                 row = %example.tick,
-                "left out readings of sensors that the row had a reading of already; {remedy}"
+                "left out readings of fields that the row had a reading of already; {remedy}"
             );
         }
         if let Some((count, example)) = self.late.add(counts.late, examples.late, now) {
             tracing::warn!(
                 readings = count,
-                rig = example.rig,
-                sensor = example.sensor,
+                series = example.series,
+                field = example.field,
                 timestamp = %example.time,
                 newest = %example.newest,
                 "wrote readings as rows of their own, because they are more than LATE_WINDOW ({:?}) \
-                 older than their rig's newest one; a repetition of one of them isn't recognised. If the \
-                 rig's clock is right, a larger LATE_WINDOW helps",
+                 older than the newest one of their series; a repetition of one of them isn't recognised. If the \
+                 device's clock is right, a larger LATE_WINDOW helps",
                 self.late_window
             );
         }
@@ -91,18 +99,18 @@ impl<E> Warning<E> {
 
 /// What to do about superseded readings, by the example.
 fn superseded_remedy(example: &SupersededExample, align: Duration) -> String {
-    let (rig, sensor) = (&example.rig, &example.sensor);
+    let (series, field) = (&example.series, &example.field);
     match example.gap {
         Some(Duration::ZERO) => format!(
-            "{rig}/{sensor} sent several values with the same timestamp, and a row takes the first"
+            "{series}/{field} sent several values with the same timestamp, and a row takes the first"
         ),
         Some(gap) if gap < align => format!(
-            "{} readings of {rig}/{sensor} came within {align:?}; ALIGN={:?} keeps them",
+            "{} readings of {series}/{field} came within {align:?}; ALIGN={:?} keeps them",
             example.readings + 1,
             round_down(gap)
         ),
         _ => format!(
-            "{rig}/{sensor} sends faster than ALIGN ({align:?}); a smaller ALIGN keeps them"
+            "{series}/{field} sends faster than ALIGN ({align:?}); a smaller ALIGN keeps them"
         ),
     }
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{self, Cli, Program, SideCommand};
 use crate::clock::Clock;
 use crate::health::Health;
+use crate::pipelines::RIGS;
 use crate::settings::{BadSetting, Settings};
 use crate::{admin, telemetry};
 
@@ -36,12 +38,23 @@ impl Process {
     /// The context of one of several stages in this process. It stops with the process, and its health
     /// is part of the process's.
     #[must_use]
-    pub fn for_stage(&self, stage: &'static str) -> Self {
+    pub fn for_stage(&self, stage: impl Into<Arc<str>>) -> Self {
         Self {
             stop: self.stop.child_token(),
             reload: self.reload.clone(),
             health: self.health.add_stage(stage),
             clock: self.clock,
+        }
+    }
+
+    /// The context of a pipeline in a process of one stage.
+    #[must_use]
+    pub fn for_pipeline(&self, name: &str) -> Self {
+        let stage = self.health.stage();
+        if name == RIGS {
+            self.for_stage(stage)
+        } else {
+            self.for_stage(format!("{stage}/{name}"))
         }
     }
 
@@ -52,6 +65,34 @@ impl Process {
             () = self.stop.cancelled() => {}
             never = self.health.tick_for_ever() => match never {},
         }
+    }
+}
+
+/// Waits until all parts of a process have ended, each with a health of its own. If one ends early, the
+/// others are stopped; `part` names them in the error.
+pub async fn all(
+    parts: &mut JoinSet<anyhow::Result<()>>,
+    process: &Process,
+    part: &str,
+) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    loop {
+        let ended = tokio::select! {
+            ended = parts.join_next() => ended,
+            never = process.health.tick_for_ever() => match never {},
+        };
+        let Some(ended) = ended else {
+            return result;
+        };
+        let ended = ended.with_context(|| format!("a {part} panicked"));
+        let ended = match ended.and_then(|ended| ended) {
+            Ok(()) if !process.stop.is_cancelled() => {
+                Err(anyhow::anyhow!("a {part} ended without a stop"))
+            }
+            ended => ended,
+        };
+        process.stop.cancel();
+        result = result.and(ended);
     }
 }
 

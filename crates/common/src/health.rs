@@ -31,7 +31,7 @@ pub struct Health {
 #[derive(Debug)]
 struct Inner {
     /// The stage's name; empty in tests.
-    stage: &'static str,
+    stage: Arc<str>,
     started: Instant,
     last_tick_ms: AtomicU64,
     dependencies: Mutex<Vec<Dependency>>,
@@ -48,10 +48,10 @@ impl Default for Health {
 impl Health {
     /// The health of a stage.
     #[must_use]
-    pub fn for_stage(stage: &'static str) -> Self {
+    pub fn for_stage(stage: impl Into<Arc<str>>) -> Self {
         Self {
             inner: Arc::new(Inner {
-                stage,
+                stage: stage.into(),
                 started: Instant::now(),
                 last_tick_ms: AtomicU64::new(0),
                 dependencies: Mutex::default(),
@@ -63,10 +63,16 @@ impl Health {
     /// Adds the health of a stage that runs in this process. The process is live and ready only if
     /// each of its stages is.
     #[must_use]
-    pub fn add_stage(&self, stage: &'static str) -> Self {
+    pub fn add_stage(&self, stage: impl Into<Arc<str>>) -> Self {
         let added = Self::for_stage(stage);
         lock(&self.inner.stages).push(added.clone());
         added
+    }
+
+    /// The stage's name; empty in tests.
+    #[must_use]
+    pub fn stage(&self) -> &str {
+        &self.inner.stage
     }
 
     /// Records that the main loop runs. Call it at least every few seconds.
@@ -103,7 +109,7 @@ impl Health {
     pub fn dependency(&self, name: &'static str) -> Dependency {
         let dependency = Dependency {
             name,
-            stage: self.inner.stage,
+            stage: Arc::clone(&self.inner.stage),
             state: Arc::new(Mutex::new(State::default())),
         };
         dependency.set_gauge(0.0);
@@ -162,7 +168,7 @@ pub struct DependencyReport {
     pub for_seconds: u64,
     /// The stage that depends on it.
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub stage: &'static str,
+    pub stage: String,
     /// The last error, kept after recovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
@@ -213,7 +219,7 @@ impl Default for State {
 #[derive(Debug, Clone)]
 pub struct Dependency {
     name: &'static str,
-    stage: &'static str,
+    stage: Arc<str>,
     state: Arc<Mutex<State>>,
 }
 
@@ -232,7 +238,7 @@ impl Dependency {
         }
         // The recoveries of a dependency that fails often are logged only as often as its failures.
         if state.logged_down || state.status == Status::Waiting {
-            tracing::info!(dependency = self.name, stage = self.stage, "up");
+            tracing::info!(dependency = self.name, stage = &*self.stage, "up");
             state.logged_down = false;
         }
         self.set_gauge(1.0);
@@ -245,7 +251,7 @@ impl Dependency {
         if state.status != Status::Standby {
             tracing::info!(
                 dependency = self.name,
-                stage = self.stage,
+                stage = &*self.stage,
                 "another replica holds it, waiting as standby"
             );
             state.enter(Status::Standby);
@@ -254,7 +260,8 @@ impl Dependency {
 
     /// Sets the state [`Status::Down`] with the error. The caller tries again.
     pub fn down(&self, error: &dyn Display) {
-        counter!(metric::RETRIES, "stage" => self.stage, "dependency" => self.name).increment(1);
+        counter!(metric::RETRIES, "stage" => self.stage.to_string(), "dependency" => self.name)
+            .increment(1);
         let error = error.to_string();
         let mut state = self.lock();
         let changed = state.status != Status::Down || state.last_error.as_ref() != Some(&error);
@@ -269,7 +276,7 @@ impl Dependency {
         if due {
             tracing::warn!(
                 dependency = self.name,
-                stage = self.stage,
+                stage = &*self.stage,
                 error,
                 repeats = state.unlogged,
                 "down"
@@ -293,13 +300,16 @@ impl Dependency {
             name: self.name,
             state: state.status,
             for_seconds: state.since.elapsed().as_secs(),
-            stage: self.stage,
+            stage: self.stage.to_string(),
             last_error: state.last_error.clone(),
         }
     }
 
     fn set_gauge(&self, up: f64) {
-        let labels = [("stage", self.stage), ("dependency", self.name)];
+        let labels = [
+            ("stage", self.stage.to_string()),
+            ("dependency", self.name.to_owned()),
+        ];
         gauge!(metric::DEPENDENCY_UP, &labels).set(up);
     }
 
@@ -357,7 +367,11 @@ mod tests {
         store.up();
         let report = process.report();
         assert!(report.ready);
-        let stages: Vec<_> = report.dependencies.iter().map(|d| d.stage).collect();
+        let stages: Vec<_> = report
+            .dependencies
+            .iter()
+            .map(|d| d.stage.as_str())
+            .collect();
         assert_eq!(stages, ["ingester", "sink"]);
         store.down(&"full");
         assert!(!process.report().ready);

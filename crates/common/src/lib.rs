@@ -4,6 +4,7 @@
 pub mod clock;
 
 pub mod guard;
+pub mod pipelines;
 pub mod secret;
 pub mod settings;
 

@@ -5,7 +5,8 @@ use model::dead_letter::Reason;
 
 /// Readings that a stage has taken.
 pub const READINGS: &str = "rigline_readings_total";
-/// Rows by how they came to be: `complete`, `partial`, `forced`, `second`, `late`; at the sink `stored`.
+/// Rows by how they came to be: `complete`, `partial`, `forced`, `second`, `late` of a pivot; `window` and
+/// `corrected` of windows; `sample`; at the sink `stored`.
 pub const ROWS: &str = "rigline_rows_total";
 /// Readings of a cell that had been taken before, equal in time and value.
 pub const REPEATED: &str = "rigline_readings_repeated_total";
@@ -15,6 +16,11 @@ pub const SUPERSEDED: &str = "rigline_readings_superseded_total";
 pub const LATE: &str = "rigline_readings_late_total";
 /// Readings with a member `ts`, `time` or `datetime` that was ignored, because it holds no date.
 pub const IGNORED_TIMES: &str = "rigline_ignored_times_total";
+/// What a pipeline left out of its messages on purpose, by `reason`: `filtered` samples that the pipeline
+/// file doesn't want, `empty` ones without any reading, `skipped` members of another type.
+pub const LEFT_OUT: &str = "rigline_left_out_total";
+/// Messages of Redis Pub/Sub that were dropped, because too many waited.
+pub const PUBSUB_DROPPED: &str = "rigline_pubsub_dropped_messages_total";
 /// Retained messages of the broker that were ignored.
 pub const IGNORED_RETAINED: &str = "rigline_ignored_retained_total";
 /// Messages that the broker says it has dropped since it started, for all of its clients.
@@ -72,6 +78,14 @@ pub fn describe() {
     describe_counter!(
         LATE,
         "readings behind their rig's window, each a row of its own"
+    );
+    describe_counter!(
+        PUBSUB_DROPPED,
+        "messages of Redis Pub/Sub that were dropped, because the ingester had too many waiting"
+    );
+    describe_counter!(
+        LEFT_OUT,
+        "samples, messages and members that a pipeline file leaves out on purpose"
     );
     describe_counter!(
         IGNORED_TIMES,

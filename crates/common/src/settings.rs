@@ -6,26 +6,37 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 mod readings;
+mod redis;
 #[cfg(test)]
 mod tests;
 
 pub use self::readings::TimeLimitSettings;
+pub use self::redis::RedisSettings;
 pub use model::units::{bytes, duration, positive_duration, written};
 
-/// An invalid setting: its name, the given value and the accepted values.
+/// A setting that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}: {given:?} can't be used; accepted: {accepted}")]
-pub struct BadSetting {
-    variable: String,
-    given: String,
-    accepted: String,
+pub enum BadSetting {
+    /// An invalid value.
+    #[error("{variable}: {given:?} can't be used; accepted: {accepted}")]
+    Value {
+        /// The setting's name.
+        variable: String,
+        /// The given value.
+        given: String,
+        /// The accepted values.
+        accepted: String,
+    },
+    /// A file of settings.
+    #[error("{0}")]
+    File(String),
 }
 
 impl BadSetting {
     /// An error for the value `given` of `variable`, where only `accepted` is valid.
     #[must_use]
     pub fn new(variable: &str, given: &str, accepted: &str) -> Self {
-        Self {
+        Self::Value {
             variable: variable.into(),
             given: given.into(),
             accepted: accepted.into(),

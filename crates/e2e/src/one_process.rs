@@ -122,24 +122,25 @@ impl OneProcess {
 async fn read_store(path: &Path) -> Rows {
     let history = SqliteHistory::open_read_only(path).expect("a store");
     let mut rows = Rows::new();
-    for rig in history.rigs().await.expect("the rigs of the store") {
-        let mut from = Some(rig.first);
+    for span in history.series().await.expect("the series of the store") {
+        let mut from = Some(span.first);
         while let Some(start) = from {
             let selection = Selection {
-                rig: &rig.name,
-                sensors: &[],
+                series: &span.key,
+                fields: &[],
                 from: start,
-                to: rig.last.plus(Duration::from_nanos(1)),
+                to: span.last.plus(Duration::from_nanos(1)),
             };
             let page = history.range(selection, PAGE).await.expect("a page");
             for row in page.rows {
                 let named = row.tags.iter().find(|(name, _)| name == RIG_ID);
                 let name = named.map(|(_, value)| value.to_string());
-                let name = name.unwrap_or_else(|| rig.name.clone());
+                let name = name.unwrap_or_else(|| span.key.clone());
                 for (sensor, value) in &row.fields {
                     let millis = row.timestamp.nanos() / 1_000_000;
                     let cell = (name.clone(), millis, sensor.to_string());
-                    rows.entry(cell).or_default().push(*value);
+                    let value = value.as_number().expect("a number");
+                    rows.entry(cell).or_default().push(value);
                 }
             }
             from = page.next;

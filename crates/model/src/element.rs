@@ -1,18 +1,25 @@
-//! The JSON of list elements: readings in `raw_events`, rows in `normalized_events`.
+//! The JSON of list elements: samples in the raw list, rows in the normalized list.
+
+mod json;
+mod rigs;
+mod tagged;
+
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use smallvec::SmallVec;
 
-use crate::name::{Name, RIG_ID, SensorName, TIMESTAMP};
-use crate::reading::Reading;
+use crate::name::Name;
 use crate::row::Row;
+use crate::sample::{Tags, Value};
 use crate::time::Timestamp;
 
-#[cfg(test)]
-mod tests;
+pub use self::json::{starts_object, write_number, write_string};
+pub use self::rigs::{decode_reading, encode_reading};
+pub use self::tagged::encode_sample;
 
 /// Why a list element can't be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,172 +32,82 @@ impl ElementError {
     }
 }
 
-#[derive(Deserialize)]
-struct RawElement<'a> {
-    #[serde(borrow)]
-    rig_id: Cow<'a, str>,
-    #[serde(borrow)]
-    sensor: Cow<'a, str>,
-    #[serde(borrow)]
-    timestamp: Cow<'a, str>,
-    value: f64,
-    #[serde(borrow)]
-    ingest_time: Cow<'a, str>,
+/// How the elements of a pipeline's lists, and the keys of its series, are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// The pipeline `rigs`: flat objects with the one tag `rig_id` and numbers.
+    Rigs,
+    /// All other pipelines: objects with the members `tags`, `timestamp` and `values`.
+    Tagged,
 }
 
-/// Appends a reading's element to `out`.
-pub fn encode_reading(reading: &Reading<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"rig_id\":\"");
-    out.extend_from_slice(reading.rig_id.as_bytes());
-    out.extend_from_slice(b"\",\"sensor\":\"");
-    out.extend_from_slice(reading.sensor.as_bytes());
-    out.extend_from_slice(b"\",\"timestamp\":\"");
-    reading.timestamp.write_to(out);
-    out.extend_from_slice(b"\",\"value\":");
-    write_number(reading.value, out);
-    out.extend_from_slice(b",\"ingest_time\":\"");
-    reading.ingest_time.write_to(out);
-    out.extend_from_slice(b"\"}");
+/// A sample of the raw list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawSample<'a> {
+    /// The key of its series, see [`Layout::series_key`].
+    pub series: Cow<'a, str>,
+    /// When it was measured.
+    pub timestamp: Timestamp,
+    /// When it arrived at the ingester.
+    pub ingest_time: Timestamp,
+    /// Field names with their values, at least one, no name twice.
+    pub values: Values<'a>,
 }
 
-/// Reads a reading's element; unknown members are ignored.
-pub fn decode_reading(element: &[u8]) -> Result<Reading<'_>, ElementError> {
-    // A derived reader would take an array of the members' values, too.
-    if !starts_object(element) {
-        return Err(ElementError::new("the element isn't a JSON object"));
-    }
-    let raw: RawElement<'_> = serde_json::from_slice(element).map_err(ElementError::new)?;
-    let rig_id = Name::new(raw.rig_id).map_err(|error| ElementError(format!("rig_id {error}")))?;
-    let sensor =
-        SensorName::new(raw.sensor).map_err(|error| ElementError(format!("sensor {error}")))?;
-    let time = |name: &str, text: &str| {
-        Timestamp::parse(text).map_err(|error| ElementError(format!("{name}: {error}")))
-    };
-    Ok(Reading {
-        timestamp: time(TIMESTAMP, &raw.timestamp)?,
-        ingest_time: time("ingest_time", &raw.ingest_time)?,
-        rig_id,
-        sensor,
-        value: raw.value + 0.0,
-    })
-}
+/// Field names with their values, mostly one.
+pub type Values<'a> = SmallVec<[(Name<'a>, Value); 1]>;
 
-/// Appends a row's element to `out`.
-pub fn encode_row(row: &Row<'_>, out: &mut Vec<u8>) {
-    out.push(b'{');
-    for (name, value) in &row.tags {
-        out.push(b'"');
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\":\"");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\",");
-    }
-    out.extend_from_slice(b"\"timestamp\":\"");
-    row.timestamp.write_to(out);
-    out.push(b'"');
-    for (name, value) in &row.fields {
-        out.extend_from_slice(b",\"");
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\":");
-        write_number(*value, out);
-    }
-    out.push(b'}');
-}
-
-/// Reads a row's element: `rig_id`, `timestamp`, and at least one number.
-pub fn decode_row(element: &[u8]) -> Result<Row<'_>, ElementError> {
-    let RowElement(row) = serde_json::from_slice(element).map_err(ElementError::new)?;
-    Ok(row)
-}
-
-/// Appends the shortest number that reads back as the same finite number.
-pub fn write_number(value: f64, out: &mut Vec<u8>) {
-    out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
-}
-
-/// Whether the first byte that isn't white space opens an object.
-#[must_use]
-pub fn starts_object(json: &[u8]) -> bool {
-    json.trim_ascii_start().first() == Some(&b'{')
-}
-
-struct RowElement<'a>(Row<'a>);
-
-impl<'de> Deserialize<'de> for RowElement<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RowVisitor)
-    }
-}
-
-struct RowVisitor;
-
-impl<'de> Visitor<'de> for RowVisitor {
-    type Value = RowElement<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with rig_id, timestamp and numbers")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut rig_id, mut timestamp) = (None, None);
-        let mut fields: Vec<(SensorName<'de>, f64)> = Vec::with_capacity(6);
-        while let Some(JsonString(name)) = map.next_key()? {
-            let twice = match &*name {
-                RIG_ID => {
-                    let JsonString(rig) = map.next_value()?;
-                    let rig =
-                        Name::new(rig).map_err(|e| A::Error::custom(format!("rig_id {e}")))?;
-                    rig_id.replace(rig).is_some()
-                }
-                TIMESTAMP => {
-                    let JsonString(text) = map.next_value()?;
-                    let time = Timestamp::parse(&text)
-                        .map_err(|e| A::Error::custom(format!("timestamp: {e}")))?;
-                    timestamp.replace(time).is_some()
-                }
-                _ => {
-                    let name = SensorName::new(name)
-                        .map_err(|e| A::Error::custom(format!("a member's name {e}")))?;
-                    let value: f64 = map.next_value()?;
-                    let twice = fields.iter().any(|(other, _)| *other == name);
-                    fields.push((name, value + 0.0));
-                    twice
-                }
-            };
-            if twice {
-                return Err(A::Error::custom("a member occurs twice"));
-            }
+impl Layout {
+    /// Reads an element of the raw list; unknown members are ignored.
+    pub fn decode_sample(self, element: &[u8]) -> Result<RawSample<'_>, ElementError> {
+        match self {
+            Self::Rigs => rigs::decode_sample(element),
+            Self::Tagged => tagged::decode_sample(element),
         }
-        let rig_id = rig_id.ok_or_else(|| A::Error::missing_field(RIG_ID))?;
-        let timestamp = timestamp.ok_or_else(|| A::Error::missing_field(TIMESTAMP))?;
-        if fields.is_empty() {
-            return Err(A::Error::custom("it has no field"));
-        }
-        Ok(RowElement(Row {
-            fields,
-            ..Row::of_rig(rig_id, timestamp)
-        }))
     }
-}
 
-/// A string that borrows from the input where it has no escapes.
-struct JsonString<'a>(Cow<'a, str>);
+    /// Appends a row's element to `out`.
+    pub fn encode_row(self, row: &Row<'_>, out: &mut Vec<u8>) {
+        let fields = row.fields.iter().map(|(name, value)| (&**name, value));
+        self.encode_row_of(&self.series_key(&row.tags), row.timestamp, fields, out);
+    }
 
-impl<'de> Deserialize<'de> for JsonString<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct StringVisitor;
-        impl<'de> Visitor<'de> for StringVisitor {
-            type Value = JsonString<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(JsonString(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(JsonString(Cow::Owned(text.to_owned())))
-            }
+    /// Appends the element of a row of the series with this key to `out`.
+    pub fn encode_row_of<'a>(
+        self,
+        series: &str,
+        timestamp: Timestamp,
+        fields: impl Iterator<Item = (&'a str, &'a Value)>,
+        out: &mut Vec<u8>,
+    ) {
+        match self {
+            Self::Rigs => rigs::encode_row(series, timestamp, fields, out),
+            Self::Tagged => tagged::encode_row(series, timestamp, fields, out),
         }
-        deserializer.deserialize_str(StringVisitor)
+    }
+
+    /// Reads an element of the normalized list: tags, a time, and at least one field.
+    pub fn decode_row(self, element: &[u8]) -> Result<Row<'_>, ElementError> {
+        match self {
+            Self::Rigs => rigs::decode_row(element),
+            Self::Tagged => tagged::decode_row(element),
+        }
+    }
+
+    /// The key of the series with these tags: a rig's name, or the tags as a JSON object.
+    #[must_use]
+    pub fn series_key<'a>(self, tags: &'a [(Name<'_>, Name<'_>)]) -> Cow<'a, str> {
+        match (self, tags) {
+            (Self::Rigs, [(_, rig)]) => Cow::Borrowed(rig),
+            _ => Cow::Owned(tagged::series_key(tags)),
+        }
+    }
+
+    /// The tags of a series' key.
+    pub fn tags(self, key: &str) -> Result<Tags<'_>, ElementError> {
+        match self {
+            Self::Rigs => rigs::tags(key),
+            Self::Tagged => tagged::tags(key),
+        }
     }
 }

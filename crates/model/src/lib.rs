@@ -18,9 +18,10 @@ pub mod limits;
 pub mod pipeline;
 pub mod units;
 
-pub use self::name::{Name, NameError, SensorName};
+pub use self::element::Layout;
+pub use self::name::{Name, NameError};
 pub use self::reading::Reading;
 pub use self::row::Row;
-pub use self::sample::{Sample, Value};
+pub use self::sample::{Sample, Tags, Value};
 pub use self::stage::Stage;
 pub use self::time::Timestamp;

@@ -1,12 +1,15 @@
 //! Pipeline files: a TOML file describes one pipeline.
 //!
-//! [`Pipeline::parse`] reads a file's text: variables are replaced, each value is validated where it
+//! [`PipelineFile::parse`] reads a file's text: variables are replaced, each value is validated where it
 //! stands, and then the rules between values are checked. An error shows the place in the file.
 
 mod check;
 mod error;
 mod file;
+mod limits;
 mod parse;
+mod scalar;
+mod simulate;
 mod split;
 mod template;
 mod value;
@@ -18,10 +21,13 @@ use toml::de::{DeTable, Deserializer};
 
 pub use self::error::PipelineError;
 pub use self::file::{
-    Distribution, Each, FieldTable, FieldTables, Fields, Format, LimitsTable, MaxAge, MessageTable,
-    Names, PipelineFile, Retained, RowsTable, Scalar, ShapeKind, SimulateException, SimulateTable,
-    SourceKind, SourceTable, Statistic, Statistics, StoreKind, StoreTable, TimeFormat, ValueKind,
+    Each, FieldTable, FieldTables, Fields, Format, MessageTable, Names, PipelineFile, Retained,
+    RowsTable, ShapeKind, SourceKind, SourceTable, Statistic, Statistics, StoreKind, StoreTable,
+    TimeFormat, ValueKind,
 };
+pub use self::limits::{LimitsTable, MaxAge};
+pub use self::scalar::Scalar;
+pub use self::simulate::{Distribution, SimulateException, SimulateTable};
 pub use self::split::Split;
 pub use self::template::{FIELD, TopicTemplate};
 pub use self::value::{At, NameGlob, Number, OneOrMore, Period, Pointer, TopicGlob};

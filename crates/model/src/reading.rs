@@ -1,6 +1,6 @@
 //! A reading: one value of one sensor of one rig at one instant, the "vertical" form.
 
-use crate::name::{Name, SensorName};
+use crate::name::Name;
 use crate::time::Timestamp;
 
 /// One value of one sensor of one rig at one instant.
@@ -9,7 +9,7 @@ pub struct Reading<'a> {
     /// The rig's name.
     pub rig_id: Name<'a>,
     /// The sensor's name.
-    pub sensor: SensorName<'a>,
+    pub sensor: Name<'a>,
     /// When the device took it.
     pub timestamp: Timestamp,
     /// Finite; in the sensor's own unit.

@@ -1,17 +1,18 @@
-//! A row: the sensors of one rig at one tick, the "horizontal" form.
+//! A row: the fields of one series at one time, the "horizontal" form.
 
-use crate::name::{Name, SensorName};
+use crate::name::Name;
+use crate::sample::{Tags, Value};
 use crate::time::Timestamp;
 
-/// What a store keeps under one key: tags and a time that identify it, numeric fields that it holds.
+/// What a store keeps under one key: tags and a time that identify it, fields that it holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row<'a> {
-    /// Tag names with their values; a pivoted row has the one tag `rig_id`.
-    pub tags: Vec<(Name<'a>, Name<'a>)>,
-    /// The tick.
+    /// What identifies the series; a row of the pipeline `rigs` has the one tag `rig_id`.
+    pub tags: Tags<'a>,
+    /// The tick, or the start of the window.
     pub timestamp: Timestamp,
-    /// Field names with their finite values, at least one, no name twice.
-    pub fields: Vec<(SensorName<'a>, f64)>,
+    /// Field names with their values, at least one, no name twice.
+    pub fields: Vec<(Name<'a>, Value)>,
 }
 
 impl<'a> Row<'a> {

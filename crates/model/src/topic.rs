@@ -1,6 +1,6 @@
 //! The MQTT topic template `rigs/{rig_id}/measurements/{sensor}`.
 
-use crate::name::{Name, NameError, SensorName};
+use crate::name::{Name, NameError};
 
 /// The filter that covers the template and everything a device may get wrong behind it.
 pub const DEFAULT_FILTER: &str = "rigs/+/measurements/#";
@@ -20,7 +20,7 @@ pub enum TopicError {
 }
 
 /// The rig and the sensor that a topic identifies.
-pub fn parse(topic: &str) -> Result<(Name<'_>, SensorName<'_>), TopicError> {
+pub fn parse(topic: &str) -> Result<(Name<'_>, Name<'_>), TopicError> {
     let mut levels = topic.split('/');
     let (Some("rigs"), Some(rig), Some("measurements"), Some(sensor), None) = (
         levels.next(),
@@ -32,9 +32,15 @@ pub fn parse(topic: &str) -> Result<(Name<'_>, SensorName<'_>), TopicError> {
         return Err(TopicError::Shape);
     };
     Ok((
-        Name::new(rig).map_err(TopicError::Rig)?,
-        SensorName::new(sensor).map_err(TopicError::Sensor)?,
+        Name::strict(rig).map_err(TopicError::Rig)?,
+        Name::sensor(sensor).map_err(TopicError::Sensor)?,
     ))
+}
+
+/// Whether a topic has the levels of the template, whatever its names are.
+#[must_use]
+pub fn fits(topic: &str) -> bool {
+    !matches!(parse(topic), Err(TopicError::Shape))
 }
 
 /// The level of a topic that names the rig, whether or not the rest of the topic is valid; empty if there
@@ -59,8 +65,8 @@ pub fn filter_fits(filter: &str) -> bool {
         let fits = match (*level, place) {
             ("#", 0..=4) => return last,
             ("+", 0..=3) | ("rigs", 0) | ("measurements", 2) => true,
-            (name, 1) => Name::new(name).is_ok(),
-            (name, 3) => SensorName::new(name).is_ok(),
+            (name, 1) => Name::strict(name).is_ok(),
+            (name, 3) => Name::sensor(name).is_ok(),
             _ => false,
         };
         if !fits {
@@ -72,10 +78,10 @@ pub fn filter_fits(filter: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Name, NameError, SensorName, TopicError, filter_fits, format, parse};
+    use super::{Name, NameError, TopicError, filter_fits, format, parse};
 
-    fn names(rig: &'static str, sensor: &'static str) -> (Name<'static>, SensorName<'static>) {
-        (Name::new(rig).unwrap(), SensorName::new(sensor).unwrap())
+    fn names(rig: &'static str, sensor: &'static str) -> (Name<'static>, Name<'static>) {
+        (Name::new(rig).unwrap(), Name::new(sensor).unwrap())
     }
 
     #[test]

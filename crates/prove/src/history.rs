@@ -5,8 +5,8 @@ pub mod sqlite;
 
 use std::collections::HashMap;
 
-use model::element;
 use model::name::RIG_ID;
+use model::{Layout, element};
 
 use crate::message::{Cell, Epoch};
 
@@ -68,14 +68,15 @@ impl History {
 
     fn emit(&mut self, item: &[u8], epoch: Epoch) {
         self.rows += 1;
-        let Ok(row) = element::decode_row(item) else {
+        let Ok(row) = Layout::Rigs.decode_row(item) else {
             return self.add_unknown(item);
         };
         let rig = row.tags.iter().find(|(name, _)| name == RIG_ID);
         let rig_id = rig.map(|(_, value)| value.as_ref()).unwrap_or_default();
         for (sensor, value) in &row.fields {
-            match epoch.cell(rig_id, row.timestamp, sensor) {
-                Some(cell) => self.emitted.entry(cell).or_default().push(*value),
+            let cell = epoch.cell(rig_id, row.timestamp, sensor);
+            match cell.zip(value.as_number()) {
+                Some((cell, value)) => self.emitted.entry(cell).or_default().push(value),
                 None => self.add_unknown(item),
             }
         }
@@ -94,7 +95,7 @@ fn mentions(item: &[u8], cell: Cell, epoch: Epoch) -> bool {
     if let Ok(reading) = element::decode_reading(item) {
         return epoch.cell(&reading.rig_id, reading.timestamp, &reading.sensor) == Some(cell);
     }
-    let Ok(row) = element::decode_row(item) else {
+    let Ok(row) = Layout::Rigs.decode_row(item) else {
         return false;
     };
     let rig_id = row.tags.first().map_or("", |(_, value)| value.as_ref());

@@ -30,7 +30,7 @@ impl Kinds {
     }
 }
 
-/// The element of a dead letter, to append to its list again.
+/// What a dead letter holds, to append to its list again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     /// The dead letter, as it was read.
@@ -39,8 +39,8 @@ pub struct Replay {
     pub marked: Vec<u8>,
     /// The list to append to: [`List::Raw`] or [`List::Normalized`].
     pub list: List,
-    /// The element.
-    pub element: Vec<u8>,
+    /// The elements; several if its message holds several samples.
+    pub elements: Vec<Vec<u8>>,
 }
 
 impl Replay {
@@ -56,7 +56,7 @@ impl Replay {
 /// The result of a [`Replay`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replayed {
-    /// The element was appended and the dead letter marked.
+    /// The elements were appended and the dead letter marked.
     Done,
     /// The dead letter was marked or trimmed meanwhile. Nothing was changed.
     Gone,
@@ -80,7 +80,7 @@ pub trait DeadLetters {
     /// of them, in steps, without decoding payloads.
     fn dead_letter_kinds(&self) -> impl Future<Output = Result<Kinds, QueueError>> + Send;
 
-    /// Appends the element, counts the replay and marks the dead letter, atomically. A marked dead letter
+    /// Appends the elements, counts them and marks the dead letter, atomically. A marked dead letter
     /// isn't found any more, so none is replayed twice, also not by a retry after
     /// [`QueueError::Unknown`].
     fn replay(&self, replay: &Replay) -> impl Future<Output = Result<Replayed, QueueError>> + Send;

@@ -33,6 +33,10 @@ counters! {
     DeadTransformer => "dead_transformer",
     /// Dead letters of the sink.
     DeadSink => "dead_sink",
+    /// Elements that the transformer took and could use.
+    Samples => "samples",
+    /// Readings in these elements.
+    Readings => "readings",
     /// Readings of a cell taken before, equal in time and value.
     Repeated => "repeated",
     /// Readings of a cell taken before, different in time or value.
@@ -103,6 +107,16 @@ impl Ledger {
         found.is_some()
     }
 
+    /// Sets the counters that a ledger of version 0.1 lacks: there each element held one reading. They are
+    /// added to the ledger when the next lease is taken.
+    pub const fn convert(&mut self) {
+        if self.get(Counter::Samples) == 0 && self.get(Counter::Readings) == 0 {
+            let samples = self.get(Counter::RawTaken) - self.get(Counter::DeadTransformer);
+            self.set(Counter::Samples, samples);
+            self.set(Counter::Readings, samples);
+        }
+    }
+
     /// Elements that external producers pushed to the raw list. A negative number of elements vanished.
     #[must_use]
     pub const fn raw_foreign(&self) -> i64 {
@@ -120,9 +134,9 @@ impl Ledger {
             - self.get(Counter::RowsReplayed)
     }
 
-    /// The five lines that hold in every state.
+    /// The six lines that hold in every state.
     #[must_use]
-    pub fn lines(&self) -> [Line; 5] {
+    pub fn lines(&self) -> [Line; 6] {
         let sum = |counters: &[Counter]| counters.iter().map(|counter| self.get(*counter)).sum();
         let sum = |counters: &[Counter]| -> i64 { sum(counters) };
         [
@@ -132,10 +146,14 @@ impl Ledger {
                 right: self.get(Counter::RawTaken) + self.raw,
             },
             Line {
-                text: "raw_taken = dead_transformer + repeated + superseded + in_rows + open_readings",
+                text: "raw_taken = dead_transformer + samples",
                 left: self.get(Counter::RawTaken),
+                right: sum(&[Counter::DeadTransformer, Counter::Samples]),
+            },
+            Line {
+                text: "readings = repeated + superseded + in_rows + open_readings",
+                left: self.get(Counter::Readings),
                 right: sum(&[
-                    Counter::DeadTransformer,
                     Counter::Repeated,
                     Counter::Superseded,
                     Counter::InRows,
@@ -191,6 +209,8 @@ mod tests {
         for (counter, value) in [
             (Counter::Accepted, 10),
             (Counter::RawTaken, 8),
+            (Counter::Samples, 8),
+            (Counter::Readings, 8),
             (Counter::Repeated, 1),
             (Counter::InRows, 5),
             (Counter::OpenReadings, 2),

@@ -203,10 +203,11 @@ impl Queue for RedisQueue {
         let Inner { keys, scripts, .. } = &*self.inner;
         let instance = format!("{:016x}", fastrand::u64(..));
         let reply = self.run(&scripts.lease, |call| {
-            call.arg(4)
+            call.arg(5)
                 .arg(keys.of("lease", consumer))
                 .arg(keys.of("consumer", consumer));
             call.arg(keys.own("meta")).arg(LIST_OWNERS);
+            call.arg(keys.own("ledger"));
             call.arg(nonce)
                 .arg(millis(limit))
                 .arg(&instance)
@@ -350,6 +351,7 @@ impl Queue for RedisQueue {
         for (name, value) in reply::pairs(counters)? {
             ledger.set_named(&name, reply::signed(&redis::Value::BulkString(value))?);
         }
+        ledger.convert();
         Ok(Snapshot {
             instance: reply::text(&instance)?,
             server_time: reply::time(time)?,

@@ -1,11 +1,11 @@
 //! Settings of queues.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use common::secret::Secret;
+pub use common::settings::RedisSettings;
 use common::settings::{self, BadSetting, Settings};
+use model::Layout;
 
 /// The lists' names and limits, the same for every kind of queue.
 #[derive(Debug, Clone, Args)]
@@ -23,6 +23,9 @@ pub struct QueueSettings {
     /// Name of this pipeline; every key but the lists starts with rigline:NAME:
     #[arg(long, env = "PIPELINE", default_value = PIPELINE, value_parser = settings::not_empty)]
     pub pipeline: String,
+    /// How the elements of its lists are written.
+    #[arg(skip = Layout::Rigs)]
+    pub layout: Layout,
     /// How long a replica that stopped answering keeps its lease
     #[arg(long, env = "LEASE", default_value = "3s", value_parser = settings::positive_duration)]
     pub lease: Duration,
@@ -32,6 +35,20 @@ pub struct QueueSettings {
 }
 
 impl QueueSettings {
+    /// The settings of a pipeline that a file describes: lists of its own, the same lease and limits.
+    #[must_use]
+    pub fn of_pipeline(&self, name: &str) -> Self {
+        Self {
+            raw_queue: format!("{name}:{RAW}"),
+            normalized_queue: format!("{name}:{NORMALIZED}"),
+            dead_letter_queue: format!("{name}:{DEAD}"),
+            pipeline: name.to_owned(),
+            layout: Layout::Tagged,
+            lease: self.lease,
+            limits: self.limits,
+        }
+    }
+
     /// The usual names and the usual lease, for a queue that has no others.
     #[must_use]
     pub fn with_default_names(limits: QueueLimits) -> Self {
@@ -40,6 +57,7 @@ impl QueueSettings {
             normalized_queue: NORMALIZED.into(),
             dead_letter_queue: DEAD.into(),
             pipeline: PIPELINE.into(),
+            layout: Layout::Rigs,
             lease: USUAL_LEASE,
             limits,
         }
@@ -99,42 +117,5 @@ impl Settings for QueueLimits {
     fn check(&mut self) -> Result<(), BadSetting> {
         let batch = self.batch.to_string();
         BadSetting::unless(self.batch <= MAX_BATCH, "BATCH", &batch, "1 to 100000")
-    }
-}
-
-/// Where Redis is.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Redis")]
-pub struct RedisSettings {
-    /// Host of Redis
-    #[arg(long, env = "REDIS_HOST", default_value = "localhost", value_parser = settings::not_empty)]
-    pub redis_host: String,
-    /// Port of Redis
-    #[arg(long, env = "REDIS_PORT", default_value_t = 6379, value_parser = clap::value_parser!(u16).range(1..))]
-    pub redis_port: u16,
-    /// User, where Redis has users
-    #[arg(long, env = "REDIS_USERNAME")]
-    pub redis_username: Option<String>,
-    /// Password, where Redis wants one
-    #[arg(
-        long,
-        env = "REDIS_PASSWORD",
-        hide_env_values = true,
-        value_name = "SECRET"
-    )]
-    pub redis_password: Option<Secret>,
-    /// File that holds the password
-    #[arg(long, env = "REDIS_PASSWORD_FILE", value_name = "PATH", value_parser = settings::path())]
-    pub redis_password_file: Option<PathBuf>,
-}
-
-impl Settings for RedisSettings {
-    fn check(&mut self) -> Result<(), BadSetting> {
-        let (given, file) = (&mut self.redis_password, &mut self.redis_password_file);
-        Secret::resolve("REDIS_PASSWORD", given, file)?;
-        self.redis_username = self.redis_username.take().filter(|user| !user.is_empty());
-        let user = self.redis_username.clone().unwrap_or_default();
-        let ok = user.is_empty() || self.redis_password.is_some();
-        BadSetting::unless(ok, "REDIS_USERNAME", &user, "a user with REDIS_PASSWORD")
     }
 }

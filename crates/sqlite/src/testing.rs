@@ -1,5 +1,5 @@
-//! Records the statements that a connection runs, and asks `SQLite` for their plans. Only with the feature
-//! `testing`.
+//! Records the statements that a connection runs, asks `SQLite` for their plans, and creates files of earlier
+//! versions. Only with the feature `testing`.
 #![expect(
     clippy::missing_panics_doc,
     clippy::unwrap_used,
@@ -7,6 +7,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
@@ -14,6 +15,11 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 /// The statements that were run, each once.
 pub type Statements = Arc<Mutex<BTreeSet<String>>>;
+
+/// Creates a file with the content that the statements of a dump describe.
+pub fn create(path: &Path, dump: &str) {
+    Connection::open(path).unwrap().execute_batch(dump).unwrap();
+}
 
 /// Adds each statement that the connection runs from now on.
 pub fn record(connection: &mut Connection, into: &Statements) {

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
-use model::{Name, Row, SensorName, Timestamp};
+use model::{Layout, Name, Row, Timestamp};
 use store::history::Selection;
 use store::{History, SqliteSettings, SqliteStore, Store};
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ async fn main() {
     let settings = SqliteSettings {
         retention: Duration::ZERO,
     };
-    let store = SqliteStore::open(&path, &settings, Clock::system()).unwrap();
+    let store = SqliteStore::open(&path, &settings, Layout::Rigs, Clock::system()).unwrap();
     let names: Vec<String> = (0..rigs).map(|rig| format!("RIG-{rig}")).collect();
     let rows = rigs * seconds;
 
@@ -56,8 +56,8 @@ async fn main() {
     );
 
     let all = Selection {
-        rig: &names[0],
-        sensors: &[],
+        series: &names[0],
+        fields: &[],
         from: tick(0),
         to: tick(seconds),
     };
@@ -65,10 +65,10 @@ async fn main() {
     let page = store.history().range(all, 3_600).await.unwrap();
     println!("{} rows read in {:?}", page.rows.len(), started.elapsed());
     let started = Instant::now();
-    let series = store.history().buckets(all, Duration::from_mins(1)).await;
+    let fields = store.history().buckets(all, Duration::from_mins(1)).await;
     println!(
         "{} buckets of a minute in {:?}",
-        series.unwrap()[0].buckets.len(),
+        fields.unwrap()[0].buckets.len(),
         started.elapsed()
     );
     let started = Instant::now();
@@ -83,7 +83,7 @@ fn row(rig: &str, second: usize) -> Row<'_> {
     let mut row = Row::of_rig(Name::new(rig).unwrap(), tick(second));
     for name in SENSORS {
         let value = f64::from(fastrand::u32(..100_000)) / 1_000.0;
-        row.fields.push((SensorName::new(name).unwrap(), value));
+        row.fields.push((Name::new(name).unwrap(), value.into()));
     }
     row
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::row::Row;
+use model::sample::{Tags, Value};
 use model::time::Timestamp;
 
 mod tally;
@@ -13,30 +14,33 @@ pub(crate) use tally::{Grid, Tally};
 pub const MAX_PAGE: usize = 10_000;
 /// Most values of a page. A page of wide rows ends before its limit.
 pub const MAX_PAGE_VALUES: usize = 200_000;
+/// Most bytes of strings of a page. A page with longer ones ends before its limit, after at least one row.
+pub const MAX_PAGE_TEXT: usize = 8 << 20;
 /// Most buckets of a time range, empty ones included.
 pub const MAX_BUCKETS: u64 = 100_000;
-/// Most buckets of one result, over all its sensors.
+/// Most buckets of one result, over all its fields.
 pub const MAX_RESULT_BUCKETS: usize = 1_000_000;
 
 /// A store that rows can be read from.
 ///
-/// An unknown rig or sensor gives an empty result, not an error. Concurrent writes and deletions may or
+/// A series is named by its key, see [`Layout::series_key`](model::Layout::series_key). An unknown series or
+/// field gives an empty result, not an error. Concurrent writes and deletions may or
 /// may not be visible. A dropped call ends soon.
 pub trait History: Send + Sync {
-    /// All rigs that have rows, ordered by name.
-    fn rigs(&self) -> impl Future<Output = Result<Vec<RigSpan>, ReadError>> + Send;
+    /// All series that have rows, ordered by key.
+    fn series(&self) -> impl Future<Output = Result<Vec<SeriesSpan>, ReadError>> + Send;
 
-    /// The names of the sensors that have values, of one rig or of all, in order.
-    fn sensors(
+    /// The names of the fields that have values, of one series or of all, in order.
+    fn fields(
         &self,
-        rig: Option<&str>,
+        series: Option<&str>,
     ) -> impl Future<Output = Result<Vec<String>, ReadError>> + Send;
 
-    /// The newest value of each sensor of a rig, ordered by sensor name.
-    fn latest(&self, rig: &str) -> impl Future<Output = Result<Vec<Latest>, ReadError>> + Send;
+    /// The newest value of each field of a series, ordered by the fields' names.
+    fn latest(&self, series: &str) -> impl Future<Output = Result<Vec<Latest>, ReadError>> + Send;
 
     /// Rows ordered by tick, at most `limit` and at most [`MAX_PAGE`]. A row holds its values of the
-    /// selected sensors, ordered by name; rows without such values are left out.
+    /// selected fields, ordered by name; rows without such values are left out.
     /// [`ReadError::BadRequest`] if `limit` is 0.
     fn range(
         &self,
@@ -52,50 +56,52 @@ pub trait History: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Page, ReadError>> + Send;
 
-    /// Statistics of values in buckets, which start at multiples of `bucket` since 1970. Empty buckets
-    /// and sensors without buckets are left out. The first and the last bucket hold only values of the
+    /// Statistics of numbers in buckets, which start at multiples of `bucket` since 1970. Fields of booleans
+    /// or strings, empty buckets, and fields without buckets are left out. The first and the last bucket hold only values of the
     /// time range. [`ReadError::BadRequest`] if `bucket` is zero, or if there would be more than
     /// [`MAX_BUCKETS`] or [`MAX_RESULT_BUCKETS`].
     fn buckets(
         &self,
         of: Selection<'_>,
         bucket: Duration,
-    ) -> impl Future<Output = Result<Vec<Series>, ReadError>> + Send;
+    ) -> impl Future<Output = Result<Vec<FieldBuckets>, ReadError>> + Send;
 }
 
-/// The rows to read: of a rig, some sensors and a time range.
+/// The rows to read: of a series, some fields and a time range.
 #[derive(Debug, Clone, Copy)]
 pub struct Selection<'a> {
-    /// The rig.
-    pub rig: &'a str,
-    /// Names of sensors; empty for all.
-    pub sensors: &'a [String],
+    /// The key of the series.
+    pub series: &'a str,
+    /// Names of fields; empty for all.
+    pub fields: &'a [String],
     /// The first tick.
     pub from: Timestamp,
     /// The first tick after the time range.
     pub to: Timestamp,
 }
 
-/// A rig with the time range of its rows.
+/// A series with the time range of its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RigSpan {
-    /// The rig.
-    pub name: String,
+pub struct SeriesSpan {
+    /// The key: a rig's name, or the tags as a JSON object.
+    pub key: String,
+    /// The tags.
+    pub tags: Tags<'static>,
     /// The tick of its oldest row.
     pub first: Timestamp,
     /// The tick of its newest row.
     pub last: Timestamp,
 }
 
-/// The newest value of a sensor.
+/// The newest value of a field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latest {
-    /// The sensor.
-    pub sensor: String,
+    /// The field.
+    pub field: String,
     /// The tick of the value's row.
     pub tick: Timestamp,
     /// The value.
-    pub value: f64,
+    pub value: Value,
 }
 
 /// A page of rows.
@@ -107,16 +113,16 @@ pub struct Page {
     pub next: Option<Timestamp>,
 }
 
-/// A sensor with its buckets.
+/// A field with its buckets.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Series {
-    /// The sensor.
-    pub sensor: String,
+pub struct FieldBuckets {
+    /// The field.
+    pub field: String,
     /// The buckets, ordered by start.
     pub buckets: Vec<Bucket>,
 }
 
-/// Statistics of a sensor's values in a bucket.
+/// Statistics of a field's values in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bucket {
     /// The start of the bucket.

@@ -11,12 +11,14 @@ use crate::line;
 use crate::{RowsAtFault, Store, WriteError};
 
 mod answer;
+mod measurement;
 mod settings;
 mod setup;
 #[cfg(test)]
 mod tests;
 
 use answer::Target;
+pub use measurement::{Measurement, MeasurementError};
 pub use settings::InfluxSettings;
 pub use setup::{Access, Authorization, FirstSetup, Id, InfluxSetup, Operator, SetupError};
 
@@ -36,15 +38,16 @@ pub enum BuildError {
     Client(String),
 }
 
-/// A bucket of an `InfluxDB` 2. Clones share its connections.
+/// A measurement in a bucket of an `InfluxDB` 2. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct InfluxStore {
     client: Client,
     target: Target,
+    measurement: Measurement,
 }
 
 impl InfluxStore {
-    /// Creates the client. Connects at the first write.
+    /// Creates the client for the measurement `rig_measurements`. Connects at the first write.
     pub fn new(settings: &InfluxSettings) -> Result<Self, BuildError> {
         // The client's builder panics at an invalid URL.
         let url = settings::checked_url(&settings.url)?;
@@ -62,7 +65,15 @@ impl InfluxStore {
                 token: settings.token.clone(),
                 timeout: settings.timeout,
             },
+            measurement: Measurement::default(),
         })
+    }
+
+    /// The same bucket with another measurement.
+    #[must_use]
+    pub fn with_measurement(mut self, measurement: Measurement) -> Self {
+        self.measurement = measurement;
+        self
     }
 
     /// Sends the lines of `rows` rows.
@@ -92,9 +103,11 @@ impl Store for InfluxStore {
         if rows.is_empty() {
             return Ok(());
         }
-        let lines = line::encode(rows).map_err(|(index, error)| WriteError::Rejected {
-            detail: format!("row {} of {}: {error}", index + 1, rows.len()),
-            at_fault: RowsAtFault::Some,
+        let lines = line::encode(&self.measurement, rows).map_err(|(index, error)| {
+            WriteError::Rejected {
+                detail: format!("row {} of {}: {error}", index + 1, rows.len()),
+                at_fault: RowsAtFault::Some,
+            }
         })?;
         self.send(lines, rows.len()).await
     }

@@ -14,13 +14,14 @@ pub use ::sqlite::OpenError;
 pub use history::{History, ReadError};
 pub use influx::{
     Access, Authorization, BuildError, FirstSetup, Id, InfluxSettings, InfluxSetup, InfluxStore,
-    Operator, SetupError,
+    Measurement, MeasurementError, Operator, SetupError,
 };
 
 /// A store that rows are written to.
 ///
 /// Rows have a key (tags and time) and fields. A store merges rows of the same key; the value of a field
 /// that was written last wins. So writing the same rows again, in the same order, changes nothing. A
+/// field has the type of its first value, and a row that has another type of value for it is rejected. A
 /// write may be dropped before it returns.
 pub trait Store: Send + Sync {
     /// Writes rows in order. After an error, none, some or all of them may be stored. Without rows, it

@@ -229,6 +229,19 @@ impl Redis {
         }
     }
 
+    /// Runs commands, one a line; quoted strings may have escapes such as `\\x00`.
+    pub fn run_commands(&self, lines: &str) {
+        let mut command = tool("redis-cli");
+        command.args(["-e", "-p", &self.port().to_string()]);
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+        let mut client = spawned.expect("redis-cli");
+        let mut input = client.stdin.take().expect("standard input");
+        input.write_all(lines.as_bytes()).expect("redis-cli reads");
+        drop(input);
+        let ended = client.wait().expect("the end of redis-cli");
+        assert!(ended.success(), "redis-cli: {ended}");
+    }
+
     fn append_only_dir(&self) -> PathBuf {
         self.plan.data.join("appendonlydir")
     }

@@ -1,9 +1,9 @@
-//! Sends and receives messages over MQTT.
+//! Sends and receives messages over MQTT, and receives those of Redis Pub/Sub.
 //!
 //! With a 3.1.1 broker in between: a [`Publisher`] keeps each message until the broker has acknowledged
 //! it, and a [`Subscriber`] acknowledges a message only when it is told to. Without a broker: devices
-//! publish to a [`Listener`], which acknowledges only when it is told to, too. `Subscriber` and
-//! [`Listening`] implement [`Source`].
+//! publish to a [`Listener`], which acknowledges only when it is told to, too. `Subscriber`,
+//! [`Listening`] and [`RedisSubscriber`] implement [`Source`].
 //!
 //! The client library `rumqttc` only connects to the broker, encodes and decodes. This crate keeps track
 //! of unacknowledged messages, of the connection that an acknowledgement belongs to, and of what has to
@@ -11,8 +11,13 @@
 
 mod broker;
 mod broker_drops;
+mod capture;
+mod fanout;
 mod listener;
+#[cfg(feature = "testing")]
+mod memory;
 mod publisher;
+mod pubsub;
 mod reconnect;
 mod settings;
 mod source;
@@ -20,8 +25,13 @@ mod subscriber;
 mod window;
 
 pub use broker_drops::watch_broker_drops;
+pub use capture::{CaptureError, capture};
+pub use fanout::{Fanout, FanoutSession, Wants};
 pub use listener::{BindError, ListenSettings, Listener, Listening, PasswordError, hash_password};
+#[cfg(feature = "testing")]
+pub use memory::{MemoryBroker, MemorySession};
 pub use publisher::{Counts, PublishError, Publisher};
-pub use settings::{MqttSettings, Retained, SubscribeSettings};
-pub use source::{Delivery, SessionEnded, Source, Ticket};
+pub use pubsub::{Channels, PubSubError, PubSubSettings, RedisPublisher, RedisSubscriber};
+pub use settings::{MqttSettings, Retained, SubscribeSettings, UrlError};
+pub use source::{Delivery, PausableSource, SessionEnded, Source, Ticket};
 pub use subscriber::Subscriber;

@@ -39,9 +39,9 @@ use self::admission::{Admission, ConnectionLimits};
 use self::auth::{AccessPolicy, Authenticator};
 use self::connection::MessageBatch;
 use self::limits::MemoryLimits;
-use self::registry::Registry;
+use self::registry::{Command, Registry};
 use self::report::Reporter;
-use crate::source::{Delivery, SessionEnded, Source, Ticket};
+use crate::source::{Delivery, PausableSource, SessionEnded, Source, Ticket};
 
 pub use auth::{PasswordError, hash_password};
 pub use settings::ListenSettings;
@@ -200,6 +200,9 @@ impl Listening {
 }
 
 impl Source for Listening {
+    const NAME: &'static str = "mqtt";
+    type Ticket = Ticket;
+
     async fn recv_batch(
         &mut self,
         max: usize,
@@ -249,5 +252,19 @@ impl Source for Listening {
         if let Err(error) = task.await {
             tracing::error!(%error, "the task of the mqtt listener panicked");
         }
+    }
+}
+
+impl PausableSource for Listening {
+    fn connection(ticket: &Ticket) -> u64 {
+        ticket.connection
+    }
+
+    fn pause(&self, connection: u64) {
+        self.registry.command(connection, Command::Pause);
+    }
+
+    fn resume(&self, connection: u64) {
+        self.registry.command(connection, Command::Resume);
     }
 }

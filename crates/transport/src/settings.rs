@@ -1,11 +1,15 @@
 //! Settings of the connection to a broker, and of the subscription.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use common::secret::Secret;
 use common::settings::{BadSetting, Settings, not_empty, path};
+use model::pipeline::{self, SourceTable};
 use model::topic::{DEFAULT_FILTER, filter_fits};
+use percent_encoding::percent_decode_str;
+use url::Url;
 
 /// The longest string of MQTT, in bytes.
 const MAX_STRING: usize = 65_535;
@@ -69,6 +73,36 @@ impl MqttSettings {
         }
     }
 
+    /// Takes server and login from a URL, `mqtt://[user:password@]host[:port]`. Without a login in it, none
+    /// is used.
+    pub fn set_url(&mut self, url: &str) -> Result<(), UrlError> {
+        let parsed = Url::parse(url).map_err(|error| UrlError(error.to_string()))?;
+        let Some(host) = parsed.host_str().filter(|_| parsed.scheme() == "mqtt") else {
+            return Err(UrlError(
+                "it isn't mqtt://host or mqtt://host:port".to_owned(),
+            ));
+        };
+        if !matches!(parsed.path(), "" | "/") || parsed.query().is_some() {
+            return Err(UrlError("it has a path".to_owned()));
+        }
+        let decoded = |text: &str| {
+            let decoded = percent_decode_str(text).decode_utf8();
+            decoded
+                .map(Cow::into_owned)
+                .map_err(|error| UrlError(error.to_string()))
+        };
+        host.trim_matches(['[', ']'])
+            .clone_into(&mut self.mqtt_host);
+        self.mqtt_port = parsed.port().unwrap_or(1883);
+        self.mqtt_username = decoded(parsed.username())?;
+        self.mqtt_password = parsed
+            .password()
+            .map(decoded)
+            .transpose()?
+            .map(Secret::from);
+        Ok(())
+    }
+
     /// The host as it is written before a colon and a port.
     pub(crate) fn host(&self) -> String {
         match self.mqtt_host.parse::<Ipv6Addr>() {
@@ -77,6 +111,11 @@ impl MqttSettings {
         }
     }
 }
+
+/// Why a URL isn't that of a broker.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the broker's URL can't be used: {0}")]
+pub struct UrlError(String);
 
 impl Settings for MqttSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
@@ -124,6 +163,21 @@ pub enum Retained {
     Ignore,
     /// Take them like other messages
     Accept,
+}
+
+impl SubscribeSettings {
+    /// The subscription of a pipeline file.
+    #[must_use]
+    pub fn of_file(source: &SourceTable) -> Self {
+        let filter = source.topic.as_ref().map(|topic| topic.filter());
+        Self {
+            mqtt_topic: filter.unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
+            retained: match source.retained.as_deref() {
+                Some(pipeline::Retained::Accept) => Retained::Accept,
+                Some(pipeline::Retained::Ignore) | None => Retained::Ignore,
+            },
+        }
+    }
 }
 
 impl Default for SubscribeSettings {

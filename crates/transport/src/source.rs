@@ -7,29 +7,47 @@ use bytes::Bytes;
 use model::dead_letter::PayloadDigest;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// A source of messages: a session with a broker, or the listener.
+/// A source of messages: a session with a broker, the listener, or channels of Redis.
 pub trait Source: Send + 'static {
+    /// The name of the dependency that is up while messages can arrive.
+    const NAME: &'static str;
+
+    /// The right to acknowledge one message, once.
+    type Ticket: Send + 'static;
+
     /// Waits for at least one message, then appends up to `max` of those that have arrived to `batch`,
     /// and returns how many. Cancel-safe: if the future is dropped, no message is lost.
     fn recv_batch(
         &mut self,
         max: usize,
-        batch: &mut Vec<Delivery>,
+        batch: &mut Vec<Delivery<Self::Ticket>>,
     ) -> impl Future<Output = Result<usize, SessionEnded>> + Send;
 
     /// Acknowledges messages in the given order, which should be the order of their arrival. It can't
     /// fail and doesn't wait: a message whose connection is gone is delivered again.
-    fn ack(&self, tickets: impl IntoIterator<Item = Ticket>);
+    fn ack(&self, tickets: impl IntoIterator<Item = Self::Ticket>);
 
     /// Sends the acknowledgements that were passed to [`ack`](Self::ack), and ends the session, within
     /// about a second.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
+/// A source of several connections, each of which can be paused.
+pub trait PausableSource: Source {
+    /// The connection that a message came from.
+    fn connection(ticket: &Self::Ticket) -> u64;
+
+    /// Reads no further messages from a connection, besides some that were read already.
+    fn pause(&self, connection: u64);
+
+    /// Reads from a connection again.
+    fn resume(&self, connection: u64);
+}
+
 /// A message that was received.
 #[derive(Debug)]
-pub struct Delivery {
-    /// The topic that it was published to.
+pub struct Delivery<T = Ticket> {
+    /// The topic or channel that it was published to.
     pub topic: String,
     /// Its content, or the beginning of it if it is [`truncated`](Self::truncated).
     pub payload: Bytes,
@@ -46,13 +64,64 @@ pub struct Delivery {
     /// When it was read from the network.
     pub received: Instant,
     /// Hand it to [`Source::ack`] once the message is safe.
-    pub ticket: Ticket,
+    pub ticket: T,
     /// The memory that the listener has reserved for it and the messages that were read with it. It is
     /// released when the last of them is dropped.
     pub(crate) share: Option<Arc<OwnedSemaphorePermit>>,
 }
 
-/// The right to acknowledge one message, once. It has no effect once its connection is gone: the
+impl<T> Delivery<T> {
+    /// A message that was read now, of a source that knows nothing else of it.
+    #[must_use]
+    pub fn new(topic: String, payload: Bytes, ticket: T) -> Self {
+        Self {
+            topic,
+            payload,
+            truncated: None,
+            qos: 0,
+            retain: false,
+            dup: false,
+            received: Instant::now(),
+            ticket,
+            share: None,
+        }
+    }
+}
+
+impl<T> Delivery<T> {
+    /// The ticket, and the message without it.
+    pub(crate) fn take_ticket(self) -> (T, Delivery<()>) {
+        let message = Delivery {
+            topic: self.topic,
+            payload: self.payload,
+            truncated: self.truncated,
+            qos: self.qos,
+            retain: self.retain,
+            dup: self.dup,
+            received: self.received,
+            ticket: (),
+            share: self.share,
+        };
+        (self.ticket, message)
+    }
+
+    /// A copy of the message with another ticket.
+    pub(crate) fn with_ticket<U>(&self, ticket: U) -> Delivery<U> {
+        Delivery {
+            topic: self.topic.clone(),
+            payload: self.payload.clone(),
+            truncated: self.truncated,
+            qos: self.qos,
+            retain: self.retain,
+            dup: self.dup,
+            received: self.received,
+            ticket,
+            share: self.share.clone(),
+        }
+    }
+}
+
+/// The right to acknowledge one message of MQTT, once. It has no effect once its connection is gone: the
 /// message is delivered again then, and its packet id may belong to another one.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a message whose ticket isn't passed to `Source::ack` is delivered again after a reconnect"]
@@ -66,5 +135,5 @@ pub struct Ticket {
 
 /// The session has ended. This happens only if its task has panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the MQTT session has ended")]
+#[error("the session has ended")]
 pub struct SessionEnded;

@@ -91,6 +91,9 @@ impl Subscriber {
 }
 
 impl Source for Subscriber {
+    const NAME: &'static str = "mqtt";
+    type Ticket = Ticket;
+
     async fn recv_batch(
         &mut self,
         max: usize,

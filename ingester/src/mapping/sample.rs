@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use model::dead_letter::{Reason, Rejection};
 use model::pipeline::{FIELD, Fields, NameGlob, Names, OneOrMore, Pointer};
 use model::time::TimeError;
-use model::{Name, Sample, Timestamp, Value};
+use model::{Name, Sample, Tags, Timestamp, Value};
 use serde_json::Value as Json;
 
 use super::document::{Base, Found, escaped};
@@ -19,13 +19,11 @@ const VALUE: &str = "value";
 const TIMES: [&str; 4] = ["timestamp", "ts", "time", "datetime"];
 /// Below this a number of a member that isn't called `timestamp` is no date, in seconds since 1970.
 const EARLIEST: i64 = 1_000_000_000;
-/// The longest name, in bytes.
-const MAX_NAME: usize = 256;
 
 /// A sample's fields while they are read.
 #[derive(Default)]
 pub(super) struct Readings {
-    pub(super) values: BTreeMap<String, Value>,
+    pub(super) values: BTreeMap<Name<'static>, Value>,
     /// What is wrong with each field that can't be used.
     pub(super) bad: Vec<(String, Rejection)>,
     skipped: usize,
@@ -72,11 +70,7 @@ impl Context<'_> {
     }
 
     /// `None` if the pipeline doesn't want the sample.
-    #[expect(clippy::type_complexity, reason = "the parts of a sample")]
-    fn judge(
-        &self,
-        base: &Base<'_>,
-    ) -> Result<Option<(Vec<(String, String)>, Time, Readings)>, Rejection> {
+    fn judge(&self, base: &Base<'_>) -> Result<Option<(Tags<'static>, Time, Readings)>, Rejection> {
         let message = &self.mapping.message;
         let is_wanted = message.conditions.iter().all(|(pointer, expected)| {
             let found = base.find(pointer);
@@ -113,7 +107,7 @@ impl Context<'_> {
         &self,
         base: &Base<'_>,
         parts: &[(&str, &str)],
-    ) -> Result<Vec<(String, String)>, Rejection> {
+    ) -> Result<Tags<'static>, Rejection> {
         let mut tags = BTreeMap::new();
         for (name, value) in self.levels.iter().chain(parts) {
             if *name != FIELD {
@@ -124,21 +118,26 @@ impl Context<'_> {
             let value = base.string(pointer).ok_or_else(|| missing_tag(name))?;
             tags.insert(name.clone(), value);
         }
-        for (name, value) in &tags {
+        let mut checked = Tags::new();
+        for (name, value) in tags {
             if value.is_empty() {
-                return Err(missing_tag(name));
+                return Err(missing_tag(&name));
             }
-            let what = format!("the tag {name}");
-            check_name(&what, value, self.mapping.message.names)?;
+            let value = check_name(
+                &format!("the tag {name}"),
+                value,
+                self.mapping.message.names,
+            )?;
+            checked.push((check_name("the tag's name", name, Names::Any)?, value));
         }
-        Ok(tags.into_iter().collect())
+        Ok(checked)
     }
 
     fn readings(
         &self,
         base: &Base<'_>,
         field: Option<String>,
-        tags: &[(String, String)],
+        tags: &Tags<'_>,
     ) -> Result<Readings, Rejection> {
         let mapping = self.mapping;
         let mut readings = Readings::default();
@@ -194,7 +193,7 @@ impl Context<'_> {
     fn members(
         &self,
         base: &Base<'_>,
-        tags: &[(String, String)],
+        tags: &Tags<'_>,
         readings: &mut Readings,
     ) -> Result<(), Rejection> {
         let message = &self.mapping.message;
@@ -237,7 +236,7 @@ impl Context<'_> {
         name: &str,
         json: &Json,
         is_named: bool,
-        tags: &[(String, String)],
+        tags: &Tags<'_>,
         readings: &mut Readings,
     ) -> Result<(), Rejection> {
         let message = &self.mapping.message;
@@ -260,7 +259,7 @@ impl Context<'_> {
         } else {
             renamed.to_owned()
         };
-        check_name("the field's name", &name, message.names)?;
+        let name = check_name("the field's name", name, message.names)?;
         let is_taken = tags.iter().any(|(tag, _)| *tag == name);
         if is_taken || matches!(name.as_str(), "time" | "timestamp") {
             let detail = format!("a field can't be called {name:?}: a row has its own {name}");
@@ -375,20 +374,10 @@ fn snake(name: &str) -> String {
         .collect()
 }
 
-fn check_name(what: &str, name: &str, names: Names) -> Result<(), Rejection> {
-    let wrong = match names {
-        Names::Strict => Name::new(name).err().map(|error| error.to_string()),
-        Names::Any if name.is_empty() => Some("is empty".to_owned()),
-        Names::Any if name.len() > MAX_NAME => {
-            Some(format!("has {} bytes, {MAX_NAME} are allowed", name.len()))
-        }
-        Names::Any => {
-            let control = name.chars().find(|c| c.is_control());
-            control.map(|control| format!("has the control character {control:?}"))
-        }
+fn check_name(what: &str, name: String, names: Names) -> Result<Name<'static>, Rejection> {
+    let checked = match names {
+        Names::Strict => Name::strict(name),
+        Names::Any => Name::new(name),
     };
-    match wrong {
-        Some(wrong) => Err(Rejection::new(Reason::BadName, format!("{what} {wrong}"))),
-        None => Ok(()),
-    }
+    checked.map_err(|error| Rejection::new(Reason::BadName, format!("{what} {error}")))
 }

@@ -25,9 +25,9 @@ fn shown(mapped: &Mapped) -> Json {
                 model::Value::Bool(value) => json!(value),
                 model::Value::String(text) => json!(text),
             };
-            (name.clone(), value)
+            (name.to_string(), value)
         });
-        let tags = sample.tags.iter().map(|(name, value)| (name.clone(), json!(value)));
+        let tags = sample.tags.iter().map(|(name, value)| (name.to_string(), json!(value.as_str())));
         json!({
             "tags": tags.collect::<serde_json::Map<_, _>>(),
             "time": mapped.time_from.as_ref().map(|from| format!("{} from {from}", sample.timestamp)),

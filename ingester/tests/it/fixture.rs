@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::clock::Clock;
 use common::health::Dependency;
 use common::settings::TimeLimitSettings;
+use ingester::decoder::Decoder;
 use ingester::settings::{ReadingLimits, Work};
 use model::Stage;
 use model::element;
@@ -73,13 +74,13 @@ fn start_with(
     subscribe: SubscribeSettings,
 ) -> Running {
     let work = Work {
-        limits: ReadingLimits {
+        decoder: Decoder::Rigs(ReadingLimits {
             times: TimeLimitSettings {
                 max_future: Duration::from_mins(1),
                 max_age: Duration::from_hours(29 * 24),
             },
             max_payload: 64 << 10,
-        },
+        }),
         queue: settings.clone(),
     };
     let mqtt = MqttSettings::at("127.0.0.1", broker.port());

@@ -3,6 +3,7 @@
 
 mod fixture;
 mod input;
+mod mapped;
 mod process;
 mod safety;
 mod takeover;

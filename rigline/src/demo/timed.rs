@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
+use common::health::Dependency;
 use ingester::decode::decode;
 use ingester::settings::ReadingLimits;
 use model::row::Row;
 use model::time::Timestamp;
 use store::{Store, WriteError};
-use transport::{Delivery, SessionEnded, Source, Ticket};
+use transport::{Delivery, SessionEnded, Source};
+
+use crate::up::Wrap;
 
 /// Rows that were stored in this time are measured.
 const RECENT: Duration = Duration::from_secs(30);
@@ -90,30 +93,14 @@ pub(super) struct TimedSource<S> {
     clock: Clock,
 }
 
-impl<S> TimedSource<S> {
-    /// `limits` and `align` are those of the stages.
-    pub(super) const fn new(
-        source: S,
-        delays: Delays,
-        limits: ReadingLimits,
-        align: Duration,
-        clock: Clock,
-    ) -> Self {
-        Self {
-            source,
-            delays,
-            limits,
-            align,
-            clock,
-        }
-    }
-}
-
 impl<S: Source> Source for TimedSource<S> {
+    const NAME: &'static str = S::NAME;
+    type Ticket = S::Ticket;
+
     async fn recv_batch(
         &mut self,
         max: usize,
-        batch: &mut Vec<Delivery>,
+        batch: &mut Vec<Delivery<S::Ticket>>,
     ) -> Result<usize, SessionEnded> {
         let received = self.source.recv_batch(max, batch).await?;
         if let Some(last) = batch.last() {
@@ -128,7 +115,7 @@ impl<S: Source> Source for TimedSource<S> {
         Ok(received)
     }
 
-    fn ack(&self, tickets: impl IntoIterator<Item = Ticket>) {
+    fn ack(&self, tickets: impl IntoIterator<Item = S::Ticket>) {
         self.source.ack(tickets);
     }
 
@@ -144,12 +131,6 @@ pub(super) struct TimedStore<S> {
     delays: Delays,
 }
 
-impl<S> TimedStore<S> {
-    pub(super) const fn new(store: S, delays: Delays) -> Self {
-        Self { store, delays }
-    }
-}
-
 impl<S: Store> Store for TimedStore<S> {
     async fn write(&self, rows: &[Row<'_>]) -> Result<(), WriteError> {
         self.store.write(rows).await?;
@@ -159,6 +140,43 @@ impl<S: Store> Store for TimedStore<S> {
 
     async fn preflight(&self) -> Result<(), WriteError> {
         self.store.preflight().await
+    }
+}
+
+/// Measures the delays of the pipeline `rigs`.
+#[derive(Debug)]
+pub(super) struct Timing {
+    pub(super) delays: Delays,
+    /// Those of its ingester.
+    pub(super) limits: ReadingLimits,
+    /// That of its transformer.
+    pub(super) align: Duration,
+    pub(super) clock: Clock,
+}
+
+impl Wrap for Timing {
+    type Source<S: Source + Sync> = TimedSource<S>;
+
+    fn sessions<S: Source + Sync>(
+        &self,
+        sessions: impl Fn(Dependency) -> S + Send + Sync + 'static,
+    ) -> impl Fn(Dependency) -> TimedSource<S> + Send + Sync + 'static {
+        let (delays, limits, align, clock) =
+            (self.delays.clone(), self.limits, self.align, self.clock);
+        move |up| TimedSource {
+            source: sessions(up),
+            delays: delays.clone(),
+            limits,
+            align,
+            clock,
+        }
+    }
+
+    fn store<S: Store + 'static>(&self, store: S) -> impl Store + 'static {
+        TimedStore {
+            store,
+            delays: self.delays.clone(),
+        }
     }
 }
 

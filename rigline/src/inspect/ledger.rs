@@ -125,6 +125,8 @@ mod tests {
             let mut ledger = Ledger::default();
             ledger.set(Counter::Accepted, superseded);
             ledger.set(Counter::RawTaken, superseded);
+            ledger.set(Counter::Samples, superseded);
+            ledger.set(Counter::Readings, superseded);
             ledger.set(Counter::Superseded, superseded);
             ledger.set(Counter::DeadIngester, dead);
             ledger.set(Counter::DeadSink, refused);

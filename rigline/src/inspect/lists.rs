@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use common::clock::Clock;
+use common::pipelines::RIGS;
 use common::settings::{Settings, path};
+use model::Layout;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
 use queue::sqlite::SqliteQueue;
 use queue::{DeadLetterEntry, DeadLetters, Kinds, Queue, QueueError, Replay, Replayed, Snapshot};
 
-use super::stored::check_exists;
+use super::stored::{check_exists, files_of};
 use crate::up::{DEFAULT_DIR, QUEUE_FILE};
 
 /// The lists to open.
@@ -50,8 +52,27 @@ pub enum Lists {
 }
 
 impl Where {
+    /// The pipeline whose lists these are.
+    #[must_use]
+    pub fn pipeline(&self) -> &str {
+        &self.queue.pipeline
+    }
+
+    /// How the elements of the lists are written.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        if self.queue.pipeline == RIGS {
+            Layout::Rigs
+        } else {
+            Layout::Tagged
+        }
+    }
+
     /// Opens the lists.
     pub fn open(mut self, purpose: Purpose) -> anyhow::Result<Lists> {
+        if self.queue.pipeline != RIGS {
+            self.queue = self.queue.of_pipeline(&self.queue.pipeline.clone());
+        }
         let uses_redis = self.redis || std::env::var_os("REDIS_HOST").is_some();
         if self.data.is_none() && uses_redis {
             self.queue.check()?;
@@ -61,7 +82,7 @@ impl Where {
             return Ok(Lists::Redis(queue, name));
         }
         let dir = self.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR));
-        let path = dir.join(QUEUE_FILE);
+        let path = files_of(&dir, &self.queue.pipeline).join(QUEUE_FILE);
         check_exists(&path, "queue")?;
         let queue = open_file(&path, &self.queue, purpose)
             .with_context(|| format!("cannot open {}", path.display()))?;

@@ -1,7 +1,5 @@
 //! What readers of rows have to know besides: readings that were omitted, and those that wait.
 
-use std::path::Path;
-
 use common::clock::Clock;
 use queue::Queue;
 use queue::ledger::{Counter, Ledger};
@@ -10,12 +8,14 @@ use queue::sqlite::SqliteQueue;
 
 use super::ledger::account;
 use super::output::grouped;
+use super::stored::Stored;
 use crate::called::up_command;
 use crate::up::{QUEUE_FILE, is_held};
 
 /// The lines to print after rows or rigs of a data directory. None without readable lists: rows are
 /// useful without.
-pub(super) async fn notes(dir: &Path) -> Vec<String> {
+pub(super) async fn notes(stored: &Stored) -> Vec<String> {
+    let dir = stored.dir();
     // Limits of writes, which don't matter here.
     let settings = QueueSettings::with_default_names(QueueLimits {
         batch: 1,
@@ -23,7 +23,7 @@ pub(super) async fn notes(dir: &Path) -> Vec<String> {
         dead_letter_limit: 1,
         dead_letter_bytes: 1,
     });
-    let path = dir.join(QUEUE_FILE);
+    let path = stored.files().join(QUEUE_FILE);
     let Ok(queue) = SqliteQueue::open_read_only(&path, &settings, Clock::system()) else {
         return Vec::new();
     };

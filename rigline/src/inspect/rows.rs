@@ -11,12 +11,14 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use common::clock::Clock;
 use common::settings::{self, count};
+use model::Layout;
+use model::name::RIG_ID;
 use model::time::Timestamp;
 use store::SqliteHistory;
-use store::history::{History, RigSpan};
+use store::history::{History, SeriesSpan};
 
 use self::follow::Seen;
-use self::printer::Printer;
+use self::printer::{Columns, Printer};
 use self::select::Wanted;
 use super::notes::notes;
 use super::output::{printable, screen_width, stdout};
@@ -31,8 +33,9 @@ const FOLLOWED: usize = 10;
 /// The arguments.
 #[derive(Debug, Args)]
 pub struct RowsArgs {
-    /// Only rows of this rig
-    rig: Option<String>,
+    /// Only rows of this rig, or of the series that have these tags: VALUE, or TAG=VALUE
+    #[arg(value_name = "RIG")]
+    series: Vec<String>,
     /// Rows of the last time span, up to now
     #[arg(long, default_value = "1h", value_parser = settings::positive_duration, conflicts_with = "from")]
     last: Duration,
@@ -42,8 +45,8 @@ pub struct RowsArgs {
     /// First time after the rows (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
     to: Option<Timestamp>,
-    /// Only these sensors, separated by commas
-    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    /// Only these fields, separated by commas
+    #[arg(long, alias = "fields", value_delimiter = ',', value_name = "NAMES")]
     sensors: Vec<String>,
     /// Most rows to print: the newest ones of all rigs, ordered by time instead of by rig
     #[arg(long, value_parser = count)]
@@ -78,40 +81,67 @@ impl RowsArgs {
     fn wanted(&self) -> Wanted {
         let now = Clock::system().now();
         Wanted {
-            sensors: self.sensors.clone(),
+            fields: self.sensors.clone(),
             from: self.from.unwrap_or_else(|| now.minus(self.last)),
             to: self.to.unwrap_or_else(|| now.plus(AHEAD)),
         }
     }
 
-    async fn rigs(&self, history: &SqliteHistory) -> anyhow::Result<Vec<RigSpan>> {
-        let mut rigs = history.rigs().await?;
-        if let Some(rig) = &self.rig {
-            rigs.retain(|span| span.name == *rig);
-        }
-        Ok(rigs)
+    async fn series(&self, history: &SqliteHistory) -> anyhow::Result<Vec<SeriesSpan>> {
+        let mut series = history.series().await?;
+        series.retain(|span| self.series.iter().all(|wanted| is_of(span, wanted)));
+        Ok(series)
     }
 
-    /// The sensors in the head.
-    async fn columns(&self, history: &SqliteHistory) -> anyhow::Result<Vec<String>> {
-        if self.sensors.is_empty() {
-            return Ok(history.sensors(self.rig.as_deref()).await?);
+    /// The columns of the rows of these series.
+    async fn columns(
+        &self,
+        history: &SqliteHistory,
+        series: &[SeriesSpan],
+    ) -> anyhow::Result<Columns> {
+        let layout = self.stored.layout();
+        let mut tags: Vec<String> = Vec::new();
+        for (name, _) in series.iter().flat_map(|span| &span.tags) {
+            if !tags.iter().any(|tag| name == tag.as_str()) {
+                tags.push(name.to_string());
+            }
         }
-        Ok(self.sensors.clone())
+        if tags.is_empty() && layout == Layout::Rigs {
+            tags.push(RIG_ID.to_owned());
+        }
+        let fields = match (self.sensors.as_slice(), series) {
+            ([], [one]) => history.fields(Some(&one.key)).await?,
+            ([], _) => history.fields(None).await?,
+            (asked, _) => asked.to_vec(),
+        };
+        Ok(Columns {
+            layout,
+            tags,
+            fields,
+        })
     }
+}
+
+/// Whether a series has a tag of this value; with `TAG=VALUE` that tag.
+fn is_of(span: &SeriesSpan, wanted: &str) -> bool {
+    span.tags.iter().any(|(name, value)| {
+        let named = wanted.strip_prefix(name.as_str());
+        let named = named.and_then(|rest| rest.strip_prefix('='));
+        value == wanted || named.is_some_and(|named| value == named)
+    })
 }
 
 /// Prints rows ordered by rig and time, or the newest ones ordered by time.
 pub async fn show(args: RowsArgs) -> anyhow::Result<ExitCode> {
     let history = args.stored.open()?;
-    let rigs = args.rigs(&history).await?;
-    let sensors = args.columns(&history).await?;
-    let mut printer = Printer::new(stdout(), args.format, screen_width(), sensors);
+    let series = args.series(&history).await?;
+    let columns = args.columns(&history, &series).await?;
+    let mut printer = Printer::new(stdout(), args.format, screen_width(), columns);
     let wanted = args.wanted();
     if args.follow {
         let limit = args.limit.unwrap_or(FOLLOWED);
-        let rows = select::newest(&history, &rigs, &wanted, limit).await?;
-        let mut seen = Seen::of(&rigs);
+        let rows = select::newest(&history, &series, &wanted, limit).await?;
+        let mut seen = Seen::of(&series, args.stored.layout());
         if !rows.is_empty() {
             printer.rows(&rows)?;
         }
@@ -121,10 +151,10 @@ pub async fn show(args: RowsArgs) -> anyhow::Result<ExitCode> {
         match follow::follow(&args, &mut printer, seen).await? {}
     }
     if let Some(limit) = args.limit {
-        printer.rows(&select::newest(&history, &rigs, &wanted, limit).await?)?;
+        printer.rows(&select::newest(&history, &series, &wanted, limit).await?)?;
     } else {
-        let names = rigs.into_iter().map(|rig| rig.name).collect();
-        let mut pages = select::all(history, names, wanted);
+        let keys = series.into_iter().map(|span| span.key).collect();
+        let mut pages = select::all(history, keys, wanted);
         while let Some(page) = pages.recv().await {
             printer.rows(&page?)?;
         }
@@ -144,11 +174,11 @@ async fn finish(
     if printer.printed() == 0 {
         printer.flush()?;
         eprintln!(
-            "no such rows; `{} rigs` shows all rigs with the time range of their rows",
+            "no such rows; `{} rigs` shows all of them with the time range of their rows",
             program()
         );
     }
-    for note in notes(args.stored.dir()).await {
+    for note in notes(&args.stored).await {
         if args.format == Format::Table {
             printer.note(&note)?;
         } else {

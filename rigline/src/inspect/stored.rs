@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use common::settings::path;
+use common::pipelines::RIGS;
+use common::settings::{not_empty, path};
+use model::Layout;
 use store::SqliteHistory;
 
 use crate::called::up_command;
@@ -16,12 +18,15 @@ pub struct Stored {
     /// Data directory of `rigline up`
     #[arg(long, env = "RIGLINE_DATA", default_value = DEFAULT_DIR, value_name = "DIR", value_parser = path())]
     data: PathBuf,
+    /// The pipeline whose rows are read
+    #[arg(long, env = "PIPELINE", default_value = RIGS, value_name = "NAME", value_parser = not_empty)]
+    pipeline: String,
 }
 
 impl Stored {
     /// Opens the store for reading.
     pub fn open(&self) -> anyhow::Result<SqliteHistory> {
-        let path = self.data.join(STORE_FILE);
+        let path = self.files().join(STORE_FILE);
         check_exists(&path, "store")?;
         SqliteHistory::open_read_only(&path)
             .with_context(|| format!("cannot open {}", path.display()))
@@ -30,6 +35,29 @@ impl Stored {
     /// The data directory.
     pub(crate) fn dir(&self) -> &Path {
         &self.data
+    }
+
+    /// The directory of the pipeline's files.
+    pub(crate) fn files(&self) -> PathBuf {
+        files_of(&self.data, &self.pipeline)
+    }
+
+    /// How its rows are written.
+    pub(crate) fn layout(&self) -> Layout {
+        if self.pipeline == RIGS {
+            Layout::Rigs
+        } else {
+            Layout::Tagged
+        }
+    }
+}
+
+/// The directory of a pipeline's files in a data directory.
+pub(crate) fn files_of(data: &Path, pipeline: &str) -> PathBuf {
+    if pipeline == RIGS {
+        data.to_owned()
+    } else {
+        data.join(pipeline)
     }
 }
 

@@ -131,10 +131,10 @@ impl DataDir {
         Ok(())
     }
 
-    /// Starts watching the directory's files.
-    pub fn watch(&self) -> std::io::Result<Watch> {
-        let files = [LOCK_FILE, QUEUE_FILE, STORE_FILE].map(|name| self.path.join(name));
-        let files = files.into_iter().map(|path| Ok((identity(&path)?, path)));
+    /// Starts watching the lock and these files.
+    pub fn watch(&self, files: impl Iterator<Item = PathBuf>) -> std::io::Result<Watch> {
+        let files = files.chain([self.path.join(LOCK_FILE)]);
+        let files = files.map(|path| Ok((identity(&path)?, path)));
         Ok(Watch {
             files: files.collect::<std::io::Result<_>>()?,
         })

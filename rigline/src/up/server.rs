@@ -4,28 +4,34 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
+use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use common::clock::Clock;
-use common::harness::Process;
+use common::harness::{self, Process};
+use common::health::Dependency;
+use common::pipelines::Pipeline;
+use model::pipeline::SourceKind;
 use queue::sqlite::SqliteQueue;
-use store::{SqliteStore, Store};
-use tokio::task::JoinSet;
-use transport::{Listener, Listening, Source};
+use transport::{
+    Fanout, Listener, MqttSettings, PubSubSettings, RedisSubscriber, Source, SubscribeSettings,
+    Subscriber,
+};
 
-use super::data_dir::{DataDir, QUEUE_FILE, STORE_FILE};
+use super::data_dir::DataDir;
+use super::part::{Part, Stages, Wrap};
 use super::settings::ServerSettings;
 
 /// Open files besides the connections, with some to spare.
 const OTHER_FILES: u64 = 64;
 
-/// A listener, a queue and a store that are open, and the settings of their stages.
+/// A listener and the files of the pipelines that are open, and the settings of their stages.
 #[derive(Debug)]
 pub struct Server {
     settings: ServerSettings,
-    queue: SqliteQueue,
-    store: SqliteStore,
-    listener: Listener,
+    /// At least one.
+    parts: Vec<Part>,
+    listener: Arc<Listener>,
     /// Locked until all stages have ended.
     dir: DataDir,
 }
@@ -39,19 +45,14 @@ impl Server {
     ) -> anyhow::Result<Self> {
         raise_file_limit(settings.listen.mqtt_max_connections);
         // First, because the most common error is a broker on the same port.
-        let listener = Listener::bind(&settings.listen).await?;
-        warn_of_missing_file(dir.path());
-        let path = dir.path().join(QUEUE_FILE);
-        let queue = SqliteQueue::open_alone(&path, &settings.queue(), clock)
-            .with_context(|| format!("cannot open {}", path.display()))?;
-        let path = dir.path().join(STORE_FILE);
-        let store = SqliteStore::open(&path, &settings.store, clock)
-            .with_context(|| format!("cannot open {}", path.display()))?;
+        let listener = Arc::new(Listener::bind(&settings.listen).await?);
+        let pipelines = settings.pipelines.all().iter();
+        let parts = pipelines.map(|pipeline| Part::open(dir.path(), pipeline, settings, clock));
+        let parts = parts.collect::<anyhow::Result<_>>()?;
         dir.sync().context("cannot write to the data directory")?;
         Ok(Self {
             settings: settings.clone(),
-            queue,
-            store,
+            parts,
             listener,
             dir,
         })
@@ -75,66 +76,133 @@ impl Server {
         self.dir.path()
     }
 
-    /// The lists.
-    #[must_use]
-    pub const fn queue(&self) -> &SqliteQueue {
-        &self.queue
+    /// The names of the pipelines.
+    pub fn pipelines(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().map(|part| part.pipeline.name())
     }
 
-    /// The store.
-    #[must_use]
-    pub fn store(&self) -> SqliteStore {
-        self.store.clone()
+    /// The lists of each pipeline, in the order of [`Self::pipelines`].
+    pub fn queues(&self) -> impl Iterator<Item = &SqliteQueue> {
+        self.parts.iter().map(|part| &part.queue)
     }
 
-    /// Runs the stages, with messages coming from what `source` makes of the listener's session and rows
-    /// going to `store`, until the process stops and all stages have ended. If one stage ends early, the
-    /// others are stopped.
-    pub async fn run<S: Source + Sync>(
-        self,
-        source: impl Fn(Listening) -> S + Send + Sync + 'static,
-        store: impl Store + 'static,
-        process: &Process,
-    ) -> anyhow::Result<()> {
+    /// Runs the stages of all pipelines, with the changes of `wrap` to the pipeline `rigs`, until the
+    /// process stops and all stages have ended. If one stage ends early, the others are stopped.
+    pub async fn run(self, wrap: impl Wrap, process: &Process) -> anyhow::Result<()> {
         let Self {
             settings,
-            queue,
-            store: own_store,
+            parts,
             listener,
             dir,
         } = self;
-        drop(own_store);
-        let watch = dir.watch().context("cannot watch the data directory")?;
-        let lists = settings.queue();
+        let files = parts.iter().flat_map(Part::files);
+        let watch = dir
+            .watch(files)
+            .context("cannot watch the data directory")?;
         let reload_users = listener.reload_users();
-        let mut stages = JoinSet::new();
-        let work = ingester::settings::Work {
-            limits: settings.readings,
-            queue: lists.clone(),
-        };
-        stages.spawn(ingester::run(
-            work,
-            queue.clone(),
-            move |up| source(listener.start(up)),
-            process.for_stage("ingester"),
-        ));
-        let work = transformer::settings::Work {
-            rows: settings.rows,
-            times: settings.readings.times,
-            queue: lists.clone(),
-        };
-        let part = process.for_stage("transformer");
-        stages.spawn(transformer::run(work, queue.clone(), part));
-        stages.spawn(sink::run(lists, queue, store, process.for_stage("sink")));
+        let mut stages = Stages::new();
+        start_ingesters(&parts, &settings, listener, &wrap, process, &mut stages)?;
+        for part in &parts {
+            part.start(&settings, &wrap, process, &mut stages);
+        }
+        // The stages have handles of their own, and the last one closes its file.
+        drop(parts);
         let ended = tokio::select! {
-            ended = all(&mut stages, process) => ended,
+            ended = harness::all(&mut stages, process, "stage") => ended,
             lost = watch.lost() => Err(lost.into()),
             never = on_reload(process, reload_users) => match never {},
-            never = process.health.tick_for_ever() => match never {},
         };
         drop(dir);
         ended
     }
+}
+
+/// Starts the ingester of each pipeline: with the listener, or with a source of its own.
+fn start_ingesters(
+    parts: &[Part],
+    settings: &ServerSettings,
+    listener: Arc<Listener>,
+    wrap: &impl Wrap,
+    process: &Process,
+    stages: &mut Stages,
+) -> anyhow::Result<()> {
+    let (listening, others): (Vec<&Part>, Vec<&Part>) =
+        parts.iter().partition(|part| part.wants().is_some());
+    for part in others {
+        start_own_source(part, settings, process, stages)?;
+    }
+    match listening.as_slice() {
+        [] => {}
+        // Without a task in between.
+        [part] => {
+            let session = move |up| listener.start(up);
+            start_ingester(part, settings, session, wrap, process, stages);
+        }
+        several => {
+            let up = process.health.dependency("mqtt");
+            let wants = several.iter().filter_map(|part| part.wants()).collect();
+            let fanout = Fanout::new(move || listener.start(up.clone()), wants);
+            for (place, part) in several.iter().enumerate() {
+                let fanout = fanout.clone();
+                let session = move |up: Dependency| {
+                    up.up();
+                    fanout.session(place)
+                };
+                start_ingester(part, settings, session, wrap, process, stages);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn start_ingester<S: Source + Sync>(
+    part: &Part,
+    settings: &ServerSettings,
+    session: impl Fn(Dependency) -> S + Send + Sync + 'static,
+    wrap: &impl Wrap,
+    process: &Process,
+    stages: &mut Stages,
+) {
+    let (work, queue) = (part.ingester(settings), part.queue.clone());
+    let process = part.process(process, "ingester");
+    if let Pipeline::Rigs = part.pipeline {
+        let wrapped = wrap.sessions(session);
+        stages.spawn(ingester::run(work, queue, wrapped, process));
+    } else {
+        stages.spawn(ingester::run(work, queue, session, process));
+    }
+}
+
+/// Starts the ingester of a pipeline that connects to a broker or to Redis.
+fn start_own_source(
+    part: &Part,
+    settings: &ServerSettings,
+    process: &Process,
+    stages: &mut Stages,
+) -> anyhow::Result<()> {
+    let Pipeline::File(file) = &part.pipeline else {
+        return Ok(());
+    };
+    let (work, queue) = (part.ingester(settings), part.queue.clone());
+    let process = part.process(process, "ingester");
+    match file.source.kind() {
+        SourceKind::Mqtt => {
+            let mut mqtt = MqttSettings::at("localhost", 1883);
+            if let Some(url) = &file.source.url {
+                mqtt.set_url(url)?;
+            }
+            let subscribe = SubscribeSettings::of_file(&file.source);
+            let client_id = format!("rigline-{}", *file.name);
+            let session = move |up| Subscriber::start(&mqtt, &subscribe, &client_id, up);
+            stages.spawn(ingester::run(work, queue, session, process));
+        }
+        SourceKind::RedisPubsub => {
+            let source = PubSubSettings::of_file(&file.source, &settings.redis)?;
+            let session = move |up| RedisSubscriber::start(&source, up);
+            stages.spawn(ingester::run(work, queue, session, process));
+        }
+    }
+    Ok(())
 }
 
 /// Calls `reload` at each SIGHUP.
@@ -145,22 +213,6 @@ async fn on_reload(process: &Process, reload: impl Fn()) -> Infallible {
         // Before the file is read: a signal that comes meanwhile counts.
         signal.set(process.reload.notified());
         reload();
-    }
-}
-
-/// Warns if one of the two files exists without the other.
-fn warn_of_missing_file(dir: &Path) {
-    let is_there = |name| dir.join(name).metadata().is_ok_and(|data| data.len() > 0);
-    match (is_there(QUEUE_FILE), is_there(STORE_FILE)) {
-        (true, false) => tracing::warn!(
-            "{STORE_FILE} is missing or empty, but {QUEUE_FILE} isn't: stored rows are gone, the \
-             ledger still counts them, and a new store is created"
-        ),
-        (false, true) => tracing::warn!(
-            "{QUEUE_FILE} is missing or empty, but {STORE_FILE} isn't: waiting readings and rows \
-             are gone, and the ledger starts from zero"
-        ),
-        (true, true) | (false, false) => {}
     }
 }
 
@@ -180,22 +232,4 @@ fn raise_file_limit(connections: usize) {
             "the limit of open files is below what MQTT_MAX_CONNECTIONS needs: raise `ulimit -n`"
         );
     }
-}
-
-async fn all(stages: &mut JoinSet<anyhow::Result<()>>, process: &Process) -> anyhow::Result<()> {
-    let mut result = Ok(());
-    while let Some(ended) = stages.join_next().await {
-        let ended = ended.context("a stage panicked").and_then(|ended| ended);
-        let ended = match ended {
-            Ok(()) if !process.stop.is_cancelled() => stage_ended_early(),
-            ended => ended,
-        };
-        process.stop.cancel();
-        result = result.and(ended);
-    }
-    result
-}
-
-fn stage_ended_early() -> anyhow::Result<()> {
-    bail!("a stage ended without a stop")
 }

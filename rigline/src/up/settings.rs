@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use common::settings::{BadSetting, Settings, path, written};
+use common::pipelines::PipelineSettings;
+use common::settings::{BadSetting, RedisSettings, Settings, path, written};
 use ingester::settings::ReadingLimits;
 use queue::settings::{QueueLimits, QueueSettings};
-use store::{DEFAULT_RETENTION, SqliteSettings};
+use store::{DEFAULT_RETENTION, InfluxSettings, SqliteSettings};
 use transformer::settings::RowSettings;
 use transport::ListenSettings;
 
@@ -41,6 +42,9 @@ impl Settings for UpSettings {
 /// Settings of listener, stages, queue and store in one process.
 #[derive(Debug, Clone, Args)]
 pub struct ServerSettings {
+    /// The pipelines.
+    #[command(flatten)]
+    pub pipelines: PipelineSettings,
     /// The listener.
     #[command(flatten)]
     pub listen: ListenSettings,
@@ -56,6 +60,12 @@ pub struct ServerSettings {
     /// The store.
     #[command(flatten)]
     pub store: SqliteSettings,
+    /// The Redis of pipelines whose source is one.
+    #[command(flatten)]
+    pub redis: RedisSettings,
+    /// The InfluxDB of pipelines whose store is one.
+    #[command(flatten)]
+    pub influx: InfluxSettings,
 }
 
 impl ServerSettings {
@@ -75,7 +85,10 @@ impl ServerSettings {
 
 impl Settings for ServerSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
+        self.pipelines.check()?;
         self.listen.check()?;
+        self.redis.check()?;
+        self.influx.check()?;
         self.rows.check()?;
         self.limits.check()?;
         self.store.check()?;

@@ -6,5 +6,6 @@ mod demo;
 mod fixture;
 mod init;
 mod inspect;
+mod pipelines;
 mod redis;
 mod up;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use common::secret::Secret;
-use model::{Name, Row, SensorName, Timestamp};
+use model::{Name, Row, Timestamp};
 use store::{InfluxSettings, InfluxStore};
 use testkit::influx_proxy::{Forward, Received, Reply};
 use testkit::influxdb::{ORG, TOKEN};
@@ -48,7 +48,7 @@ fn row(index: usize, is_bad: bool) -> Row<'static> {
     };
     let mut row = Row::of_rig(Name::new(rig).unwrap(), Timestamp::from_nanos(nanos));
     row.fields
-        .push((SensorName::new("temp_inlet").unwrap(), 1.5));
+        .push((Name::new("temp_inlet").unwrap(), 1.5.into()));
     row
 }
 
@@ -164,7 +164,7 @@ async fn later_value_of_a_cell_wins_across_splits() {
         let mut rows = rows(400, |i| (10..120).contains(&i));
         for (index, value) in [(0, 1.0), (9, 2.0), (120, 3.0), (130, 4.0), (399, 5.0)] {
             let mut again = row(0, false);
-            again.fields[0].1 = value;
+            again.fields[0].1 = f64::into(value);
             rows[index] = again;
         }
         let written = writer(&server).write(&rows).await.unwrap();
@@ -219,7 +219,7 @@ async fn batches_that_are_too_large_are_halved() {
 
     let mut huge = row(3, false);
     huge.fields = (0..1_000)
-        .map(|i| (SensorName::new(format!("sensor_{i}")).unwrap(), 1.0))
+        .map(|i| (Name::new(format!("sensor_{i}")).unwrap(), 1.0.into()))
         .collect();
     let mut rows = rows(10, |_| false);
     rows[3] = huge;
@@ -232,7 +232,7 @@ async fn batches_that_are_too_large_are_halved() {
 async fn a_row_that_cannot_be_encoded_is_rejected_alone() {
     let server = InfluxProxy::start();
     let mut rows = rows(100, |_| false);
-    rows[7].fields[0].1 = f64::NAN;
+    rows[7].fields[0].1 = f64::NAN.into();
     rows[60].fields.clear();
     let written = writer(&server).write(&rows).await.unwrap();
     assert_eq!((indexes(&written), server.count()), (vec![7, 60], 98));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::secret::Secret;
-use model::{Name, Row, SensorName, Timestamp, element};
+use model::{Layout, Name, Row, Timestamp};
 use queue::Queue;
 use queue::ledger::{Counter, Ledger};
 use queue::list::List;
@@ -62,8 +62,8 @@ pub fn row(rig: &str, second: i64) -> Vec<u8> {
         Timestamp::from_nanos(nanos(second)),
     );
     row.fields
-        .extend(fields(second).map(|(name, value)| (SensorName::new(name).unwrap(), value)));
-    element::encode_row(&row, &mut element);
+        .extend(fields(second).map(|(name, value)| (Name::new(name).unwrap(), value.into())));
+    Layout::Rigs.encode_row(&row, &mut element);
     element
 }
 
@@ -79,8 +79,8 @@ pub fn bad_row(second: i64) -> Vec<u8> {
         Name::new("BAD").unwrap(),
         Timestamp::from_nanos(nanos(second)),
     );
-    row.fields.push((SensorName::new("level").unwrap(), 0.5));
-    element::encode_row(&row, &mut element);
+    row.fields.push((Name::new("level").unwrap(), 0.5.into()));
+    Layout::Rigs.encode_row(&row, &mut element);
     element
 }
 

@@ -1,80 +1,70 @@
 //! The limits of what devices can make grow.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use model::dead_letter::{Reason, Rejection};
-use model::{Reading, Timestamp};
+use model::Timestamp;
+use model::dead_letter::Rejection;
+use model::element::RawSample;
 
-use super::rows::{RowState, SensorId};
+use super::rows::{FieldId, RowState};
 use super::{Inconsistent, Pivot};
-use crate::settings::RowLimits;
 
 impl Pivot {
-    /// Checks a reading whose rig or sensor is new.
-    pub(super) fn check_new(
+    /// Checks a sample against the limits of what devices can make grow.
+    pub(super) fn check(
         &self,
-        reading: &Reading<'_>,
+        sample: &RawSample<'_>,
         tick: Timestamp,
-        rig_id: Option<&Arc<str>>,
-        sensor: Option<SensorId>,
+        known: Option<&Arc<str>>,
+        ids: &[Option<FieldId>],
     ) -> Result<Result<(), Rejection>, Inconsistent> {
         let limits = &self.settings.limits;
         let idle = self.settings.rig_idle;
-        if rig_id.is_none() && self.rigs.len() >= limits.max_series {
-            return Ok(Err(limits.too_many_series(&reading.rig_id, idle)));
+        if known.is_none() && self.series.len() >= limits.max_series {
+            return Ok(Err(limits.too_many_series(&sample.series, idle)));
         }
-        if sensor.is_some() {
-            return Ok(Ok(()));
+        // Before the fields: a row that is full must not use up numbers of fields.
+        if self.is_too_wide(known, tick, ids)? {
+            return Ok(Err(limits.row_too_wide(&sample.series, tick)));
         }
-        // A row that is full must not use up numbers of sensors.
-        if let Some(rig_id) = rig_id
-            && self.width(rig_id, tick)? >= limits.max_row_fields
-        {
-            return Ok(Err(limits.row_too_wide(rig_id, tick)));
-        }
-        if self.sensors.len() >= limits.max_fields {
-            return Ok(Err(limits.too_many_fields(&reading.sensor, idle)));
+        let new = ids.iter().filter(|id| id.is_none()).count();
+        if new > 0 && self.fields.len() + new > limits.max_fields {
+            let mut named = std::iter::zip(&sample.values, ids);
+            let first = named.find(|(_, id)| id.is_none());
+            let name = first.map_or("", |((name, _), _)| name.as_str());
+            return Ok(Err(limits.too_many_fields(name, idle)));
         }
         Ok(Ok(()))
     }
 
-    /// The number of cells that a rig's row has.
-    fn width(&self, rig_id: &Arc<str>, tick: Timestamp) -> Result<usize, Inconsistent> {
-        let rig = self.rigs.get(rig_id).ok_or(Inconsistent::NO_RIG)?;
-        match rig.rows.get(&tick).map(|entry| &entry.state) {
-            None => Ok(0),
-            Some(RowState::Emitted(cells)) => Ok(cells.len()),
+    /// Whether a sample of these fields has more cells than its row has room for.
+    fn is_too_wide(
+        &self,
+        key: Option<&Arc<str>>,
+        tick: Timestamp,
+        ids: &[Option<FieldId>],
+    ) -> Result<bool, Inconsistent> {
+        let limit = self.settings.limits.max_row_fields;
+        let Some(key) = key else {
+            return Ok(ids.len() > limit);
+        };
+        let series = self.series.get(key).ok_or(Inconsistent::NO_SERIES)?;
+        let is_late = tick < series.newest.minus(self.settings.late_window);
+        let entry = series.rows.get(&tick).filter(|_| !is_late);
+        let is_beyond = |width: usize, has: &dyn Fn(FieldId) -> bool| {
+            let is_new = |id: &&Option<FieldId>| id.is_none_or(|id| !has(id));
+            width + ids.len() > limit && width + ids.iter().filter(is_new).count() > limit
+        };
+        match entry.map(|entry| &entry.state) {
+            None => Ok(ids.len() > limit),
+            Some(RowState::Emitted(cells)) => {
+                let has = |id| cells.iter().any(|cell| cell.field == id);
+                Ok(is_beyond(cells.len(), &has))
+            }
             Some(RowState::Open(order)) => {
                 let row = self.open.get(*order).ok_or(Inconsistent::NO_OPEN_ROW)?;
-                Ok(row.cells.len())
+                Ok(is_beyond(row.cells.len(), &|id| row.cell(id).is_some()))
             }
         }
-    }
-}
-
-impl RowLimits {
-    fn too_many_series(self, rig: &str, idle: Duration) -> Rejection {
-        let detail = format!(
-            "{rig} is a new rig, and {} have sent readings within {idle:?} (MAX_SERIES)",
-            self.max_series
-        );
-        Rejection::new(Reason::TooManySeries, detail)
-    }
-
-    fn too_many_fields(self, sensor: &str, idle: Duration) -> Rejection {
-        let detail = format!(
-            "{sensor} is a new sensor, and {} have sent readings within {idle:?} (MAX_FIELDS)",
-            self.max_fields
-        );
-        Rejection::new(Reason::TooManyFields, detail)
-    }
-
-    pub(super) fn row_too_wide(self, rig: &str, tick: Timestamp) -> Rejection {
-        let detail = format!(
-            "the row of {rig} at {tick} has {} sensors already (MAX_ROW_FIELDS)",
-            self.max_row_fields
-        );
-        Rejection::new(Reason::RowTooWide, detail)
     }
 }

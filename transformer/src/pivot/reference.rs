@@ -4,25 +4,31 @@
 use std::time::Duration;
 
 use model::dead_letter::Reason;
-use model::{SensorName, Timestamp};
+use model::{Name, Timestamp, Value};
 
-use super::Counts;
 use crate::settings::RowSettings;
+use crate::shape::Counts;
 
-/// One reading.
+/// A sample.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Taken {
     pub(super) rig: String,
-    pub(super) sensor: String,
     pub(super) time: Timestamp,
-    pub(super) value: f64,
+    pub(super) values: Vec<(String, Value)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Cell {
+    sensor: String,
+    time: Timestamp,
+    value: Value,
 }
 
 #[derive(Debug, Clone)]
 struct Row {
     rig: String,
     tick: Timestamp,
-    cells: Vec<Taken>,
+    cells: Vec<Cell>,
     open: bool,
     opened: usize,
     last_arrival: Duration,
@@ -36,7 +42,7 @@ struct Rig {
 }
 
 /// What a row looks like to a reader: rig, tick, fields by name.
-pub(super) type Emission = (String, Timestamp, Vec<(String, f64)>);
+pub(super) type Emission = (String, Timestamp, Vec<(String, Value)>);
 
 #[derive(Debug, Clone)]
 pub(super) struct ReferencePivot {
@@ -85,28 +91,28 @@ impl ReferencePivot {
         }
     }
 
-    /// Why a reading is refused, by the limits alone.
-    fn refuse(&self, reading: &Taken, tick: Timestamp) -> Option<Reason> {
+    /// Why a sample is refused, by the limits alone.
+    fn refuse(&self, taken: &Taken, tick: Timestamp) -> Option<Reason> {
         let limits = self.settings.limits;
-        let rig = self.rigs.iter().find(|rig| rig.name == reading.rig);
+        let rig = self.rigs.iter().find(|rig| rig.name == taken.rig);
         if rig.is_none() && self.rigs.len() == limits.max_series {
             return Some(Reason::TooManySeries);
         }
         let is_late = rig.is_some_and(|rig| tick < rig.newest.minus(self.settings.late_window));
-        let row = self
-            .rows
+        let mut rows = self.rows.iter().filter(|_| !is_late);
+        let row = rows.find(|row| row.rig == taken.rig && row.tick == tick);
+        let names = taken.values.iter().map(|(name, _)| name);
+        let in_row: Vec<&String> = row
             .iter()
-            .find(|row| row.rig == reading.rig && row.tick == tick && (row.open || !is_late));
-        let is_known = self.is_known(&reading.sensor);
-        if let Some(row) = row
-            && (!is_late || !is_known)
-            && row.cells.len() == limits.max_row_fields
-            && !row.cells.iter().any(|cell| cell.sensor == reading.sensor)
-        {
+            .flat_map(|row| row.cells.iter().map(|cell| &cell.sensor))
+            .collect();
+        let fresh = names.clone().filter(|name| !in_row.contains(name)).count();
+        if in_row.len() + fresh > limits.max_row_fields {
             return Some(Reason::RowTooWide);
         }
         let known = self.settings.expected_sensors.len() + self.sensors.len();
-        (!is_known && known == limits.max_fields).then_some(Reason::TooManyFields)
+        let new = names.filter(|name| !self.is_known(name)).count();
+        (new > 0 && known + new > limits.max_fields).then_some(Reason::TooManyFields)
     }
 
     fn is_known(&self, sensor: &String) -> bool {
@@ -114,81 +120,72 @@ impl ReferencePivot {
         self.sensors.contains(sensor) || expected.any(|name| **name == **sensor)
     }
 
-    pub(super) fn take(&mut self, reading: &Taken, now: Duration) -> Option<Reason> {
-        let tick = reading.time.tick(self.settings.align);
-        if let Some(reason) = self.refuse(reading, tick) {
+    pub(super) fn take(&mut self, taken: &Taken, now: Duration) -> Option<Reason> {
+        let tick = taken.time.tick(self.settings.align);
+        if let Some(reason) = self.refuse(taken, tick) {
             return Some(reason);
         }
-        if !self.is_known(&reading.sensor) {
-            self.sensors.push(reading.sensor.clone());
+        for (name, _) in &taken.values {
+            if !self.is_known(name) {
+                self.sensors.push(name.clone());
+            }
         }
-        self.insert(reading, tick, now);
+        self.counts.readings += taken.values.len() as u64;
+        self.insert(taken, tick, now);
         None
     }
 
-    fn insert(&mut self, reading: &Taken, tick: Timestamp, now: Duration) {
-        if !self.rigs.iter().any(|rig| rig.name == reading.rig) {
-            let name = reading.rig.clone();
+    fn insert(&mut self, taken: &Taken, tick: Timestamp, now: Duration) {
+        if !self.rigs.iter().any(|rig| rig.name == taken.rig) {
+            let name = taken.rig.clone();
             self.rigs.push(Rig {
                 name,
                 newest: tick,
                 last_arrival: now,
             });
         }
-        let rig = self
-            .rigs
-            .iter_mut()
-            .find(|rig| rig.name == reading.rig)
-            .unwrap();
+        let cells = taken.values.iter().map(|(sensor, value)| Cell {
+            sensor: sensor.clone(),
+            time: taken.time,
+            value: value.clone(),
+        });
+        let mut rigs = self.rigs.iter_mut();
+        let rig = rigs.find(|rig| rig.name == taken.rig).unwrap();
         rig.last_arrival = now;
         if tick < rig.newest.minus(self.settings.late_window) {
-            self.counts.late += 1;
-            self.emit(tick, std::slice::from_ref(reading));
+            self.counts.late += taken.values.len() as u64;
+            self.counts.late_rows += 1;
+            let cells: Vec<_> = cells.collect();
+            self.emit(&taken.rig, tick, &cells);
             return;
         }
         rig.newest = rig.newest.max(tick);
-        if !self
-            .rows
-            .iter()
-            .any(|row| row.rig == reading.rig && row.tick == tick)
-        {
-            let (rig, opened) = (reading.rig.clone(), self.opened);
-            self.opened += 1;
-            let cells = Vec::new();
-            self.rows.push(Row {
-                rig,
-                tick,
-                cells,
-                open: true,
-                opened,
-                last_arrival: now,
-            });
-        }
-        let place = self
-            .rows
-            .iter()
-            .position(|row| row.rig == reading.rig && row.tick == tick);
-        let row = &mut self.rows[place.unwrap()];
-        if let Some(first) = row.cells.iter().find(|cell| cell.sensor == reading.sensor) {
-            if first == reading {
-                self.counts.repeated += 1;
-            } else {
-                self.counts.superseded += 1;
+        let place = self.place(&taken.rig, tick, now);
+        let row = &mut self.rows[place];
+        let mut new = Vec::new();
+        for cell in cells {
+            match row.cells.iter().find(|first| first.sensor == cell.sensor) {
+                None => new.push(cell),
+                Some(first) if *first == cell => self.counts.repeated += 1,
+                Some(_) => self.counts.superseded += 1,
             }
+        }
+        if new.is_empty() {
             return;
         }
-        row.cells.push(reading.clone());
+        row.cells.extend(new.clone());
         row.last_arrival = now;
         if !row.open {
             self.counts.second += 1;
-            self.emit(tick, std::slice::from_ref(reading));
+            self.emit(&taken.rig, tick, &new);
             return;
         }
-        self.counts.open_readings += 1;
-        let has = |name: &SensorName<'_>| row.cells.iter().any(|cell| *name == *cell.sensor);
-        if self.settings.expected_sensors.iter().all(has) {
+        self.counts.open_readings += i64::try_from(new.len()).unwrap();
+        let has = |name: &Name<'_>| row.cells.iter().any(|cell| *name == *cell.sensor);
+        let expected = &self.settings.expected_sensors;
+        if !expected.is_empty() && expected.iter().all(has) {
             self.counts.complete += 1;
-            self.close(place.unwrap());
+            self.close(place);
         }
         while self.rows.iter().filter(|row| row.open).count() > self.settings.max_open_rows {
             let open = self.rows.iter().enumerate().filter(|(_, row)| row.open);
@@ -196,6 +193,30 @@ impl ReferencePivot {
             self.counts.forced += 1;
             self.close(oldest);
         }
+    }
+
+    /// The place of a row, which is opened if there is none.
+    fn place(&mut self, rig: &str, tick: Timestamp, now: Duration) -> usize {
+        let mut rows = self.rows.iter();
+        if let Some(place) = rows.position(|row| row.rig == rig && row.tick == tick) {
+            return place;
+        }
+        self.rows.push(Row {
+            rig: rig.to_owned(),
+            tick,
+            cells: Vec::new(),
+            open: true,
+            opened: self.opened,
+            last_arrival: now,
+        });
+        self.opened += 1;
+        self.rows.len() - 1
+    }
+
+    /// How many readings wait in open rows.
+    pub(super) fn open_readings(&self) -> usize {
+        let open = self.rows.iter().filter(|row| row.open);
+        open.map(|row| row.cells.len()).sum()
     }
 
     pub(super) fn expire(&mut self, now: Duration) {
@@ -227,19 +248,20 @@ impl ReferencePivot {
     }
 
     fn close(&mut self, place: usize) {
-        self.rows[place].open = false;
-        let (tick, cells) = (self.rows[place].tick, self.rows[place].cells.clone());
+        let row = &mut self.rows[place];
+        row.open = false;
+        let (rig, tick, cells) = (row.rig.clone(), row.tick, row.cells.clone());
         self.counts.open_readings -= i64::try_from(cells.len()).unwrap();
-        self.emit(tick, &cells);
+        self.emit(&rig, tick, &cells);
     }
 
-    fn emit(&mut self, tick: Timestamp, cells: &[Taken]) {
+    fn emit(&mut self, rig: &str, tick: Timestamp, cells: &[Cell]) {
         self.counts.in_rows += cells.len() as u64;
         let mut fields: Vec<_> = cells
             .iter()
-            .map(|cell| (cell.sensor.clone(), cell.value))
+            .map(|cell| (cell.sensor.clone(), cell.value.clone()))
             .collect();
         fields.sort_by(|a, b| a.0.cmp(&b.0));
-        self.emitted.push((cells[0].rig.clone(), tick, fields));
+        self.emitted.push((rig.to_owned(), tick, fields));
     }
 }

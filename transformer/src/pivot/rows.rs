@@ -5,31 +5,31 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Timestamp;
+use model::{Timestamp, Value};
 
-/// A sensor's number; the state keeps the name that belongs to it.
+/// A field's number; the state keeps the name that belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct SensorId(pub(super) u32);
+pub(super) struct FieldId(pub(super) u32);
 
 /// The first reading of a cell.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Cell {
-    pub(super) sensor: SensorId,
+    pub(super) field: FieldId,
     pub(super) time: Timestamp,
-    pub(super) value: f64,
+    pub(super) value: Value,
 }
 
 /// What is remembered of a cell that was emitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EmittedCell {
-    pub(super) sensor: SensorId,
+    pub(super) field: FieldId,
     pub(super) fingerprint: u32,
 }
 
 impl EmittedCell {
     pub(super) fn of(cell: &Cell) -> Self {
         Self {
-            sensor: cell.sensor,
+            field: cell.field,
             fingerprint: fingerprint(cell),
         }
     }
@@ -41,19 +41,19 @@ const SPARE_TIMERS: usize = 1_024;
 /// A row that waits for more readings.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct OpenRow {
-    pub(super) rig_id: Arc<str>,
+    pub(super) key: Arc<str>,
     pub(super) tick: Timestamp,
     pub(super) cells: Vec<Cell>,
-    /// How many expected sensors it waits for.
+    /// How many expected fields it waits for.
     pub(super) missing: usize,
     /// When its last reading arrived, since the lease was taken.
     pub(super) last_arrival: Duration,
 }
 
 impl OpenRow {
-    pub(super) fn new(rig_id: &Arc<str>, tick: Timestamp, missing: usize, now: Duration) -> Self {
+    pub(super) fn new(key: &Arc<str>, tick: Timestamp, missing: usize, now: Duration) -> Self {
         Self {
-            rig_id: Arc::clone(rig_id),
+            key: Arc::clone(key),
             tick,
             cells: Vec::with_capacity(missing),
             missing,
@@ -61,8 +61,8 @@ impl OpenRow {
         }
     }
 
-    pub(super) fn cell(&self, sensor: SensorId) -> Option<&Cell> {
-        self.cells.iter().find(|cell| cell.sensor == sensor)
+    pub(super) fn cell(&self, field: FieldId) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.field == field)
     }
 
     pub(super) fn push(&mut self, cell: Cell, expected: bool) {
@@ -130,7 +130,7 @@ impl OpenRows {
     }
 }
 
-/// A row of a rig, open or emitted.
+/// A row of a series, open or emitted.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum RowState {
     /// Its place in [`OpenRows`].
@@ -139,7 +139,7 @@ pub(super) enum RowState {
     Emitted(Vec<EmittedCell>),
 }
 
-/// A row of a rig, and what the stored state knows of it.
+/// A row of a series, and what the stored state knows of it.
 #[derive(Debug)]
 pub(super) struct RowEntry {
     pub(super) state: RowState,
@@ -161,13 +161,13 @@ impl RowEntry {
     /// Notes in `dirty`, once, that the row has to be written.
     pub(super) fn mark_dirty(
         &mut self,
-        rig_id: &Arc<str>,
+        key: &Arc<str>,
         tick: Timestamp,
         dirty: &mut Vec<(Arc<str>, Timestamp)>,
     ) {
         if !self.dirty {
             self.dirty = true;
-            dirty.push((Arc::clone(rig_id), tick));
+            dirty.push((Arc::clone(key), tick));
         }
     }
 }
@@ -177,9 +177,22 @@ impl RowEntry {
 /// same fingerprint with a probability of one in four billion; such a reading is counted as repeated
 /// instead of superseded, and nothing else is wrong.
 fn fingerprint(cell: &Cell) -> u32 {
-    let mixed = mix(mix(cell.time.nanos().cast_unsigned()) ^ cell.value.to_bits());
+    let bits = match &cell.value {
+        Value::Float(value) => value.to_bits(),
+        Value::Integer(value) => mix(value.cast_unsigned() ^ INTEGER),
+        Value::Bool(value) => mix(u64::from(*value) ^ BOOL),
+        Value::String(value) => value.bytes().fold(STRING, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        }),
+    };
+    let mixed = mix(mix(cell.time.nanos().cast_unsigned()) ^ bits);
     (mixed >> 32) as u32
 }
+
+/// Keep the fingerprints of different types apart; that of strings is the offset of FNV-1a.
+const INTEGER: u64 = 0x6a09_e667_f3bc_c908;
+const BOOL: u64 = 0xbb67_ae85_84ca_a73b;
+const STRING: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// The finalizer of splitmix64 (Steele, Lea and Flood 2014).
 const fn mix(mut bits: u64) -> u64 {
@@ -199,10 +212,10 @@ mod tests {
 
     #[test]
     fn timers_of_emitted_rows_do_not_accumulate_during_a_backlog() {
-        let rig: Arc<str> = "RIG-1".into();
+        let series: Arc<str> = "RIG-1".into();
         let mut rows = OpenRows::default();
         let open = |rows: &mut OpenRows| {
-            let row = OpenRow::new(&rig, Timestamp::from_nanos(0), 6, Duration::ZERO);
+            let row = OpenRow::new(&series, Timestamp::from_nanos(0), 6, Duration::ZERO);
             rows.insert(row, Duration::from_secs(5))
         };
         let kept: Vec<u64> = (0..100).map(|_| open(&mut rows)).collect();

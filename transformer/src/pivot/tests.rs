@@ -4,17 +4,18 @@ mod properties;
 use std::time::Duration;
 
 use model::dead_letter::Reason;
-use model::element;
-use model::{Name, Reading, SensorName, Timestamp};
+use model::element::RawSample;
+use model::{Layout, Name, Timestamp, Value};
 
+use super::Pivot;
 use super::reference::{Emission, Taken};
-use super::{Changes, Counts, Pivot};
 use crate::settings::{RowLimits, RowSettings};
+use crate::shape::{Changes, Counts, Shape};
 
 const BASE_MS: i64 = 1_762_093_293_000;
 
-fn sensors<const N: usize>(names: [&'static str; N]) -> Vec<SensorName<'static>> {
-    names.map(|name| SensorName::new(name).unwrap()).to_vec()
+fn sensors<const N: usize>(names: [&'static str; N]) -> Vec<Name<'static>> {
+    names.map(|name| Name::new(name).unwrap()).to_vec()
 }
 
 fn settings() -> RowSettings {
@@ -38,22 +39,33 @@ fn reading(sensor: &str, ms: i64, value: f64) -> Taken {
     let time = Timestamp::from_millis(BASE_MS + ms);
     Taken {
         rig: "R".into(),
-        sensor: sensor.into(),
         time,
-        value,
+        values: vec![(sensor.into(), value.into())],
     }
 }
 
-/// Takes a reading, or returns the reason why it is refused.
+/// A pivot of the pipeline `rigs` with this state.
+fn load(settings: &RowSettings, state: queue::State) -> Pivot {
+    Pivot::load(settings, Layout::Rigs, state).unwrap()
+}
+
+/// The key of the series of a rig.
+fn key(layout: Layout, rig: &str) -> String {
+    let tags = [(Name::RIG_ID, Name::new(rig).unwrap())];
+    layout.series_key(&tags).into_owned()
+}
+
+/// Takes a sample, or returns the reason why it is refused.
 fn try_take(pivot: &mut Pivot, taken: &Taken, now: Duration) -> Option<Reason> {
-    let reading = Reading {
-        rig_id: Name::new(taken.rig.as_str()).unwrap(),
-        sensor: SensorName::new(taken.sensor.as_str()).unwrap(),
+    let values = taken.values.iter();
+    let values = values.map(|(name, value)| (Name::new(name.as_str()).unwrap(), value.clone()));
+    let sample = RawSample {
+        series: key(pivot.layout, &taken.rig).into(),
         timestamp: taken.time,
-        value: taken.value,
         ingest_time: taken.time,
+        values: values.collect(),
     };
-    let taken = pivot.take(&reading, now).unwrap();
+    let taken = pivot.take(&sample, now).unwrap();
     taken.err().map(|rejection| rejection.reason)
 }
 
@@ -61,13 +73,12 @@ fn take(pivot: &mut Pivot, taken: &Taken, now: Duration) {
     assert_eq!(try_take(pivot, taken, now), None);
 }
 
-fn emissions(changes: &Changes) -> Vec<Emission> {
+fn emissions(layout: Layout, changes: &Changes) -> Vec<Emission> {
     let read = |element: &Vec<u8>| {
-        let row = element::decode_row(element).unwrap();
-        let mut fields: Vec<_> = row
-            .fields
-            .iter()
-            .map(|(n, v)| (n.to_string(), *v))
+        let row = layout.decode_row(element).unwrap();
+        let fields = row.fields.into_iter();
+        let mut fields: Vec<_> = fields
+            .map(|(name, value)| (name.to_string(), value))
             .collect();
         fields.sort_by(|a, b| a.0.cmp(&b.0));
         (row.tags[0].1.to_string(), row.timestamp, fields)
@@ -80,16 +91,19 @@ fn shown(changes: &Changes) -> Vec<String> {
     let show = |(_, tick, fields): &Emission| {
         let fields: Vec<_> = fields
             .iter()
-            .map(|(name, value)| format!("{name}={value}"))
+            .map(|(name, value)| match value {
+                Value::Float(number) => format!("{name}={number}"),
+                other => format!("{name}={other:?}"),
+            })
             .collect();
         format!("{} {}", tick.seconds() - BASE_MS / 1000, fields.join(" "))
     };
-    emissions(changes).iter().map(show).collect()
+    emissions(Layout::Rigs, changes).iter().map(show).collect()
 }
 
 /// A step of a test: readings, then elapsed time, and the expected rows.
 fn check(steps: &[(&[Taken], u64, &[&str])]) -> Counts {
-    let mut pivot = Pivot::load(&settings(), Vec::new()).unwrap();
+    let mut pivot = load(&settings(), Vec::new());
     let mut now = Duration::ZERO;
     let mut sum = Counts::default();
     for (place, (readings, pass_ms, rows)) in steps.iter().enumerate() {
@@ -108,7 +122,9 @@ fn check(steps: &[(&[Taken], u64, &[&str])]) -> Counts {
 fn add(sum: &mut Counts, counts: &Counts) {
     sum.repeated += counts.repeated;
     sum.superseded += counts.superseded;
+    sum.readings += counts.readings;
     sum.late += counts.late;
+    sum.late_rows += counts.late_rows;
     sum.in_rows += counts.in_rows;
     sum.open_readings += counts.open_readings;
     sum.complete += counts.complete;
@@ -198,7 +214,7 @@ fn oldest_row_is_emitted_when_too_many_are_open() {
 
 #[test]
 fn an_idle_rig_is_forgotten_and_its_state_deleted() {
-    let mut pivot = Pivot::load(&settings(), Vec::new()).unwrap();
+    let mut pivot = load(&settings(), Vec::new());
     take(&mut pivot, &reading("a", 0, 1.0), Duration::ZERO);
     assert!(pivot.expire(Duration::from_secs(2), 10).unwrap());
     let before = pivot.finish().unwrap();
@@ -221,7 +237,7 @@ fn an_idle_rig_is_forgotten_and_its_state_deleted() {
 fn expire_emits_at_most_max_rows() {
     let mut settings = settings();
     settings.max_open_rows = 100;
-    let mut pivot = Pivot::load(&settings, Vec::new()).unwrap();
+    let mut pivot = load(&settings, Vec::new());
     for second in 0..5 {
         take(
             &mut pivot,
@@ -238,15 +254,66 @@ fn expire_emits_at_most_max_rows() {
     assert_eq!(pivot.finish().unwrap().rows.len(), 1);
 }
 
+/// A sample of several readings of rig R, `ms` after the base.
+fn sample(ms: i64, values: &[(&str, f64)]) -> Taken {
+    let values = values
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    Taken {
+        values: values.collect(),
+        ..reading("", ms, 0.0)
+    }
+}
+
+#[test]
+fn sample_of_several_readings_makes_one_row() {
+    let counts = check(&[
+        (
+            &[sample(0, &[("a", 1.0), ("b", 2.0), ("c", 3.0)])],
+            0,
+            &["0 a=1 b=2 c=3"],
+        ),
+        // One second row for the new fields; the others repeat or contradict.
+        (
+            &[sample(0, &[("a", 1.0), ("b", 9.0), ("d", 4.0), ("e", 5.0)])],
+            0,
+            &["0 d=4 e=5"],
+        ),
+        (
+            &[sample(9_000, &[("a", 1.0), ("c", 3.0)])],
+            2_000,
+            &["9 a=1 c=3"],
+        ),
+        // Behind the window: one row of its own.
+        (&[sample(0, &[("a", 7.0), ("b", 8.0)])], 0, &["0 a=7 b=8"]),
+    ]);
+    assert_eq!((counts.readings, counts.in_rows), (11, 9));
+    assert_eq!((counts.repeated, counts.superseded), (1, 1));
+    assert_eq!((counts.late, counts.late_rows), (2, 1));
+    assert_eq!((counts.complete, counts.partial, counts.second), (1, 1, 1));
+}
+
+#[test]
+fn without_expected_sensors_rows_are_emitted_after_the_timeout() {
+    let mut settings = settings();
+    settings.expected_sensors.clear();
+    let mut pivot = load(&settings, Vec::new());
+    take(&mut pivot, &reading("a", 0, 1.0), Duration::ZERO);
+    take(&mut pivot, &reading("b", 0, 2.0), Duration::ZERO);
+    assert!(pivot.finish().unwrap().rows.is_empty());
+    assert!(pivot.expire(Duration::from_secs(2), 10).unwrap());
+    assert_eq!(shown(&pivot.finish().unwrap()), ["0 a=1 b=2"]);
+}
+
 #[test]
 fn changed_expected_sensors_keep_their_cells_after_a_restart() {
-    let mut pivot = Pivot::load(&settings(), Vec::new()).unwrap();
+    let mut pivot = load(&settings(), Vec::new());
     take(&mut pivot, &reading("b", 0, 1.0), Duration::ZERO);
     take(&mut pivot, &reading("z", 0, 2.0), Duration::ZERO);
     let entries = pivot.finish().unwrap().puts;
     let mut other = settings();
     other.expected_sensors = sensors(["x", "z", "b"]);
-    let mut pivot = Pivot::load(&other, entries).unwrap();
+    let mut pivot = load(&other, entries);
     take(&mut pivot, &reading("x", 0, 3.0), Duration::ZERO);
     assert_eq!(shown(&pivot.finish().unwrap()), ["0 b=1 x=3 z=2"]);
 }
@@ -254,7 +321,7 @@ fn changed_expected_sensors_keep_their_cells_after_a_restart() {
 #[test]
 fn unreadable_state_entries_are_deleted() {
     let entry = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
-    let mut pivot = Pivot::load(
+    let mut pivot = load(
         &settings(),
         vec![
             entry(b"", b""),
@@ -265,10 +332,11 @@ fn unreadable_state_entries_are_deleted() {
             entry(b"s\x00\x00\x00\x09", b"unused"),
             entry(b"s\x00\x00\x00\x08", b"no name"),
             entry(b"r12345678R", b"e\x07\0\0\0\0"),
+            entry(b"r12345678R", b"t\x00\0\0\0\0\0\0\0\0s\0\0\0\x05abc"),
+            entry(b"r12345678no rig", b"e"),
         ],
-    )
-    .unwrap();
-    assert_eq!(pivot.finish().unwrap().deletes.len(), 8);
+    );
+    assert_eq!(pivot.finish().unwrap().deletes.len(), 10);
 }
 
 /// Size of the state of complete rows, which the documentation states.
@@ -284,7 +352,7 @@ fn the_state_of_a_complete_row_is_small() {
         "current",
     ];
     settings.expected_sensors = sensors(names);
-    let mut pivot = Pivot::load(&settings, Vec::new()).unwrap();
+    let mut pivot = load(&settings, Vec::new());
     let rig = |pivot: &mut Pivot, second: i64| {
         for name in names {
             let taken = Taken {

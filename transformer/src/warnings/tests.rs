@@ -1,10 +1,11 @@
 use std::time::{Duration, Instant};
 
-use model::element::decode_reading;
+use model::Layout;
 
 use super::{Warning, round_down, superseded_remedy};
 use crate::pivot::Pivot;
 use crate::settings::RowSettings;
+use crate::shape::Shape;
 
 /// The remedy for what rows by these settings left out of these readings of one sensor.
 fn remedy(align: &str, readings: &[(&str, f64)]) -> Option<String> {
@@ -14,13 +15,13 @@ fn remedy(align: &str, readings: &[(&str, f64)]) -> Option<String> {
         rows: RowSettings,
     }
     let settings = <Cli as clap::Parser>::parse_from(["", "--align", align]).rows;
-    let mut pivot = Pivot::load(&settings, Vec::new()).unwrap();
+    let mut pivot = Pivot::load(&settings, Layout::Rigs, Vec::new()).unwrap();
     for (time, value) in readings {
         let element = format!(
             r#"{{"rig_id":"RIG-7","sensor":"pressure","timestamp":"{time}","value":{value},"ingest_time":"{time}"}}"#
         );
-        let reading = decode_reading(element.as_bytes()).unwrap();
-        pivot.take(&reading, Duration::ZERO).unwrap().unwrap();
+        let sample = Layout::Rigs.decode_sample(element.as_bytes()).unwrap();
+        pivot.take(&sample, Duration::ZERO).unwrap().unwrap();
     }
     let example = pivot.take_examples().superseded?;
     Some(superseded_remedy(&example, settings.align))

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::clock::Clock;
-use common::settings::TimeLimitSettings;
-use model::{Name, Reading, SensorName, Timestamp, element};
+use model::limits::TimeLimits;
+use model::{Layout, Name, Reading, Timestamp, element};
 use queue::Queue;
 use queue::ledger::Ledger;
 use queue::list::List;
 use queue::settings::QueueSettings;
 use queue::testing::{Running, TempQueue, limited};
-use transformer::settings::{RowLimits, RowSettings, Work};
+use transformer::settings::{RowLimits, RowSettings, ShapeSettings, Work};
 
 /// The sensors of a complete row.
 pub const SENSORS: [&str; 3] = ["a", "b", "c"];
@@ -33,24 +33,32 @@ pub fn settings(queue: &TempQueue, flush_interval: Duration) -> Work {
 /// Settings for a queue with these settings.
 pub fn settings_of(queue: &QueueSettings, flush_interval: Duration) -> Work {
     Work {
-        rows: RowSettings {
+        shape: ShapeSettings::Pivot(RowSettings {
             align: Duration::from_secs(1),
             flush_interval,
             late_window: Duration::from_mins(1),
             rig_idle: NEVER,
-            expected_sensors: SENSORS.map(|name| SensorName::new(name).unwrap()).to_vec(),
+            expected_sensors: SENSORS.map(|name| Name::new(name).unwrap()).to_vec(),
             max_open_rows: 100_000,
             limits: RowLimits {
                 max_series: 100_000,
                 max_fields: 1_000,
                 max_row_fields: 256,
             },
-        },
-        times: TimeLimitSettings {
+        }),
+        times: TimeLimits {
             max_future: Duration::from_mins(1),
             max_age: Duration::from_hours(24),
         },
         queue: queue.clone(),
+    }
+}
+
+/// The settings of the pivot.
+pub fn pivot_of(work: &mut Work) -> &mut RowSettings {
+    match &mut work.shape {
+        ShapeSettings::Pivot(rows) => rows,
+        other => unreachable!("{other:?} is no pivot"),
     }
 }
 
@@ -89,7 +97,7 @@ pub fn reading_of(
     let mut element = Vec::new();
     let reading = Reading {
         rig_id: Name::new(rig).unwrap(),
-        sensor: SensorName::new(sensor).unwrap(),
+        sensor: Name::new(sensor).unwrap(),
         timestamp,
         value,
         ingest_time,
@@ -118,9 +126,9 @@ pub fn rows_in(queue: &TempQueue) -> Vec<Row> {
 /// The rows of elements.
 pub fn decode(elements: &[Vec<u8>]) -> Vec<Row> {
     let decode = |element: &Vec<u8>| {
-        let row = element::decode_row(element).unwrap();
+        let row = Layout::Rigs.decode_row(element).unwrap();
         let fields = row.fields.iter();
-        let fields = fields.map(|(name, value)| (name.to_string(), *value));
+        let fields = fields.map(|(name, value)| (name.to_string(), value.as_number().unwrap()));
         (row.tags[0].1.to_string(), row.timestamp, fields.collect())
     };
     elements.iter().map(decode).collect()

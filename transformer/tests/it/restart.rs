@@ -228,7 +228,7 @@ async fn restored_older_queue_is_reloaded() {
     queue.run(
         "BEGIN IMMEDIATE; DELETE FROM normalized; DELETE FROM state; \
          UPDATE consumer SET number = number - 1 WHERE name = 'transformer'; \
-         UPDATE ledger SET value = 0 WHERE name IN ('raw_taken', 'in_rows', 'rows_out'); COMMIT",
+         UPDATE ledger SET value = 0 WHERE name IN ('raw_taken', 'samples', 'readings', 'in_rows', 'rows_out'); COMMIT",
     );
     for element in &readings {
         queue.push_foreign(List::Raw, element);

@@ -4,7 +4,8 @@ use queue::ledger::Counter;
 use queue::testing::{TempQueue, assert_exact};
 
 use crate::fixture::{
-    AT_ONCE, NEVER, SENSORS, at, done, queue_of, reading, row, rows_in, settings, start, start_on,
+    AT_ONCE, NEVER, SENSORS, at, done, pivot_of, queue_of, reading, row, rows_in, settings, start,
+    start_on,
 };
 
 /// `rigs` rows of the same second; first all readings of one sensor, then all of the next.
@@ -111,7 +112,7 @@ async fn partial_rows_behind_a_backlog_are_emitted_once() {
 async fn late_readings_and_excess_open_rows_are_emitted_separately() {
     let queue = queue_of(5_000);
     let mut settings = settings(&queue, NEVER);
-    settings.rows.max_open_rows = 2;
+    pivot_of(&mut settings).max_open_rows = 2;
     let stage = start_on(queue.open(), settings);
     queue
         .append(vec![

@@ -11,7 +11,7 @@ use queue::testing::{MemoryQueue, Running, limited};
 use queue::{Append, Appended, Queue};
 use tokio::time::{Instant, sleep};
 
-use crate::fixture::{Row, SENSORS, decode, reading, row, settings_of, start_on};
+use crate::fixture::{Row, SENSORS, decode, pivot_of, reading, row, settings_of, start_on};
 
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 const RIG_IDLE: Duration = Duration::from_mins(5);
@@ -24,7 +24,7 @@ fn queue() -> MemoryQueue {
 
 fn start(queue: &MemoryQueue) -> Running {
     let mut settings = settings_of(&limited(|_| {}), FLUSH_INTERVAL);
-    settings.rows.rig_idle = RIG_IDLE;
+    pivot_of(&mut settings).rig_idle = RIG_IDLE;
     start_on(queue.clone(), settings)
 }
 

@@ -14,7 +14,7 @@ use common::clock::Clock;
 use e2e::measure::{median, peak_memory_mib, thread_cpu_us};
 use e2e::{Chain, OneProcess, sensors};
 use model::element::encode_reading;
-use model::{Name, Reading, SensorName, Timestamp};
+use model::{Name, Reading, Timestamp};
 use producer::fleet::SENSORS;
 use queue::ledger::{Counter, Ledger, delta};
 use queue::settings::QueueSettings;
@@ -174,7 +174,7 @@ fn add_round(time: Timestamp, raw: &mut Vec<Vec<u8>>) {
         for sensor in sensors() {
             let reading = Reading {
                 rig_id: Name::new(format!("RIG-{rig}")).expect("a name"),
-                sensor: SensorName::new(sensor).expect("a name"),
+                sensor: Name::new(sensor).expect("a name"),
                 timestamp: time,
                 value: 21.5,
                 ingest_time: time,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::clock::Clock;
 use model::dead_letter::{Reason, Rejection, encode};
-use model::{Name, Row, SensorName, Stage, Timestamp};
+use model::{Layout, Name, Row, Stage, Timestamp};
 use queue::redis::RedisQueue;
 use queue::sqlite::SqliteQueue;
 use queue::{Append, Queue};
@@ -140,7 +140,12 @@ async fn fill_store(dir: &Path, days: usize, sensors: usize, now: Timestamp) -> 
     let settings = SqliteSettings {
         retention: Duration::ZERO,
     };
-    let store = SqliteStore::open(&dir.join("store.db"), &settings, Clock::system());
+    let store = SqliteStore::open(
+        &dir.join("store.db"),
+        &settings,
+        Layout::Rigs,
+        Clock::system(),
+    );
     let store = store.expect("a store");
     let seconds = days * 24 * 3_600;
     let start = now.minus(Duration::from_hours(24) * u32::try_from(days).unwrap_or(u32::MAX));
@@ -153,7 +158,7 @@ async fn fill_store(dir: &Path, days: usize, sensors: usize, now: Timestamp) -> 
             for name in e2e::sensors().into_iter().take(sensors) {
                 let value = f64::from(mixed(second, rig)) / 1_000.0;
                 row.fields
-                    .push((SensorName::new(name).expect("a name"), value));
+                    .push((Name::new(name).expect("a name"), value.into()));
             }
             waiting.push(row);
         }

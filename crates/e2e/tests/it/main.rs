@@ -2,8 +2,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod chain;
+mod colors;
+mod earlier;
 mod environment;
 mod pipeline;
 mod readings;
 mod rules;
 mod settings;
+mod simulation;
+mod statistics;
+mod windows;

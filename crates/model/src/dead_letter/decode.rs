@@ -40,6 +40,9 @@ pub struct DeadLetter {
     pub payload: String,
     /// `base64` for bytes that are not UTF-8.
     pub encoding: Option<String>,
+    /// If only parts of the input can't be used: the pointers to them.
+    #[serde(default)]
+    pub places: Vec<String>,
     /// When it was replayed, RFC 3339.
     pub replayed: Option<String>,
 }

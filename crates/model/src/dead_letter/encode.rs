@@ -59,7 +59,19 @@ pub fn encode(
             time,
         );
     }
-    element(stage, rejection.reason, detail, topic, payload, time)
+    let places = match rejection.places.as_slice() {
+        [] => String::new(),
+        places => format!(r#","places":{}"#, Value::from(places)),
+    };
+    element(
+        stage,
+        rejection.reason,
+        detail,
+        topic,
+        payload,
+        &places,
+        time,
+    )
 }
 
 /// Encodes an input that `stage` rejected as [`Reason::TooLarge`] and of whose payload only the
@@ -77,7 +89,7 @@ pub fn encode_truncated(
     for byte in whole.sha256 {
         let _ = write!(detail, "{byte:02x}");
     }
-    element(stage, Reason::TooLarge, &detail, topic, kept, time)
+    element(stage, Reason::TooLarge, &detail, topic, kept, "", time)
 }
 
 fn element(
@@ -86,6 +98,7 @@ fn element(
     detail: &str,
     topic: &str,
     payload: &[u8],
+    places: &str,
     time: Timestamp,
 ) -> Vec<u8> {
     let (payload, encoding) = match std::str::from_utf8(payload) {
@@ -98,7 +111,7 @@ fn element(
     let (detail, topic) = (json_string(detail), json_string(clipped(topic)));
     let (nanos, random) = (time.nanos(), fastrand::u32(..));
     let element = format!(
-        r#"{{"id":"{nanos:x}-{random:08x}","time":"{time}","stage":"{stage}","reason":"{reason}","detail":{detail},"topic":{topic},"payload":{payload}{encoding}}}"#
+        r#"{{"id":"{nanos:x}-{random:08x}","time":"{time}","stage":"{stage}","reason":"{reason}","detail":{detail},"topic":{topic},"payload":{payload}{encoding}{places}}}"#
     );
     element.into_bytes()
 }

@@ -45,6 +45,10 @@ pub enum Reason {
     MissingTag,
     /// The value is outside of its field's range.
     OutOfRange,
+    /// The row of its window is final.
+    TooLate,
+    /// Its window has `MAX_WINDOW_READINGS` readings of the field.
+    WindowFull,
 }
 
 /// A string that isn't the name of a [`Reason`].
@@ -54,7 +58,7 @@ pub struct UnknownReason(pub String);
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::NotJson,
         Self::NotObject,
         Self::BadTopic,
@@ -73,6 +77,8 @@ impl Reason {
         Self::RowTooWide,
         Self::MissingTag,
         Self::OutOfRange,
+        Self::TooLate,
+        Self::WindowFull,
     ];
 
     /// The name in a dead letter's JSON and in metric labels.
@@ -97,6 +103,8 @@ impl Reason {
             Self::RowTooWide => "row_too_wide",
             Self::MissingTag => "missing_tag",
             Self::OutOfRange => "out_of_range",
+            Self::TooLate => "too_late",
+            Self::WindowFull => "window_full",
         }
     }
 }
@@ -123,6 +131,9 @@ pub struct Rejection {
     pub reason: Reason,
     /// What exactly is wrong, for people.
     pub detail: String,
+    /// If only parts of the input are rejected: the JSON pointers to them, in NDJSON behind the numbers of
+    /// their lines.
+    pub places: Vec<String>,
 }
 
 impl Rejection {
@@ -132,6 +143,7 @@ impl Rejection {
         Self {
             reason,
             detail: detail.to_string(),
+            places: Vec::new(),
         }
     }
 }

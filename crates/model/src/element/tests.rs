@@ -1,17 +1,18 @@
 use proptest::prelude::*;
 
-use super::{decode_reading, decode_row, encode_reading, encode_row};
-use crate::name::{Name, SensorName};
+use super::{Layout, decode_reading, encode_reading, encode_sample};
+use crate::name::Name;
 use crate::reading::Reading;
 use crate::row::Row;
+use crate::sample::{Sample, Tags, Value};
 use crate::time::Timestamp;
 
 fn rig(name: &str) -> Name<'_> {
     Name::new(name).unwrap()
 }
 
-fn sensor(name: &str) -> SensorName<'_> {
-    SensorName::new(name).unwrap()
+fn sensor(name: &str) -> Name<'_> {
+    Name::new(name).unwrap()
 }
 
 fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -37,13 +38,16 @@ fn elements_have_the_documented_form() {
     assert_eq!(decode_reading(element.as_bytes()), Ok(reading));
 
     let mut row = Row::of_rig(rig("RIG-42"), Timestamp::from_millis(1_762_093_293_000));
-    row.fields = vec![(sensor("temp_inlet"), 78.2), (sensor("flow_rate"), 14.0)];
-    let element = encoded(|out| encode_row(&row, out));
+    row.fields = vec![
+        (sensor("temp_inlet"), 78.2.into()),
+        (sensor("flow_rate"), 14.0.into()),
+    ];
+    let element = encoded(|out| Layout::Rigs.encode_row(&row, out));
     assert_eq!(
         element,
         r#"{"rig_id":"RIG-42","timestamp":"2025-11-02T14:21:33Z","temp_inlet":78.2,"flow_rate":14.0}"#
     );
-    assert_eq!(decode_row(element.as_bytes()), Ok(row));
+    assert_eq!(Layout::Rigs.decode_row(element.as_bytes()), Ok(row));
 }
 
 #[test]
@@ -96,8 +100,120 @@ fn invalid_rows_are_errors() {
         r#"{"rig_id":"R","timestamp":"2025-11-02T14:00:00Z","time":1}"#,
         r#"{"rig_id":"R","timestamp":"2025-11-02T14:00:00Z","a b":1}"#,
     ] {
-        assert!(decode_row(bad.as_bytes()).is_err(), "{bad}");
+        assert!(Layout::Rigs.decode_row(bad.as_bytes()).is_err(), "{bad}");
     }
+}
+
+fn sample() -> Sample<'static> {
+    let tags = [("device", "a \"b\""), ("room", "caf\u{e9}")];
+    let values = [
+        ("x", Value::Float(7.0)),
+        ("n", Value::Integer(-7)),
+        ("on", Value::Bool(true)),
+        ("text", Value::String("a\\b\n\u{1}".into())),
+    ];
+    let own = |name: &'static str| Name::new(name).unwrap();
+    Sample {
+        tags: tags
+            .map(|(name, value)| (own(name), own(value)))
+            .into_iter()
+            .collect(),
+        timestamp: Timestamp::from_millis(1_762_093_293_512),
+        values: values
+            .map(|(name, value)| (own(name), value))
+            .into_iter()
+            .collect(),
+    }
+}
+
+#[test]
+fn tagged_elements_have_the_documented_form() {
+    let sample = sample();
+    let ingest_time = Timestamp::from_millis(1_762_093_293_520);
+    let element = encoded(|out| encode_sample(&sample, ingest_time, out));
+    let tags = r#"{"device":"a \"b\"","room":"café"}"#;
+    let values = r#"{"x":7.0,"n":-7,"on":true,"text":"a\\b\n\u0001"}"#;
+    assert_eq!(
+        element,
+        format!(
+            r#"{{"tags":{tags},"timestamp":"2025-11-02T14:21:33.512Z","values":{values},"ingest_time":"2025-11-02T14:21:33.520Z"}}"#
+        )
+    );
+    let row = Row {
+        tags: sample.tags.clone(),
+        timestamp: sample.timestamp,
+        fields: sample.values.clone(),
+    };
+    let raw = Layout::Tagged.decode_sample(element.as_bytes()).unwrap();
+    assert_eq!((&*raw.series, raw.timestamp), (tags, sample.timestamp));
+    assert_eq!(
+        (raw.ingest_time, raw.values.to_vec()),
+        (ingest_time, sample.values)
+    );
+
+    let element = encoded(|out| Layout::Tagged.encode_row(&row, out));
+    assert_eq!(
+        element,
+        format!(r#"{{"tags":{tags},"timestamp":"2025-11-02T14:21:33.512Z","values":{values}}}"#)
+    );
+    assert_eq!(Layout::Tagged.series_key(&row.tags), tags);
+    assert_eq!(Layout::Tagged.tags(tags), Ok(row.tags.clone()));
+    assert_eq!(Layout::Tagged.decode_row(element.as_bytes()), Ok(row));
+}
+
+#[test]
+fn tags_of_foreign_elements_are_sorted() {
+    let element = br#" {"values":{"a":1e2},"timestamp":"2025-11-02T14:00:00Z","x":0,"tags":{"b":"2","a":"1"}}"#;
+    let row = Layout::Tagged.decode_row(element).unwrap();
+    assert_eq!(Layout::Tagged.series_key(&row.tags), r#"{"a":"1","b":"2"}"#);
+    assert_eq!(row.fields[0].1, Value::Float(100.0));
+}
+
+#[test]
+fn invalid_tagged_elements_are_errors() {
+    let time = r#""timestamp":"2025-11-02T14:00:00Z""#;
+    for bad in [
+        r#"{"tags":{},"values":{"a":1}}"#.to_owned(),
+        format!(r#"{{"tags":{{}},{time},"values":{{}}}}"#),
+        format!(r#"{{"tags":{{}},{time}}}"#),
+        format!(r#"{{{time},"values":{{"a":1}}}}"#),
+        format!(r#"{{"tags":{{"a":""}},{time},"values":{{"a":1}}}}"#),
+        format!(r#"{{"tags":{{"a":"b\n"}},{time},"values":{{"a":1}}}}"#),
+        format!(r#"{{"tags":{{"a":"b","a":"c"}},{time},"values":{{"a":1}}}}"#),
+        format!(r#"{{"tags":{{"a":1}},{time},"values":{{"a":1}}}}"#),
+        format!(r#"{{"tags":{{}},{time},"values":{{"a":1,"a":2}}}}"#),
+        format!(r#"{{"tags":{{}},{time},"values":{{"a":null}}}}"#),
+        format!(r#"{{"tags":{{}},{time},"values":{{"a":[1]}}}}"#),
+        format!(r#"{{"tags":{{}},{time},"values":{{"a":9223372036854775808}}}}"#),
+        format!(r#"{{"tags":{{}},{time},"values":{{"a":1e999}}}}"#),
+        r#"[{},"2025-11-02T14:00:00Z",{"a":1}]"#.to_owned(),
+    ] {
+        assert!(Layout::Tagged.decode_row(bad.as_bytes()).is_err(), "{bad}");
+    }
+    let without_arrival = format!(r#"{{"tags":{{}},{time},"values":{{"a":1}}}}"#);
+    assert!(
+        Layout::Tagged
+            .decode_sample(without_arrival.as_bytes())
+            .is_err()
+    );
+    assert!(
+        Layout::Tagged
+            .decode_row(without_arrival.as_bytes())
+            .is_ok()
+    );
+}
+
+fn any_name() -> impl Strategy<Value = String> {
+    "\\PC{1,12}"
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        number().prop_map(Value::Float),
+        any::<i64>().prop_map(Value::Integer),
+        any::<bool>().prop_map(Value::Bool),
+        any::<String>().prop_map(Value::String),
+    ]
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -133,14 +249,38 @@ proptest! {
         fields in proptest::collection::btree_map(name(), number(), 1..9),
     ) {
         let mut row = Row::of_rig(rig(&rig_id), Timestamp::from_nanos(at));
-        row.fields = fields.iter().map(|(name, value)| (sensor(name), *value)).collect();
-        let element = encoded(|out| encode_row(&row, out));
-        prop_assert_eq!(decode_row(element.as_bytes()), Ok(row));
+        row.fields = fields.iter().map(|(name, value)| (sensor(name), (*value).into())).collect();
+        let element = encoded(|out| Layout::Rigs.encode_row(&row, out));
+        prop_assert_eq!(Layout::Rigs.decode_row(element.as_bytes()), Ok(row));
+    }
+
+    #[test]
+    fn tagged_elements_are_read_back(
+        tags in proptest::collection::btree_map(any_name(), any_name(), 0..4),
+        at in any::<i64>(),
+        values in proptest::collection::btree_map(any_name(), any_value(), 1..6),
+        arrived in any::<i64>(),
+    ) {
+        let own = |name: &String| Name::new(name.clone()).unwrap();
+        let sample = Sample {
+            tags: tags.iter().map(|(name, value)| (own(name), own(value))).collect::<Tags<'_>>(),
+            timestamp: Timestamp::from_nanos(at),
+            values: values.iter().map(|(name, value)| (own(name), value.clone())).collect(),
+        };
+        let ingest_time = Timestamp::from_nanos(arrived);
+        let element = encoded(|out| encode_sample(&sample, ingest_time, out));
+        let raw = Layout::Tagged.decode_sample(element.as_bytes()).unwrap();
+        prop_assert_eq!(Layout::Tagged.tags(&raw.series), Ok(sample.tags));
+        prop_assert_eq!((raw.timestamp, raw.ingest_time), (sample.timestamp, ingest_time));
+        prop_assert_eq!(raw.values.to_vec(), sample.values);
     }
 
     #[test]
     fn any_bytes_are_an_element_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode_reading(&bytes);
-        let _ = decode_row(&bytes);
+        for layout in [Layout::Rigs, Layout::Tagged] {
+            let _ = layout.decode_sample(&bytes);
+            let _ = layout.decode_row(&bytes);
+        }
     }
 }

@@ -4,10 +4,12 @@ use std::ops::Range;
 
 use super::error::Problem;
 use super::file::{
-    Fields, Format, MessageTable, PipelineFile, RowsTable, ShapeKind, SimulateTable, SourceKind,
-    SourceTable, StoreKind, StoreTable,
+    Fields, Format, MessageTable, PipelineFile, ShapeKind, SourceKind, SourceTable, StoreKind,
+    StoreTable,
 };
+use super::simulate::SimulateTable;
 use super::value::{At, Pointer};
+use crate::name::Name;
 
 type Checked = Result<(), Problem>;
 
@@ -21,9 +23,13 @@ pub(super) fn check(file: &PipelineFile) -> Checked {
     source(&file.source, &file.name)?;
     message(file)?;
     tags(file)?;
-    rows(&file.rows)?;
+    rows(file)?;
+    limits(file)?;
     for store in &file.store {
         self::store(store)?;
+    }
+    if let [_, second, ..] = file.store.as_slice() {
+        return Err(Problem::at(second.span(), "a pipeline has one store"));
     }
     file.simulate.as_ref().map_or(Ok(()), simulate)
 }
@@ -175,7 +181,8 @@ fn tags(file: &PipelineFile) -> Checked {
     Ok(())
 }
 
-fn rows(rows: &RowsTable) -> Checked {
+fn rows(file: &PipelineFile) -> Checked {
+    let rows = &file.rows;
     let shape = rows.shape.as_deref().copied();
     if shape != Some(ShapeKind::Window) {
         let why = "it is for shape = \"window\"";
@@ -202,12 +209,77 @@ fn rows(rows: &RowsTable) -> Checked {
         )?;
     }
     if let Some(names) = &rows.names {
-        let has_both = names.contains("{field}") && names.contains("{statistic}");
-        require(has_both, names.span(), || {
-            "the names need {field} and {statistic}".to_owned()
+        require(names.contains("{statistic}"), names.span(), || {
+            "the names need {statistic}".to_owned()
+        })?;
+        let fits = names.contains("{field}") || has_one_field(file);
+        require(fits, names.span(), || {
+            "the names need {field}, because a message may hold several fields".to_owned()
         })?;
     }
     Ok(())
+}
+
+fn limits(file: &PipelineFile) -> Checked {
+    let (rows, limits) = (&file.rows, &file.limits);
+    let numbers = [
+        &rows.max_open_rows,
+        &rows.max_window_readings,
+        &limits.max_payload,
+        &limits.max_series,
+        &limits.max_fields,
+        &limits.max_row_fields,
+    ];
+    for number in numbers.into_iter().flatten() {
+        require(**number > 0, number.span(), || {
+            "the limit has to be above 0".to_owned()
+        })?;
+    }
+    for period in [
+        &rows.flush_interval,
+        &limits.max_future,
+        &limits.series_idle,
+    ] {
+        let Some(period) = period else { continue };
+        require(!period.0.is_zero(), period.span(), || {
+            "it has to be longer than 0".to_owned()
+        })?;
+    }
+    let Some(expected) = &rows.expected else {
+        return Ok(());
+    };
+    for (place, name) in expected.iter().enumerate() {
+        let valid = Name::new(name.as_str());
+        valid
+            .map_err(|error| Problem::at(expected.span(), format!("the name {name:?} {error}")))?;
+        require(!expected[..place].contains(name), expected.span(), || {
+            format!("{name:?} is there twice")
+        })?;
+    }
+    for limit in [&limits.max_fields, &limits.max_row_fields]
+        .into_iter()
+        .flatten()
+    {
+        require(**limit >= expected.len(), limit.span(), || {
+            "the limit is below the number of expected fields".to_owned()
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether all readings of a pipeline have the same name.
+fn has_one_field(file: &PipelineFile) -> bool {
+    let message = &file.message;
+    let topic = file.source.topic.as_ref();
+    match message.fields.as_deref() {
+        Some(Fields::Named(fields)) => fields.len() == 1,
+        Some(Fields::All) => false,
+        None => {
+            let names_none =
+                message.name.is_none() && !topic.is_some_and(|topic| topic.names_field());
+            names_none && (message.value.is_some() || message.format == Format::Text)
+        }
+    }
 }
 
 fn store(store: &At<StoreTable>) -> Checked {

@@ -8,6 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 
+use super::limits::LimitsTable;
+use super::scalar::Scalar;
+use super::simulate::SimulateTable;
 use super::split::Split;
 use super::template::TopicTemplate;
 use super::value::{At, NameGlob, Number, OneOrMore, Period, Pointer, TopicGlob};
@@ -49,7 +52,7 @@ pub struct PipelineFile {
 pub struct SourceTable {
     /// [default: mqtt]
     pub kind: Option<At<SourceKind>>,
-    /// mqtt://[user:password@]host[:port] or redis://…; by default `MQTT_*` or `REDIS_*`, and in `up` the
+    /// `mqtt://user:password@host:1883` or `redis://host:6379`; by default `MQTT_*` or `REDIS_*`, and in `up` the
     /// listener
     pub url: Option<At<String>>,
     /// The MQTT topics: {name} stands for one level and {name...} for one or more, each becomes a tag;
@@ -63,6 +66,14 @@ pub struct SourceTable {
     pub ignore: Option<At<OneOrMore<TopicGlob>>>,
     /// Messages that a broker had retained from before the subscription [default: ignore]
     pub retained: Option<At<Retained>>,
+}
+
+impl SourceTable {
+    /// The kind: MQTT, unless the file says otherwise.
+    #[must_use]
+    pub fn kind(&self) -> SourceKind {
+        self.kind.as_deref().copied().unwrap_or(SourceKind::Mqtt)
+    }
 }
 
 /// The kind of a source.
@@ -198,18 +209,6 @@ pub enum Fields {
     Named(BTreeMap<String, Pointer>),
 }
 
-/// A value of a message to compare with.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Scalar {
-    /// true or false
-    Bool(bool),
-    /// A number
-    Number(f64),
-    /// A string
-    String(String),
-}
-
 /// How the values of a field are read.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -335,37 +334,6 @@ pub enum Statistics {
     Named(BTreeMap<String, Statistic>),
 }
 
-/// Limits of times and numbers.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LimitsTable {
-    /// Older readings are dead letters; "none" for history [default: 29d]
-    pub max_age: Option<At<MaxAge>>,
-    /// Readings further ahead of the clock are dead letters [default: 60s]
-    pub max_future: Option<At<Period>>,
-    /// How far behind its series' newest time a reading still changes what was emitted [default: 60s]
-    pub late_window: Option<At<Period>>,
-    /// The state of a series without readings is deleted after this time [default: 1h]
-    pub series_idle: Option<At<Period>>,
-    /// Largest payload in bytes [default: 65536]
-    pub max_payload: Option<At<usize>>,
-    /// Most series at a time [default: 100000]
-    pub max_series: Option<At<usize>>,
-    /// Most fields at a time [default: 1000]
-    pub max_fields: Option<At<usize>>,
-    /// Most fields of a row [default: 256]
-    pub max_row_fields: Option<At<usize>>,
-}
-
-/// The greatest age of a reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MaxAge {
-    /// Any age.
-    None,
-    /// At most this.
-    Period(Period),
-}
-
 /// Where rows go.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -392,46 +360,6 @@ pub enum StoreKind {
     Influx,
     /// The file `store.db` of the one process
     Sqlite,
-}
-
-/// What `producer` and `demo` send.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SimulateTable {
-    /// Time between two samples of a series [default: 1s]
-    pub interval: Option<At<Period>>,
-    /// The values of each tag; every combination is a series
-    #[serde(default)]
-    pub tags: BTreeMap<String, At<Vec<String>>>,
-    /// How the values of each field are drawn
-    pub fields: BTreeMap<String, At<Distribution>>,
-    /// Other values for some series
-    #[serde(default, rename = "where")]
-    pub exceptions: Vec<SimulateException>,
-}
-
-/// Other values for the series with these tags.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SimulateException {
-    /// The tags of the series
-    pub tags: BTreeMap<String, String>,
-    /// How the values of these fields are drawn
-    pub fields: BTreeMap<String, At<Distribution>>,
-}
-
-/// How values are drawn.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Distribution {
-    /// Mean and standard deviation
-    Normal([Number; 2]),
-    /// Low and high
-    Uniform([Number; 2]),
-    /// A random walk: start, step, low and high
-    Walk([Number; 4]),
-    /// One of these
-    Choice(Vec<Scalar>),
 }
 
 /// The tables of fields with their names or patterns: an exact name goes before patterns, and a longer

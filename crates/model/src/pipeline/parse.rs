@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use chrono::format::{Item, StrftimeItems};
 
-use super::file::{Each, MaxAge, TimeFormat};
+use super::file::{Each, TimeFormat};
+use super::limits::MaxAge;
 use super::value::{Period, Pointer, PointerError, read_from_string};
 
 /// A time format that isn't one.

@@ -38,6 +38,17 @@ impl Split {
         names.filter(|name| *name != FIELD)
     }
 
+    /// The name in which these values stand for the parts; a part without a value is empty.
+    #[must_use]
+    pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> String {
+        let mut name = self.start.clone();
+        for (part, behind) in &self.parts {
+            name.push_str(value(part).unwrap_or_default());
+            name.push_str(behind);
+        }
+        name
+    }
+
     /// The parts' names and what stands for them; `None` if the name doesn't fit. No part is empty.
     #[must_use]
     pub fn matches<'a, 'n>(&'a self, name: &'n str) -> Option<Vec<(&'a str, &'n str)>> {

@@ -86,6 +86,23 @@ impl TopicTemplate {
         self.levels.iter().any(|level| level.name() == Some(FIELD))
     }
 
+    /// Whether a level is + or #, which name nothing.
+    #[must_use]
+    pub fn has_unnamed(&self) -> bool {
+        let unnamed = |level: &Level| matches!(level, Level::One(None) | Level::Several(None));
+        self.levels.iter().any(unnamed)
+    }
+
+    /// The topic in which these values stand for the names; a name without a value leaves its level empty.
+    #[must_use]
+    pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> String {
+        let levels = self.levels.iter().map(|level| match level {
+            Level::Literal(text) => text.as_str(),
+            _ => level.name().and_then(&value).unwrap_or_default(),
+        });
+        levels.collect::<Vec<_>>().join("/")
+    }
+
     /// The names and what stands for them in a topic, in the order of the levels; `None` if the topic
     /// doesn't fit.
     #[must_use]

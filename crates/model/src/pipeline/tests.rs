@@ -80,6 +80,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "7:7",
         "kind = \"influx\"",
     ),
+    (
+        "[[store]]\nkind = \"sqlite\"\n[[store]]\nkind = \"influx\"",
+        "7:1",
+        "a pipeline has one store",
+    ),
     ("[[alert]]\nname = \"x\"", "5:3", "unknown field `alert`"),
     ("[simulate]\nfields = { a = { normal = [1] } }", "6:27", "2"),
     (
@@ -123,7 +128,7 @@ fn contradictions_and_impossible_values_are_refused() {
 fn the_whole_example_of_the_documentation_is_read() {
     let file = parse(include_str!("tests/whole.toml"));
     let file = file.map_err(|error| error.to_string()).unwrap();
-    assert_eq!(file.store.len(), 2);
+    assert_eq!(file.store.len(), 1);
     assert_eq!(file.message.conditions.len(), 3);
     let unit = |name: &str| file.fields.of(name).and_then(|field| field.unit.clone());
     assert_eq!(unit("temp_1").as_deref(), Some("°C"));

@@ -48,6 +48,8 @@ impl Run {
         for counter in [
             Counter::Accepted,
             Counter::RawTaken,
+            Counter::Samples,
+            Counter::Readings,
             Counter::InRows,
             Counter::RowsOut,
             Counter::RowsTaken,

@@ -75,7 +75,7 @@ fn kills(params: &Parameters) -> anyhow::Result<Report> {
 
 /// Markers of renewals, leases and releases: only they have this number of arguments.
 const RENEW: &str = "*6\r\n$7\r\nEVALSHA";
-const LEASE: &str = "*15\r\n$7\r\nEVALSHA";
+const LEASE: &str = "*16\r\n$7\r\nEVALSHA";
 const RELEASE: &str = "*5\r\n$7\r\nEVALSHA";
 
 fn lost_replies(params: &Parameters) -> anyhow::Result<Report> {

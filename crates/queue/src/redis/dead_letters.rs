@@ -60,7 +60,7 @@ impl DeadLetters for RedisQueue {
                 .arg(replay.entry.place)
                 .arg(replay.entry.element.as_slice())
                 .arg(replay.marked.as_slice())
-                .arg(replay.element.as_slice());
+                .arg(replay.elements.as_slice());
         });
         match response.await? {
             Reply::Ok(done) => Ok(if reply::count(&done)? == 1 {

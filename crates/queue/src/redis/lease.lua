@@ -5,13 +5,13 @@
 -- token. Creates the instance id if there is none. Refuses a queue with another number of partitions,
 -- and lists of another pipeline: two independent consumers of one list would trim elements that the
 -- other one hasn't processed. Shortens a lease that lasts longer than it was granted for, which means
--- that this server's clock was set back.
+-- that this server's clock was set back. Adds the counters that a ledger of version 0.1 lacks.
 --
--- KEYS: lease, consumer, meta, owners of lists
+-- KEYS: lease, consumer, meta, owners of lists, ledger
 -- ARGV: nonce, milliseconds, instance id to use if there is none, partitions, pipeline, the lists
 -- Replies: {ok, token}, {held}, {partitions, number}, {owned, list and pipeline}, {wrongtype, detail}
-local lease, consumer, meta, owners = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local wrong = wrong_type(KEYS, { 'string', 'hash', 'hash', 'hash' })
+local lease, consumer, meta, owners, ledger = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local wrong = wrong_type(KEYS, { 'string', 'hash', 'hash', 'hash', 'hash' })
 if wrong then return wrong end
 
 for place = 6, #ARGV do
@@ -31,6 +31,12 @@ end
 
 for place = 6, #ARGV do redis.call('HSETNX', owners, ARGV[place], ARGV[5]) end
 redis.call('HSETNX', meta, 'instance', ARGV[3])
+if redis.call('HEXISTS', ledger, 'raw_taken') == 1 and redis.call('HEXISTS', ledger, 'samples') == 0 then
+  -- In version 0.1 each element held one reading.
+  local function count(field) return tonumber(redis.call('HGET', ledger, field) or '0') or 0 end
+  local samples = count('raw_taken') - count('dead_transformer')
+  redis.call('HSET', ledger, 'samples', samples, 'readings', samples)
+end
 redis.call('HSETNX', meta, 'partitions', ARGV[4])
 redis.call('HSET', consumer, 'given', ARGV[2])
 if held then

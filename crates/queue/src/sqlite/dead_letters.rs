@@ -95,7 +95,7 @@ pub(super) fn replay(tx: &Connection, replay: &Replay, limits: Limits) -> Step<R
     }
     let longer = delta(replay.marked.len()) - delta(element.len());
     steps::add(tx, steps::DEAD_BYTES, longer)?;
-    steps::push(tx, replay.list, std::slice::from_ref(&replay.element))?;
-    steps::add(tx, replay.counter().name(), 1)?;
+    steps::push(tx, replay.list, &replay.elements)?;
+    steps::add(tx, replay.counter().name(), delta(replay.elements.len()))?;
     Ok(Replayed::Done)
 }

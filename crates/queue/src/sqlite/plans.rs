@@ -88,7 +88,7 @@ fn run_every_call(tx: &Connection) {
         entry,
         marked: b"marked".to_vec(),
         list: List::Raw,
-        element: b"a".to_vec(),
+        elements: vec![b"a".to_vec()],
     };
     dead_letters::replay(tx, &replay, limits).unwrap();
 }

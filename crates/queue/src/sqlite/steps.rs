@@ -51,6 +51,11 @@ pub(super) fn append(tx: &Connection, append: &Append, limits: Limits) -> Step<A
     })
 }
 
+/// Adds a counter that a ledger of version 0.1 lacks. There each element held one reading.
+const CONVERT_LEDGER: &str = "INSERT OR IGNORE INTO ledger SELECT ?1, value - coalesce(
+        (SELECT value FROM ledger WHERE name = 'dead_transformer'), 0)
+    FROM ledger WHERE name = 'raw_taken'";
+
 pub(super) fn lease(
     tx: &Connection,
     consumer: Stage,
@@ -79,6 +84,9 @@ pub(super) fn lease(
     let held = !token.is_empty() && until > millis(now);
     if held && !token.ends_with(nonce) {
         return Ok(None);
+    }
+    for counter in ["samples", "readings"] {
+        tx.execute(CONVERT_LEDGER, [counter]).classified()?;
     }
     let token = if held {
         token
@@ -278,6 +286,7 @@ pub(super) fn snapshot(tx: &Connection, now: Timestamp) -> Step<Snapshot> {
         let (name, value): (String, i64) = (row.get(0).classified()?, row.get(1).classified()?);
         ledger.set_named(name.as_bytes(), value);
     }
+    ledger.convert();
     let instance = tx
         .query_row(
             "SELECT value FROM meta WHERE name = 'instance'",

@@ -132,16 +132,19 @@ impl TempQueue {
     /// Takes all elements of a consumer's list and counts them as processed. Panics if the consumer's
     /// lease is held.
     pub async fn drain(&self, consumer: Stage) -> Vec<Vec<u8>> {
-        let processed = match consumer {
+        let processed: &[Counter] = match consumer {
             Stage::Ingester => panic!("the ingester consumes no list"),
-            Stage::Transformer => Counter::InRows,
-            Stage::Sink => Counter::RowsStored,
+            Stage::Transformer => &[Counter::Samples, Counter::Readings, Counter::InRows],
+            Stage::Sink => &[Counter::RowsStored],
         };
         let lease = self.lease(consumer).await;
         let items = self.own.peek(&lease, usize::MAX).await.unwrap().items;
         let change = Commit {
             take: items.len(),
-            counts: vec![(processed, i64::try_from(items.len()).unwrap())],
+            counts: processed
+                .iter()
+                .map(|counter| (*counter, i64::try_from(items.len()).unwrap()))
+                .collect(),
             ..Commit::default()
         };
         self.commit(&lease, change).await;

@@ -108,7 +108,7 @@ pub(crate) async fn assert_balanced<Q: Queue>(queue: &Q) {
         (0, 0),
         "{ledger:?}"
     );
-    let dead = &ledger.lines()[4];
+    let dead = &ledger.lines()[5];
     assert_eq!(dead.left, dead.right, "{ledger:?}");
 }
 

@@ -79,13 +79,14 @@ where
         entry: letters[1].clone(),
         marked: b"item-2, marked".to_vec(),
         list,
-        element: item(number),
+        elements: vec![item(number)],
     };
     let replay = once_more(List::Raw, 102);
     assert_eq!(queue.replay(&replay).await, Ok(Replayed::Done));
     assert_eq!(queue.replay(&replay).await, Ok(Replayed::Gone), "marked");
     let rows = Replay {
         entry: letters[0].clone(),
+        elements: items(101..103),
         ..once_more(List::Normalized, 101)
     };
     assert_eq!(queue.replay(&rows).await, Ok(Replayed::Done));
@@ -100,10 +101,10 @@ where
     let lease = take(&queue, Stage::Transformer).await;
     assert_eq!(peek(&queue, &lease).await.items, [item(102)]);
     let lease = take(&queue, Stage::Sink).await;
-    assert_eq!(peek(&queue, &lease).await.items, [item(101)]);
+    assert_eq!(peek(&queue, &lease).await.items, items(101..103));
     let ledger = queue.snapshot().await.unwrap().ledger;
     let replayed = [Counter::RawReplayed, Counter::RowsReplayed].map(|c| ledger.get(c));
-    assert_eq!(replayed, [1, 1]);
+    assert_eq!(replayed, [1, 2], "elements are counted");
     assert_balanced(&queue).await;
 
     append(&queue, items(5..6)).await;

@@ -7,6 +7,7 @@
 )]
 
 mod contract;
+mod conversion;
 mod dead_letters;
 mod fixture;
 mod model;

@@ -105,7 +105,12 @@ fn rows_at_fault(message: &str, rows: usize) -> RowsAtFault {
             RowsAtFault::Some
         };
     }
-    let certain = ["field type conflict: ", "points beyond retention policy"];
+    let certain = [
+        "field type conflict: ",
+        "points beyond retention policy",
+        // A string that is too long for the server.
+        "input field ",
+    ];
     if certain.iter().any(|words| cause.starts_with(words)) {
         RowsAtFault::Some
     } else {
@@ -172,11 +177,14 @@ mod tests {
                         float dropped=1";
         let engine = "unexpected error writing points to database: engine: cache-max-memory-size \
                       exceeded: (1137340/1048576)";
-        let table: [(&str, usize, RowsAtFault); 10] = [
+        let long = "failure writing points to database: partial write: input field \"f\" on measurement \
+                    \"m\" is too long, 1048577 > 1048576 dropped=1";
+        let table: [(&str, usize, RowsAtFault); 11] = [
             ("unable to parse 'm v=': missing field value", 5, Some),
             (outside, 3, All),
             (outside, 4, Some),
             (conflict, 1, Some),
+            (long, 1, Some),
             (
                 "partial write: points beyond retention policy dropped=4",
                 4,

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::secret::Secret;
-use model::{Name, Row, SensorName, Timestamp};
+use model::{Name, Row, Timestamp};
 use testkit::influx_proxy::{Forward, Reply};
 use testkit::influxdb::{ORG, TOKEN};
 use testkit::{InfluxDb, InfluxProxy};
@@ -11,6 +11,7 @@ use super::{InfluxSettings, InfluxStore};
 use crate::{Store, WriteError};
 
 mod faults;
+mod names;
 mod settings;
 
 const TICK: i64 = 1_762_093_293_000_000_000;
@@ -33,7 +34,7 @@ fn store(server: &InfluxProxy) -> InfluxStore {
 fn row(rig: &str, value: f64) -> Row<'_> {
     let mut row = Row::of_rig(Name::new(rig).unwrap(), Timestamp::from_nanos(TICK));
     row.fields
-        .push((SensorName::new("temp_inlet").unwrap(), value));
+        .push((Name::new("temp_inlet").unwrap(), value.into()));
     row
 }
 
@@ -91,7 +92,7 @@ async fn written_rows_are_stored() {
         );
     }
     let mut second = row("RIG-1", 1.5);
-    second.fields[0].0 = SensorName::new("pressure").unwrap();
+    second.fields[0].0 = Name::new("pressure").unwrap();
     store.write(&[second]).await.unwrap();
     assert_eq!(
         server.row("RIG-1", TICK).len(),
@@ -259,7 +260,7 @@ async fn a_refused_row_is_rejected() {
     let line = format!("rig_measurements,rig_id=X pressure=1i {TICK}");
     InfluxDb::shared().write(server.bucket(), &line);
     let mut conflicting = row("R", 1.0);
-    conflicting.fields[0].0 = SensorName::new("pressure").unwrap();
+    conflicting.fields[0].0 = Name::new("pressure").unwrap();
     let words = detail(&store.write(&[conflicting]).await);
     assert!(words.contains("already exists as type"), "{words}");
 }

@@ -1,33 +1,47 @@
-//! Rows for the writer thread: owned, checked, with each name stored once.
+//! Rows for the writer thread: owned, checked, with each key and each name stored once.
 
 use std::collections::HashMap;
 
-use model::name::RIG_ID;
+use model::element::Layout;
+use model::name::{Name, NameError, RIG_ID};
 use model::row::Row;
+use model::sample::Value;
+
+use super::field_type::FieldType;
 
 /// Rows that can be stored.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    pub(super) rigs: Vec<String>,
+    /// The keys of the series.
+    pub(super) series: Vec<String>,
     pub(super) shapes: Vec<Shape>,
     pub(super) rows: Vec<Line>,
     /// The values of all rows, row by row.
-    pub(super) values: Vec<f64>,
+    pub(super) values: Vec<Value>,
 }
 
-/// The fields of a row. Most rows have the same fields as the row before.
+/// The fields of a row with their types. Most rows have the same as the row before.
 #[derive(Debug)]
 pub(super) struct Shape {
-    /// The names in the row's order. If a name occurs twice, the later value counts.
-    pub(super) fields: Vec<String>,
+    /// The fields in the row's order. If a name occurs twice, the later value counts.
+    pub(super) fields: Vec<(String, FieldType)>,
     /// The first row of this shape, for error messages.
     pub(super) row: usize,
+}
+
+impl Shape {
+    fn fits(&self, row: &Row<'_>) -> bool {
+        self.fields.len() == row.fields.len()
+            && std::iter::zip(&self.fields, &row.fields).all(|((known, kind), (name, value))| {
+                *name == **known && *kind == FieldType::of(value)
+            })
+    }
 }
 
 /// A row: indexes into the batch's lists.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) rig: usize,
+    pub(super) series: usize,
     pub(super) shape: usize,
     /// Nanoseconds since 1970.
     pub(super) tick: i64,
@@ -38,12 +52,18 @@ pub(super) struct Line {
 /// Why a row can't be stored.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(super) enum BatchError {
-    /// The row has no tag `rig_id`.
+    /// A row of the pipeline `rigs` has no tag `rig_id`.
     #[error("it has no tag rig_id")]
     NoRig,
-    /// The row has another tag. The key is the rig and the tick only.
+    /// A row of the pipeline `rigs` has another tag. The key is the rig and the tick only.
     #[error("it has a tag {0:?}: rows are kept by rig_id and time only")]
     OtherTag(String),
+    /// A rig's name isn't one.
+    #[error("its rig_id {0:?} {1}")]
+    BadRig(String, NameError),
+    /// The tags aren't in the order of their names, so that one series would have several keys.
+    #[error("its tags aren't in the order of their names, or one is there twice")]
+    UnorderedTags,
     /// The row has no fields.
     #[error("there is no field in it")]
     NoField,
@@ -53,8 +73,14 @@ pub(super) enum BatchError {
 }
 
 /// Converts rows. Returns the index of the first row that can't be stored.
-pub(super) fn encode(rows: &[Row<'_>]) -> Result<Batch, (usize, BatchError)> {
-    let mut encoder = Encoder::default();
+pub(super) fn encode(layout: Layout, rows: &[Row<'_>]) -> Result<Batch, (usize, BatchError)> {
+    let mut encoder = Encoder {
+        layout,
+        batch: Batch::default(),
+        rigs: HashMap::new(),
+        series: HashMap::new(),
+        shapes: HashMap::new(),
+    };
     encoder.batch.rows.reserve(rows.len());
     for (index, row) in rows.iter().enumerate() {
         encoder.add(index, row).map_err(|error| (index, error))?;
@@ -62,26 +88,31 @@ pub(super) fn encode(rows: &[Row<'_>]) -> Result<Batch, (usize, BatchError)> {
     Ok(encoder.batch)
 }
 
-#[derive(Default)]
 struct Encoder<'a> {
+    layout: Layout,
     batch: Batch,
+    /// By rig.
     rigs: HashMap<&'a str, usize>,
-    shapes: HashMap<Vec<&'a str>, usize>,
+    /// By tags, since making a key takes longer than looking the tags up. Not used for rigs.
+    series: HashMap<&'a [(Name<'a>, Name<'a>)], usize>,
+    shapes: HashMap<Vec<(&'a str, FieldType)>, usize>,
 }
 
 impl<'a> Encoder<'a> {
     fn add(&mut self, index: usize, row: &'a Row<'_>) -> Result<(), BatchError> {
-        let rig = self.rig(row)?;
+        let series = self.series(row)?;
         let shape = self.shape(index, row)?;
         let first = self.batch.values.len();
         for (name, value) in &row.fields {
-            if !value.is_finite() {
+            if let Value::Float(value) = value
+                && !value.is_finite()
+            {
                 return Err(BatchError::NotFinite(name.to_string(), *value));
             }
-            self.batch.values.push(*value);
+            self.batch.values.push(value.clone());
         }
         self.batch.rows.push(Line {
-            rig,
+            series,
             shape,
             tick: row.timestamp.nanos(),
             first,
@@ -89,47 +120,69 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    fn rig(&mut self, row: &'a Row<'_>) -> Result<usize, BatchError> {
-        let mut rig = None;
-        for (tag, value) in &row.tags {
-            if tag != RIG_ID || rig.is_some() {
-                return Err(BatchError::OtherTag(tag.to_string()));
+    fn series(&mut self, row: &'a Row<'_>) -> Result<usize, BatchError> {
+        let next = self.batch.series.len();
+        match self.layout {
+            Layout::Rigs => {
+                let rig = rig_of(&row.tags)?;
+                if let Some(known) = self.rigs.get(rig) {
+                    return Ok(*known);
+                }
+                if let Err(error) = Name::strict(rig) {
+                    return Err(BatchError::BadRig(rig.to_owned(), error));
+                }
+                self.rigs.insert(rig, next);
             }
-            rig = Some(value.as_str());
+            Layout::Tagged => {
+                if let Some(known) = self.series.get(&*row.tags) {
+                    return Ok(*known);
+                }
+                if !row.tags.is_sorted_by(|one, next| one.0 < next.0) {
+                    return Err(BatchError::UnorderedTags);
+                }
+                self.series.insert(&row.tags, next);
+            }
         }
-        let name: &str = rig.ok_or(BatchError::NoRig)?;
-        if let Some(known) = self.rigs.get(name) {
-            return Ok(*known);
-        }
-        self.rigs.insert(name, self.batch.rigs.len());
-        self.batch.rigs.push(name.to_owned());
-        Ok(self.batch.rigs.len() - 1)
+        let key = self.layout.series_key(&row.tags).into_owned();
+        self.batch.series.push(key);
+        Ok(next)
     }
 
     fn shape(&mut self, index: usize, row: &'a Row<'_>) -> Result<usize, BatchError> {
-        let names = row.fields.iter().map(|(name, _)| name.as_str());
-        if let (Some(before), Some(shape)) = (self.batch.rows.last(), self.last_shape())
-            && names.clone().eq(shape.fields.iter().map(String::as_str))
+        if let Some(before) = self.batch.rows.last()
+            && self.batch.shapes[before.shape].fits(row)
         {
             return Ok(before.shape);
         }
-        let names: Vec<&str> = names.collect();
-        if let Some(known) = self.shapes.get(&names) {
+        let fields = row.fields.iter();
+        let fields = fields.map(|(name, value)| (name.as_str(), FieldType::of(value)));
+        let fields: Vec<_> = fields.collect();
+        if let Some(known) = self.shapes.get(&fields) {
             return Ok(*known);
         }
-        if names.is_empty() {
+        if fields.is_empty() {
             return Err(BatchError::NoField);
         }
+        let owned = fields
+            .iter()
+            .map(|(name, kind)| ((*name).to_owned(), *kind));
         self.batch.shapes.push(Shape {
-            fields: names.iter().copied().map(str::to_owned).collect(),
+            fields: owned.collect(),
             row: index,
         });
-        self.shapes.insert(names, self.batch.shapes.len() - 1);
+        self.shapes.insert(fields, self.batch.shapes.len() - 1);
         Ok(self.batch.shapes.len() - 1)
     }
+}
 
-    fn last_shape(&self) -> Option<&Shape> {
-        let row = self.batch.rows.last()?;
-        self.batch.shapes.get(row.shape)
+/// The rig of a row of the pipeline `rigs`, which has no other tag.
+fn rig_of<'a>(tags: &'a [(Name<'_>, Name<'_>)]) -> Result<&'a str, BatchError> {
+    let mut rig = None;
+    for (tag, value) in tags {
+        if *tag != *RIG_ID || rig.is_some() {
+            return Err(BatchError::OtherTag(tag.to_string()));
+        }
+        rig = Some(value.as_str());
     }
+    rig.ok_or(BatchError::NoRig)
 }

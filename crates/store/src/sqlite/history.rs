@@ -10,12 +10,14 @@ use rusqlite::Connection;
 use sqlite::{Job, OpenError, Stopped, Worker};
 use tokio::sync::oneshot;
 
+use super::collect::{Buckets, Pages};
 use super::error::StatementError;
 use super::memory::HOUR;
-use super::scan::{Buckets, Collect, Order, Pages, Scan, ScanError, rig_id, sensors_of};
+use super::scan::{Collect, Order, Scan, ScanError, fields_of, series_id};
 use super::schema::STORE;
+use super::series::tags_of;
 use crate::ReadError;
-use crate::history::{Grid, History, Latest, MAX_PAGE, Page, RigSpan, Selection, Series};
+use crate::history::{FieldBuckets, Grid, History, Latest, MAX_PAGE, Page, Selection, SeriesSpan};
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -114,19 +116,19 @@ impl SqliteHistory {
 }
 
 impl History for SqliteHistory {
-    async fn rigs(&self) -> Result<Vec<RigSpan>, ReadError> {
-        self.read(|connection| Ok(rigs(connection)?)).await
+    async fn series(&self) -> Result<Vec<SeriesSpan>, ReadError> {
+        self.read(series).await
     }
 
-    async fn sensors(&self, rig: Option<&str>) -> Result<Vec<String>, ReadError> {
-        let rig = rig.map(str::to_owned);
-        self.read(move |connection| Ok(sensors(connection, rig.as_deref())?))
+    async fn fields(&self, series: Option<&str>) -> Result<Vec<String>, ReadError> {
+        let series = series.map(str::to_owned);
+        self.read(move |connection| Ok(fields(connection, series.as_deref())?))
             .await
     }
 
-    async fn latest(&self, rig: &str) -> Result<Vec<Latest>, ReadError> {
-        let rig = rig.to_owned();
-        self.read(move |connection| Ok(latest(connection, &rig)?))
+    async fn latest(&self, series: &str) -> Result<Vec<Latest>, ReadError> {
+        let series = series.to_owned();
+        self.read(move |connection| Ok(latest(connection, &series)?))
             .await
     }
 
@@ -138,64 +140,74 @@ impl History for SqliteHistory {
         self.page(of, limit, Order::NewestFirst).await
     }
 
-    async fn buckets(&self, of: Selection<'_>, bucket: Duration) -> Result<Vec<Series>, ReadError> {
+    async fn buckets(
+        &self,
+        of: Selection<'_>,
+        bucket: Duration,
+    ) -> Result<Vec<FieldBuckets>, ReadError> {
         let buckets = Buckets::new(Grid::new(bucket, of.from, of.to)?);
         Ok(self.scan(of, Order::OldestFirst, buckets).await?.finish())
     }
 }
 
-fn rigs(connection: &Connection) -> rusqlite::Result<Vec<RigSpan>> {
+fn series(connection: &Connection) -> Result<Vec<SeriesSpan>, ScanError> {
     let mut select = connection.prepare_cached(
-        "SELECT name,
-            (SELECT min(tick) FROM row WHERE rig = rig.id),
-            (SELECT max(tick) FROM row WHERE rig = rig.id)
-         FROM rig ORDER BY name",
+        "SELECT key,
+            (SELECT min(tick) FROM row WHERE series = series.id),
+            (SELECT max(tick) FROM row WHERE series = series.id)
+         FROM series ORDER BY key",
     )?;
-    select
-        .query_map([], |row| {
-            Ok(RigSpan {
-                name: row.get(0)?,
-                first: Timestamp::from_nanos(row.get(1)?),
-                last: Timestamp::from_nanos(row.get(2)?),
-            })
-        })?
-        .collect()
+    let mut rows = select.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let key: String = row.get(0)?;
+        found.push(SeriesSpan {
+            tags: tags_of(&key)?,
+            key,
+            first: Timestamp::from_nanos(row.get(1)?),
+            last: Timestamp::from_nanos(row.get(2)?),
+        });
+    }
+    Ok(found)
 }
 
-fn sensors(connection: &Connection, rig: Option<&str>) -> rusqlite::Result<Vec<String>> {
-    if let Some(rig) = rig {
-        let Some(rig) = rig_id(connection, rig)? else {
+fn fields(connection: &Connection, series: Option<&str>) -> rusqlite::Result<Vec<String>> {
+    if let Some(series) = series {
+        let Some(series) = series_id(connection, series)? else {
             return Ok(Vec::new());
         };
-        let sensors = sensors_of(connection, rig)?;
-        return Ok(sensors.into_iter().map(|(_, name, _)| name).collect());
+        let fields = fields_of(connection, series)?.into_iter();
+        return Ok(fields.map(|field| field.name).collect());
     }
     let mut select = connection.prepare_cached(
-        "SELECT name FROM sensor WHERE id IN (SELECT sensor FROM newest) ORDER BY name",
+        "SELECT name FROM field
+         WHERE EXISTS (SELECT 1 FROM newest WHERE field = field.id) ORDER BY name",
     )?;
     select.query_map([], |row| row.get(0))?.collect()
 }
 
-fn latest(connection: &Connection, rig: &str) -> rusqlite::Result<Vec<Latest>> {
-    let Some(rig) = rig_id(connection, rig)? else {
+fn latest(connection: &Connection, series: &str) -> rusqlite::Result<Vec<Latest>> {
+    let Some(series) = series_id(connection, series)? else {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
-    for (id, sensor, hour) in sensors_of(connection, rig)? {
-        let start = hour.saturating_mul(HOUR);
+    for field in fields_of(connection, series)? {
+        let (id, start) = (field.id, field.hour.saturating_mul(HOUR));
         let sql = format!(
-            "SELECT tick, v{id} FROM row WHERE rig = ?1 AND tick BETWEEN ?2 AND ?3
+            "SELECT tick, v{id} FROM row WHERE series = ?1 AND tick BETWEEN ?2 AND ?3
              AND v{id} IS NOT NULL ORDER BY tick DESC LIMIT 1"
         );
         let mut select = connection.prepare_cached(&sql)?;
-        let newest = select.query_row([rig, start, start.saturating_add(HOUR - 1)], |row| {
-            Ok(Latest {
-                sensor,
-                tick: Timestamp::from_nanos(row.get(0)?),
-                value: row.get(1)?,
-            })
-        })?;
-        found.push(newest);
+        let mut rows = select.query([series, start, start.saturating_add(HOUR - 1)])?;
+        while let Some(row) = rows.next()? {
+            let tick = Timestamp::from_nanos(row.get(0)?);
+            let value = field.kind.read(row.get_ref(1)?);
+            found.extend(value.map(|value| Latest {
+                field: field.name.clone(),
+                tick,
+                value,
+            }));
+        }
     }
     Ok(found)
 }

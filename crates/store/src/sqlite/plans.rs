@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::Clock;
-use model::{Name, Row, SensorName, Timestamp};
+use model::{Layout, Name, Row, Timestamp};
 use rusqlite::Connection;
 use sqlite::Worker;
 use sqlite::testing::{Statements, plan, record};
@@ -19,8 +19,8 @@ use super::{SqliteHistory, SqliteStore};
 use crate::history::Selection;
 use crate::{History, Store};
 
-/// Tables whose size depends on the numbers of rigs and sensors only.
-const SMALL: [&str; 3] = ["rig", "sensor", "newest"];
+/// Tables whose size depends on the numbers of series, fields and tags only.
+const SMALL: [&str; 5] = ["series", "field", "newest", "tag", "sqlite_schema"];
 /// Other statements have no plan.
 const PLANNED: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
 
@@ -41,10 +41,16 @@ fn scans(connection: &Connection, sql: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn no_statement_reads_all_rows() {
+    for layout in [Layout::Rigs, Layout::Tagged] {
+        check_statements(layout).await;
+    }
+}
+
+async fn check_statements(layout: Layout) {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("store.db");
     let statements = Statements::default();
-    run_every_call(&path, &statements).await;
+    run_every_call(&path, layout, &statements).await;
     let connection = STORE.open_read_only(&path).unwrap();
     let statements = statements.lock().unwrap();
     let planned: Vec<_> = statements
@@ -71,22 +77,23 @@ fn row(rig: &'static str, tick: Timestamp, fields: &[&'static str]) -> Row<'stat
     let mut row = Row::of_rig(Name::new(rig).unwrap(), tick);
     let fields = fields.iter();
     row.fields = fields
-        .map(|name| (SensorName::new(*name).unwrap(), 1.5))
+        .map(|name| (Name::new(*name).unwrap(), 1.5.into()))
         .collect();
     row
 }
 
-async fn run_every_call(path: &Path, statements: &Statements) {
+async fn run_every_call(path: &Path, layout: Layout, statements: &Statements) {
     let mut connection = STORE.open(path).unwrap();
     record(&mut connection, statements);
     let kept_for_ever = Sweep::new(Duration::ZERO, Clock::system());
-    let writer = Writer::new(connection, path, kept_for_ever);
+    let writer = Writer::new(connection, path, layout, kept_for_ever);
     let worker = Worker::start("writer", move |jobs| writer.run(&jobs)).unwrap();
     let mut connection = STORE.open_read_only(path).unwrap();
     record(&mut connection, statements);
     let store = SqliteStore {
         history: SqliteHistory::on(connection, path).unwrap(),
         writer: Arc::new(worker),
+        layout,
     };
     let now = Clock::system().now();
     let old = now.minus(Duration::from_hours(3));
@@ -96,16 +103,21 @@ async fn run_every_call(path: &Path, statements: &Statements) {
         row("kept", now, &["a"]),
     ];
     store.write(&rows).await.unwrap();
+    // A value of another type, which is refused only if the field has values.
+    let mut other = row("kept", now, &["a"]);
+    other.fields[0].1 = model::Value::Bool(true);
+    store.write(&[other]).await.unwrap_err();
     store.preflight().await.unwrap();
     let history = store.history();
-    assert_eq!(history.rigs().await.unwrap().len(), 2);
-    for rig in [None, Some("kept")] {
-        assert_eq!(history.sensors(rig).await.unwrap(), ["a", "b"]);
+    assert_eq!(history.series().await.unwrap().len(), 2);
+    let kept = layout.series_key(&rows[1].tags);
+    for series in [None, Some(&*kept)] {
+        assert_eq!(history.fields(series).await.unwrap(), ["a", "b"]);
     }
-    assert_eq!(history.latest("kept").await.unwrap().len(), 2);
+    assert_eq!(history.latest(&kept).await.unwrap().len(), 2);
     let all = Selection {
-        rig: "kept",
-        sensors: &[],
+        series: &kept,
+        fields: &[],
         from: old,
         to: now.plus(Duration::from_secs(1)),
     };
@@ -117,7 +129,7 @@ async fn run_every_call(path: &Path, statements: &Statements) {
     let mut connection = STORE.open(path).unwrap();
     record(&mut connection, statements);
     let mut sweep = Sweep::new(Duration::from_hours(1), Clock::system());
-    sweep.step_if_due(&connection, path, &mut Memory::default());
-    assert_eq!(history.rigs().await.unwrap().len(), 1);
-    assert_eq!(history.sensors(None).await.unwrap(), ["a"]);
+    sweep.step_if_due(&connection, path, &mut Memory::new(layout));
+    assert_eq!(history.series().await.unwrap().len(), 1);
+    assert_eq!(history.fields(None).await.unwrap(), ["a"]);
 }

@@ -1,6 +1,6 @@
 //! Deletes rows past their retention, in steps that are short compared to a write.
 //!
-//! A pass visits every rig, in steps. While nothing is written, steps run at an interval. Otherwise each
+//! A pass visits every series, in steps. While nothing is written, steps run at an interval. Otherwise each
 //! step deletes at least as many rows as were written since the last one, so that the file doesn't
 //! grow.
 
@@ -17,7 +17,7 @@ use super::memory::{HOUR, Memory};
 #[cfg(test)]
 mod tests;
 
-/// Fewest rows that a step deletes, if there are as many. A rig without rows counts as one.
+/// Fewest rows that a step deletes, if there are as many. A series without rows counts as one.
 const STEP: usize = 1_000;
 /// Interval between two steps of a pass.
 const PACE: Duration = Duration::from_millis(250);
@@ -36,7 +36,7 @@ pub(super) struct Sweep {
     clock: Clock,
     /// When the next step is due.
     next: Instant,
-    /// The rig to continue with, within a pass.
+    /// The series to continue with, within a pass.
     at: Option<i64>,
     /// Rows written since the last step.
     written: usize,
@@ -45,9 +45,9 @@ pub(super) struct Sweep {
 
 /// The result of a step.
 struct Step {
-    /// The rig to continue with; `None` at the end of the pass.
+    /// The series to continue with; `None` at the end of the pass.
     at: Option<i64>,
-    /// A rig, or all values of one of its sensors, were deleted.
+    /// A series, or all values of one of its fields, were deleted.
     vanished: bool,
 }
 
@@ -120,7 +120,7 @@ impl Sweep {
     }
 }
 
-/// Deletes up to `most` rows with ticks before `before`, of the rigs from `at` on.
+/// Deletes up to `most` rows with ticks before `before`, of the series from `at` on.
 fn step(
     connection: &Connection,
     mut at: i64,
@@ -129,59 +129,64 @@ fn step(
 ) -> rusqlite::Result<Step> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let mut vanished = false;
-    let mut next = connection.prepare_cached("SELECT id FROM rig WHERE id >= ?1 LIMIT 1")?;
+    let mut next = connection.prepare_cached("SELECT id FROM series WHERE id >= ?1 LIMIT 1")?;
     let left = loop {
-        let rig: Option<i64> = next.query_row([at], |row| row.get(0)).optional()?;
-        let Some(rig) = rig else { break None };
+        let series: Option<i64> = next.query_row([at], |row| row.get(0)).optional()?;
+        let Some(series) = series else { break None };
         if most == 0 {
-            break Some(rig);
+            break Some(series);
         }
-        let deleted = delete(connection, rig, before, most)?;
+        let deleted = delete(connection, series, before, most)?;
         if deleted > 0 {
-            vanished |= tidy(connection, rig)?;
+            vanished |= tidy(connection, series)?;
         }
         most = most.saturating_sub(deleted.max(1));
-        at = if most == 0 { rig } else { rig + 1 };
+        at = if most == 0 { series } else { series + 1 };
     };
     connection.execute_batch("COMMIT")?;
     Ok(Step { at: left, vanished })
 }
 
-fn delete(connection: &Connection, rig: i64, before: i64, most: usize) -> rusqlite::Result<usize> {
+fn delete(
+    connection: &Connection,
+    series: i64,
+    before: i64,
+    most: usize,
+) -> rusqlite::Result<usize> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let mut delete = connection.prepare_cached(
-        "DELETE FROM row WHERE rig = ?1 AND tick < ifnull(
-            (SELECT tick FROM row WHERE rig = ?1 AND tick < ?2 ORDER BY tick LIMIT 1 OFFSET ?3), ?2)",
+        "DELETE FROM row WHERE series = ?1 AND tick < ifnull(
+            (SELECT tick FROM row WHERE series = ?1 AND tick < ?2 ORDER BY tick LIMIT 1 OFFSET ?3), ?2)",
     )?;
-    delete.execute(params![rig, before, most])
+    delete.execute(params![series, before, most])
 }
 
-/// Updates the other tables for a rig's remaining rows. Returns whether it deleted anything.
-fn tidy(connection: &Connection, rig: i64) -> rusqlite::Result<bool> {
+/// Updates the other tables for a series' remaining rows. Returns whether it deleted anything.
+fn tidy(connection: &Connection, series: i64) -> rusqlite::Result<bool> {
     let first: Option<i64> = connection
-        .prepare_cached("SELECT min(tick) FROM row WHERE rig = ?1")?
-        .query_row([rig], |row| row.get(0))?;
+        .prepare_cached("SELECT min(tick) FROM row WHERE series = ?1")?
+        .query_row([series], |row| row.get(0))?;
     let Some(first) = first else {
-        connection.execute("DELETE FROM newest WHERE rig = ?1", [rig])?;
-        connection.execute("DELETE FROM rig WHERE id = ?1", [rig])?;
+        connection.execute("DELETE FROM newest WHERE series = ?1", [series])?;
+        connection.execute("DELETE FROM series WHERE id = ?1", [series])?;
         return Ok(true);
     };
     let hour = first.div_euclid(HOUR);
     let mut select =
-        connection.prepare_cached("SELECT sensor FROM newest WHERE rig = ?1 AND hour <= ?2")?;
+        connection.prepare_cached("SELECT field FROM newest WHERE series = ?1 AND hour <= ?2")?;
     let doubtful: Vec<i64> = select
-        .query_map([rig, hour], |row| row.get(0))?
+        .query_map([series, hour], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let end = hour.saturating_mul(HOUR).saturating_add(HOUR - 1);
     let mut gone = 0;
-    for sensor in doubtful {
+    for field in doubtful {
         let sql = format!(
-            "DELETE FROM newest WHERE rig = ?1 AND sensor = ?2 AND NOT EXISTS (
-                SELECT 1 FROM row WHERE rig = ?1 AND tick <= ?3 AND v{sensor} IS NOT NULL)"
+            "DELETE FROM newest WHERE series = ?1 AND field = ?2 AND NOT EXISTS (
+                SELECT 1 FROM row WHERE series = ?1 AND tick <= ?3 AND v{field} IS NOT NULL)"
         );
         gone += connection
             .prepare_cached(&sql)?
-            .execute([rig, sensor, end])?;
+            .execute([series, field, end])?;
     }
     Ok(gone > 0)
 }

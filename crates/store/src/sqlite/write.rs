@@ -1,17 +1,16 @@
 //! The statements of a write, inside its transaction.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection};
+use model::sample::Value;
+use rusqlite::{CachedStatement, Connection, Statement};
 
-use super::batch::{Batch, Shape};
-use super::memory::{Memory, Sensors, Set};
-use super::schema;
+use super::batch::Batch;
+use super::fields::{Columns, columns};
+use super::memory::{Memory, Set};
 
-/// Most sensors of a store that have values. Each is a column, and SQLite allows 2,000.
-const MAX_SENSORS: usize = 1_000;
 /// Prepared statements that a batch keeps.
 const STATEMENTS: usize = 64;
 
@@ -33,7 +32,7 @@ impl From<rusqlite::Error> for Refusal {
 /// The statement for rows of a shape.
 struct Plan {
     set: Arc<Set>,
-    /// The index of each sensor's value in the row.
+    /// The index of each field's value in the row.
     order: Vec<usize>,
 }
 
@@ -44,89 +43,44 @@ pub(super) fn store(
     memory: &mut Memory,
     batch: &Batch,
 ) -> Result<(), Refusal> {
-    let plans = plans(connection, memory, batch)?;
-    let mut rigs = Vec::with_capacity(batch.rigs.len());
-    for name in &batch.rigs {
-        rigs.push(memory.rig(connection, name)?);
+    let columns = columns(connection, memory, batch)?;
+    let plan = |columns: Columns| Plan {
+        set: memory.set(columns.keys().copied().collect()),
+        order: columns.into_values().collect(),
+    };
+    let plans: Vec<Plan> = columns.into_iter().map(plan).collect();
+    let mut ids = Vec::with_capacity(batch.series.len());
+    for key in &batch.series {
+        ids.push(memory.series(connection, key)?);
     }
+    memory.show_rows(connection)?;
     let mut statements: HashMap<usize, CachedStatement<'_>> = HashMap::new();
     for row in &batch.rows {
-        let (plan, rig) = (&plans[row.shape], rigs[row.rig]);
-        let key = plan.set.number;
-        if statements.len() >= STATEMENTS && !statements.contains_key(&key) {
+        let (plan, series) = (&plans[row.shape], ids[row.series]);
+        let number = plan.set.number;
+        if statements.len() >= STATEMENTS && !statements.contains_key(&number) {
             statements.clear();
         }
-        let statement = match statements.entry(key) {
+        let statement = match statements.entry(number) {
             Entry::Occupied(held) => held.into_mut(),
             Entry::Vacant(place) => place.insert(connection.prepare_cached(&plan.set.sql)?),
         };
-        statement.raw_bind_parameter(1, rig)?;
+        statement.raw_bind_parameter(1, series)?;
         statement.raw_bind_parameter(2, row.tick)?;
         for (place, index) in plan.order.iter().enumerate() {
-            statement.raw_bind_parameter(place + 3, batch.values[row.first + index])?;
+            bind(statement, place + 3, &batch.values[row.first + index])?;
         }
         statement.raw_execute()?;
-        memory.record_seen(connection, rig, &plan.set, row.tick)?;
+        memory.record_seen(connection, series, &plan.set, row.tick)?;
     }
     Ok(())
 }
 
-fn plans(
-    connection: &Connection,
-    memory: &mut Memory,
-    batch: &Batch,
-) -> Result<Vec<Plan>, Refusal> {
-    let known = memory.sensors(connection)?;
-    let mut has_new = false;
-    let mut ordered = Vec::with_capacity(batch.shapes.len());
-    for shape in &batch.shapes {
-        let mut order = BTreeMap::new();
-        for (index, name) in shape.fields.iter().enumerate() {
-            let id = if let Some(id) = known.ids.get(name) {
-                *id
-            } else {
-                has_new = true;
-                add_sensor(connection, known, name, shape, batch)?
-            };
-            order.insert(id, index);
-        }
-        ordered.push(order);
+fn bind(statement: &mut Statement<'_>, place: usize, value: &Value) -> rusqlite::Result<()> {
+    match value {
+        Value::Float(value) => statement.raw_bind_parameter(place, *value),
+        Value::Integer(value) => statement.raw_bind_parameter(place, *value),
+        Value::Bool(value) => statement.raw_bind_parameter(place, *value),
+        Value::String(text) => statement.raw_bind_parameter(place, text),
     }
-    if has_new {
-        schema::show_rows(connection)?;
-    }
-    let plan = |order: BTreeMap<i64, usize>| Plan {
-        set: memory.set(order.keys().copied().collect()),
-        order: order.into_values().collect(),
-    };
-    Ok(ordered.into_iter().map(plan).collect())
-}
-
-fn add_sensor(
-    connection: &Connection,
-    known: &mut Sensors,
-    name: &str,
-    shape: &Shape,
-    batch: &Batch,
-) -> Result<i64, Refusal> {
-    if known.ids.len() >= MAX_SENSORS {
-        let shapes = batch.shapes.iter();
-        let fields = shapes.flat_map(|shape| &shape.fields);
-        let needed: HashSet<&str> = fields.map(String::as_str).collect();
-        let reused = known.reuse_column(connection, name, |old| needed.contains(old))?;
-        return reused.ok_or_else(|| {
-            Refusal::Rejected(format!(
-                "row {} of {}: its sensor {name:?} is one too many: a store has at most \
-                 {MAX_SENSORS} sensors with values",
-                shape.row + 1,
-                batch.rows.len()
-            ))
-        });
-    }
-    let id = connection
-        .prepare_cached("INSERT INTO sensor (name) VALUES (?1)")?
-        .insert([name])?;
-    connection.execute_batch(&format!("ALTER TABLE row ADD COLUMN v{id}"))?;
-    known.ids.insert(name.to_owned(), id);
-    Ok(id)
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
+use model::element::Layout;
 use rusqlite::Connection;
 use sqlite::{Job, roll_back};
 use tokio::sync::oneshot;
@@ -61,11 +62,11 @@ impl Group {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, path: &Path, sweep: Sweep) -> Self {
+    pub(super) fn new(connection: Connection, path: &Path, layout: Layout, sweep: Sweep) -> Self {
         Self {
             connection,
             path: path.to_owned(),
-            memory: Memory::default(),
+            memory: Memory::new(layout),
             sweep,
         }
     }
@@ -129,7 +130,8 @@ impl Writer {
                 Err((index, Refusal::Rejected(detail))) => {
                     self.roll_back();
                     let (_, answer) = writes.remove(index);
-                    // A row is rejected for its content, or because the file has too many sensors.
+                    // A row is rejected for its content, for a field of another type, or because the file
+                    // has too many fields.
                     let _ = answer.send(Err(WriteError::Rejected {
                         detail,
                         at_fault: RowsAtFault::Some,

@@ -1,16 +1,19 @@
-//! What every store with a history promises.
+//! What every store with a history promises. What all stores promise of writes is in `writes`.
 
 use std::time::Duration;
 
-use model::{Name, Row, SensorName, Timestamp};
-use store::history::{Latest, RigSpan, Selection};
+use model::{Name, Row, Timestamp, Value};
+use store::history::{Latest, MAX_PAGE_TEXT, Selection, SeriesSpan};
 use store::{History, ReadError, Store, WriteError};
 
-use crate::fixture::{Fixture, OnSqlite, all, row, rows_of, seconds};
+use crate::fixture::{
+    Fixture, OnSqlite, OnTagged, all, exact, row, rows_of, seconds, string, tagged, tags,
+};
 
 macro_rules! contract {
     ($($test:ident)+) => {
         contract! { on_sqlite: OnSqlite; $($test)+ }
+        contract! { on_sqlite_with_any_tags: OnTagged; $($test)+ }
     };
     ($kind:ident: $fixture:ident; $($test:ident)+) => {
         mod $kind {
@@ -30,7 +33,7 @@ contract! {
     what_is_written_comes_back
     rows_of_one_key_are_merged
     within_a_batch_the_later_value_wins
-    new_sensors_come_at_any_time
+    new_fields_come_at_any_time
     names_that_differ_in_case_only_are_two
     any_name_that_may_be_one_is_kept
     a_bad_row_is_named
@@ -39,13 +42,16 @@ contract! {
     a_range_has_its_first_tick_and_not_its_last
     pages_follow_each_other
     newest_rows_come_first
-    newest_rows_of_a_sensor_that_has_ended
-    the_newest_value_of_each_sensor_is_the_latest
+    newest_rows_of_a_field_that_has_ended
+    the_newest_value_of_each_field_is_the_latest
     buckets_start_at_multiples_of_their_length
     buckets_of_large_values_keep_small_differences
     what_is_not_known_is_empty
     what_cannot_be_answered_is_refused
     writers_at_the_same_time_all_get_their_rows_in
+    values_of_all_types_are_read
+    buckets_are_of_numbers_only
+    pages_of_long_strings_are_short
 }
 
 const NAN: f64 = f64::NAN;
@@ -58,7 +64,7 @@ async fn what_is_written_comes_back<F: Fixture>(fixture: &F) {
     let (store, history) = (fixture.store(), fixture.history());
     store.preflight().await.unwrap();
     store.write(&[]).await.unwrap();
-    assert_eq!(history.rigs().await.unwrap(), []);
+    assert_eq!(history.series().await.unwrap(), []);
     let rows = [
         row("RIG-2", 7, &[("temp", 1.5), ("flow", 2.5)]),
         row("RIG-1", 9, &[("temp", 3.5)]),
@@ -74,17 +80,18 @@ async fn what_is_written_comes_back<F: Fixture>(fixture: &F) {
             ]
         );
     }
-    let span = |name: &str, first, last| RigSpan {
-        name: name.into(),
+    let span = |rig: &str, first, last| SeriesSpan {
+        key: rig.into(),
+        tags: tags(&[("rig_id", rig)]),
         first: seconds(first),
         last: seconds(last),
     };
     assert_eq!(
-        history.rigs().await.unwrap(),
+        history.series().await.unwrap(),
         [span("RIG-1", 9, 9), span("RIG-2", 7, 8)]
     );
-    assert_eq!(history.sensors(None).await.unwrap(), ["flow", "temp"]);
-    assert_eq!(history.sensors(Some("RIG-1")).await.unwrap(), ["temp"]);
+    assert_eq!(history.fields(None).await.unwrap(), ["flow", "temp"]);
+    assert_eq!(history.fields(Some("RIG-1")).await.unwrap(), ["temp"]);
     store.preflight().await.unwrap();
 }
 
@@ -122,10 +129,10 @@ async fn within_a_batch_the_later_value_wins<F: Fixture>(fixture: &F) {
     );
 }
 
-async fn new_sensors_come_at_any_time<F: Fixture>(fixture: &F) {
+async fn new_fields_come_at_any_time<F: Fixture>(fixture: &F) {
     let (store, history) = (fixture.store(), fixture.history());
     store.write(&[row("R", 1, &[("m", 1.0)])]).await.unwrap();
-    assert_eq!(history.sensors(None).await.unwrap(), ["m"]);
+    assert_eq!(history.fields(None).await.unwrap(), ["m"]);
     let rows = [
         row("R", 1, &[("z", 2.0)]),
         row("R", 2, &[("a", 3.0), ("m", 4.0)]),
@@ -139,8 +146,8 @@ async fn new_sensors_come_at_any_time<F: Fixture>(fixture: &F) {
             row("R", 2, &[("a", 3.0), ("m", 4.0)]),
         ]
     );
-    assert_eq!(history.sensors(None).await.unwrap(), ["a", "m", "q", "z"]);
-    assert_eq!(history.sensors(Some("R")).await.unwrap(), ["a", "m", "z"]);
+    assert_eq!(history.fields(None).await.unwrap(), ["a", "m", "q", "z"]);
+    assert_eq!(history.fields(Some("R")).await.unwrap(), ["a", "m", "z"]);
 }
 
 async fn names_that_differ_in_case_only_are_two<F: Fixture>(fixture: &F) {
@@ -168,17 +175,17 @@ async fn names_that_differ_in_case_only_are_two<F: Fixture>(fixture: &F) {
 async fn any_name_that_may_be_one_is_kept<F: Fixture>(fixture: &F) {
     let (store, history) = (fixture.store(), fixture.history());
     let long = "x".repeat(64);
-    let mut sensors = owned(&[
+    let mut fields = owned(&[
         ".", "..", "-", "_", "7", "0.1", "--", "select", "rig", "tick", "row", "rows", "v1", "V2",
         "rowid", "null", "id", "name", "Time", "RIG_ID", "hour", "rig.id", "NaN",
     ]);
-    sensors.push(long.clone());
+    fields.push(long.clone());
     let mut written = Vec::new();
     for rig in ["select", "rig_id", "time", ".", "-1", &long] {
         let mut row = Row::of_rig(Name::new(rig.to_owned()).unwrap(), seconds(1));
-        for (name, value) in sensors.iter().zip(1_u32..) {
-            let name = SensorName::new(name.clone()).unwrap();
-            row.fields.push((name, value.into()));
+        for (name, value) in fields.iter().zip(1_u32..) {
+            let name = Name::new(name.clone()).unwrap();
+            row.fields.push((name, f64::from(value).into()));
         }
         written.push(row);
     }
@@ -188,19 +195,16 @@ async fn any_name_that_may_be_one_is_kept<F: Fixture>(fixture: &F) {
         let rig = row.tags[0].1.clone();
         assert_eq!(rows_of(history, &rig).await, std::slice::from_ref(row));
     }
-    sensors.sort();
-    assert_eq!(history.sensors(None).await.unwrap(), sensors);
+    fields.sort();
+    assert_eq!(history.fields(None).await.unwrap(), fields);
 }
 
 async fn a_bad_row_is_named<F: Fixture>(fixture: &F) {
     let (store, history) = (fixture.store(), fixture.history());
-    let mut no_rig = row("R", 1, &[("a", 1.0)]);
-    no_rig.tags.clear();
     for bad in [
         row("R", 1, &[]),
         row("R", 1, &[("a", 1.0), ("b", NAN)]),
         row("R", 1, &[("a", f64::INFINITY)]),
-        no_rig,
     ] {
         let batch = [row("R", 1, &[("a", 1.0)]), bad, row("R", 2, &[("a", 1.0)])];
         match store.write(&batch).await {
@@ -212,7 +216,7 @@ async fn a_bad_row_is_named<F: Fixture>(fixture: &F) {
         store.write(&batch[..1]).await.unwrap();
         store.preflight().await.unwrap();
     }
-    assert_eq!(history.sensors(None).await.unwrap(), ["a"]);
+    assert_eq!(history.fields(None).await.unwrap(), ["a"]);
 }
 
 async fn values_come_back_bit_by_bit<F: Fixture>(fixture: &F) {
@@ -243,8 +247,8 @@ async fn values_come_back_bit_by_bit<F: Fixture>(fixture: &F) {
         .collect();
     store.write(&rows).await.unwrap();
     let read = rows_of(history, "R").await;
-    let bits: Vec<u64> = read.iter().map(|row| row.fields[0].1.to_bits()).collect();
-    assert_eq!(bits, values.map(f64::to_bits));
+    let bits: Vec<_> = read.iter().map(|row| exact(&row.fields[0].1)).collect();
+    assert_eq!(bits, values.map(|value| exact(&value.into())));
 }
 
 async fn times_may_be_far_away<F: Fixture>(fixture: &F) {
@@ -264,13 +268,13 @@ async fn times_may_be_far_away<F: Fixture>(fixture: &F) {
     });
     store.write(&rows).await.unwrap();
     assert_eq!(rows_of(history, "R").await, rows);
-    let spans = history.rigs().await.unwrap();
+    let spans = history.series().await.unwrap();
     assert_eq!((spans[0].first, spans[0].last), (ticks[0], ticks[4]));
     let latest = history.latest("R").await.unwrap();
     assert_eq!(latest[0].tick, ticks[4]);
     let century = Duration::from_hours(24 * 36_525);
-    let series = history.buckets(all("R"), century).await.unwrap();
-    let counts: Vec<_> = series[0].buckets.iter().map(|it| it.count).collect();
+    let found = history.buckets(all("R"), century).await.unwrap();
+    let counts: Vec<_> = found[0].buckets.iter().map(|it| it.count).collect();
     assert_eq!(counts, [1, 1, 2, 1]);
 }
 
@@ -290,11 +294,11 @@ async fn a_range_has_its_first_tick_and_not_its_last<F: Fixture>(fixture: &F) {
         })
         .collect();
     store.write(&rows).await.unwrap();
-    let ask = async |sensors: &[&str], from, to| {
-        let sensors = owned(sensors);
+    let ask = async |fields: &[&str], from, to| {
+        let fields = owned(fields);
         let of = Selection {
-            rig: "R",
-            sensors: &sensors,
+            series: "R",
+            fields: &fields,
             from: seconds(from),
             to: seconds(to),
         };
@@ -358,7 +362,7 @@ async fn newest_rows_come_first<F: Fixture>(fixture: &F) {
     }
 }
 
-async fn newest_rows_of_a_sensor_that_has_ended<F: Fixture>(fixture: &F) {
+async fn newest_rows_of_a_field_that_has_ended<F: Fixture>(fixture: &F) {
     let (store, history) = (fixture.store(), fixture.history());
     let hour = 3_600;
     let rows = [
@@ -367,9 +371,9 @@ async fn newest_rows_of_a_sensor_that_has_ended<F: Fixture>(fixture: &F) {
         row("R", 5 * hour, &[("a", 3.0)]),
     ];
     store.write(&rows).await.unwrap();
-    let sensors = owned(&["ended"]);
+    let fields = owned(&["ended"]);
     let of = Selection {
-        sensors: &sensors,
+        fields: &fields,
         ..all("R")
     };
     let page = history.newest(of, 10).await.unwrap();
@@ -377,7 +381,7 @@ async fn newest_rows_of_a_sensor_that_has_ended<F: Fixture>(fixture: &F) {
     assert_eq!(page.rows, [only, rows[0].clone()]);
 }
 
-async fn the_newest_value_of_each_sensor_is_the_latest<F: Fixture>(fixture: &F) {
+async fn the_newest_value_of_each_field_is_the_latest<F: Fixture>(fixture: &F) {
     let (store, history) = (fixture.store(), fixture.history());
     let rows = [
         row("R", 100, &[("b", 1.0), ("a", 2.0)]),
@@ -386,10 +390,10 @@ async fn the_newest_value_of_each_sensor_is_the_latest<F: Fixture>(fixture: &F) 
         row("S", 99_999, &[("a", 6.0)]),
     ];
     store.write(&rows).await.unwrap();
-    let latest = |sensor: &str, second, value| Latest {
-        sensor: sensor.into(),
+    let latest = |field: &str, second, value: f64| Latest {
+        field: field.into(),
         tick: seconds(second),
-        value,
+        value: value.into(),
     };
     assert_eq!(
         history.latest("R").await.unwrap(),
@@ -423,11 +427,11 @@ async fn buckets_start_at_multiples_of_their_length<F: Fixture>(fixture: &F) {
             to: seconds(to),
             ..all("R")
         };
-        let series = history.buckets(of, Duration::from_secs(10)).await.unwrap();
-        let seen = series.into_iter().map(|series| {
-            let buckets = series.buckets.into_iter();
+        let found = history.buckets(of, Duration::from_secs(10)).await.unwrap();
+        let seen = found.into_iter().map(|field| {
+            let buckets = field.buckets.into_iter();
             let seen = buckets.map(|it| (it.start.seconds(), it.count, it.mean, it.min, it.max));
-            (series.sensor, seen.collect::<Vec<_>>())
+            (field.field, seen.collect::<Vec<_>>())
         });
         seen.collect::<Vec<_>>()
     };
@@ -455,8 +459,8 @@ async fn buckets_of_large_values_keep_small_differences<F: Fixture>(fixture: &F)
         .collect();
     store.write(&rows).await.unwrap();
     let hour = Duration::from_hours(1);
-    let series = history.buckets(all_of_1970(), hour).await.unwrap();
-    let bucket = series[0].buckets[0];
+    let found = history.buckets(all_of_1970(), hour).await.unwrap();
+    let bucket = found[0].buckets[0];
     assert_eq!(bucket.count, 1_000);
     assert!((bucket.mean - (1e9 + 0.5 / 1_024.0)).abs() < 1e-6);
     let exact = 0.5 / 1_024.0 * (1_000.0_f64 / 999.0).sqrt();
@@ -476,7 +480,7 @@ fn all_of_1970() -> Selection<'static> {
 async fn what_is_not_known_is_empty<F: Fixture>(fixture: &F) {
     let (store, history) = (fixture.store(), fixture.history());
     for _ in 0..2 {
-        assert_eq!(history.sensors(Some("none")).await.unwrap(), [""; 0]);
+        assert_eq!(history.fields(Some("none")).await.unwrap(), [""; 0]);
         assert_eq!(history.latest("none").await.unwrap(), []);
         for page in [
             history.range(all("none"), 10).await.unwrap(),
@@ -485,14 +489,14 @@ async fn what_is_not_known_is_empty<F: Fixture>(fixture: &F) {
             assert_eq!((page.rows, page.next), (vec![], None));
         }
         let of = Selection {
-            rig: "no such name, ever\0",
+            series: "no such name, ever\0",
             ..all_of_1970()
         };
         let second = Duration::from_secs(1);
         assert_eq!(history.buckets(of, second).await.unwrap(), []);
         let strange = owned(&["\"; DROP TABLE row; --"]);
         let of = Selection {
-            sensors: &strange,
+            fields: &strange,
             ..all_of_1970()
         };
         assert_eq!(history.buckets(of, second).await.unwrap(), []);
@@ -517,9 +521,9 @@ async fn what_cannot_be_answered_is_refused<F: Fixture>(fixture: &F) {
 async fn writers_at_the_same_time_all_get_their_rows_in<F: Fixture>(fixture: &F) {
     let (store, history) = (fixture.store(), fixture.history());
     let rigs = ["A", "B", "C", "D"];
-    let write = async |rig: &str, sensor: &'static str| {
+    let write = async |rig: &str, field: &'static str| {
         for second in 0..50 {
-            let rows = [row(rig, second, &[(sensor, 1.0)])];
+            let rows = [row(rig, second, &[(field, 1.0)])];
             store.write(&rows).await.unwrap();
             let bad = store.write(&[row(rig, second, &[])]).await;
             assert!(matches!(bad, Err(WriteError::Rejected { .. })), "{bad:?}");
@@ -534,8 +538,92 @@ async fn writers_at_the_same_time_all_get_their_rows_in<F: Fixture>(fixture: &F)
     for rig in rigs {
         assert_eq!(rows_of(history, rig).await.len(), 50);
         assert_eq!(
-            history.sensors(Some(rig)).await.unwrap(),
+            history.fields(Some(rig)).await.unwrap(),
             [rig.to_lowercase()]
         );
     }
+}
+
+async fn values_of_all_types_are_read<F: Fixture>(fixture: &F) {
+    let (store, history) = (fixture.store(), fixture.history());
+    let of = &[("rig_id", "R")][..];
+    let fields = [
+        ("bool", Value::Bool(true)),
+        ("float", Value::Float(-0.0)),
+        ("integer", Value::Integer(i64::MIN)),
+        ("string", string("a 'b' \"c\"\n\u{1f600}")),
+    ];
+    let rows = [
+        tagged(of, 1, &fields),
+        tagged(
+            of,
+            2,
+            &[("bool", Value::Bool(false)), ("string", string(""))],
+        ),
+        tagged(of, 3, &[("integer", Value::Integer(7))]),
+    ];
+    store.write(&rows).await.unwrap();
+    assert_eq!(rows_of(history, "R").await, rows);
+    let newest = history.newest(all("R"), 2).await.unwrap();
+    assert_eq!(newest.rows, [rows[2].clone(), rows[1].clone()]);
+    let latest = history.latest("R").await.unwrap();
+    let latest: Vec<_> = latest
+        .into_iter()
+        .map(|it| (it.field, it.tick.seconds(), exact(&it.value)))
+        .collect();
+    let expected = [
+        ("bool", 2, Value::Bool(false)),
+        ("float", 1, Value::Float(-0.0)),
+        ("integer", 3, Value::Integer(7)),
+        ("string", 2, string("")),
+    ];
+    assert_eq!(
+        latest,
+        expected.map(|(field, second, value)| (field.to_owned(), second, exact(&value)))
+    );
+}
+
+async fn buckets_are_of_numbers_only<F: Fixture>(fixture: &F) {
+    let (store, history) = (fixture.store(), fixture.history());
+    let of = &[("rig_id", "R")][..];
+    let fields = |float, integer| {
+        [
+            ("bool", Value::Bool(true)),
+            ("float", Value::Float(float)),
+            ("integer", Value::Integer(integer)),
+            ("string", string("7")),
+        ]
+    };
+    let rows = [
+        tagged(of, 1, &fields(0.5, -3)),
+        tagged(of, 2, &fields(1.5, 1 << 53)),
+    ];
+    store.write(&rows).await.unwrap();
+    let hour = Duration::from_hours(1);
+    let found = history.buckets(all_of_1970(), hour).await.unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|it| (it.field.as_str(), it.buckets[0].count, it.buckets[0].max))
+        .collect();
+    let most = 9_007_199_254_740_992.0;
+    assert_eq!(found, [("float", 2, 1.5), ("integer", 2, most)]);
+    let fields = owned(&["bool", "string"]);
+    let of = Selection {
+        fields: &fields,
+        ..all_of_1970()
+    };
+    assert_eq!(history.buckets(of, hour).await.unwrap(), []);
+    assert_eq!(history.range(of, 10).await.unwrap().rows.len(), 2);
+}
+
+async fn pages_of_long_strings_are_short<F: Fixture>(fixture: &F) {
+    let (store, history) = (fixture.store(), fixture.history());
+    let long = string(&"x".repeat(MAX_PAGE_TEXT / 4));
+    for second in 0..6 {
+        let row = tagged(&[("rig_id", "R")], second, &[("text", long.clone())]);
+        store.write(&[row]).await.unwrap();
+    }
+    let page = history.range(all("R"), 100).await.unwrap();
+    assert_eq!((page.rows.len(), page.next), (4, Some(seconds(4))));
+    assert_eq!(rows_of(history, "R").await.len(), 6);
 }

@@ -94,7 +94,7 @@ async fn overwriting_rows_needs_no_disk_space() {
     disk.fill();
     for round in 0..500 {
         let mut rows = rows.clone();
-        rows[0].fields[0].1 = f64::from(round);
+        rows[0].fields[0].1 = f64::from(round).into();
         store.write(&rows).await.unwrap();
         store.preflight().await.unwrap();
     }

@@ -2,22 +2,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use common::clock::Clock;
+use model::Layout;
 use rusqlite::Connection;
-use store::{
-    History, OpenError, ReadError, SqliteHistory, SqliteSettings, SqliteStore, Store, WriteError,
-};
+use store::{History, OpenError, ReadError, SqliteHistory, SqliteStore, Store, WriteError};
 use tempfile::TempDir;
 
-use crate::fixture::{check, open, path_in, row, rows_of, tool};
+use crate::fixture::{check, open, open_as, path_in, row, rows_of, tool};
 
 fn opened(path: &Path) -> Result<SqliteStore, OpenError> {
-    let settings = SqliteSettings {
-        retention: Duration::ZERO,
-    };
-    SqliteStore::open(path, &settings, Clock::system())
+    open_as(path, Layout::Rigs)
 }
 
 /// Opening for writing and for reading both fail, with words that name the file; it stays as it
@@ -72,13 +66,13 @@ fn another_version_is_refused() {
     let dir = TempDir::new().unwrap();
     let path = path_in(dir.path());
     drop(open(dir.path()));
-    tool(&path).pragma_update(None, "user_version", 2).unwrap();
+    tool(&path).pragma_update(None, "user_version", 3).unwrap();
     for error in refused(&path) {
         let newer = matches!(
             error,
             OpenError::Newer {
-                found: 2,
-                known: 1,
+                found: 3,
+                known: 2,
                 ..
             }
         );
@@ -137,7 +131,7 @@ async fn damaged_file_is_denied_and_not_retried() {
         );
         assert!(answer.unwrap_err().to_string().contains("restore a backup"));
     }
-    let read = store.history().rigs().await;
+    let read = store.history().series().await;
     assert!(matches!(read, Err(ReadError::Denied { .. })), "{read:?}");
 }
 
@@ -155,7 +149,7 @@ async fn missing_tables_are_denied() {
         matches!(answer, Err(WriteError::Denied { .. })),
         "{answer:?}"
     );
-    let read = store.history().rigs().await;
+    let read = store.history().series().await;
     assert!(matches!(read, Err(ReadError::Denied { .. })), "{read:?}");
     tool.execute_batch("ALTER TABLE aside RENAME TO row")
         .unwrap();
@@ -180,7 +174,7 @@ async fn rows_are_there_after_reopening() {
     }
     let history = SqliteHistory::open_read_only(&path_in(dir.path())).unwrap();
     assert_eq!(rows_of(&history, "R").await.len(), 3);
-    assert_eq!(history.sensors(None).await.unwrap(), ["B", "a", "b"]);
+    assert_eq!(history.fields(None).await.unwrap(), ["B", "a", "b"]);
 }
 
 #[tokio::test]
@@ -198,7 +192,7 @@ async fn new_file_can_be_opened_several_times_at_once() {
         }
         for store in &stores {
             let history = store.history();
-            assert_eq!(history.sensors(None).await.unwrap(), names);
+            assert_eq!(history.fields(None).await.unwrap(), names);
             assert_eq!(rows_of(&history, "R").await[0].fields.len(), 6);
         }
         check(&path_in(dir.path()));

@@ -1,4 +1,4 @@
-//! One contract suite that every store with a history passes, and what only one of them can show.
+//! Contract suites that every store passes, and what only one of them can show.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,6 +11,10 @@ mod disk;
 mod files;
 mod fixture;
 mod killed;
+mod migration;
 mod model;
+mod properties;
 mod retention;
 mod sqlite_only;
+mod tagged;
+mod writes;

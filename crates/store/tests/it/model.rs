@@ -3,18 +3,46 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{Name, Row, SensorName, Timestamp};
+use model::{Name, Row, Timestamp, Value};
 use proptest::prelude::*;
-use store::history::{Latest, RigSpan, Selection, Series};
+use store::history::{FieldBuckets, Latest, Selection, SeriesSpan};
 use store::{History, Store};
 
-use crate::fixture::{Fixture, OnSqlite, seconds};
+use crate::fixture::{Fixture, OnSqlite, OnTagged, exact, seconds, tags};
 
 const RIGS: [&str; 3] = ["R", "r", "other"];
-const SENSORS: [&str; 5] = ["temp", "Temp", "flow", "tick", "p.1"];
+const FLOATS: [&str; 5] = ["temp", "Temp", "flow", "tick", "p.1"];
+const INTEGERS: [&str; 2] = ["count", "a \"b\", c=d"];
+const OTHERS: [&str; 3] = ["open", "state", "'\\.\u{1f600}"];
 const CASES: u32 = 48;
 
-type Model = BTreeMap<&'static str, BTreeMap<i64, BTreeMap<&'static str, f64>>>;
+type Model = BTreeMap<&'static str, BTreeMap<i64, BTreeMap<String, Value>>>;
+
+/// A field's name with a value of its type.
+fn field() -> impl Strategy<Value = (&'static str, Value)> {
+    let float = prop_oneof![
+        4 => -100.0..100.0,
+        2 => (0_i32..1_000).prop_map(|small| 1e9 + f64::from(small) / 1_024.0),
+        1 => Just(-0.0),
+    ];
+    let float = (
+        prop::sample::select(&FLOATS[..]),
+        float.prop_map(Value::Float),
+    );
+    let integer = prop_oneof![-100_i64..100, -(1_i64 << 40)..(1 << 40)];
+    let integer = (
+        prop::sample::select(&INTEGERS[..]),
+        integer.prop_map(Value::Integer),
+    );
+    let text = prop::sample::select(&["", "on", "o'ff\n\""][..]);
+    let text = text.prop_map(|text| Value::String(text.to_owned()));
+    prop_oneof![
+        6 => float,
+        2 => integer,
+        1 => (Just(OTHERS[0]), any::<bool>().prop_map(Value::Bool)),
+        1 => (prop::sample::select(&OTHERS[1..]), text),
+    ]
+}
 
 fn rows() -> impl Strategy<Value = Vec<Row<'static>>> {
     let tick = prop_oneof![
@@ -22,17 +50,13 @@ fn rows() -> impl Strategy<Value = Vec<Row<'static>>> {
         6 => (-5_i64..40).prop_map(|second| second * 1_000_000_000),
         1 => (-9_000_i64..9_000).prop_map(|second| second * 1_000_000_000 + 1),
     ];
-    let value = prop_oneof![
-        4 => -100.0..100.0,
-        2 => (0_i32..1_000).prop_map(|small| 1e9 + f64::from(small) / 1_024.0),
-        1 => Just(-0.0),
-    ];
-    let fields = prop::collection::btree_map(prop::sample::select(&SENSORS[..]), value, 1..5);
+    let fields = prop::collection::vec(field(), 1..5);
+    let fields = fields.prop_map(|fields| fields.into_iter().collect::<BTreeMap<_, _>>());
     let row = (prop::sample::select(&RIGS[..]), tick, fields).prop_map(|(rig, tick, fields)| {
         let mut row = Row::of_rig(Name::new(rig).unwrap(), Timestamp::from_nanos(tick));
         row.fields = fields
             .into_iter()
-            .map(|(name, value)| (SensorName::new(name).unwrap(), value))
+            .map(|(name, value)| (Name::new(name).unwrap(), value))
             .collect();
         row
     });
@@ -45,59 +69,61 @@ fn merge(model: &mut Model, rows: &[Row<'_>]) {
         let ticks = model.entry(rig).or_default();
         let cells = ticks.entry(row.timestamp.nanos()).or_default();
         for (name, value) in &row.fields {
-            let sensor = SENSORS.iter().find(|sensor| **name == ***sensor).unwrap();
-            cells.insert(sensor, *value);
+            cells.insert(name.to_string(), value.clone());
         }
     }
 }
 
 /// What a selection has: ticks with what is asked for of each.
-fn chosen(model: &Model, of: Selection<'_>) -> Vec<(i64, Vec<(&'static str, f64)>)> {
-    let Some(ticks) = model.get(of.rig) else {
+fn chosen(model: &Model, of: Selection<'_>) -> Vec<(i64, Vec<(String, Value)>)> {
+    let Some(ticks) = model.get(of.series) else {
         return Vec::new();
     };
-    let asked = |name: &str| of.sensors.is_empty() || of.sensors.iter().any(|it| it == name);
+    let asked = |name: &str| of.fields.is_empty() || of.fields.iter().any(|it| it == name);
     let inside = ticks
         .iter()
         .filter(|(tick, _)| (of.from.nanos()..of.to.nanos()).contains(tick));
     inside
         .map(|(tick, cells)| {
             let cells = cells.iter().filter(|(name, _)| asked(name));
-            (*tick, cells.map(|(name, value)| (*name, *value)).collect())
+            let cells = cells.map(|(name, value)| (name.clone(), value.clone()));
+            (*tick, cells.collect())
         })
         .filter(|(_, cells): &(_, Vec<_>)| !cells.is_empty())
         .collect()
 }
 
-async fn assert_rigs<H: History>(history: &H, model: &Model) {
-    let span = |(rig, ticks): (&&str, &BTreeMap<i64, _>)| RigSpan {
-        name: (*rig).to_owned(),
+async fn assert_series<H: History>(history: &H, model: &Model) {
+    let span = |(rig, ticks): (&&str, &BTreeMap<i64, _>)| SeriesSpan {
+        key: (*rig).to_owned(),
+        tags: tags(&[("rig_id", rig)]),
         first: Timestamp::from_nanos(*ticks.first_key_value().unwrap().0),
         last: Timestamp::from_nanos(*ticks.last_key_value().unwrap().0),
     };
     let spans: Vec<_> = model.iter().map(span).collect();
-    assert_eq!(history.rigs().await.unwrap(), spans);
+    assert_eq!(history.series().await.unwrap(), spans);
     let mut everywhere = BTreeMap::new();
     for (rig, ticks) in model {
         let mut newest = BTreeMap::new();
         for (tick, cells) in ticks {
-            newest.extend(cells.iter().map(|(name, value)| (*name, (*tick, *value))));
+            let cells = cells.iter();
+            newest.extend(cells.map(|(name, value)| (name.clone(), (*tick, value.clone()))));
         }
         let latest: Vec<_> = newest
             .iter()
-            .map(|(sensor, (tick, value))| Latest {
-                sensor: (*sensor).to_owned(),
+            .map(|(field, (tick, value))| Latest {
+                field: field.clone(),
                 tick: Timestamp::from_nanos(*tick),
-                value: *value,
+                value: value.clone(),
             })
             .collect();
         assert_eq!(history.latest(rig).await.unwrap(), latest);
-        let names: Vec<_> = newest.keys().copied().collect();
-        assert_eq!(history.sensors(Some(rig)).await.unwrap(), names);
+        let names: Vec<_> = newest.keys().cloned().collect();
+        assert_eq!(history.fields(Some(rig)).await.unwrap(), names);
         everywhere.extend(newest);
     }
-    let names: Vec<_> = everywhere.keys().copied().collect();
-    assert_eq!(history.sensors(None).await.unwrap(), names);
+    let names: Vec<String> = everywhere.into_keys().collect();
+    assert_eq!(history.fields(None).await.unwrap(), names);
 }
 
 async fn assert_range<H: History>(history: &H, model: &Model, of: Selection<'_>, limit: usize) {
@@ -112,18 +138,18 @@ async fn assert_range<H: History>(history: &H, model: &Model, of: Selection<'_>,
             None => break,
         }
     }
-    let bits = |name: &str, value: f64| (name.to_owned(), value.to_bits());
+    let bits = |name: &str, value: &Value| (name.to_owned(), exact(value));
     let read: Vec<_> = read
         .iter()
         .map(|row| {
-            let fields = row.fields.iter().map(|(name, value)| bits(name, *value));
+            let fields = row.fields.iter().map(|(name, value)| bits(name, value));
             (row.timestamp.nanos(), fields.collect::<Vec<_>>())
         })
         .collect();
     let expected: Vec<_> = chosen(model, of)
         .into_iter()
         .map(|(tick, cells)| {
-            let cells = cells.into_iter().map(|(name, value)| bits(name, value));
+            let cells = cells.iter().map(|(name, value)| bits(name, value));
             (tick, cells.collect::<Vec<_>>())
         })
         .collect();
@@ -135,23 +161,26 @@ fn close(found: f64, exact: f64) -> bool {
 }
 
 async fn assert_buckets<H: History>(history: &H, model: &Model, of: Selection<'_>, step: u32) {
-    let series = history.buckets(of, Duration::from_secs(step.into()));
-    let series: Vec<Series> = series.await.unwrap();
+    let fields = history.buckets(of, Duration::from_secs(step.into()));
+    let fields: Vec<FieldBuckets> = fields.await.unwrap();
     let length = i64::from(step) * 1_000_000_000;
-    let mut expected: BTreeMap<&str, BTreeMap<i64, Vec<f64>>> = BTreeMap::new();
+    let mut expected: BTreeMap<String, BTreeMap<i64, Vec<f64>>> = BTreeMap::new();
     for (tick, cells) in chosen(model, of) {
         for (name, value) in cells {
+            let Some(value) = value.as_number() else {
+                continue;
+            };
             let start = tick.div_euclid(length) * length;
             let buckets = expected.entry(name).or_default();
             buckets.entry(start).or_default().push(value);
         }
     }
-    let found: Vec<_> = series.iter().map(|it| it.sensor.as_str()).collect();
-    assert_eq!(found, expected.keys().copied().collect::<Vec<_>>());
-    for (series, buckets) in series.iter().zip(expected.values()) {
-        let starts: Vec<_> = series.buckets.iter().map(|it| it.start.nanos()).collect();
+    let found: Vec<_> = fields.iter().map(|it| &it.field).collect();
+    assert_eq!(found, expected.keys().collect::<Vec<_>>());
+    for (field, buckets) in fields.iter().zip(expected.values()) {
+        let starts: Vec<_> = field.buckets.iter().map(|it| it.start.nanos()).collect();
         assert_eq!(starts, buckets.keys().copied().collect::<Vec<_>>());
-        for (found, values) in series.buckets.iter().zip(buckets.values()) {
+        for (found, values) in field.buckets.iter().zip(buckets.values()) {
             let count = f64::from(u32::try_from(values.len()).unwrap());
             let mean = values.iter().sum::<f64>() / count;
             let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
@@ -182,22 +211,23 @@ struct Case {
     length: i64,
     limit: usize,
     step: u32,
-    sensors: Vec<String>,
+    fields: Vec<String>,
 }
 
 fn cases() -> impl Strategy<Value = Case> {
     let batches = prop::collection::vec(rows(), 1..4);
-    let sensors = prop::sample::subsequence(&SENSORS[..], 0..3);
+    let all: Vec<_> = [&FLOATS[..], &INTEGERS[..], &OTHERS[..]].concat();
+    let fields = prop::sample::subsequence(all, 0..4);
     let numbers = (-6_i64..40, 0_i64..60, 1_usize..9, 1_u32..50);
-    (batches, any::<bool>(), numbers, sensors).prop_map(
-        |(batches, again, (from, length, limit, step), sensors)| Case {
+    (batches, any::<bool>(), numbers, fields).prop_map(
+        |(batches, again, (from, length, limit, step), fields)| Case {
             batches,
             again,
             from,
             length,
             limit,
             step,
-            sensors: sensors.into_iter().map(str::to_owned).collect(),
+            fields: fields.into_iter().map(str::to_owned).collect(),
         },
     )
 }
@@ -213,11 +243,11 @@ async fn agrees<F: Fixture>(case: &Case) {
         merge(&mut model, batch);
     }
     let history = fixture.history();
-    assert_rigs(history, &model).await;
+    assert_series(history, &model).await;
     for rig in RIGS {
         let near = Selection {
-            rig,
-            sensors: &case.sensors,
+            series: rig,
+            fields: &case.fields,
             from: seconds(case.from),
             to: seconds(case.from + case.length),
         };
@@ -241,5 +271,10 @@ proptest! {
     fn on_sqlite(case in cases()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(agrees::<OnSqlite>(&case));
+    }
+    #[test]
+    fn on_sqlite_with_any_tags(case in cases()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(agrees::<OnTagged>(&case));
     }
 }

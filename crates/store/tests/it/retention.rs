@@ -7,7 +7,7 @@ use store::{History, SqliteHistory, Store};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::fixture::{check, names, open, open_with, path_in, row, rows_of};
+use crate::fixture::{check, keys, open, open_with, path_in, row, rows_of};
 
 const DAY: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Waits until these rigs are left.
 async fn left(history: &SqliteHistory, rigs: &[&str]) {
     let started = Instant::now();
-    while names(history).await != rigs {
-        assert!(started.elapsed() < PATIENCE, "{:?}", names(history).await);
+    while keys(history).await != rigs {
+        assert!(started.elapsed() < PATIENCE, "{:?}", keys(history).await);
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -41,7 +41,7 @@ async fn old_rows_and_rigs_without_rows_are_deleted() {
     let history = store.history();
     left(&history, &["half", "last"]).await;
     let started = Instant::now();
-    while history.sensors(None).await.unwrap() != ["new"] {
+    while history.fields(None).await.unwrap() != ["new"] {
         assert!(started.elapsed() < PATIENCE);
         sleep(Duration::from_millis(20)).await;
     }
@@ -49,7 +49,7 @@ async fn old_rows_and_rigs_without_rows_are_deleted() {
         let kept = rows_of(&history, rig).await;
         assert_eq!(kept.len(), 1_500);
         assert_eq!(kept[0].timestamp.seconds(), now + 90_000);
-        assert_eq!(history.sensors(Some(rig)).await.unwrap(), ["new"]);
+        assert_eq!(history.fields(Some(rig)).await.unwrap(), ["new"]);
     }
     assert_eq!(history.latest("half").await.unwrap().len(), 1);
     check(&path_in(dir.path()));
@@ -75,7 +75,7 @@ async fn rows_past_their_retention_are_stored_and_then_deleted() {
         ];
         store.write(&rows).await.unwrap();
         left(&history, &["new"]).await;
-        assert_eq!(history.sensors(None).await.unwrap(), ["b"]);
+        assert_eq!(history.fields(None).await.unwrap(), ["b"]);
         check(&path_in(dir.path()));
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
 use common::settings::Settings;
-use model::{Name, Row, SensorName, Timestamp};
-use store::{History, SqliteHistory, SqliteSettings, Store, WriteError};
+use model::{Layout, Name, Row, Timestamp};
+use store::{History, RowsAtFault, SqliteHistory, SqliteSettings, Store, WriteError};
 
-use crate::fixture::{Fixture, OnSqlite, row, rows_of, seconds, tool};
+use crate::fixture::{Fixture, OnSqlite, row, rows_of, seconds, tagged, tool};
 
 #[tokio::test]
 async fn the_view_rows_can_be_queried() {
-    let fixture = OnSqlite::start();
+    let fixture = OnSqlite::of(Layout::Rigs);
     let mut first = row("R", 1, &[("temp", 1.5), ("select", 2.5), ("tick", 3.5)]);
     first.timestamp = Timestamp::from_nanos(-1);
     let rows = [
@@ -60,15 +60,13 @@ async fn the_view_rows_can_be_queried() {
 }
 
 #[tokio::test]
-async fn sensor_above_the_limit_is_refused_and_the_others_are_stored() {
-    let fixture = OnSqlite::start();
-    let wide = |sensors: std::ops::Range<u32>| {
+async fn field_above_the_limit_is_refused_and_the_others_are_stored() {
+    let fixture = OnSqlite::of(Layout::Rigs);
+    let wide = |fields: std::ops::Range<u32>| {
         let mut row = Row::of_rig(Name::new("R").unwrap(), seconds(1));
-        for sensor in sensors {
-            row.fields.push((
-                SensorName::new(format!("s{sensor}")).unwrap(),
-                sensor.into(),
-            ));
+        for field in fields {
+            let name = Name::new(format!("s{field}")).unwrap();
+            row.fields.push((name, f64::from(field).into()));
         }
         row
     };
@@ -116,16 +114,16 @@ async fn sensor_above_the_limit_is_refused_and_the_others_are_stored() {
 
 #[tokio::test]
 async fn rows_of_many_shapes_are_stored() {
-    let fixture = OnSqlite::start();
+    let fixture = OnSqlite::of(Layout::Rigs);
     let names: Vec<String> = (0..12).map(|number| format!("s{number}")).collect();
-    // More sets of sensors than are remembered.
+    // More sets of fields than are remembered.
     let rows: Vec<Row<'_>> = (1_u16..3_000)
         .map(|set| {
             let mut row = Row::of_rig(Name::new("R").unwrap(), seconds(i64::from(set) * 1_000));
             for (place, name) in names.iter().enumerate() {
                 if set & (1 << place) != 0 {
                     row.fields
-                        .push((SensorName::new(name).unwrap(), set.into()));
+                        .push((Name::new(name).unwrap(), f64::from(set).into()));
                 }
             }
             row
@@ -145,7 +143,7 @@ async fn rows_of_many_shapes_are_stored() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_reader_sees_whole_batches_while_they_are_written() {
     const BATCH: usize = 50;
-    let fixture = OnSqlite::start();
+    let fixture = OnSqlite::of(Layout::Rigs);
     let first = row("R", -1, &[("a", 0.5)]);
     fixture.store.write(&[first]).await.unwrap();
     let reader = SqliteHistory::open_read_only(&fixture.path()).unwrap();
@@ -177,7 +175,7 @@ async fn a_second_reader_sees_whole_batches_while_they_are_written() {
 
 #[tokio::test]
 async fn dropped_write_leaves_the_store_usable() {
-    let fixture = OnSqlite::start();
+    let fixture = OnSqlite::of(Layout::Rigs);
     for second in 0..200 {
         let rows = [row("R", second, &[("a", 0.5)])];
         let write = fixture.store.write(&rows);
@@ -195,7 +193,7 @@ async fn dropped_write_leaves_the_store_usable() {
 
 #[tokio::test]
 async fn history_outlives_its_store() {
-    let fixture = OnSqlite::start();
+    let fixture = OnSqlite::of(Layout::Rigs);
     let rows = [row("R", 1, &[("a", 0.5)])];
     fixture.store.write(&rows).await.unwrap();
     let OnSqlite {
@@ -224,4 +222,29 @@ fn rows_are_kept_for_thirty_days_by_default() {
         assert_eq!(settings.check().is_ok(), good, "{text}");
     }
     assert!(given(&["up", "--retention", "soon"]).is_none());
+}
+
+#[tokio::test]
+async fn row_of_something_else_than_a_rig_is_named() {
+    let fixture = OnSqlite::of(Layout::Rigs);
+    let with = |tags: &[(&str, &str)]| tagged(tags, 1, &[("a", 1.0.into())]);
+    for (bad, words) in [
+        (with(&[]), "no tag rig_id"),
+        (with(&[("device", "R")]), "\"device\""),
+        (with(&[("rig_id", "R"), ("site", "S")]), "\"site\""),
+        (with(&[("rig_id", "R"), ("rig_id", "S")]), "\"rig_id\""),
+        (with(&[("rig_id", "a b")]), "\"a b\" has ' '"),
+        (with(&[("rig_id", "{}")]), "has '{'"),
+    ] {
+        let batch = [row("R", 1, &[("a", 1.0)]), bad, row("R", 2, &[("a", 1.0)])];
+        match fixture.store.write(&batch).await {
+            Err(WriteError::Rejected { detail, at_fault }) => {
+                assert!(detail.starts_with("row 2 of 3: "), "{detail}");
+                assert!(detail.contains(words), "{detail}");
+                assert_eq!(at_fault, RowsAtFault::Some);
+            }
+            other => panic!("{:?}: {other:?}", batch[1]),
+        }
+    }
+    assert_eq!(rows_of(&fixture.history, "R").await, []);
 }

@@ -13,6 +13,10 @@ use crate::source::Ticket;
 pub(crate) enum Command {
     /// Acknowledge the messages of these tickets, in this order.
     Acknowledge(Vec<Ticket>),
+    /// Read nothing from the client.
+    Pause,
+    /// Read from the client again.
+    Resume,
     /// End the connection.
     Disconnect(DisconnectReason),
 }
@@ -70,8 +74,13 @@ impl Registry {
 
     /// Hands a connection its acknowledgements, if it is still there.
     pub(crate) fn acknowledge(&self, connection: u64, tickets: Vec<Ticket>) {
+        self.command(connection, Command::Acknowledge(tickets));
+    }
+
+    /// Hands a connection a command, if it is still there.
+    pub(crate) fn command(&self, connection: u64, command: Command) {
         if let Some(commands) = self.lock().connections.get(&connection) {
-            let _ = commands.send(Command::Acknowledge(tickets));
+            let _ = commands.send(command);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The listener, with clients of every kind.
 
 mod clients;
+mod fanout;
 mod flow;
 mod hostile;
 mod raw;

@@ -10,6 +10,7 @@ mod broker_errors;
 mod broker_limits;
 mod harness;
 mod listener;
+mod pubsub;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -8,10 +8,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use common::clock::Clock;
-use ingester::decode::decode_again;
+use common::pipelines::{Pipeline, PipelineSettings};
+use common::settings::Settings;
+use ingester::decoder::{Decoder, MappedDecoder};
 use ingester::settings::ReadingLimits;
 use model::dead_letter::{DeadLetter, Rejection, Summary, id_of};
-use model::{Stage, Timestamp, element};
+use model::{Layout, Stage, Timestamp};
 use queue::list::List;
 use queue::{DeadLetterEntry, Replay, Replayed};
 use transformer::element::decode;
@@ -42,6 +44,9 @@ pub(super) struct ReplayArgs {
     /// Limits of a reading.
     #[command(flatten)]
     limits: ReadingLimits,
+    /// Where the file of the pipeline is.
+    #[command(flatten)]
+    pipelines: PipelineSettings,
     #[command(flatten)]
     lists: Where,
 }
@@ -54,7 +59,8 @@ struct Selected {
     missing: Vec<(String, String)>,
 }
 
-pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(mut args: ReplayArgs) -> anyhow::Result<ExitCode> {
+    let decoder = decoder(&mut args)?;
     let purpose = if args.dry_run {
         Purpose::Read
     } else {
@@ -78,7 +84,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         let checked = if content.replayed.is_some() {
             Err("was replayed before".to_owned())
         } else {
-            validate(letter, &content, &args.limits, now)
+            validate(letter, &content, &decoder, args.lists.layout(), now)
         };
         match checked {
             Ok(replay) => valid.push((content.id, replay)),
@@ -107,6 +113,21 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::from(u8::from(refused > 0)))
+}
+
+/// What the ingester of the pipeline uses.
+fn decoder(args: &mut ReplayArgs) -> anyhow::Result<Decoder> {
+    if args.lists.layout() == Layout::Rigs {
+        return Ok(Decoder::Rigs(args.limits));
+    }
+    let name = args.lists.pipeline();
+    args.pipelines.check()?;
+    match args.pipelines.find(name)? {
+        Some(Pipeline::File(file)) => Ok(Decoder::Mapped(Box::new(MappedDecoder::new(&file)))),
+        Some(Pipeline::Rigs) | None => anyhow::bail!(
+            "no file of the pipeline {name} is known: name it with --pipelines or PIPELINES"
+        ),
+    }
 }
 
 async fn select(args: &ReplayArgs, lists: &Lists) -> anyhow::Result<Selected> {
@@ -185,7 +206,8 @@ async fn append(lists: &Lists, replay: &Replay) -> anyhow::Result<Result<(), Str
 fn validate(
     letter: DeadLetterEntry,
     content: &DeadLetter,
-    limits: &ReadingLimits,
+    decoder: &Decoder,
+    layout: Layout,
     now: Timestamp,
 ) -> Result<Replay, String> {
     let input = content.input().map_err(|error| error.to_string())?;
@@ -196,29 +218,36 @@ fn validate(
             rejection.detail, rejection.reason
         )
     };
-    let mut element = Vec::with_capacity(192);
-    let list = match content.stage {
+    let (list, elements) = match content.stage {
         Stage::Ingester => {
-            let decoded = decode_again(&content.topic, &input, arrived, now, limits);
-            element::encode_reading(&decoded.map_err(refused)?.reading, &mut element);
-            List::Raw
+            let (topic, places) = (&content.topic, &content.places);
+            let again = decoder.decode_again(topic, &input, arrived, now, places);
+            if let Some(rejection) = again.rejection {
+                return Err(refused(rejection));
+            }
+            if again.elements.is_empty() {
+                return Err("has no reading that the pipeline takes".to_owned());
+            }
+            (List::Raw, again.elements.into_vec())
         }
         Stage::Transformer => {
-            let reading = decode(&input, &limits.times.limits()).map_err(refused)?;
-            element::encode_reading(&reading, &mut element);
-            List::Raw
+            decode(layout, &input, &decoder.times()).map_err(refused)?;
+            (List::Raw, vec![input.into_owned()])
         }
         Stage::Sink => {
-            let row = element::decode_row(&input).map_err(|error| error.to_string())?;
-            element::encode_row(&row, &mut element);
-            List::Normalized
+            let row = layout
+                .decode_row(&input)
+                .map_err(|error| error.to_string())?;
+            let mut element = Vec::with_capacity(192);
+            layout.encode_row(&row, &mut element);
+            (List::Normalized, vec![element])
         }
     };
     Ok(Replay {
         marked: DeadLetter::marked(&letter.element, now),
         entry: letter,
         list,
-        element,
+        elements,
     })
 }
 
@@ -227,10 +256,11 @@ mod tests {
     use std::time::Duration;
 
     use common::settings::TimeLimitSettings;
+    use ingester::decoder::Decoder;
     use ingester::settings::ReadingLimits;
-    use model::Stage;
     use model::dead_letter::{DeadLetter, Reason, Rejection, encode};
     use model::time::Timestamp;
+    use model::{Layout, Stage};
     use queue::DeadLetterEntry;
     use queue::list::List;
 
@@ -255,9 +285,15 @@ mod tests {
             max_payload: 2_000,
         };
         let letter = DeadLetterEntry { place: 0, element };
-        let replay = validate(letter, &content, &limits, at(100))?;
-        let element = String::from_utf8(replay.element).unwrap();
-        Ok((replay.list, element))
+        let replay = validate(
+            letter,
+            &content,
+            &Decoder::Rigs(limits),
+            Layout::Rigs,
+            at(100),
+        )?;
+        let [element] = replay.elements.try_into().unwrap();
+        Ok((replay.list, String::from_utf8(element).unwrap()))
     }
 
     #[test]

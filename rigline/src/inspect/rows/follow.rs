@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::time::Duration;
 
+use model::Layout;
 use model::row::Row;
 use model::time::Timestamp;
-use store::history::RigSpan;
+use store::history::SeriesSpan;
 
 use super::printer::Printer;
 use super::{RowsArgs, select};
@@ -15,31 +16,37 @@ use super::{RowsArgs, select};
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// The newest time of each rig up to which its rows are printed or passed over.
-#[derive(Debug, Default)]
-pub(super) struct Seen(HashMap<String, Timestamp>);
+/// The newest time of each series up to which its rows are printed or passed over.
+#[derive(Debug)]
+pub(super) struct Seen {
+    layout: Layout,
+    /// By the keys of the series.
+    times: HashMap<String, Timestamp>,
+}
 
 impl Seen {
-    /// Everything that was stored when the rigs were read.
-    pub(super) fn of(rigs: &[RigSpan]) -> Self {
-        let rigs = rigs.iter();
-        Self(rigs.map(|rig| (rig.name.clone(), rig.last)).collect())
+    /// Everything that was stored when the series were read.
+    pub(super) fn of(series: &[SeriesSpan], layout: Layout) -> Self {
+        let times = series.iter().map(|span| (span.key.clone(), span.last));
+        Self {
+            layout,
+            times: times.collect(),
+        }
     }
 
     /// Rows that were printed since.
     pub(super) fn add(&mut self, rows: &[Row<'_>]) {
         for row in rows {
-            if let Some((_, rig)) = row.tags.first() {
-                self.set(rig.as_str(), row.timestamp);
-            }
+            let key = self.layout.series_key(&row.tags).into_owned();
+            self.set(&key, row.timestamp);
         }
     }
 
-    fn set(&mut self, rig: &str, time: Timestamp) {
-        match self.0.get_mut(rig) {
+    fn set(&mut self, key: &str, time: Timestamp) {
+        match self.times.get_mut(key) {
             Some(seen) => *seen = time.max(*seen),
             None => {
-                self.0.insert(rig.to_owned(), time);
+                self.times.insert(key.to_owned(), time);
             }
         }
     }
@@ -57,18 +64,19 @@ pub(super) async fn follow<W: Write>(
         // doesn't change, and a process may have started since.
         let history = args.stored.open()?;
         let mut rows = Vec::new();
-        for rig in args.rigs(&history).await? {
-            let before = seen.0.get(&rig.name).copied();
-            if before.is_none_or(|before| before < rig.last) {
-                rows.extend(select::newer(&history, &rig, &args.sensors, before).await?);
-                seen.set(&rig.name, rig.last);
+        let series = args.series(&history).await?;
+        for span in &series {
+            let before = seen.times.get(&span.key).copied();
+            if before.is_none_or(|before| before < span.last) {
+                rows.extend(select::newer(&history, span, &args.sensors, before).await?);
+                seen.set(&span.key, span.last);
             }
         }
         if rows.is_empty() {
             continue;
         }
         rows.sort_by_key(|row| row.timestamp);
-        printer.set_sensors(args.columns(&history).await?);
+        printer.set_columns(args.columns(&history, &series).await?);
         printer.rows(&rows)?;
         printer.flush()?;
     }

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use model::element;
 use model::row::Row;
+use model::{Layout, Value};
 
 use super::Format;
 use crate::inspect::output::printable;
@@ -13,26 +13,40 @@ const GAP: usize = 2;
 /// The width of a column of values, unless its name or a value of the first rows is longer.
 const VALUE: usize = 6;
 
+/// The columns of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Columns {
+    /// How rows are written as JSON.
+    pub(super) layout: Layout,
+    /// Names of tags.
+    pub(super) tags: Vec<String>,
+    /// Names of fields.
+    pub(super) fields: Vec<String>,
+}
+
 /// Prints rows.
 pub(super) struct Printer<W> {
     out: W,
     format: Format,
     /// Columns of the screen.
     screen: usize,
-    sensors: Vec<String>,
+    layout: Layout,
+    /// The names of the tags' columns.
+    tags: Vec<String>,
+    fields: Vec<String>,
     /// `None` before the head is printed.
-    layout: Option<Layout>,
+    form: Option<Form>,
     line: Vec<u8>,
     printed: usize,
 }
 
 /// What a line holds.
 #[derive(Debug)]
-enum Layout {
-    /// A row, with a column for each sensor: the widths of all columns.
+enum Form {
+    /// A row, with a column for each field: the widths of all columns.
     Wide(Vec<usize>),
-    /// A value: the widths of rig, time and sensor.
-    Long([usize; 3]),
+    /// A value: the widths of the tags, of the time and of the field.
+    Long(Vec<usize>),
     /// A row as CSV.
     Csv,
     /// A row as JSON.
@@ -40,13 +54,15 @@ enum Layout {
 }
 
 impl<W: Write> Printer<W> {
-    pub(super) fn new(out: W, format: Format, screen: usize, sensors: Vec<String>) -> Self {
+    pub(super) fn new(out: W, format: Format, screen: usize, columns: Columns) -> Self {
         Self {
             out,
             format,
             screen,
-            sensors,
-            layout: None,
+            layout: columns.layout,
+            tags: columns.tags,
+            fields: columns.fields,
+            form: None,
             line: Vec::with_capacity(256),
             printed: 0,
         }
@@ -57,18 +73,22 @@ impl<W: Write> Printer<W> {
         self.printed
     }
 
-    /// Prints the head of other sensors before the next row. CSV keeps its columns.
-    pub(super) fn set_sensors(&mut self, sensors: Vec<String>) {
-        let is_begun = self.layout.is_some();
-        if sensors != self.sensors && !(is_begun && self.format == Format::Csv) {
-            self.sensors = sensors;
-            self.layout = None;
+    /// Prints another head before the next row. CSV keeps its columns.
+    pub(super) fn set_columns(&mut self, columns: Columns) {
+        let is_begun = self.form.is_some();
+        let is_same = columns.fields == self.fields && columns.tags == self.tags;
+        let keeps_columns = is_begun && self.format == Format::Csv;
+        if is_same || keeps_columns {
+            return;
         }
+        self.tags = columns.tags;
+        self.fields = columns.fields;
+        self.form = None;
     }
 
     /// Prints rows. The first ones decide the widths of the columns.
     pub(super) fn rows(&mut self, rows: &[Row<'_>]) -> io::Result<()> {
-        if self.layout.is_none() {
+        if self.form.is_none() {
             self.begin(rows)?;
         }
         for row in rows {
@@ -88,28 +108,30 @@ impl<W: Write> Printer<W> {
     }
 
     fn begin(&mut self, rows: &[Row<'_>]) -> io::Result<()> {
-        let layout = match self.format {
-            Format::Ndjson => Layout::Json,
-            Format::Csv => Layout::Csv,
+        let form = match self.format {
+            Format::Ndjson => Form::Json,
+            Format::Csv => Form::Csv,
             Format::Table => self.table(rows),
         };
-        let names = ["rig_id", "time"].into_iter();
-        let head: Vec<_> = match &layout {
-            Layout::Long(_) => names.chain(["sensor", "value"]).map(printable).collect(),
-            Layout::Json => Vec::new(),
-            Layout::Wide(_) | Layout::Csv => {
-                let sensors = self.sensors.iter().map(String::as_str);
-                names.chain(sensors).map(printable).collect()
+        let names = || self.tags.iter().map(String::as_str).chain(["time"]);
+        let head: Vec<String> = match &form {
+            Form::Long(_) => names().chain(["field", "value"]).map(shown).collect(),
+            Form::Json => Vec::new(),
+            Form::Wide(_) | Form::Csv => {
+                let fields = self.fields.iter().map(String::as_str);
+                names().chain(fields).map(shown).collect()
             }
         };
         self.line.clear();
-        match &layout {
-            Layout::Json => {}
-            Layout::Csv => self.line.extend_from_slice(head.join(",").as_bytes()),
-            Layout::Wide(widths) => padded(&mut self.line, &head, widths),
-            Layout::Long(widths) => padded(&mut self.line, &head, widths),
+        match &form {
+            Form::Json => {}
+            Form::Csv => {
+                let head: Vec<_> = head.iter().map(|name| csv(name)).collect();
+                self.line.extend_from_slice(head.join(",").as_bytes());
+            }
+            Form::Wide(widths) | Form::Long(widths) => padded(&mut self.line, &head, widths),
         }
-        self.layout = Some(layout);
+        self.form = Some(form);
         if head.is_empty() {
             return Ok(());
         }
@@ -117,96 +139,86 @@ impl<W: Write> Printer<W> {
     }
 
     /// One line a row if that fits the screen, otherwise one a value.
-    fn table(&self, rows: &[Row<'_>]) -> Layout {
-        let mut widths = vec!["rig_id".len(), "time".len()];
-        widths.extend(
-            self.sensors
-                .iter()
-                .map(|name| printable(name).len().max(VALUE)),
-        );
+    fn table(&self, rows: &[Row<'_>]) -> Form {
+        let tags = self.tags.len();
+        let names = self.tags.iter().map(|name| printable(name).len());
+        let mut widths: Vec<usize> = names.chain(["time".len()]).collect();
+        let fields = self.fields.iter().map(|name| printable(name).len());
+        widths.extend(fields.map(|width| width.max(VALUE)));
         let mut cell = Vec::new();
         for row in rows {
-            widths[0] = widths[0].max(rig_of(row).len());
+            for (place, name) in self.tags.iter().enumerate() {
+                widths[place] = widths[place].max(printable(tag(row, name)).len());
+            }
             cell.clear();
             row.timestamp.write_to(&mut cell);
-            widths[1] = widths[1].max(cell.len());
+            widths[tags] = widths[tags].max(cell.len());
             let mut place = 0;
-            for (column, name) in self.sensors.iter().enumerate() {
+            for (column, name) in self.fields.iter().enumerate() {
                 if let Some(value) = value(row, name, &mut place) {
-                    cell.clear();
-                    element::write_number(value, &mut cell);
-                    widths[column + 2] = widths[column + 2].max(cell.len());
+                    let width = &mut widths[tags + 1 + column];
+                    *width = (*width).max(printable(&value.to_string()).len());
                 }
             }
         }
         let whole = widths.iter().sum::<usize>() + GAP * (widths.len() - 1);
         if whole <= self.screen {
-            return Layout::Wide(widths);
+            return Form::Wide(widths);
         }
-        let longest = self.sensors.iter().map(|name| printable(name).len()).max();
-        Layout::Long([
-            widths[0],
-            widths[1],
-            longest.unwrap_or_default().max("sensor".len()),
-        ])
+        let longest = self.fields.iter().map(|name| printable(name).len()).max();
+        widths.truncate(tags + 1);
+        widths.push(longest.unwrap_or_default().max("field".len()));
+        Form::Long(widths)
     }
 
     fn row(&mut self, row: &Row<'_>) -> io::Result<()> {
         self.line.clear();
-        let line = &mut self.line;
-        match &self.layout {
-            Some(Layout::Json) | None => element::encode_row(row, line),
-            Some(Layout::Csv) => {
-                line.extend_from_slice(rig_of(row).as_bytes());
-                line.push(b',');
-                row.timestamp.write_to(line);
+        match &self.form {
+            Some(Form::Json) | None => self.layout.encode_row(row, &mut self.line),
+            Some(Form::Csv) => {
                 let mut place = 0;
-                for name in &self.sensors {
-                    line.push(b',');
-                    if let Some(value) = value(row, name, &mut place) {
-                        element::write_number(value, line);
-                    }
-                }
+                let tags = self.tags.iter().map(|name| csv(tag(row, name)));
+                let fields = self.fields.iter().map(|name| {
+                    let value = value(row, name, &mut place);
+                    value.map_or_else(String::new, |value| csv(&value.to_string()))
+                });
+                let cells = tags.chain([row.timestamp.to_string()]).chain(fields);
+                let cells: Vec<_> = cells.collect();
+                self.line.extend_from_slice(cells.join(",").as_bytes());
             }
-            Some(Layout::Wide(widths)) => {
-                line.extend_from_slice(rig_of(row).as_bytes());
-                let mut end = widths[0] + GAP;
-                pad(line, end);
-                row.timestamp.write_to(line);
+            Some(Form::Wide(widths)) => {
+                let mut cells = self.head_of(row);
                 let mut place = 0;
-                for (name, width) in self.sensors.iter().zip(&widths[1..]) {
-                    end += width + GAP;
-                    pad(line, end);
-                    if let Some(value) = value(row, name, &mut place) {
-                        element::write_number(value, line);
-                    }
-                }
+                cells.extend(self.fields.iter().map(|name| {
+                    let value = value(row, name, &mut place);
+                    value.map_or_else(String::new, |value| shown(&value.to_string()))
+                }));
+                padded(&mut self.line, &cells, widths);
             }
-            Some(Layout::Long(widths)) => {
-                let [rig, time, sensor] = *widths;
-                line.extend_from_slice(rig_of(row).as_bytes());
-                pad(line, rig + GAP);
-                row.timestamp.write_to(line);
-                pad(line, rig + time + 2 * GAP);
-                let head = line.len();
+            Some(Form::Long(widths)) => {
                 for (place, (name, value)) in row.fields.iter().enumerate() {
-                    let mut start = 0;
                     if place > 0 {
-                        line.push(b'\n');
-                        start = line.len();
-                        line.extend_from_within(..head);
+                        self.line.push(b'\n');
                     }
-                    line.extend_from_slice(name.as_bytes());
-                    pad(line, start + rig + time + sensor + 3 * GAP);
-                    element::write_number(*value, line);
+                    let mut cells = self.head_of(row);
+                    cells.extend([shown(name), shown(&value.to_string())]);
+                    let mut line = Vec::new();
+                    padded(&mut line, &cells, widths);
+                    self.line.extend_from_slice(line.trim_ascii_end());
                 }
             }
         }
         self.end_line()
     }
 
+    /// The cells before the fields.
+    fn head_of(&self, row: &Row<'_>) -> Vec<String> {
+        let tags = self.tags.iter().map(|name| shown(tag(row, name)));
+        tags.chain([row.timestamp.to_string()]).collect()
+    }
+
     fn end_line(&mut self) -> io::Result<()> {
-        let is_csv = matches!(self.layout, Some(Layout::Csv));
+        let is_csv = matches!(self.form, Some(Form::Csv));
         if !is_csv {
             // The last cells may be empty.
             let text = self.line.trim_ascii_end().len();
@@ -217,23 +229,39 @@ impl<W: Write> Printer<W> {
     }
 }
 
-fn rig_of<'a>(row: &'a Row<'_>) -> &'a str {
-    row.tags.first().map_or("", |(_, rig)| rig.as_str())
+/// The value of a tag; empty if the row hasn't got it.
+fn tag<'a>(row: &'a Row<'_>, name: &str) -> &'a str {
+    let found = row.tags.iter().find(|(tag, _)| tag == name);
+    found.map_or("", |(_, value)| value.as_str())
 }
 
-/// The value of a sensor. Fields are ordered by name, as the columns are unless the user gave another
-/// order, so the field is usually at `place`.
-fn value(row: &Row<'_>, sensor: &str, place: &mut usize) -> Option<f64> {
+/// The value of a field. Fields are ordered by name, as the columns are unless the user gave another order,
+/// so the field is usually at `place`.
+fn value<'a>(row: &'a Row<'_>, field: &str, place: &mut usize) -> Option<&'a Value> {
     let is_it = |at: &usize| {
         row.fields
             .get(*at)
-            .is_some_and(|(name, _)| **name == *sensor)
+            .is_some_and(|(name, _)| **name == *field)
     };
     let at = Some(*place)
         .filter(is_it)
         .or_else(|| (0..row.fields.len()).find(is_it))?;
     *place = at + 1;
-    Some(row.fields[at].1)
+    row.fields.get(at).map(|(_, value)| value)
+}
+
+/// What a device sent, as it is shown.
+fn shown(text: &str) -> String {
+    printable(text).into_owned()
+}
+
+/// A cell of CSV (RFC 4180).
+fn csv(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Fills up with spaces to this length. A cell that is too long gets one space.
@@ -259,22 +287,30 @@ fn padded(line: &mut Vec<u8>, cells: &[impl AsRef<str>], widths: &[usize]) {
 mod tests {
     use model::row::Row;
     use model::time::Timestamp;
-    use model::{Name, SensorName};
+    use model::{Layout, Name};
 
-    use super::{Format, Printer};
+    use super::{Columns, Format, Printer};
 
     fn row(rig: &'static str, fields: &[(&'static str, f64)]) -> Row<'static> {
         let time = Timestamp::from_millis(1_762_093_293_000);
         let mut row = Row::of_rig(Name::new(rig).unwrap(), time);
         let fields = fields.iter();
         row.fields = fields
-            .map(|(name, value)| (SensorName::new(*name).unwrap(), *value))
+            .map(|(name, value)| (Name::new(*name).unwrap(), (*value).into()))
             .collect();
         row
     }
 
+    fn columns(fields: &[&str]) -> Columns {
+        Columns {
+            layout: Layout::Rigs,
+            tags: vec!["rig_id".to_owned()],
+            fields: fields.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
     fn printed(format: Format, screen: usize, sensors: &[&str], rows: &[Row<'_>]) -> String {
-        let sensors = sensors.iter().map(|name| (*name).to_owned()).collect();
+        let sensors = columns(sensors);
         let mut out = Vec::new();
         let mut printer = Printer::new(&mut out, format, screen, sensors);
         printer.rows(rows).unwrap();
@@ -293,10 +329,10 @@ mod tests {
                         RIG-7   2025-11-02T14:21:33Z          -1.0\n";
         assert_eq!(wide, expected);
         let long = printed(Format::Table, 43, &["flow", "temp"], &rows);
-        let expected = "rig_id  time                  sensor  value\n\
-                        R       2025-11-02T14:21:33Z  flow    2.5\n\
-                        R       2025-11-02T14:21:33Z  temp    17.25\n\
-                        RIG-7   2025-11-02T14:21:33Z  temp    -1.0\n";
+        let expected = "rig_id  time                  field  value\n\
+                        R       2025-11-02T14:21:33Z  flow   2.5\n\
+                        R       2025-11-02T14:21:33Z  temp   17.25\n\
+                        RIG-7   2025-11-02T14:21:33Z  temp   -1.0\n";
         assert_eq!(long, expected);
     }
 
@@ -314,9 +350,9 @@ mod tests {
     fn other_sensors_get_another_head_but_not_in_csv() {
         for (format, heads) in [(Format::Table, 2), (Format::Csv, 1), (Format::Ndjson, 0)] {
             let mut out = Vec::new();
-            let mut printer = Printer::new(&mut out, format, 80, vec!["a".to_owned()]);
+            let mut printer = Printer::new(&mut out, format, 80, columns(&["a"]));
             printer.rows(&[row("R", &[("a", 1.0)])]).unwrap();
-            printer.set_sensors(vec!["a".to_owned(), "b".to_owned()]);
+            printer.set_columns(columns(&["a", "b"]));
             printer.rows(&[row("R", &[("b", 1.0)])]).unwrap();
             let out = String::from_utf8(out).unwrap();
             assert_eq!(

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use model::row::Row;
 use model::time::Timestamp;
-use store::history::{History, RigSpan, Selection};
+use store::history::{History, Selection, SeriesSpan};
 use store::{ReadError, SqliteHistory};
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -13,36 +13,36 @@ const PAGE: usize = 5_000;
 /// Pages that are read before they are printed.
 const AHEAD: usize = 2;
 
-/// Sensors and time range of the rows.
+/// Fields and time range of the rows.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
-    /// Names of sensors; empty for all.
-    pub(super) sensors: Vec<String>,
+    /// Names of fields; empty for all.
+    pub(super) fields: Vec<String>,
     pub(super) from: Timestamp,
     pub(super) to: Timestamp,
 }
 
 impl Wanted {
-    fn of<'a>(&'a self, rig: &'a str) -> Selection<'a> {
+    fn of<'a>(&'a self, series: &'a str) -> Selection<'a> {
         Selection {
-            rig,
-            sensors: &self.sensors,
+            series,
+            fields: &self.fields,
             from: self.from,
             to: self.to,
         }
     }
 }
 
-/// All rows, page by page, ordered by rig and time. They are read while others are printed.
+/// All rows, page by page, ordered by series and time. They are read while others are printed.
 pub(super) fn all(
     history: SqliteHistory,
-    rigs: Vec<String>,
+    series: Vec<String>,
     wanted: Wanted,
 ) -> Receiver<Result<Vec<Row<'static>>, ReadError>> {
     let (pages, received) = channel(AHEAD);
     tokio::spawn(async move {
-        for rig in &rigs {
-            let mut span = wanted.of(rig);
+        for key in &series {
+            let mut span = wanted.of(key);
             loop {
                 let page = history.range(span, PAGE).await;
                 let next = page.as_ref().ok().and_then(|page| page.next);
@@ -58,23 +58,23 @@ pub(super) fn all(
     received
 }
 
-/// The newest rows of all these rigs together, at most `limit`, ordered by time.
+/// The newest rows of all these series together, at most `limit`, ordered by time.
 pub(super) async fn newest(
     history: &SqliteHistory,
-    rigs: &[RigSpan],
+    series: &[SeriesSpan],
     wanted: &Wanted,
     limit: usize,
 ) -> Result<Vec<Row<'static>>, ReadError> {
-    let mut rigs: Vec<&RigSpan> = rigs.iter().collect();
-    rigs.sort_by_key(|rig| Reverse(rig.last));
+    let mut series: Vec<&SeriesSpan> = series.iter().collect();
+    series.sort_by_key(|one| Reverse(one.last));
     let mut newest: Vec<Row<'static>> = Vec::new();
-    for rig in rigs {
+    for one in series {
         let oldest = newest.last().filter(|_| newest.len() == limit);
-        // This rig and those after it have no newer rows than those that were found.
-        if oldest.is_some_and(|oldest| oldest.timestamp >= rig.last) {
+        // This series and those after it have no newer rows than those that were found.
+        if oldest.is_some_and(|oldest| oldest.timestamp >= one.last) {
             break;
         }
-        let mut span = wanted.of(&rig.name);
+        let mut span = wanted.of(&one.key);
         if let Some(oldest) = oldest {
             span.from = span.from.max(oldest.timestamp);
         }
@@ -86,7 +86,7 @@ pub(super) async fn newest(
             let Some(next) = page.next else { break };
             span.to = next;
         }
-        // Stable: rows of one time stay in the order of the rigs.
+        // Stable: rows of one time stay in the order of the series.
         newest.sort_by_key(|row| Reverse(row.timestamp));
         newest.truncate(limit);
     }
@@ -94,19 +94,19 @@ pub(super) async fn newest(
     Ok(newest)
 }
 
-/// The rows of this rig that are newer than those seen, ordered by time.
+/// The rows of this series that are newer than those seen, ordered by time.
 pub(super) async fn newer(
     history: &SqliteHistory,
-    rig: &RigSpan,
-    sensors: &[String],
+    series: &SeriesSpan,
+    fields: &[String],
     seen: Option<Timestamp>,
 ) -> Result<Vec<Row<'static>>, ReadError> {
     let mut span = Selection {
-        rig: &rig.name,
-        sensors,
-        from: seen.map_or(rig.first, after),
+        series: &series.key,
+        fields,
+        from: seen.map_or(series.first, after),
         // What is written meanwhile is read the next time.
-        to: after(rig.last),
+        to: after(series.last),
     };
     let mut rows = Vec::new();
     loop {

@@ -58,7 +58,7 @@ async fn rows_of_a_conflicting_type_never_hold_the_batch() {
         detail.contains("already exists as type integer"),
         "{detail}"
     );
-    batch[149].fields[0].0 = SensorName::new("pressure").unwrap();
+    batch[149].fields[0].0 = Name::new("pressure").unwrap();
     let written = writer(&server).write(&batch).await.unwrap();
     assert_eq!((written.stored, written.rejected.len()), (1, 149));
 }
@@ -75,7 +75,8 @@ async fn backlog_of_an_outage_longer_than_the_retention_is_stored_as_far_as_poss
         .map(|index| {
             let mut row = row(0, false);
             row.timestamp = Timestamp::from_nanos(oldest + index * step);
-            row.fields.push((SensorName::new("pressure").unwrap(), 1.0));
+            row.fields
+                .push((Name::new("pressure").unwrap(), 1.0.into()));
             row
         })
         .collect();

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use model::dead_letter::Reason;
 
-use super::{reading, settings, shown, take, try_take};
+use super::{load, reading, settings, shown, take, try_take};
+use crate::pivot::Pivot;
 use crate::pivot::reference::Taken;
-use crate::pivot::{Changes, Pivot};
 use crate::settings::{RowLimits, RowSettings};
+use crate::shape::{Changes, Shape};
 
 const LIMITS: RowLimits = RowLimits {
     max_series: 100_000,
@@ -21,7 +22,7 @@ fn pivot(limits: RowLimits) -> Pivot {
         limits,
         ..settings()
     };
-    Pivot::load(&settings, Vec::new()).unwrap()
+    load(&settings, Vec::new())
 }
 
 fn of_rig(rig: &str, taken: Taken) -> Taken {
@@ -84,7 +85,7 @@ fn emitted_row_stays_at_its_limit_after_a_restart() {
         limits,
         ..settings()
     };
-    let mut pivot = Pivot::load(&settings, state).unwrap();
+    let mut pivot = load(&settings, state);
     let refused = try_take(&mut pivot, &reading("d", 0, 1.0), Duration::ZERO);
     assert_eq!(refused, Some(Reason::RowTooWide));
 }
@@ -168,4 +169,43 @@ fn number_is_not_reused_within_the_step_that_releases_it() {
     let reused = pivot.finish().unwrap();
     let names = |key: &[u8]| reused.puts.iter().any(|(put, _)| put == key);
     assert!(names(&changes.deletes[1]), "w has the number of x");
+}
+
+#[test]
+fn nothing_of_a_refused_sample_is_taken() {
+    let limits = RowLimits {
+        max_fields: 4,
+        max_row_fields: 3,
+        ..LIMITS
+    };
+    let mut pivot = pivot(limits);
+    let values = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| ((*name).into(), 1.0.into()))
+            .collect()
+    };
+    let of = |ms: i64, names: &[&str]| Taken {
+        values: values(names),
+        ..reading("", ms, 0.0)
+    };
+    let mut refused = |taken: Taken| try_take(&mut pivot, &taken, Duration::ZERO);
+    assert_eq!(
+        refused(of(0, &["a", "b", "c", "d"])),
+        Some(Reason::RowTooWide)
+    );
+    assert_eq!(refused(of(0, &["a", "x"])), None);
+    // `a` is there already, so two more would be four.
+    assert_eq!(refused(of(0, &["a", "b", "c"])), Some(Reason::RowTooWide));
+    // `a`, `b` and `x` are known.
+    assert_eq!(
+        refused(of(1_000, &["a", "y", "z"])),
+        Some(Reason::TooManyFields)
+    );
+    let changes = pivot.finish().unwrap();
+    assert_eq!(
+        (changes.counts.readings, changes.counts.open_readings),
+        (2, 2)
+    );
+    assert_eq!(changes.puts.len(), 3, "two names and a row");
 }

@@ -98,6 +98,8 @@ impl PairingProcessor {
 
 impl Slot {
     fn take(&mut self, key: u8, number: u8, changes: &mut Changes) {
+        let taken = [Counter::Samples, Counter::Readings];
+        changes.counts.extend(taken.map(|counter| (counter, 1)));
         if let Some(open) = self.open.take() {
             changes.outputs.push(vec![key, self.rows, open, number]);
             self.rows += 1;

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
-use model::{Name, Row, SensorName, Timestamp};
+use model::{Layout, Name, Row, Timestamp, Value};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -24,36 +24,40 @@ impl File {
         let path = dir.path().join("store.db");
         Self {
             connection: STORE.open(&path).unwrap(),
-            memory: Memory::default(),
+            memory: Memory::new(Layout::Rigs),
             path,
             _dir: dir,
         }
     }
 
-    /// Stores a row with a value of `sensor` at each tick.
-    fn write(&mut self, rig: &str, sensor: &'static str, ticks: impl IntoIterator<Item = i64>) {
+    /// Stores a row with a value of `field` at each tick.
+    fn write(&mut self, rig: &str, field: &'static str, ticks: impl IntoIterator<Item = i64>) {
         let rows: Vec<_> = ticks
             .into_iter()
             .map(|tick| {
                 let mut row = Row::of_rig(Name::new(rig).unwrap(), Timestamp::from_nanos(tick));
-                row.fields.push((SensorName::new(sensor).unwrap(), 0.5));
+                row.fields.push((Name::new(field).unwrap(), 0.5.into()));
                 row
             })
             .collect();
-        let batch = batch::encode(&rows).unwrap();
+        let batch = batch::encode(Layout::Rigs, &rows).unwrap();
         self.connection.execute_batch("BEGIN").unwrap();
         self.memory.refresh(&self.connection).unwrap();
         write::store(&self.connection, &mut self.memory, &batch).unwrap();
         self.connection.execute_batch("COMMIT").unwrap();
     }
 
-    /// Stores one row with a value of each sensor.
-    fn try_write(&mut self, rig: &str, sensors: &[&'static str], tick: i64) -> Result<(), String> {
+    /// Stores one row with a value of each field.
+    fn try_write(&mut self, rig: &str, fields: &[&'static str], tick: i64) -> Result<(), String> {
         let mut row = Row::of_rig(Name::new(rig).unwrap(), Timestamp::from_nanos(tick));
-        for sensor in sensors {
-            row.fields.push((SensorName::new(*sensor).unwrap(), 0.5));
+        for field in fields {
+            row.fields.push((Name::new(*field).unwrap(), 0.5.into()));
         }
-        let batch = batch::encode(&[row]).unwrap();
+        self.try_write_rows(&[row])
+    }
+
+    fn try_write_rows(&mut self, rows: &[Row<'_>]) -> Result<(), String> {
+        let batch = batch::encode(Layout::Rigs, rows).unwrap();
         self.connection.execute_batch("BEGIN").unwrap();
         self.memory.refresh(&self.connection).unwrap();
         let stored = write::store(&self.connection, &mut self.memory, &batch);
@@ -92,7 +96,7 @@ fn step_deletes_at_most_its_limit_and_the_next_step_continues() {
         let done = step(&file.connection, at, 50, 10).unwrap();
         assert_eq!(done.at.is_some(), goes_on, "{left}");
         assert_eq!(
-            (file.rows(), file.number("SELECT count(*) FROM rig")),
+            (file.rows(), file.number("SELECT count(*) FROM series")),
             (left, rigs)
         );
         at = done.at.unwrap_or(i64::MIN);
@@ -102,7 +106,7 @@ fn step_deletes_at_most_its_limit_and_the_next_step_continues() {
 }
 
 #[test]
-fn sensor_without_values_is_recorded_again_with_its_next_value() {
+fn field_without_values_is_recorded_again_with_its_next_value() {
     let mut file = File::new();
     let noted = "SELECT count(*) FROM newest";
     file.write("R", "b", [HOUR * 5 + HOUR / 2, HOUR * 7]);
@@ -117,7 +121,7 @@ fn sensor_without_values_is_recorded_again_with_its_next_value() {
 }
 
 #[test]
-fn column_of_a_sensor_without_values_is_given_to_a_new_one() {
+fn column_of_a_field_without_values_is_given_to_a_new_one() {
     const MOST: usize = 1_000;
     let mut file = File::new();
     file.write("R", "old", [1]);
@@ -130,7 +134,7 @@ fn column_of_a_sensor_without_values_is_given_to_a_new_one() {
     // All values of `old` go, then those of `next`.
     let clock = Clock::behind(since(2));
     file.sweep(&mut Sweep::new(Duration::from_nanos(1), clock));
-    // A batch that has the old sensor, too, keeps its column.
+    // A batch that has the old field, too, keeps its column.
     assert!(file.try_write("R", &["old", "new"], 5 * HOUR).is_err());
     file.try_write("R", &["new"], 6 * HOUR).unwrap();
     assert!(file.try_write("R", &["old"], 6 * HOUR).is_err());
@@ -145,10 +149,73 @@ fn column_of_a_sensor_without_values_is_given_to_a_new_one() {
             .query_row(sql, [], |row| row.get::<_, i64>(0));
         read.unwrap()
     };
-    assert_eq!(said("SELECT count(*) FROM sensor"), count_of(MOST));
+    assert_eq!(said("SELECT count(*) FROM field"), count_of(MOST));
     assert_eq!(said("SELECT count(new) FROM rows"), 1);
     assert_eq!(said("SELECT tick FROM rows WHERE new = 0.5"), 6 * HOUR);
     assert_eq!(said("SELECT tick FROM rows WHERE next = 0.5"), 7 * HOUR);
+}
+
+#[test]
+fn field_without_values_may_come_back_with_another_type() {
+    let mut file = File::new();
+    let row = |tick, value: Value| {
+        let mut row = Row::of_rig(Name::new("R").unwrap(), Timestamp::from_nanos(tick));
+        row.fields.push((Name::new("x").unwrap(), value));
+        row
+    };
+    file.write("R", "kept", [HOUR]);
+    file.try_write_rows(&[row(1, 0.5.into())]).unwrap();
+    let refused = file.try_write_rows(&[row(2, Value::Integer(2))]);
+    assert!(
+        refused
+            .unwrap_err()
+            .contains("already exists as type float")
+    );
+    let clock = Clock::behind(since(HOUR / 2));
+    file.sweep(&mut Sweep::new(Duration::from_nanos(1), clock));
+    assert_eq!(file.rows(), 1);
+    // Within one batch, too, it has one type.
+    let both = [row(HOUR, 0.5.into()), row(2 * HOUR, Value::Integer(2))];
+    let refused = file.try_write_rows(&both).unwrap_err();
+    assert!(refused.contains("row 2 of 2"), "{refused}");
+    assert!(
+        refused.contains("type integer, but already exists as type float"),
+        "{refused}"
+    );
+    file.try_write_rows(&[row(HOUR, Value::Integer(2))])
+        .unwrap();
+    file.try_write_rows(&[row(2 * HOUR, 0.5.into())])
+        .unwrap_err();
+    assert_eq!(file.number("SELECT x FROM rows WHERE x IS NOT NULL"), 2);
+    assert_eq!(
+        file.number("SELECT type = 'integer' FROM field WHERE name = 'x'"),
+        1
+    );
+}
+
+#[test]
+fn column_is_given_to_a_field_of_another_type() {
+    const MOST: usize = 1_000;
+    let mut file = File::new();
+    file.write("R", "old", [1]);
+    let names: Vec<&str> = (1..MOST)
+        .map(|number| &*Box::leak(format!("s{number}").into_boxed_str()))
+        .collect();
+    file.try_write("R", &names, 5 * HOUR).unwrap();
+    let clock = Clock::behind(since(2));
+    file.sweep(&mut Sweep::new(Duration::from_nanos(1), clock));
+    let mut row = Row::of_rig(Name::new("R").unwrap(), Timestamp::from_nanos(6 * HOUR));
+    let name = Name::new("new").unwrap();
+    row.fields.push((name, Value::String("text".into())));
+    file.try_write_rows(&[row]).unwrap();
+    assert_eq!(
+        file.number("SELECT count(*) FROM rows WHERE new = 'text'"),
+        1
+    );
+    assert_eq!(
+        file.number("SELECT type = 'string' FROM field WHERE name = 'new'"),
+        1
+    );
 }
 
 /// How far behind a clock has to be to show this tick or a moment later.

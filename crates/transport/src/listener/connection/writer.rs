@@ -33,6 +33,8 @@ pub(crate) struct PacketWriter {
     stalled: Option<Instant>,
     /// There are acknowledgements in `unsent`.
     acknowledging: bool,
+    /// The client must not be read from, because its messages aren't taken.
+    paused: bool,
 }
 
 impl PacketWriter {
@@ -49,6 +51,7 @@ impl PacketWriter {
             unreleased: Unreleased::new(),
             stalled: None,
             acknowledging: false,
+            paused: false,
         }
     }
 
@@ -62,9 +65,9 @@ impl PacketWriter {
         (&mut self.unreleased, &mut self.unsent)
     }
 
-    /// Whether so much is unsent that the client must not be read from.
+    /// Whether the client must not be read from: it is paused, or too much is unsent.
     pub(crate) fn is_backlogged(&self) -> bool {
-        self.unsent.len() > MAX_UNSENT
+        self.paused || self.unsent.len() > MAX_UNSENT
     }
 
     /// Writes until the client may be read from. Cancel-safe.
@@ -110,6 +113,14 @@ impl PacketWriter {
                 for ticket in tickets {
                     self.acknowledge(&ticket);
                 }
+                Ok(())
+            }
+            Some(Command::Pause) => {
+                self.paused = true;
+                Ok(())
+            }
+            Some(Command::Resume) => {
+                self.paused = false;
                 Ok(())
             }
             Some(Command::Disconnect(reason)) => Err(reason.into()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 
-/// Examples since the last call of [`super::Pivot::take_examples`].
+/// Examples since the last call of [`crate::shape::Shape::take_examples`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Examples {
     /// A cell with superseded readings.
@@ -16,10 +16,10 @@ pub struct Examples {
 /// A cell that got more readings than the one it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SupersededExample {
-    /// The rig's name.
-    pub rig: String,
-    /// The sensor's name.
-    pub sensor: String,
+    /// The key of its series.
+    pub series: String,
+    /// The field's name.
+    pub field: String,
     /// The row's tick.
     pub tick: Timestamp,
     /// How many readings were superseded.
@@ -30,26 +30,26 @@ pub struct SupersededExample {
     last: Timestamp,
 }
 
-/// A reading behind its rig's window.
+/// A reading behind its series' window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LateExample {
-    /// The rig's name.
-    pub rig: String,
-    /// The sensor's name.
-    pub sensor: String,
+    /// The key of its series.
+    pub series: String,
+    /// The field's name.
+    pub field: String,
     /// The reading's time.
     pub time: Timestamp,
-    /// The rig's newest tick.
+    /// The series' newest tick.
     pub newest: Timestamp,
 }
 
 impl Examples {
     /// Records a superseded reading: the first one makes the example, further ones of the same cell are
     /// counted. `first` is the time of the reading that the cell took, if it is still known.
-    pub(super) fn superseded(
+    pub(crate) fn superseded(
         &mut self,
-        rig: &str,
-        sensor: &str,
+        series: &str,
+        field: &str,
         tick: Timestamp,
         first: Option<Timestamp>,
         time: Timestamp,
@@ -57,8 +57,8 @@ impl Examples {
         match &mut self.superseded {
             None => {
                 self.superseded = Some(SupersededExample {
-                    rig: rig.to_owned(),
-                    sensor: sensor.to_owned(),
+                    series: series.to_owned(),
+                    field: field.to_owned(),
                     tick,
                     readings: 1,
                     gap: first.map(|first| time.distance(first)),
@@ -66,7 +66,7 @@ impl Examples {
                 });
             }
             Some(example)
-                if example.tick == tick && example.rig == rig && example.sensor == sensor =>
+                if example.tick == tick && example.series == series && example.field == field =>
             {
                 let gap = time.distance(example.last);
                 example.readings += 1;

@@ -1,0 +1,304 @@
+//! The pipelines that a process runs: built-in ones and those of files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use model::pipeline::{PipelineError, PipelineFile};
+
+use crate::settings::{BadSetting, Settings, not_empty};
+
+/// The name of the pipeline whose settings are variables.
+pub const RIGS: &str = "rigs";
+/// The built-in pipelines: names and files. That of [`RIGS`] only describes it.
+const BUILT_IN: [(&str, &str); 2] = [
+    (RIGS, include_str!("../../../pipelines/rigs.toml")),
+    ("colors", include_str!("../../../pipelines/colors.toml")),
+];
+
+/// The pipelines to run.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Pipelines")]
+pub struct PipelineSettings {
+    /// Names of built-in pipelines, paths of pipeline files, or directories of them, with commas in
+    /// between; `rigline pipelines list` shows the built-in ones
+    #[arg(long, env = "PIPELINES", default_value = RIGS, value_name = "NAMES", value_parser = not_empty)]
+    pub pipelines: String,
+    /// What was read.
+    #[arg(skip)]
+    loaded: Vec<Pipeline>,
+}
+
+/// A pipeline.
+#[derive(Debug, Clone)]
+pub enum Pipeline {
+    /// The built-in pipeline `rigs`, whose settings are variables.
+    Rigs,
+    /// A pipeline that a file describes.
+    File(Arc<PipelineFile>),
+}
+
+/// Why a pipeline file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It can't be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Its content can't be used.
+    #[error("{0}")]
+    Unusable(#[from] PipelineError),
+}
+
+impl Pipeline {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Rigs => RIGS,
+            Self::File(file) => &file.name,
+        }
+    }
+}
+
+impl PipelineSettings {
+    /// The pipelines, once they are checked: at least one, no name twice.
+    #[must_use]
+    pub fn all(&self) -> &[Pipeline] {
+        &self.loaded
+    }
+
+    /// Those that can be simulated.
+    #[must_use]
+    pub fn simulated(&self) -> Self {
+        let mut simulated = self.clone();
+        simulated.loaded.retain(|pipeline| match pipeline {
+            Pipeline::Rigs => true,
+            Pipeline::File(file) => file.simulate.is_some(),
+        });
+        simulated
+    }
+
+    /// The pipeline of this name, once they are checked. Built-in ones are always found.
+    pub fn find(&self, name: &str) -> Result<Option<Pipeline>, FileError> {
+        if let Some(found) = self.loaded.iter().find(|pipeline| pipeline.name() == name) {
+            return Ok(Some(found.clone()));
+        }
+        let file = built_in(name).transpose()?;
+        Ok(file.map(|file| Pipeline::File(Arc::new(file))))
+    }
+
+    /// Only the pipeline `rigs`.
+    #[must_use]
+    pub fn rigs() -> Self {
+        Self {
+            pipelines: RIGS.to_owned(),
+            loaded: vec![Pipeline::Rigs],
+        }
+    }
+
+    fn bad(&self, accepted: &str) -> BadSetting {
+        BadSetting::new("PIPELINES", &self.pipelines, accepted)
+    }
+
+    fn add(&mut self, item: &str) -> Result<(), BadSetting> {
+        if item == RIGS {
+            return self.push(Pipeline::Rigs);
+        }
+        if let Some(file) = built_in(item) {
+            return self.push(Pipeline::File(Arc::new(file?)));
+        }
+        let path = Path::new(item);
+        let files = if path.is_dir() {
+            let files = files_in(path)?;
+            if files.is_empty() {
+                return Err(self.bad(&format!("a directory of .toml files; {item} has none")));
+            }
+            files
+        } else if item.contains(['/', '.']) {
+            vec![path.to_owned()]
+        } else {
+            let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+            let accepted = format!(
+                "a path, or one of the built-in pipelines {}; {item} is neither",
+                names.join(", ")
+            );
+            return Err(self.bad(&accepted));
+        };
+        for path in files {
+            let file = read(&path)?;
+            if *file.name == RIGS {
+                // The description of the built-in pipeline, as in a directory with all built-in ones.
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                if built_in_text(RIGS) == Some(text.as_str()) {
+                    self.push(Pipeline::Rigs)?;
+                    continue;
+                }
+                return Err(self.bad(&format!(
+                    "files of pipelines with names of their own; {} is called {RIGS}, as the built-in one",
+                    path.display()
+                )));
+            }
+            self.push(Pipeline::File(Arc::new(file)))?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, pipeline: Pipeline) -> Result<(), BadSetting> {
+        if self
+            .loaded
+            .iter()
+            .any(|other| other.name() == pipeline.name())
+        {
+            let accepted = format!("each pipeline once; {} is there twice", pipeline.name());
+            return Err(self.bad(&accepted));
+        }
+        self.loaded.push(pipeline);
+        Ok(())
+    }
+}
+
+impl Settings for PipelineSettings {
+    /// Reads the files.
+    fn check(&mut self) -> Result<(), BadSetting> {
+        self.loaded.clear();
+        let items = self.pipelines.clone();
+        for item in items.split(',').map(str::trim) {
+            if item.is_empty() {
+                return Err(self.bad("names and paths with commas in between"));
+            }
+            self.add(item)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<FileError> for BadSetting {
+    fn from(error: FileError) -> Self {
+        Self::File(error.to_string())
+    }
+}
+
+/// The names of the built-in pipelines, with the texts of their files.
+#[must_use]
+pub const fn built_in_files() -> &'static [(&'static str, &'static str)] {
+    &BUILT_IN
+}
+
+/// The text of the file of a built-in pipeline.
+#[must_use]
+pub fn built_in_text(name: &str) -> Option<&'static str> {
+    let found = BUILT_IN.iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| *text)
+}
+
+/// The file of a built-in pipeline, if there is one of this name.
+#[must_use]
+pub fn built_in(name: &str) -> Option<Result<PipelineFile, FileError>> {
+    let text = built_in_text(name)?;
+    let path = format!("pipelines/{name}.toml");
+    Some(PipelineFile::parse(&path, text, &variable).map_err(FileError::from))
+}
+
+/// Reads a pipeline file; its variables are those of the environment.
+pub fn read(path: &Path) -> Result<PipelineFile, FileError> {
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
+    let file = PipelineFile::parse(&path.display().to_string(), &text, &variable)?;
+    Ok(file)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The pipeline files of a directory, in the order of their names.
+fn files_in(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let entries = std::fs::read_dir(dir).map_err(|error| unreadable(dir, error))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| unreadable(dir, error))?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> FileError {
+    FileError::Unreadable {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::{BUILT_IN, PipelineSettings, built_in};
+    use crate::settings::Settings;
+
+    fn names(pipelines: &str) -> Result<Vec<String>, String> {
+        let mut settings = PipelineSettings {
+            pipelines: pipelines.to_owned(),
+            loaded: Vec::new(),
+        };
+        settings.check().map_err(|bad| bad.to_string())?;
+        let names = settings.all().iter();
+        Ok(names.map(|pipeline| pipeline.name().to_owned()).collect())
+    }
+
+    #[test]
+    fn built_in_pipelines_can_be_used() {
+        for (name, _) in BUILT_IN {
+            let file = built_in(name).unwrap().unwrap();
+            assert_eq!(*file.name, name);
+        }
+    }
+
+    #[test]
+    fn directory_of_the_built_in_pipelines_is_all_of_them() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines");
+        assert_eq!(names(dir).unwrap(), ["colors", "rigs"]);
+    }
+
+    #[test]
+    fn names_paths_and_directories_are_pipelines() {
+        let dir = TempDir::new().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        for name in ["b", "a"] {
+            let text = format!("name = \"{name}\"\n[source]\ntopic = \"x/{{y}}\"");
+            std::fs::write(path(&format!("{name}.toml")), text).unwrap();
+        }
+        std::fs::write(path("notes.txt"), "").unwrap();
+        let whole = path("");
+        assert_eq!(
+            names(&format!("rigs, {whole}")).unwrap(),
+            ["rigs", "a", "b"]
+        );
+        assert_eq!(names(&path("b.toml")).unwrap(), ["b"]);
+        for (bad, why) in [
+            (format!("{whole},{}", path("a.toml")), "a is there twice"),
+            ("rigs,".to_owned(), "with commas in between"),
+            ("rig".to_owned(), "rig is neither"),
+            (path("c.toml"), "cannot read"),
+        ] {
+            let error = names(&bad).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        let own = "name = \"rigs\"\n[source]\ntopic = \"x/{y}\"";
+        std::fs::write(path("a.toml"), own).unwrap();
+        assert!(names(&whole).unwrap_err().contains("is called rigs"));
+        std::fs::write(path("a.toml"), "name = \"a\"\n[source]\ntopics = 1").unwrap();
+        let error = names(&whole).unwrap_err();
+        assert!(error.contains("a.toml:3:1"), "{error}");
+    }
+}

@@ -1,0 +1,221 @@
+//! A pipeline of the one process: its lists, its store and its stages.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use common::clock::Clock;
+use common::harness::Process;
+use common::health::Dependency;
+use common::pipelines::Pipeline;
+use ingester::decoder::{Decoder, MappedDecoder};
+use model::pipeline::StoreKind;
+use model::{Layout, topic};
+use queue::settings::QueueSettings;
+use queue::sqlite::SqliteQueue;
+use sink::from_file::{influx_store, store_kind};
+use store::{InfluxStore, SqliteStore};
+use tokio::task::JoinSet;
+use transformer::settings::ShapeSettings;
+use transport::{Source, Wants};
+
+use super::data_dir::{QUEUE_FILE, STORE_FILE};
+use super::settings::ServerSettings;
+
+/// The stages of all pipelines.
+pub(super) type Stages = JoinSet<anyhow::Result<()>>;
+
+/// A pipeline with its files open.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) pipeline: Pipeline,
+    /// Where its files are: the data directory for `rigs`, otherwise a directory in it.
+    dir: PathBuf,
+    pub(super) queue: SqliteQueue,
+    pub(super) store: PartStore,
+    lists: QueueSettings,
+}
+
+/// Where a pipeline's rows go.
+#[derive(Debug, Clone)]
+pub(super) enum PartStore {
+    Sqlite(SqliteStore),
+    Influx(Box<InfluxStore>),
+}
+
+/// Changes the source and the store of the pipeline `rigs`, for figures of the demo.
+pub trait Wrap {
+    /// The sessions to receive from instead.
+    fn sessions<S: Source + Sync>(
+        &self,
+        sessions: impl Fn(Dependency) -> S + Send + Sync + 'static,
+    ) -> impl Fn(Dependency) -> Self::Source<S> + Send + Sync + 'static;
+    /// What receives from a session.
+    type Source<S: Source + Sync>: Source + Sync;
+    /// The store to write to instead.
+    fn store<S: store::Store + 'static>(&self, store: S) -> impl store::Store + 'static;
+}
+
+impl Part {
+    /// Opens a pipeline's files in the data directory, and creates them if needed.
+    pub(super) fn open(
+        data: &Path,
+        pipeline: &Pipeline,
+        settings: &ServerSettings,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        let (dir, lists) = match pipeline {
+            Pipeline::Rigs => (data.to_owned(), settings.queue()),
+            Pipeline::File(file) => (
+                data.join(file.name.as_str()),
+                settings.queue().of_pipeline(&file.name),
+            ),
+        };
+        let mut create = std::fs::DirBuilder::new();
+        create
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .with_context(|| format!("cannot create {}", dir.display()))?;
+        warn_of_missing_file(&dir);
+        let path = dir.join(QUEUE_FILE);
+        let queue = SqliteQueue::open_alone(&path, &lists, clock)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        let store = open_store(&dir, pipeline, lists.layout, settings, clock)?;
+        Ok(Self {
+            pipeline: pipeline.clone(),
+            dir,
+            queue,
+            store,
+            lists,
+        })
+    }
+
+    /// The files that have to stay where they are.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.dir.join(QUEUE_FILE)];
+        if let PartStore::Sqlite(_) = self.store {
+            files.push(self.dir.join(STORE_FILE));
+        }
+        files
+    }
+
+    /// Which topics of the listener it wants; `None` if it has a source of its own.
+    pub(super) fn wants(&self) -> Option<Wants> {
+        let file = match &self.pipeline {
+            Pipeline::Rigs => return Some(Box::new(topic::fits)),
+            Pipeline::File(file) => file,
+        };
+        let template = file.source.topic.as_deref().cloned()?;
+        let is_own = file.source.url.is_none();
+        is_own.then(|| -> Wants { Box::new(move |topic| template.matches(topic).is_some()) })
+    }
+
+    /// How its messages are decoded.
+    pub(super) fn ingester(&self, settings: &ServerSettings) -> ingester::settings::Work {
+        let decoder = match &self.pipeline {
+            Pipeline::Rigs => Decoder::Rigs(settings.readings),
+            Pipeline::File(file) => Decoder::Mapped(Box::new(MappedDecoder::new(file))),
+        };
+        ingester::settings::Work {
+            decoder,
+            queue: self.lists.clone(),
+        }
+    }
+
+    /// Starts its transformer and its sink.
+    pub(super) fn start(
+        &self,
+        settings: &ServerSettings,
+        wrap: &impl Wrap,
+        process: &Process,
+        stages: &mut Stages,
+    ) {
+        let lists = self.lists.clone();
+        let work = match &self.pipeline {
+            Pipeline::Rigs => transformer::settings::Work {
+                shape: ShapeSettings::Pivot(settings.rows.clone()),
+                times: settings.readings.times.limits(),
+                queue: lists.clone(),
+            },
+            Pipeline::File(file) => transformer::settings::Work::of_file(file, lists.clone()),
+        };
+        let queue = self.queue.clone();
+        let transformer = self.process(process, "transformer");
+        stages.spawn(transformer::run(work, queue.clone(), transformer));
+        let process = self.process(process, "sink");
+        match (&self.pipeline, self.store.clone()) {
+            (Pipeline::Rigs, PartStore::Sqlite(store)) => {
+                stages.spawn(sink::run(lists, queue, wrap.store(store), process));
+            }
+            (_, PartStore::Sqlite(store)) => {
+                stages.spawn(sink::run(lists, queue, store, process));
+            }
+            (_, PartStore::Influx(store)) => {
+                stages.spawn(sink::run(lists, queue, *store, process));
+            }
+        }
+    }
+
+    /// The context of one of its stages.
+    pub(super) fn process(&self, process: &Process, stage: &str) -> Process {
+        match &self.pipeline {
+            Pipeline::Rigs => process.for_stage(stage),
+            Pipeline::File(file) => process.for_stage(format!("{stage}/{}", *file.name)),
+        }
+    }
+}
+
+fn open_store(
+    dir: &Path,
+    pipeline: &Pipeline,
+    layout: Layout,
+    settings: &ServerSettings,
+    clock: Clock,
+) -> anyhow::Result<PartStore> {
+    if let Pipeline::File(file) = pipeline
+        && store_kind(file) == Some(StoreKind::Influx)
+    {
+        let store = influx_store(&settings.influx, file)?;
+        return Ok(PartStore::Influx(Box::new(store)));
+    }
+    let path = dir.join(STORE_FILE);
+    let store = SqliteStore::open(&path, &settings.store, layout, clock)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    Ok(PartStore::Sqlite(store))
+}
+
+/// Warns if one of the two files exists without the other.
+fn warn_of_missing_file(dir: &Path) {
+    let is_there = |name| dir.join(name).metadata().is_ok_and(|data| data.len() > 0);
+    match (is_there(QUEUE_FILE), is_there(STORE_FILE)) {
+        (true, false) => tracing::warn!(
+            "{STORE_FILE} is missing or empty, but {QUEUE_FILE} isn't: stored rows are gone, the \
+             ledger still counts them, and a new store is created"
+        ),
+        (false, true) => tracing::warn!(
+            "{QUEUE_FILE} is missing or empty, but {STORE_FILE} isn't: waiting readings and rows \
+             are gone, and the ledger starts from zero"
+        ),
+        (true, true) | (false, false) => {}
+    }
+}
+
+/// Changes nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwrapped;
+
+impl Wrap for Unwrapped {
+    type Source<S: Source + Sync> = S;
+
+    fn sessions<S: Source + Sync>(
+        &self,
+        sessions: impl Fn(Dependency) -> S + Send + Sync + 'static,
+    ) -> impl Fn(Dependency) -> S + Send + Sync + 'static {
+        sessions
+    }
+
+    fn store<S: store::Store + 'static>(&self, store: S) -> impl store::Store + 'static {
+        store
+    }
+}

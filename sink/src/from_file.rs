@@ -1,0 +1,54 @@
+//! The store of a pipeline that a file describes.
+
+use anyhow::Context;
+use common::settings::{BadSetting, Settings};
+use model::pipeline::{At, PipelineFile, StoreKind, StoreTable};
+use store::{InfluxSettings, InfluxStore, Measurement};
+
+/// The kind of a pipeline's store, if its file names one.
+#[must_use]
+pub fn store_kind(file: &PipelineFile) -> Option<StoreKind> {
+    file.store.first().map(|store| store.kind)
+}
+
+/// The InfluxDB of a pipeline: what its file says, and otherwise what `settings` say. The measurement is by
+/// default the pipeline's name.
+pub fn influx_settings(
+    settings: &InfluxSettings,
+    file: &PipelineFile,
+) -> Result<(InfluxSettings, Measurement), BadSetting> {
+    let mut settings = settings.clone();
+    let table = file.store.first();
+    let given = |value: fn(&StoreTable) -> &Option<At<String>>| {
+        let value = table.and_then(|table| value(table).as_ref());
+        // A variable that isn't set is an empty string.
+        value
+            .map(|value| value.to_string())
+            .filter(|value| !value.is_empty())
+    };
+    if let Some(url) = given(|table| &table.url) {
+        settings.url = url;
+    }
+    if let Some(token) = given(|table| &table.token) {
+        settings.token = Some(token.into());
+        settings.token_file = None;
+    }
+    if let Some(org) = given(|table| &table.org) {
+        settings.org = org;
+    }
+    if let Some(bucket) = given(|table| &table.bucket) {
+        settings.bucket = bucket;
+    }
+    let measurement = given(|table| &table.measurement).unwrap_or_else(|| file.name.to_string());
+    let measurement = Measurement::new(&measurement)
+        .map_err(|error| BadSetting::new("measurement", &measurement, &error.to_string()))?;
+    settings.check()?;
+    Ok((settings, measurement))
+}
+
+/// A client of the InfluxDB of a pipeline.
+pub fn influx_store(settings: &InfluxSettings, file: &PipelineFile) -> anyhow::Result<InfluxStore> {
+    let (settings, measurement) = influx_settings(settings, file)?;
+    let store = InfluxStore::new(&settings).context("cannot use InfluxDB")?;
+    Ok(store.with_measurement(measurement))
+}

@@ -1,0 +1,147 @@
+//! The settings of a pipeline that a file describes.
+
+use std::time::Duration;
+
+use model::Name;
+use model::pipeline::{At, Period, PipelineFile, ShapeKind, SourceKind, Statistic, Statistics};
+use queue::settings::QueueSettings;
+
+use crate::settings::{
+    RowLimits, RowSettings, SampleSettings, ShapeSettings, WindowSettings, Work,
+};
+
+impl Work {
+    /// The settings of the pipeline of a file, with these lists.
+    #[must_use]
+    pub fn of_file(file: &PipelineFile, queue: QueueSettings) -> Self {
+        Self {
+            shape: shape(file),
+            times: file.limits.times(),
+            queue,
+        }
+    }
+}
+
+fn shape(file: &PipelineFile) -> ShapeSettings {
+    match file.shape() {
+        ShapeKind::Pivot => ShapeSettings::Pivot(pivot(file)),
+        ShapeKind::Window => ShapeSettings::Window(window(file)),
+        ShapeKind::Sample => ShapeSettings::Sample(SampleSettings {
+            max_row_fields: row_limits(file).max_row_fields,
+        }),
+    }
+}
+
+fn pivot(file: &PipelineFile) -> RowSettings {
+    let rows = &file.rows;
+    let expected = rows.expected.as_ref().map_or(&[][..], |names| names);
+    RowSettings {
+        align: rows
+            .align
+            .as_ref()
+            .map_or(Duration::from_secs(1), |period| period.0),
+        flush_interval: rows
+            .flush_interval
+            .as_ref()
+            .map_or(Duration::from_secs(5), |period| period.0),
+        late_window: late_window(file),
+        rig_idle: series_idle(file),
+        // The file's check refuses names that aren't valid.
+        expected_sensors: expected
+            .iter()
+            .filter_map(|name| Name::new(name.clone()).ok())
+            .collect(),
+        max_open_rows: rows.max_open_rows.as_deref().copied().unwrap_or(100_000),
+        limits: row_limits(file),
+    }
+}
+
+fn window(file: &PipelineFile) -> WindowSettings {
+    let rows = &file.rows;
+    let period = |given: Option<&At<Period>>, default| given.map_or(default, |period| period.0);
+    WindowSettings {
+        // The file's check asks for it.
+        every: period(rows.every.as_ref(), Duration::from_secs(1)),
+        statistics: statistics(rows.statistics.as_deref()),
+        names: rows
+            .names
+            .as_deref()
+            .map_or_else(|| "{field}_{statistic}".to_owned(), String::clone),
+        grace: period(rows.grace.as_ref(), Duration::from_secs(2)),
+        late_window: late_window(file),
+        max_age: file.limits.times().max_age,
+        series_idle: series_idle(file),
+        // A channel delivers once, and the times of its messages may be those of their arrival.
+        dedupe: rows.dedupe.as_deref().copied().unwrap_or_else(|| {
+            let kind = file.source.kind.as_deref();
+            kind != Some(&SourceKind::RedisPubsub)
+        }),
+        max_window_readings: rows
+            .max_window_readings
+            .as_deref()
+            .copied()
+            .unwrap_or(100_000),
+        limits: row_limits(file),
+    }
+}
+
+/// Statistics with the names that they get.
+fn statistics(given: Option<&Statistics>) -> Vec<(String, Statistic)> {
+    match given {
+        None => default_statistics(),
+        Some(Statistics::List(list)) => list.iter().copied().map(named).collect(),
+        Some(Statistics::Named(named)) => {
+            let named = named.iter();
+            named
+                .map(|(name, statistic)| (name.clone(), *statistic))
+                .collect()
+        }
+    }
+}
+
+/// What is computed unless the file says otherwise.
+pub(crate) fn default_statistics() -> Vec<(String, Statistic)> {
+    let default = [
+        Statistic::Count,
+        Statistic::Mean,
+        Statistic::Median,
+        Statistic::Min,
+        Statistic::Max,
+    ];
+    default.map(named).into()
+}
+
+/// A statistic with its own name.
+fn named(statistic: Statistic) -> (String, Statistic) {
+    let name = match statistic {
+        Statistic::Count => "count",
+        Statistic::Mean => "mean",
+        Statistic::Median => "median",
+        Statistic::Min => "min",
+        Statistic::Max => "max",
+        Statistic::Sum => "sum",
+        Statistic::Stddev => "stddev",
+        Statistic::First => "first",
+        Statistic::Last => "last",
+    };
+    (name.to_owned(), statistic)
+}
+
+fn row_limits(file: &PipelineFile) -> RowLimits {
+    let limits = &file.limits;
+    RowLimits {
+        max_series: limits.max_series.as_deref().copied().unwrap_or(100_000),
+        max_fields: limits.max_fields.as_deref().copied().unwrap_or(1_000),
+        max_row_fields: limits.max_row_fields.as_deref().copied().unwrap_or(256),
+    }
+}
+
+fn late_window(file: &PipelineFile) -> Duration {
+    let given = file.limits.late_window.as_ref();
+    given.map_or(Duration::from_mins(1), |period| period.0)
+}
+
+fn series_idle(file: &PipelineFile) -> Duration {
+    let given = file.limits.series_idle.as_ref();
+    given.map_or(Duration::from_hours(1), |period| period.0)
+}
