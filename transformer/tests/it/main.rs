@@ -7,3 +7,4 @@ mod lists;
 mod restart;
 mod rows;
 mod timers;
+mod windows;
