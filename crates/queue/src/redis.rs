@@ -101,6 +101,16 @@ impl RedisQueue {
         })
     }
 
+    /// The name of the pipeline that has this list; `None` before its first lease.
+    pub async fn owner(&self, list: List) -> Result<Option<String>, QueueError> {
+        let mut get = redis::cmd("HGET");
+        get.arg(LIST_OWNERS).arg(self.inner.keys.list(list));
+        match self.inner.connection.read(&get).await? {
+            redis::Value::Nil => Ok(None),
+            owner => reply::text(&owner).map(Some),
+        }
+    }
+
     /// Runs a script. Loads it first if Redis hasn't; this is safe, because NOSCRIPT means that nothing
     /// was run.
     async fn run(&self, script: &Script, fill: impl Fn(&mut Cmd)) -> Result<Reply, QueueError> {

@@ -115,8 +115,8 @@ async fn for_each(
     Ok(())
 }
 
-async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
-    let lists = args.lists.open(Purpose::Read)?;
+async fn show(mut args: ShowArgs) -> anyhow::Result<ExitCode> {
+    let lists = args.lists.open(Purpose::Read).await?;
     let mut found = Vec::new();
     for_each(&lists, |letter| {
         if id_of(&letter.element).is_some_and(|id| id.ends_with(&args.id)) {
@@ -154,8 +154,8 @@ async fn show(args: ShowArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
-    let lists = args.lists.open(Purpose::Read)?;
+async fn export(mut args: ExportArgs) -> anyhow::Result<ExitCode> {
+    let lists = args.lists.open(Purpose::Read).await?;
     let mut out = stdout();
     for_each(&lists, |letter| {
         let matches = |of: Summary| args.filter.matches(of.stage, of.reason);

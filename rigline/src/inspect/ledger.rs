@@ -17,8 +17,8 @@ pub struct LedgerArgs {
 }
 
 /// Prints both sides of each line. The exit code is 1 if they differ or if elements vanished.
-pub async fn show(args: LedgerArgs) -> anyhow::Result<ExitCode> {
-    let lists = args.lists.open(Purpose::Read)?;
+pub async fn show(mut args: LedgerArgs) -> anyhow::Result<ExitCode> {
+    let lists = args.lists.open(Purpose::Read).await?;
     let ledger = lists.snapshot().await?.ledger;
     let mut out = stdout();
     writeln!(out, "ledger of {}", lists.place())?;

@@ -8,6 +8,7 @@ use common::clock::Clock;
 use common::pipelines::RIGS;
 use common::settings::{Settings, path};
 use model::Layout;
+use queue::list::List;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
 use queue::sqlite::SqliteQueue;
@@ -58,35 +59,48 @@ impl Where {
         &self.queue.pipeline
     }
 
-    /// How the elements of the lists are written.
+    /// How the elements of the lists are written, once they are open.
     #[must_use]
-    pub fn layout(&self) -> Layout {
-        if self.queue.pipeline == RIGS {
-            Layout::Rigs
-        } else {
-            Layout::Tagged
-        }
+    pub const fn layout(&self) -> Layout {
+        self.queue.layout
     }
 
     /// Opens the lists.
-    pub fn open(mut self, purpose: Purpose) -> anyhow::Result<Lists> {
-        if self.queue.pipeline != RIGS {
-            self.queue = self.queue.of_pipeline(&self.queue.pipeline.clone());
-        }
+    pub async fn open(&mut self, purpose: Purpose) -> anyhow::Result<Lists> {
         let uses_redis = self.redis || std::env::var_os("REDIS_HOST").is_some();
         if self.data.is_none() && uses_redis {
-            self.queue.check()?;
-            self.server.check()?;
-            let name = format!("{}:{}", self.server.redis_host, self.server.redis_port);
-            let queue = RedisQueue::new(&self.queue, &self.server).context("cannot use Redis")?;
-            return Ok(Lists::Redis(queue, name));
+            return self.open_redis().await;
         }
-        let dir = self.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR));
+        if self.queue.pipeline != RIGS {
+            self.queue = self.queue.of_pipeline(&self.queue.pipeline);
+        }
+        let dir = self.data.clone();
+        let dir = dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR));
         let path = files_of(&dir, &self.queue.pipeline).join(QUEUE_FILE);
         check_exists(&path, "queue")?;
         let queue = open_file(&path, &self.queue, purpose)
             .with_context(|| format!("cannot open {}", path.display()))?;
         Ok(Lists::File(queue, path))
+    }
+
+    async fn open_redis(&mut self) -> anyhow::Result<Lists> {
+        self.queue.check()?;
+        self.server.check()?;
+        let name = format!("{}:{}", self.server.redis_host, self.server.redis_port);
+        let open = |settings: &QueueSettings| {
+            RedisQueue::new(settings, &self.server).context("cannot use Redis")
+        };
+        let mut queue = open(&self.queue)?;
+        if self.queue.pipeline != RIGS {
+            // PIPELINE also gives the built-in pipeline another name, and then RAW_QUEUE names its list.
+            let owner = queue.owner(List::Raw).await;
+            let owner = owner.with_context(|| format!("cannot read Redis at {name}"))?;
+            if owner.as_ref() != Some(&self.queue.pipeline) {
+                self.queue = self.queue.of_pipeline(&self.queue.pipeline);
+                queue = open(&self.queue)?;
+            }
+        }
+        Ok(Lists::Redis(queue, name))
     }
 }
 

@@ -30,8 +30,8 @@ pub(super) struct ListArgs {
     lists: Where,
 }
 
-pub(super) async fn run(args: ListArgs) -> anyhow::Result<ExitCode> {
-    let lists = args.lists.open(Purpose::Read)?;
+pub(super) async fn run(mut args: ListArgs) -> anyhow::Result<ExitCode> {
+    let lists = args.lists.open(Purpose::Read).await?;
     let counts = Counts::of(lists.dead_letter_kinds().await?);
     let wanted = counts.matching(&args.filter).min(args.limit);
     let newest = newest(&lists, &args.filter, counts.all, wanted).await?;

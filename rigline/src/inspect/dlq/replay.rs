@@ -60,13 +60,13 @@ struct Selected {
 }
 
 pub(super) async fn run(mut args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let decoder = decoder(&mut args)?;
     let purpose = if args.dry_run {
         Purpose::Read
     } else {
         Purpose::Replay
     };
-    let lists = args.lists.clone().open(purpose)?;
+    let lists = args.lists.open(purpose).await?;
+    let decoder = decoder(&mut args)?;
     let Selected { letters, missing } = select(&args, &lists).await?;
     let all = letters.len() + missing.len();
     let now = Clock::system().now();
