@@ -177,6 +177,8 @@ async fn drain(case: &Case, binary: &Path) -> Drain {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let time = started.elapsed();
+    let ledger = queue.snapshot().await.expect("a snapshot").ledger;
+    assert_eq!(ledger.get(Counter::DeadTransformer), 0, "{ledger:?}");
     let memory = memory_mib(process.pid()).unwrap_or_default() - start.1;
     Drain {
         elements,
