@@ -238,7 +238,7 @@ mod tests {
 
     use super::{as_json, input, map};
 
-    /// Set to write the expected results anew.
+    /// If this variable is set, the expected results are written again.
     const WRITE: &str = "RIGLINE_WRITE";
 
     /// What the messages of an example become: a line of JSON each.

@@ -290,7 +290,7 @@ impl Windows {
         }
     }
 
-    /// Deletes the entries that can't be read, except those that this step writes anew.
+    /// Deletes the entries that can't be read, except those that this step writes again.
     fn delete_unreadable(&mut self) {
         if self.unreadable.is_empty() {
             return;

@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+use model::element::encode_reading;
+use model::{Name, Reading, Timestamp};
 use producer::fleet::SENSORS;
 use queue::ledger::Ledger;
 
@@ -26,6 +28,24 @@ pub use self::pipeline::Pipeline;
 #[must_use]
 pub fn sensors() -> [&'static str; SENSORS.len()] {
     SENSORS.map(|sensor| sensor.name)
+}
+
+/// Elements of the raw list: a reading of each sensor of a rig, which arrived at its time.
+#[must_use]
+pub fn elements_of_rig(rig: &str, time: Timestamp) -> Vec<Vec<u8>> {
+    let element = |sensor| {
+        let reading = Reading {
+            rig_id: Name::new(rig).expect("a name"),
+            sensor: Name::new(sensor).expect("a name"),
+            timestamp: time,
+            value: 21.5,
+            ingest_time: time,
+        };
+        let mut element = Vec::with_capacity(192);
+        encode_reading(&reading, &mut element);
+        element
+    };
+    sensors().map(element).into()
 }
 
 /// Waits until `is_done` holds for the ledger; panics with the last ledger after `limit`.

@@ -111,7 +111,7 @@ impl Window {
         was_open: bool,
     ) {
         if !self.is_emitted() {
-            // Whoever sends a window's first readings late sends its last ones as late.
+            // A device that sends a window's first readings late sends its last ones as late.
             self.due = self.due.max(now + self.end().since(time) + grace);
         } else if !was_open {
             // Further corrections don't put it off, or a steady trickle would put it off for ever.

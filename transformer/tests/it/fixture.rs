@@ -40,17 +40,22 @@ pub fn settings_of(queue: &QueueSettings, flush_interval: Duration) -> Work {
             rig_idle: NEVER,
             expected_sensors: SENSORS.map(|name| Name::new(name).unwrap()).to_vec(),
             max_open_rows: 100_000,
-            limits: RowLimits {
-                max_series: 100_000,
-                max_fields: 1_000,
-                max_row_fields: 256,
-            },
+            limits: row_limits(),
         }),
         times: TimeLimits {
             max_future: Duration::from_mins(1),
             max_age: Duration::from_hours(24),
         },
         queue: queue.clone(),
+    }
+}
+
+/// The usual limits.
+pub fn row_limits() -> RowLimits {
+    RowLimits {
+        max_series: 100_000,
+        max_fields: 1_000,
+        max_row_fields: 256,
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use common::clock::Clock;
 use model::element::encode_sample;
-use model::limits::TimeLimits;
 use model::pipeline::Statistic;
 use model::{Layout, Name, Sample, Timestamp, Value};
 use queue::ledger::Counter;
@@ -14,9 +13,9 @@ use queue::settings::QueueSettings;
 use queue::testing::{Delivery, FaultyQueue, MemoryQueue, TempQueue, assert_exact, limited};
 use queue::{Append, Queue};
 use tokio::time::{Instant, sleep};
-use transformer::settings::{RowLimits, ShapeSettings, WindowSettings, Work};
+use transformer::settings::{ShapeSettings, WindowSettings, Work};
 
-use crate::fixture::{NEVER, at, start_on};
+use crate::fixture::{NEVER, at, row_limits, settings_of, start_on};
 
 const EVERY: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(2);
@@ -28,7 +27,7 @@ fn queue_settings(batch: usize) -> QueueSettings {
     limited(|limits| limits.batch = batch).of_pipeline("plant")
 }
 
-fn work(queue: QueueSettings, grace: Duration) -> Work {
+fn work(queue: &QueueSettings, grace: Duration) -> Work {
     let statistics = [
         ("count", Statistic::Count),
         ("median", Statistic::Median),
@@ -45,17 +44,9 @@ fn work(queue: QueueSettings, grace: Duration) -> Work {
             series_idle: NEVER,
             dedupe: true,
             max_window_readings: 100_000,
-            limits: RowLimits {
-                max_series: 100_000,
-                max_fields: 1_000,
-                max_row_fields: 256,
-            },
+            limits: row_limits(),
         }),
-        times: TimeLimits {
-            max_future: Duration::from_mins(1),
-            max_age: Duration::from_hours(24),
-        },
-        queue,
+        ..settings_of(queue, grace)
     }
 }
 
@@ -112,7 +103,7 @@ async fn append(queue: &MemoryQueue, raw: Vec<Vec<u8>>) {
 async fn row_is_emitted_when_its_window_is_over_and_again_when_a_reading_corrects_it() {
     let settings = queue_settings(5_000);
     let queue = MemoryQueue::new(&settings, Clock::system().now());
-    let stage = start_on(queue.clone(), work(settings, GRACE));
+    let stage = start_on(queue.clone(), work(&settings, GRACE));
     stage.ready().await;
     let emitted = || rows(&queue.items(List::Normalized));
     let time_until = async |count: usize| {
@@ -199,10 +190,7 @@ async fn restarts_in_the_middle_of_windows_and_corrections_change_nothing() {
         let before = taken;
         taken += i64::try_from(raw.len()).unwrap();
         queue.append(raw).await;
-        let stage = start_on(
-            queue.open(),
-            work(settings.clone(), Duration::from_millis(1)),
-        );
+        let stage = start_on(queue.open(), work(&settings, Duration::from_millis(1)));
         let some = before + i64::try_from(round).unwrap();
         queue.wait_count(Counter::RawTaken, some).await;
         if round % 2 == 0 {
@@ -213,12 +201,12 @@ async fn restarts_in_the_middle_of_windows_and_corrections_change_nothing() {
         }
         assert_exact(&queue.ledger().await);
         // The next round needs all of this one to be taken, since it can be killed at any element.
-        let stage = start_on(queue.open(), work(settings.clone(), NEVER));
+        let stage = start_on(queue.open(), work(&settings, NEVER));
         queue.wait_count(Counter::RawTaken, taken).await;
         stage.kill().await;
         queue.expire_leases();
     }
-    let stage = start_on(queue.open(), work(settings, Duration::from_millis(1)));
+    let stage = start_on(queue.open(), work(&settings, Duration::from_millis(1)));
     let ledger = queue
         .wait_for(|ledger| ledger.get(Counter::OpenReadings) == 0)
         .await;
@@ -238,7 +226,7 @@ async fn lost_replies_of_commits_change_no_window() {
         Applied, Dropped, Answered, Delayed, Dropped, Dropped, Applied, Answered, Delayed, Applied,
     ];
     let faulty = FaultyQueue::new(queue.open(), &deliveries);
-    let stage = start_on(faulty.clone(), work(settings, Duration::from_millis(1)));
+    let stage = start_on(faulty.clone(), work(&settings, Duration::from_millis(1)));
     for raw in appends {
         queue.append(raw).await;
     }

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use common::clock::Clock;
 use e2e::measure::{median, peak_memory_mib, thread_cpu_us};
-use e2e::{Chain, OneProcess, sensors};
-use model::element::encode_reading;
-use model::{Name, Reading, Timestamp};
+use e2e::{Chain, OneProcess, elements_of_rig};
+use model::Timestamp;
 use producer::fleet::SENSORS;
 use queue::ledger::{Counter, Ledger, delta};
 use queue::settings::QueueSettings;
@@ -171,18 +170,7 @@ async fn fill<Q: Queue>(queue: &Q, size: usize) -> usize {
 
 fn add_round(time: Timestamp, raw: &mut Vec<Vec<u8>>) {
     for rig in 0..RIGS {
-        for sensor in sensors() {
-            let reading = Reading {
-                rig_id: Name::new(format!("RIG-{rig}")).expect("a name"),
-                sensor: Name::new(sensor).expect("a name"),
-                timestamp: time,
-                value: 21.5,
-                ingest_time: time,
-            };
-            let mut element = Vec::with_capacity(192);
-            encode_reading(&reading, &mut element);
-            raw.push(element);
-        }
+        raw.extend(elements_of_rig(&format!("RIG-{rig}"), time));
     }
 }
 

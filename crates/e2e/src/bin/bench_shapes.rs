@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
+use e2e::elements_of_rig;
 use e2e::measure::{median, memory_mib, thread_cpu_us};
-use e2e::sensors;
-use model::element::{encode_reading, encode_sample};
-use model::{Name, Reading, Sample, Timestamp, Value};
+use model::element::encode_sample;
+use model::{Name, Sample, Timestamp, Value};
 use queue::ledger::{Counter, delta};
 use queue::redis::RedisQueue;
 use queue::{Append, Queue};
@@ -239,18 +239,7 @@ async fn append(queue: &RedisQueue, raw: &mut Vec<Vec<u8>>) -> usize {
 fn add(case: &Case, series: usize, time: Timestamp, raw: &mut Vec<Vec<u8>>) {
     let name = Name::new(format!("device-{series}")).expect("a name");
     if case.file.is_none() {
-        for sensor in sensors() {
-            let reading = Reading {
-                rig_id: name.clone(),
-                sensor: Name::new(sensor).expect("a name"),
-                timestamp: time,
-                value: 21.5,
-                ingest_time: time,
-            };
-            let mut element = Vec::with_capacity(192);
-            encode_reading(&reading, &mut element);
-            raw.push(element);
-        }
+        raw.extend(elements_of_rig(&name, time));
         return;
     }
     let field = |number: usize| Name::new(format!("field_{number}")).expect("a name");

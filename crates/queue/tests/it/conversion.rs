@@ -33,7 +33,7 @@ async fn missing_counters_are_added_with_the_next_lease<F: Fixture>() {
     };
     commit(&queue, &lease, change).await;
     queue.release(&lease).await.unwrap();
-    // Whoever reads the ledger sees the counters already.
+    // A reader of the ledger sees the counters already.
     let ledger = ledger_of(&queue).await;
     assert_eq!(new_counters(&ledger), [4, 4]);
     assert_eq!(ledger.broken_line(), None);
