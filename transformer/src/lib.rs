@@ -11,6 +11,8 @@ pub mod sample_rows;
 pub mod settings;
 pub mod shape;
 mod switch;
+#[cfg(test)]
+mod testing;
 mod value_bytes;
 mod warnings;
 pub mod window;

@@ -8,6 +8,7 @@ use model::{Name, Timestamp, Value};
 
 use crate::settings::RowSettings;
 use crate::shape::Counts;
+use crate::testing::Emission;
 
 /// A sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,9 +41,6 @@ struct Rig {
     newest: Timestamp,
     last_arrival: Duration,
 }
-
-/// What a row looks like to a reader: rig, tick, fields by name.
-pub(super) type Emission = (String, Timestamp, Vec<(String, Value)>);
 
 #[derive(Debug, Clone)]
 pub(super) struct ReferencePivot {

@@ -8,9 +8,10 @@ use model::element::RawSample;
 use model::{Layout, Name, Timestamp, Value};
 
 use super::Pivot;
-use super::reference::{Emission, Taken};
+use super::reference::Taken;
 use crate::settings::{RowLimits, RowSettings};
 use crate::shape::{Changes, Counts, Shape};
+use crate::testing::{Emission, emissions};
 
 const BASE_MS: i64 = 1_762_093_293_000;
 
@@ -71,19 +72,6 @@ fn try_take(pivot: &mut Pivot, taken: &Taken, now: Duration) -> Option<Reason> {
 
 fn take(pivot: &mut Pivot, taken: &Taken, now: Duration) {
     assert_eq!(try_take(pivot, taken, now), None);
-}
-
-fn emissions(layout: Layout, changes: &Changes) -> Vec<Emission> {
-    let read = |element: &Vec<u8>| {
-        let row = layout.decode_row(element).unwrap();
-        let fields = row.fields.into_iter();
-        let mut fields: Vec<_> = fields
-            .map(|(name, value)| (name.to_string(), value))
-            .collect();
-        fields.sort_by(|a, b| a.0.cmp(&b.0));
-        (row.tags[0].1.to_string(), row.timestamp, fields)
-    };
-    changes.rows.iter().map(read).collect()
 }
 
 /// Rows in a short form: seconds after the base, then the fields.

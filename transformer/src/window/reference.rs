@@ -10,6 +10,7 @@ use model::{Timestamp, Value};
 
 use crate::settings::WindowSettings;
 use crate::shape::Counts;
+use crate::testing::Emission;
 
 /// A sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,9 +39,6 @@ struct Series {
     newest: Timestamp,
     last_active: Duration,
 }
-
-/// What a row looks like to a reader: series, start, fields by name.
-pub(super) type Emission = (String, Timestamp, Vec<(String, Value)>);
 
 #[derive(Debug, Clone)]
 pub(super) struct ReferenceWindows {

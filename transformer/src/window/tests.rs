@@ -12,9 +12,10 @@ use model::pipeline::Statistic;
 use model::{Layout, Name, Timestamp, Value};
 
 use super::Windows;
-use super::reference::{Emission, Taken};
+use super::reference::Taken;
 use crate::settings::{RowLimits, WindowSettings};
 use crate::shape::{Changes, Counts, Shape};
+use crate::testing::{self, Emission};
 
 /// A full hour.
 const BASE_MS: i64 = 1_762_092_000_000;
@@ -111,16 +112,7 @@ fn take(windows: &mut impl Shape, taken: &Taken, now: Duration) {
 }
 
 fn emissions(changes: &Changes) -> Vec<Emission> {
-    let read = |element: &Vec<u8>| {
-        let row = Layout::Tagged.decode_row(element).unwrap();
-        let fields = row.fields.into_iter();
-        let mut fields: Vec<_> = fields
-            .map(|(name, value)| (name.to_string(), value))
-            .collect();
-        fields.sort_by(|a, b| a.0.cmp(&b.0));
-        (row.tags[0].1.to_string(), row.timestamp, fields)
-    };
-    changes.rows.iter().map(read).collect()
+    testing::emissions(Layout::Tagged, changes)
 }
 
 /// Rows in a short form: seconds after the base, then the fields; a count is `#`.

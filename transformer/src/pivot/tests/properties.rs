@@ -8,9 +8,10 @@ use proptest::prelude::*;
 
 use super::{BASE_MS, emissions, reading, settings, try_take};
 use crate::pivot::Pivot;
-use crate::pivot::reference::{Emission, ReferencePivot, Taken};
+use crate::pivot::reference::{ReferencePivot, Taken};
 use crate::settings::{RowLimits, RowSettings};
 use crate::shape::Shape;
+use crate::testing::Emission;
 
 #[derive(Debug, Clone)]
 enum Op {

@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use super::{ALL, apply, emissions, load, sample, settings, try_take};
 use crate::settings::{RowLimits, WindowSettings};
 use crate::shape::{Counts, Shape};
+use crate::testing::Emission;
 use crate::window::Windows;
-use crate::window::reference::{Emission, ReferenceWindows, Taken, readings, row};
+use crate::window::reference::{ReferenceWindows, Taken, readings, row};
 
 #[derive(Debug, Clone)]
 enum Op {
