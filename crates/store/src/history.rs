@@ -39,6 +39,9 @@ pub trait History: Send + Sync {
     /// The newest value of each field of a series, ordered by the fields' names.
     fn latest(&self, series: &str) -> impl Future<Output = Result<Vec<Latest>, ReadError>> + Send;
 
+    /// The newest value of each field of every series that has rows, ordered by key, then by the fields' names.
+    fn latest_of_all(&self) -> impl Future<Output = Result<Vec<SeriesLatest>, ReadError>> + Send;
+
     /// Rows ordered by tick, at most `limit` and at most [`MAX_PAGE`]. A row holds its values of the
     /// selected fields, ordered by name; rows without such values are left out.
     /// [`ReadError::BadRequest`] if `limit` is 0.
@@ -65,6 +68,13 @@ pub trait History: Send + Sync {
         of: Selection<'_>,
         bucket: Duration,
     ) -> impl Future<Output = Result<Vec<FieldBuckets>, ReadError>> + Send;
+
+    /// Statistics of the numbers of a whole time range, one for each field that has values in it, ordered by the
+    /// fields' names. The bucket's start is the range's. Fields of booleans or strings are left out.
+    fn statistics(
+        &self,
+        of: Selection<'_>,
+    ) -> impl Future<Output = Result<Vec<FieldStatistics>, ReadError>> + Send;
 }
 
 /// The rows to read: of a series, some fields and a time range.
@@ -102,6 +112,24 @@ pub struct Latest {
     pub tick: Timestamp,
     /// The value.
     pub value: Value,
+}
+
+/// The newest values of a series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesLatest {
+    /// The key.
+    pub key: String,
+    /// The newest value of each field, ordered by the fields' names.
+    pub values: Vec<Latest>,
+}
+
+/// Statistics of a field's values in a time range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldStatistics {
+    /// The field.
+    pub field: String,
+    /// The statistics.
+    pub statistics: Bucket,
 }
 
 /// A page of rows.

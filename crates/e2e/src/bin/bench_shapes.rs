@@ -29,8 +29,11 @@ const LIMIT: Duration = Duration::from_mins(10);
 /// Elements per append.
 const APPEND: usize = 5_000;
 
-const PIVOT: &str =
-    "name = \"bench\"\n[source]\ntopic = \"{device}\"\n[rows]\nflush_interval = \"1h\"\n";
+const PIVOT: &str = "name = \"bench\"\n[source]\ntopic = \"{device}\"\n[rows]\nshape = \"pivot\"\nflush_interval = \"1h\"\n";
+/// Rows stay open, since one expected field never arrives.
+const OPEN: &str = "name = \"bench\"\n[source]\ntopic = \"{device}\"\n[rows]\nshape = \"pivot\"\nflush_interval = \"1h\"\n\
+                    expected = [\"field_0\", \"field_1\", \"field_2\", \"field_3\", \"field_4\", \"field_5\", \"field_6\", \
+                    \"field_7\", \"field_8\", \"field_9\", \"absent\"]\n";
 const WINDOW: &str = "name = \"bench\"\n[source]\ntopic = \"{device}\"\n[rows]\nshape = \"window\"\nevery = \"10s\"\n\
                       statistics = [\"count\", \"mean\", \"median\", \"min\", \"max\"]\n";
 
@@ -70,13 +73,14 @@ const EIGHT: Case = Case {
     ..PLAIN
 };
 const FEW: Case = Case {
-    name: "pivot, 1,000 series, 10 fields",
+    name: "pivot, 1,000 series, 10 fields, rows stay open",
+    file: Some(OPEN),
     fields: 10,
     rounds: 100,
     ..PLAIN
 };
 const MANY: Case = Case {
-    name: "pivot, 100,000 series, 10 fields",
+    name: "pivot, 100,000 series, 10 fields, rows stay open",
     series: 100_000,
     rounds: 1,
     ..FEW
@@ -96,6 +100,8 @@ struct Drain {
     time: Duration,
     /// CPU time of the transformer, in microseconds.
     cpu: f64,
+    /// Readings in open rows at the end.
+    open: usize,
     /// Memory that the backlog has added to the transformer, in bytes.
     memory: f64,
 }
@@ -185,6 +191,7 @@ async fn drain(case: &Case, binary: &Path) -> Drain {
         readings: case.series * case.fields * case.rounds,
         time,
         cpu: thread_cpu_us(process.pid()) - start.0,
+        open: usize::try_from(ledger.get(Counter::OpenReadings)).unwrap_or_default(),
         memory: memory * 1_048_576.0,
     }
 }
@@ -260,13 +267,18 @@ fn report(case: &Case, binary: &Path, drains: &[Drain]) {
     let of_all = |value: &dyn Fn(&Drain) -> f64| median(drains.iter().map(value).collect());
     let is_own = binary == stage_binary("transformer");
     let name = if is_own { "" } else { ", the other build" };
+    let memory = of_all(&|drain| drain.memory / count(drain.open));
+    let memory = if memory.is_finite() {
+        format!("{memory:.0}")
+    } else {
+        "no row is open".to_owned()
+    };
     println!(
-        "| {}{name} | {:.0} | {:.2} | {:.2} | {:.0} |",
+        "| {}{name} | {:.0} | {:.2} | {:.2} | {memory} |",
         case.name,
         of_all(&|drain| count(drain.elements) / drain.time.as_secs_f64()),
         of_all(&|drain| drain.cpu / count(drain.elements)),
         of_all(&|drain| drain.cpu / count(drain.readings)),
-        of_all(&|drain| drain.memory / count(drain.readings)),
     );
 }
 

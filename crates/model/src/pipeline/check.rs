@@ -193,8 +193,13 @@ fn rows(file: &PipelineFile) -> Checked {
         refuse(rows.dedupe.as_ref(), why)?;
         refuse(rows.max_window_readings.as_ref(), why)?;
     }
-    if matches!(shape, Some(ShapeKind::Window | ShapeKind::Sample)) {
-        let why = "it is for shape = \"pivot\"";
+    // The default is `sample` when each message is a whole row: a setting of rows that wait has no effect then.
+    if file.shape() != ShapeKind::Pivot {
+        let why = if shape.is_some() {
+            "it is for shape = \"pivot\""
+        } else {
+            "it is for shape = \"pivot\"; without a shape, each of these messages is a row of its own"
+        };
         refuse(rows.align.as_ref(), why)?;
         refuse(rows.expected.as_ref(), why)?;
         refuse(rows.flush_interval.as_ref(), why)?;

@@ -57,6 +57,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "6:17",
         "can't be called time",
     ),
+    ("[rows]\nflush_interval = \"2s\"", "6:18", "without a shape"),
     ("[message]\ntags = { id = \"$key\" }", "6:15", "$key needs"),
     (
         "[message]\ntime_zone = \"Europe/Nowhere\"",

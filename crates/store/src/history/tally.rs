@@ -12,7 +12,15 @@ mod tests;
 /// Buckets that start at multiples of their length since 1970.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Grid {
-    step: i64,
+    kind: GridKind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum GridKind {
+    /// Buckets of this length, in nanoseconds.
+    Steps(i64),
+    /// One bucket, which starts here.
+    Whole(Timestamp),
 }
 
 impl Grid {
@@ -23,8 +31,9 @@ impl Grid {
                 detail: "a bucket has to be longer than 0".into(),
             });
         }
+        let step = i64::try_from(bucket.as_nanos()).unwrap_or(i64::MAX);
         let grid = Self {
-            step: i64::try_from(bucket.as_nanos()).unwrap_or(i64::MAX),
+            kind: GridKind::Steps(step),
         };
         let last = to.nanos().saturating_sub(1);
         let count = match grid.index(last).checked_sub(grid.index(from.nanos())) {
@@ -43,13 +52,26 @@ impl Grid {
         Ok(grid)
     }
 
+    /// A single bucket that holds everything and starts at `from`.
+    pub(crate) fn whole(from: Timestamp) -> Self {
+        Self {
+            kind: GridKind::Whole(from),
+        }
+    }
+
     /// The number of the bucket that a tick in nanoseconds is in, counted from 1970.
     pub(crate) fn index(self, tick: i64) -> i64 {
-        tick.div_euclid(self.step)
+        match self.kind {
+            GridKind::Steps(step) => tick.div_euclid(step),
+            GridKind::Whole(_) => 0,
+        }
     }
 
     fn start(self, index: i64) -> Timestamp {
-        Timestamp::from_nanos(index.saturating_mul(self.step))
+        match self.kind {
+            GridKind::Steps(step) => Timestamp::from_nanos(index.saturating_mul(step)),
+            GridKind::Whole(from) => from,
+        }
     }
 }
 

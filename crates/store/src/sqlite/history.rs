@@ -5,19 +5,23 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use model::sample::Value;
 use model::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use sqlite::{Job, OpenError, Stopped, Worker};
 use tokio::sync::oneshot;
 
 use super::collect::{Buckets, Pages};
 use super::error::StatementError;
 use super::memory::HOUR;
-use super::scan::{Collect, Order, Scan, ScanError, fields_of, series_id};
+use super::scan::{Collect, Column, Order, Scan, ScanError, fields_of, series_id};
 use super::schema::STORE;
 use super::series::tags_of;
 use crate::ReadError;
-use crate::history::{FieldBuckets, Grid, History, Latest, MAX_PAGE, Page, Selection, SeriesSpan};
+use crate::history::{
+    FieldBuckets, FieldStatistics, Grid, History, Latest, MAX_PAGE, Page, Selection, SeriesLatest,
+    SeriesSpan,
+};
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -132,6 +136,10 @@ impl History for SqliteHistory {
             .await
     }
 
+    async fn latest_of_all(&self) -> Result<Vec<SeriesLatest>, ReadError> {
+        self.read(|connection| Ok(latest_of_all(connection)?)).await
+    }
+
     async fn range(&self, of: Selection<'_>, limit: usize) -> Result<Page, ReadError> {
         self.page(of, limit, Order::OldestFirst).await
     }
@@ -147,6 +155,20 @@ impl History for SqliteHistory {
     ) -> Result<Vec<FieldBuckets>, ReadError> {
         let buckets = Buckets::new(Grid::new(bucket, of.from, of.to)?);
         Ok(self.scan(of, Order::OldestFirst, buckets).await?.finish())
+    }
+
+    async fn statistics(&self, of: Selection<'_>) -> Result<Vec<FieldStatistics>, ReadError> {
+        let whole = Buckets::new(Grid::whole(of.from));
+        let fields = self.scan(of, Order::OldestFirst, whole).await?.finish();
+        let statistics = fields.into_iter().filter_map(|field| {
+            let name = field.field;
+            let of_whole = field.buckets.into_iter().next();
+            of_whole.map(|statistics| FieldStatistics {
+                field: name,
+                statistics,
+            })
+        });
+        Ok(statistics.collect())
     }
 }
 
@@ -187,27 +209,92 @@ fn fields(connection: &Connection, series: Option<&str>) -> rusqlite::Result<Vec
 }
 
 fn latest(connection: &Connection, series: &str) -> rusqlite::Result<Vec<Latest>> {
-    let Some(series) = series_id(connection, series)? else {
-        return Ok(Vec::new());
-    };
+    match series_id(connection, series)? {
+        Some(series) => latest_of(connection, series),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn latest_of_all(connection: &Connection) -> rusqlite::Result<Vec<SeriesLatest>> {
+    let mut select = connection.prepare_cached("SELECT id, key FROM series ORDER BY key")?;
+    let mut rows = select.query([])?;
     let mut found = Vec::new();
-    for field in fields_of(connection, series)? {
-        let (id, start) = (field.id, field.hour.saturating_mul(HOUR));
-        let sql = format!(
-            "SELECT tick, v{id} FROM row WHERE series = ?1 AND tick BETWEEN ?2 AND ?3
-             AND v{id} IS NOT NULL ORDER BY tick DESC LIMIT 1"
-        );
-        let mut select = connection.prepare_cached(&sql)?;
-        let mut rows = select.query([series, start, start.saturating_add(HOUR - 1)])?;
-        while let Some(row) = rows.next()? {
-            let tick = Timestamp::from_nanos(row.get(0)?);
-            let value = field.kind.read(row.get_ref(1)?);
-            found.extend(value.map(|value| Latest {
-                field: field.name.clone(),
-                tick,
-                value,
-            }));
-        }
+    while let Some(row) = rows.next()? {
+        found.push(SeriesLatest {
+            key: row.get(1)?,
+            values: latest_of(connection, row.get(0)?)?,
+        });
     }
     Ok(found)
+}
+
+fn latest_of(connection: &Connection, series: i64) -> rusqlite::Result<Vec<Latest>> {
+    let fields = fields_of(connection, series)?;
+    // Mostly the newest row has them all.
+    let newest = newest_row(connection, series, &fields)?;
+    let mut found = Vec::with_capacity(fields.len());
+    for (place, field) in fields.into_iter().enumerate() {
+        let newest = newest.as_ref().and_then(|(tick, values)| {
+            let value = values.get(place)?.clone()?;
+            Some((*tick, value))
+        });
+        let newest = match newest {
+            Some(newest) => Some(newest),
+            None => newest_value(connection, series, &field)?,
+        };
+        found.extend(newest.map(|(tick, value)| Latest {
+            field: field.name,
+            tick,
+            value,
+        }));
+    }
+    Ok(found)
+}
+
+/// The newest row of a series, with its values in the order of `fields`.
+fn newest_row(
+    connection: &Connection,
+    series: i64,
+    fields: &[Column],
+) -> rusqlite::Result<Option<(Timestamp, Vec<Option<Value>>)>> {
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    let columns: Vec<_> = fields
+        .iter()
+        .map(|field| format!("v{}", field.id))
+        .collect();
+    let sql = format!(
+        "SELECT tick, {} FROM row WHERE series = ?1 ORDER BY tick DESC LIMIT 1",
+        columns.join(", ")
+    );
+    let mut select = connection.prepare_cached(&sql)?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let tick = Timestamp::from_nanos(row.get(0)?);
+        let values = fields.iter().enumerate();
+        let values = values.map(|(place, field)| Ok(field.kind.read(row.get_ref(place + 1)?)));
+        Ok((tick, values.collect::<rusqlite::Result<_>>()?))
+    };
+    select.query_row([series], read).optional()
+}
+
+/// The newest value of a field of a series.
+fn newest_value(
+    connection: &Connection,
+    series: i64,
+    field: &Column,
+) -> rusqlite::Result<Option<(Timestamp, Value)>> {
+    let (id, start) = (field.id, field.hour.saturating_mul(HOUR));
+    let sql = format!(
+        "SELECT tick, v{id} FROM row WHERE series = ?1 AND tick BETWEEN ?2 AND ?3
+         AND v{id} IS NOT NULL ORDER BY tick DESC LIMIT 1"
+    );
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut rows = select.query([series, start, start.saturating_add(HOUR - 1)])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let tick = Timestamp::from_nanos(row.get(0)?);
+    let value = field.kind.read(row.get_ref(1)?);
+    Ok(value.map(|value| (tick, value)))
 }

@@ -115,6 +115,7 @@ async fn run_every_call(path: &Path, layout: Layout, statements: &Statements) {
         assert_eq!(history.fields(series).await.unwrap(), ["a", "b"]);
     }
     assert_eq!(history.latest(&kept).await.unwrap().len(), 2);
+    assert_eq!(history.latest_of_all().await.unwrap().len(), 2);
     let all = Selection {
         series: &kept,
         fields: &[],
@@ -125,6 +126,7 @@ async fn run_every_call(path: &Path, layout: Layout, statements: &Statements) {
     assert_eq!(history.newest(all, 10).await.unwrap().rows.len(), 2);
     let buckets = history.buckets(all, Duration::from_hours(1)).await;
     assert_eq!(buckets.unwrap().len(), 2);
+    assert_eq!(history.statistics(all).await.unwrap().len(), 2);
 
     let mut connection = STORE.open(path).unwrap();
     record(&mut connection, statements);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::{Name, Row, Timestamp, Value};
 use proptest::prelude::*;
-use store::history::{FieldBuckets, Latest, Selection, SeriesSpan};
+use store::history::{Bucket, FieldBuckets, Latest, Selection, SeriesLatest, SeriesSpan};
 use store::{History, Store};
 
 use crate::fixture::{Fixture, OnSqlite, OnTagged, exact, seconds, tags};
@@ -103,6 +103,7 @@ async fn assert_series<H: History>(history: &H, model: &Model) {
     let spans: Vec<_> = model.iter().map(span).collect();
     assert_eq!(history.series().await.unwrap(), spans);
     let mut everywhere = BTreeMap::new();
+    let mut of_all = Vec::new();
     for (rig, ticks) in model {
         let mut newest = BTreeMap::new();
         for (tick, cells) in ticks {
@@ -118,10 +119,15 @@ async fn assert_series<H: History>(history: &H, model: &Model) {
             })
             .collect();
         assert_eq!(history.latest(rig).await.unwrap(), latest);
+        of_all.push(SeriesLatest {
+            key: (*rig).to_owned(),
+            values: latest,
+        });
         let names: Vec<_> = newest.keys().cloned().collect();
         assert_eq!(history.fields(Some(rig)).await.unwrap(), names);
         everywhere.extend(newest);
     }
+    assert_eq!(history.latest_of_all().await.unwrap(), of_all);
     let names: Vec<String> = everywhere.into_keys().collect();
     assert_eq!(history.fields(None).await.unwrap(), names);
 }
@@ -181,24 +187,46 @@ async fn assert_buckets<H: History>(history: &H, model: &Model, of: Selection<'_
         let starts: Vec<_> = field.buckets.iter().map(|it| it.start.nanos()).collect();
         assert_eq!(starts, buckets.keys().copied().collect::<Vec<_>>());
         for (found, values) in field.buckets.iter().zip(buckets.values()) {
-            let count = f64::from(u32::try_from(values.len()).unwrap());
-            let mean = values.iter().sum::<f64>() / count;
-            let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-            let (min, max) = (
-                values.iter().copied().fold(f64::INFINITY, f64::min),
-                values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            );
-            assert_eq!(found.count, values.len() as u64);
-            assert_eq!((found.min, found.max), (min, max));
-            assert!(close(found.mean, mean), "{found:?}: {mean}");
-            match found.stddev {
-                Some(stddev) => {
-                    let exact = (squares / (count - 1.0)).sqrt();
-                    assert!(close(stddev, exact), "{found:?}: {exact}");
-                }
-                None => assert_eq!(found.count, 1),
+            assert_statistics(found, values);
+        }
+    }
+}
+
+async fn assert_whole<H: History>(history: &H, model: &Model, of: Selection<'_>) {
+    let mut expected: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for (_, cells) in chosen(model, of) {
+        for (name, value) in cells {
+            if let Some(value) = value.as_number() {
+                expected.entry(name).or_default().push(value);
             }
         }
+    }
+    let found = history.statistics(of).await.unwrap();
+    let names: Vec<_> = found.iter().map(|it| &it.field).collect();
+    assert_eq!(names, expected.keys().collect::<Vec<_>>());
+    for (found, values) in found.iter().zip(expected.values()) {
+        assert_eq!(found.statistics.start, of.from);
+        assert_statistics(&found.statistics, values);
+    }
+}
+
+fn assert_statistics(found: &Bucket, values: &[f64]) {
+    let count = f64::from(u32::try_from(values.len()).unwrap());
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let (min, max) = (
+        values.iter().copied().fold(f64::INFINITY, f64::min),
+        values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+    );
+    assert_eq!(found.count, values.len() as u64);
+    assert_eq!((found.min, found.max), (min, max));
+    assert!(close(found.mean, mean), "{found:?}: {mean}");
+    match found.stddev {
+        Some(stddev) => {
+            let exact = (squares / (count - 1.0)).sqrt();
+            assert!(close(stddev, exact), "{found:?}: {exact}");
+        }
+        None => assert_eq!(found.count, 1),
     }
 }
 
@@ -259,6 +287,7 @@ async fn agrees<F: Fixture>(case: &Case) {
         for of in [near, far] {
             assert_range(history, &model, of, case.limit).await;
             assert_buckets(history, &model, of, case.step).await;
+            assert_whole(history, &model, of).await;
         }
     }
     fixture.check();
