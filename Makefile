@@ -39,9 +39,10 @@ deny: ## Hold the licences and sources of everything that is linked
 test-compose: ## Run docker-compose.yml on an engine of its own (root, Debian; see tests/compose)
 	bash tests/compose/run.sh
 
-settings: ## Write .env.example and docs/settings.md from the programs' help
+settings: ## Write .env.example, docs/settings.md and api/openapi.json from the programs
 	$(CARGO) build --workspace --bins --quiet
 	RIGLINE_WRITE=1 $(CARGO) test --quiet -p e2e --test it environment::
+	RIGLINE_WRITE=1 $(CARGO) test --quiet -p api --test it document::
 
 servers: ## Unpack or build the servers that tests need (InfluxDB: minutes, once)
 	@sh scripts/test-servers.sh target/test-servers

@@ -21,7 +21,7 @@ finish() {
 }
 trap finish EXIT
 
-for port in 1883 6379 8086; do
+for port in 1883 6379 8050 8086; do
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
         echo "port $port is taken: stop what listens there" >&2
         exit 1
@@ -57,7 +57,7 @@ rows=$(sed -n 's/.*stored \([0-9]*\) rows.*/\1/p' "$work/said" | tail -n 1)
 
 export RIGLINE_DATA="$work/data"
 commands README.md "## Connect your own device" "## The guarantee in short" | run
-expect "rig_id" "14.8" "MINE" "balanced" "not_json" "1 shown of 1"
+expect "rig_id" "14.8" "MINE" "balanced" "not_json" "1 shown of 1" '"key":"MINE"'
 # On the same data, with the dead letter that the commands above left.
 commands docs/operations.md "### Repair" "### Discard" | run
 expect "1 of 1 pass and would be replayed" "1 replayed, 0 not"
@@ -75,7 +75,7 @@ pids+=($!)
     --sqlite-path "$work/influxd.sqlite" --engine-path "$work/engine" --reporting-disabled \
     --log-level error >"$work/store.log" 2>&1 &
 pids+=($!)
-for port in 1883 6379 8086; do
+for port in 1883 6379 8050 8086; do
     for _ in $(seq 100); do
         (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
         sleep 0.1

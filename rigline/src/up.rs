@@ -53,14 +53,31 @@ fn print_start(console: &Console, server: &Server) {
     }
 }
 
+/// A command that shows the newest values by the HTTP API.
+fn api_line(server: &Server) -> String {
+    let pipeline = server.pipelines().next().unwrap_or_default();
+    let addr = server.api_listens_on();
+    let host = match addr.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), addr.port()),
+        _ => addr,
+    };
+    let login = if server.api_requires_token() {
+        " -H 'Authorization: Bearer TOKEN'"
+    } else {
+        ""
+    };
+    format!("curl{login} http://{host}/api/v1/pipelines/{pipeline}/latest")
+}
+
 /// Commands to publish and to read the data, for copying.
-pub(crate) fn lines_to_copy(server: &Server) -> [String; 4] {
+pub(crate) fn lines_to_copy(server: &Server) -> [String; 5] {
     let (program, data) = (program(), quoted(&server.dir().display().to_string()));
     [
         publish_line(server.listens_on(), server.requires_login()),
         format!("{program} rows --last 1m --data {data}"),
         format!("{program} ledger --data {data}"),
         format!("{program} dlq list --data {data}"),
+        api_line(server),
     ]
 }
 

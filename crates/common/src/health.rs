@@ -189,6 +189,19 @@ pub enum Status {
     Down,
 }
 
+impl Status {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Up => "up",
+            Self::Standby => "standby",
+            Self::Down => "down",
+        }
+    }
+}
+
 #[derive(Debug)]
 struct State {
     status: Status,

@@ -182,6 +182,12 @@ impl Ledger {
         ]
     }
 
+    /// Whether each line holds and no element vanished.
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        self.broken_line().is_none() && self.raw_foreign() >= 0 && self.rows_foreign() >= 0
+    }
+
     /// The first line that doesn't hold, if any.
     #[must_use]
     pub fn broken_line(&self) -> Option<Line> {

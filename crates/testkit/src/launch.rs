@@ -119,6 +119,7 @@ impl Launch {
             .args(&self.args)
             .current_dir(dir.path())
             .env("ADMIN_ADDR", format!("127.0.0.1:{admin_port}"))
+            .env("API_ADDR", "127.0.0.1:0")
             .env("LOG_FORMAT", "human")
             .envs(self.env.iter().map(|(name, value)| (name, value)));
         (command, dir, admin_port)

@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use api::{PipelineHistory, ServedPipeline};
 use common::clock::Clock;
 use common::harness::Process;
 use common::health::Dependency;
@@ -98,6 +99,18 @@ impl Part {
             files.push(self.dir.join(STORE_FILE));
         }
         files
+    }
+
+    /// What the API reads of it.
+    pub(super) fn served(&self) -> ServedPipeline {
+        ServedPipeline {
+            pipeline: self.pipeline.clone(),
+            queue: self.queue.clone(),
+            history: match &self.store {
+                PartStore::Sqlite(store) => PipelineHistory::Sqlite(store.history()),
+                PartStore::Influx(_) => PipelineHistory::Unreadable("influx"),
+            },
+        }
     }
 
     /// Which topics of the listener it wants; `None` if it has a source of its own.

@@ -32,6 +32,7 @@ pub struct Server {
     /// At least one.
     parts: Vec<Part>,
     listener: Arc<Listener>,
+    api: api::Server,
     /// Locked until all stages have ended.
     dir: DataDir,
 }
@@ -46,6 +47,7 @@ impl Server {
         raise_file_limit(settings.listen.mqtt_max_connections);
         // First, because the most common error is a broker on the same port.
         let listener = Arc::new(Listener::bind(&settings.listen).await?);
+        let api = api::Server::bind(&settings.api).await?;
         let pipelines = settings.pipelines.all().iter();
         let parts = pipelines.map(|pipeline| Part::open(dir.path(), pipeline, settings, clock));
         let parts = parts.collect::<anyhow::Result<_>>()?;
@@ -54,6 +56,7 @@ impl Server {
             settings: settings.clone(),
             parts,
             listener,
+            api,
             dir,
         })
     }
@@ -62,6 +65,18 @@ impl Server {
     #[must_use]
     pub fn listens_on(&self) -> SocketAddr {
         self.listener.local_addr()
+    }
+
+    /// The address of the HTTP API.
+    #[must_use]
+    pub fn api_listens_on(&self) -> SocketAddr {
+        self.api.addr()
+    }
+
+    /// Whether clients of the HTTP API need a token.
+    #[must_use]
+    pub const fn api_requires_token(&self) -> bool {
+        self.settings.api.api_token.is_some()
     }
 
     /// Whether clients need a user name and a password.
@@ -93,6 +108,7 @@ impl Server {
             settings,
             parts,
             listener,
+            api,
             dir,
         } = self;
         let files = parts.iter().flat_map(Part::files);
@@ -105,7 +121,12 @@ impl Server {
         for part in &parts {
             part.start(&settings, &wrap, process, &mut stages);
         }
-        // The stages have handles of their own, and the last one closes its file.
+        let served = parts.iter().map(Part::served).collect();
+        let served = api::Api::new(served, process.health.clone(), process.clock);
+        let api_settings = settings.api.clone();
+        let stop = process.stop.clone();
+        stages.spawn(async move { api.run(served, &api_settings, stop).await });
+        // The stages and the API have handles of their own, and the last one closes its file.
         drop(parts);
         let ended = tokio::select! {
             ended = harness::all(&mut stages, process, "stage") => ended,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use api::ApiSettings;
 use clap::Args;
 use common::pipelines::PipelineSettings;
 use common::settings::{BadSetting, RedisSettings, Settings, path, written};
@@ -60,6 +61,9 @@ pub struct ServerSettings {
     /// The store.
     #[command(flatten)]
     pub store: SqliteSettings,
+    /// The HTTP API.
+    #[command(flatten)]
+    pub api: ApiSettings,
     /// The Redis of pipelines whose source is one.
     #[command(flatten)]
     pub redis: RedisSettings,
@@ -87,6 +91,7 @@ impl Settings for ServerSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         self.pipelines.check()?;
         self.listen.check()?;
+        self.api.check()?;
         self.redis.check()?;
         self.influx.check()?;
         self.rows.check()?;

@@ -144,7 +144,7 @@ fn a_port_in_use_is_named_with_what_to_do() {
 fn bad_settings_end_the_process_before_it_creates_files() {
     let dir = tempfile::TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let cases: [(&[&str], &[&str]); 9] = [
+    let cases: [(&[&str], &[&str]); 10] = [
         (
             &["--mqtt-listen", "0.0.0.0:0"],
             &["MQTT_USERS", "ALLOW_ANONYMOUS"],
@@ -172,6 +172,8 @@ fn bad_settings_end_the_process_before_it_creates_files() {
         (&["--batch", "0"], &["BATCH"]),
         (&["--mqtt-users", "/nowhere"], &["MQTT_USERS", "/nowhere"]),
         (&["--raw-queue", "mine"], &["--raw-queue"]),
+        // Others could read all data.
+        (&["--api-addr", "0.0.0.0:0"], &["API_ADDR", "API_TOKEN"]),
     ];
     for (args, named) in cases {
         let ended = run(&data, &[&["up"], args].concat());
@@ -299,4 +301,30 @@ fn full_disk_is_logged_and_retried() {
         logs.contains("balanced")
     });
     assert!(balanced, "{logs}");
+}
+
+#[test]
+fn stored_row_is_read_over_http() {
+    let up = Up::start(&[]);
+    up.publish("temp", "{\"value\":21.5}");
+    up.wait_for_output(&["rows", "--last", "1h"], "21.5");
+    let logs = up.stage.logs();
+    let (_, address) = logs.split_once("http://").expect("the line to copy");
+    let (address, path) = address.split_once('/').expect("a path");
+    let path = path.lines().next().expect("a line");
+    assert_eq!(path, "api/v1/pipelines/rigs/latest");
+    let address = address.parse().expect("an address");
+    let latest = common::admin::check(address, &format!("/{path}")).unwrap();
+    let latest: serde_json::Value = serde_json::from_str(&latest).unwrap();
+    assert_eq!(latest["series"][0]["key"], "MINE");
+    assert_eq!(latest["series"][0]["values"][0]["value"], 21.5);
+    let health = common::admin::check(address, "/api/v1/pipelines/rigs/health").unwrap();
+    let health: serde_json::Value = serde_json::from_str(&health).unwrap();
+    assert_eq!(
+        (&health["ready"], &health["balanced"]),
+        (&true.into(), &true.into())
+    );
+    // An open connection doesn't hold up the stop.
+    let _open = std::net::TcpStream::connect(address).unwrap();
+    up.stop();
 }

@@ -1,0 +1,20 @@
+//! The HTTP API: reads series, rows, dead letters and the state of pipelines.
+//!
+//! Every error is a problem document (RFC 9457). The `OpenAPI` document is made from the code, served at
+//! `/openapi.json`, and committed as `api/openapi.json`.
+
+mod access;
+mod cursor;
+mod extract;
+mod openapi;
+mod parts;
+mod problem;
+mod routes;
+mod serve;
+mod settings;
+mod time;
+
+pub use self::openapi::document;
+pub use self::parts::{Api, PipelineHistory, ServedPipeline};
+pub use self::serve::{Server, router};
+pub use self::settings::ApiSettings;

@@ -1,0 +1,124 @@
+//! Errors as problem documents (RFC 9457).
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use queue::QueueError;
+use serde::Serialize;
+use store::ReadError;
+use utoipa::{IntoResponses, ToSchema};
+
+/// An error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// What kind of error it is, for people; the same for each status.
+    #[schema(example = "Unprocessable Content")]
+    title: &'static str,
+    /// The status of the response.
+    #[schema(minimum = 400, maximum = 599, example = 422)]
+    status: u16,
+    /// What exactly is wrong, and what to do.
+    #[schema(example = "from: \"yesterday\" isn't a time")]
+    detail: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+        }
+    }
+
+    /// A problem with the status of a response that is an error already.
+    pub(crate) fn of_status(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self::new(status, detail)
+    }
+
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    pub(crate) fn not_implemented(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, detail)
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        let detail = "send the token of API_TOKEN: Authorization: Bearer TOKEN";
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+}
+
+/// What may go wrong where lists are read.
+#[expect(dead_code, reason = "describes responses in the OpenAPI document")]
+#[derive(IntoResponses)]
+pub(crate) enum ListProblems {
+    /// There is no such pipeline, or no such entry.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// The request can't be read.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(#[to_schema] Problem),
+    /// The lists can't be read now.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] Problem),
+}
+
+/// What may go wrong where rows are read.
+#[expect(dead_code, reason = "describes responses in the OpenAPI document")]
+#[derive(IntoResponses)]
+pub(crate) enum SeriesProblems {
+    /// There is no such pipeline, or no such series.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// The request can't be read, or asks for too much.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(#[to_schema] Problem),
+    /// This API can't read the pipeline's store.
+    #[response(status = 501, content_type = "application/problem+json")]
+    Unreadable(#[to_schema] Problem),
+    /// The store is damaged or refuses the request: an operator has to act.
+    #[response(status = 502, content_type = "application/problem+json")]
+    Denied(#[to_schema] Problem),
+    /// The store can't be read now.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] Problem),
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, kind);
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let status = match &error {
+            ReadError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            ReadError::BadRequest { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            ReadError::Denied { .. } => StatusCode::BAD_GATEWAY,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<QueueError> for Problem {
+    fn from(error: QueueError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}

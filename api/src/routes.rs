@@ -1,0 +1,34 @@
+//! The routes below `/api/v1`.
+#![expect(
+    unused_qualifications,
+    reason = "the macro that describes a route qualifies the names of its parameters"
+)]
+
+mod buckets;
+mod dead_letters;
+mod health;
+mod pipelines;
+mod rows;
+mod select;
+mod series;
+mod value;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::parts::Api;
+
+/// All routes.
+pub(crate) fn all() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(pipelines::list))
+        .routes(routes!(health::show))
+        .routes(routes!(series::list))
+        .routes(routes!(series::latest))
+        .routes(routes!(rows::list))
+        .routes(routes!(buckets::list))
+        .routes(routes!(buckets::statistics))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::counts))
+        .routes(routes!(dead_letters::show))
+}

@@ -1,0 +1,66 @@
+//! The pipelines.
+
+use axum::Json;
+use axum::extract::State;
+use common::pipelines::Pipeline;
+use model::pipeline::{ShapeKind, SourceKind};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::parts::{Api, ServedPipeline};
+
+/// The pipelines of this process.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Pipelines {
+    pipelines: Vec<PipelineInfo>,
+}
+
+/// A pipeline.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PipelineInfo {
+    /// Its name, as in the paths of this API.
+    #[schema(example = "rigs")]
+    name: String,
+    /// Where its messages come from.
+    #[schema(example = "mqtt")]
+    source: &'static str,
+    /// How rows are made: pivot, window or sample.
+    #[schema(example = "pivot")]
+    shape: &'static str,
+    /// Where its rows are.
+    #[schema(example = "sqlite")]
+    store: &'static str,
+}
+
+impl PipelineInfo {
+    fn of(part: &ServedPipeline) -> Self {
+        let (source, shape) = match &part.pipeline {
+            Pipeline::Rigs => ("mqtt", ShapeKind::Pivot),
+            Pipeline::File(file) => {
+                let source = match file.source.kind() {
+                    SourceKind::Mqtt => "mqtt",
+                    SourceKind::RedisPubsub => "redis-pubsub",
+                };
+                (source, file.shape())
+            }
+        };
+        Self {
+            name: part.pipeline.name().to_owned(),
+            source,
+            shape: match shape {
+                ShapeKind::Pivot => "pivot",
+                ShapeKind::Window => "window",
+                ShapeKind::Sample => "sample",
+            },
+            store: part.history.kind(),
+        }
+    }
+}
+
+/// Lists the pipelines.
+#[utoipa::path(get, path = "/pipelines", tag = "pipelines", responses((status = 200, body = Pipelines)))]
+pub(crate) async fn list(State(api): State<Api>) -> Json<Pipelines> {
+    Json(Pipelines {
+        pipelines: api.pipelines().iter().map(PipelineInfo::of).collect(),
+    })
+}

@@ -1,0 +1,150 @@
+//! The HTTP server.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::access::{self, Access};
+use crate::openapi;
+use crate::parts::Api;
+use crate::problem::Problem;
+use crate::settings::ApiSettings;
+
+/// How long a response may take to begin.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(30);
+/// How long a stop waits for responses that have begun.
+const LAST_RESPONSES: Duration = Duration::from_millis(500);
+
+/// The opened listener of the API.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Server {
+    /// Opens the listener. If the default port is in use, it opens any free port instead.
+    pub async fn bind(settings: &ApiSettings) -> anyhow::Result<Self> {
+        let addr = settings.api_addr;
+        let listener = match TcpListener::bind(addr).await {
+            Ok(listener) => listener,
+            Err(error)
+                if settings.is_default() && error.kind() == std::io::ErrorKind::AddrInUse =>
+            {
+                let listener = TcpListener::bind(SocketAddr::new(addr.ip(), 0)).await;
+                let listener = listener
+                    .with_context(|| format!("cannot listen on any port of {}", addr.ip()))?;
+                let (in_use, now) = (addr.port(), listener.local_addr()?);
+                tracing::warn!(in_use, %now, "the API's port is in use, using a free one");
+                listener
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot listen on API_ADDR {addr}"));
+            }
+        };
+        let addr = listener.local_addr()?;
+        Ok(Self { listener, addr })
+    }
+
+    /// The address that clients connect to.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves until `stop`.
+    pub async fn run(
+        self,
+        api: Api,
+        settings: &ApiSettings,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let app = router(api, settings);
+        let stopped = stop.clone();
+        let serve = axum::serve(self.listener, app)
+            .with_graceful_shutdown(async move { stopped.cancelled().await });
+        // A client that reads slowly doesn't hold up the process.
+        let limit = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_RESPONSES).await;
+        };
+        tokio::select! {
+            served = async { serve.await } => served.context("the API's listener ended"),
+            () = limit => Ok(()),
+        }
+    }
+}
+
+/// All routes, with their checks.
+pub fn router(api: Api, settings: &ApiSettings) -> Router {
+    let access = Access::new(settings);
+    let (routes, document) = openapi::routes();
+    let document = document.to_pretty_json().unwrap_or_default();
+    let routes = routes
+        .with_state(api)
+        .layer(middleware::from_fn_with_state(access, access::check));
+    Router::new()
+        .merge(routes)
+        .route(
+            "/openapi.json",
+            get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document) }),
+        )
+        .fallback(async || Problem::not_found("there is no such path; see /openapi.json"))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            RESPONSE_LIMIT,
+        ))
+        .layer(middleware::from_fn(as_problem))
+        .layer(CompressionLayer::new())
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        ))
+        .layer(SetResponseHeaderLayer::overriding(
+            HeaderName::from_static("x-content-type-options"),
+            HeaderValue::from_static("nosniff"),
+        ))
+}
+
+async fn method_not_allowed(method: Method) -> Problem {
+    let detail = format!("{method} isn't allowed here; see /openapi.json");
+    Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+/// Makes problem documents of errors that come without one.
+async fn as_problem(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !is_error || kind.is_some_and(|kind| kind == "application/problem+json") {
+        return response;
+    }
+    let detail = match status {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            format!("there was no answer within {RESPONSE_LIMIT:?}: ask for less at once")
+        }
+        _ => "the request can't be answered".to_owned(),
+    };
+    let mut problem = Problem::of_status(status, detail).into_response();
+    // `Allow` of a 405, for instance.
+    for (name, value) in response.headers() {
+        if *name != header::CONTENT_TYPE && *name != header::CONTENT_LENGTH {
+            problem.headers_mut().append(name, value.clone());
+        }
+    }
+    problem
+}
