@@ -13,8 +13,8 @@ pub const SCENARIOS: &[Scenario] = &[Scenario::on_servers(
     model,
 )];
 
-/// Runs of the model per kill.
-const RUNS: u64 = 2_500;
+/// Runs of the model per kill. A debug build is so much slower that it would hold up all other scenarios.
+const RUNS: u64 = if cfg!(debug_assertions) { 50 } else { 2_500 };
 
 fn model(params: &Parameters) -> anyhow::Result<Report> {
     let options = Options {
