@@ -75,7 +75,7 @@ pids+=($!)
     --sqlite-path "$work/influxd.sqlite" --engine-path "$work/engine" --reporting-disabled \
     --log-level error >"$work/store.log" 2>&1 &
 pids+=($!)
-for port in 1883 6379 8050 8086; do
+for port in 1883 6379 8086; do
     for _ in $(seq 100); do
         (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
         sleep 0.1
