@@ -71,7 +71,7 @@ pub(crate) async fn check(State(access): State<Access>, request: Request, next: 
     if !access.is_for_this_machine(&request) {
         let detail = "the API is open to this machine only: ask for localhost or 127.0.0.1, or set API_TOKEN or \
                       API_ALLOW_OPEN";
-        return Problem::of_status(StatusCode::FORBIDDEN, detail).into_response();
+        return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
     }
     if access.allows(&request) {
         next.run(request).await

@@ -23,17 +23,13 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    /// A problem with this status, which has to be that of an error.
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
         }
-    }
-
-    /// A problem with the status of a response that is an error already.
-    pub(crate) fn of_status(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self::new(status, detail)
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {

@@ -10,6 +10,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use common::listen;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
@@ -37,23 +38,8 @@ pub struct Server {
 impl Server {
     /// Opens the listener. If the default port is in use, it opens any free port instead.
     pub async fn bind(settings: &ApiSettings) -> anyhow::Result<Self> {
-        let addr = settings.api_addr;
-        let listener = match TcpListener::bind(addr).await {
-            Ok(listener) => listener,
-            Err(error)
-                if settings.is_default() && error.kind() == std::io::ErrorKind::AddrInUse =>
-            {
-                let listener = TcpListener::bind(SocketAddr::new(addr.ip(), 0)).await;
-                let listener = listener
-                    .with_context(|| format!("cannot listen on any port of {}", addr.ip()))?;
-                let (in_use, now) = (addr.port(), listener.local_addr()?);
-                tracing::warn!(in_use, %now, "the API's port is in use, using a free one");
-                listener
-            }
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot listen on API_ADDR {addr}"));
-            }
-        };
+        let (addr, is_default) = (settings.api_addr, settings.is_default());
+        let listener = listen::bind("API", "API_ADDR", addr, is_default).await?;
         let addr = listener.local_addr()?;
         Ok(Self { listener, addr })
     }
@@ -121,7 +107,7 @@ pub fn router(api: Api, settings: &ApiSettings) -> Router {
 
 async fn method_not_allowed(method: Method) -> Problem {
     let detail = format!("{method} isn't allowed here; see /openapi.json");
-    Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, detail)
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
 /// Makes problem documents of errors that come without one.
@@ -139,7 +125,7 @@ async fn as_problem(request: Request, next: Next) -> Response {
         }
         _ => "the request can't be answered".to_owned(),
     };
-    let mut problem = Problem::of_status(status, detail).into_response();
+    let mut problem = Problem::new(status, detail).into_response();
     // `Allow` of a 405, for instance.
     for (name, value) in response.headers() {
         if *name != header::CONTENT_TYPE && *name != header::CONTENT_LENGTH {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::history::{Bucket, FieldBuckets, FieldStatistics, History};
 use utoipa::{IntoParams, ToSchema};
 
-use super::select::{Range, RangeQuery, known_series};
+use super::select::{Range, RangeQuery, check_series};
 use super::value::Time;
 use crate::extract::{PipelineName, Query};
 use crate::parts::Api;
@@ -122,7 +122,7 @@ pub(crate) async fn list(
     })?;
     let (from, to) = (query.from.as_deref(), query.to.as_deref());
     let range = Range::new(&api, query.series, query.field, from, to)?;
-    known_series(history, &range.series).await?;
+    check_series(history, &range.series).await?;
     let fields = history.buckets(range.selection(), every).await?.into_iter();
     let of_field = |field: FieldBuckets| BucketsOfField {
         name: field.field,
@@ -155,7 +155,7 @@ pub(crate) async fn statistics(
 ) -> Result<Json<StatisticsList>, Problem> {
     let history = api.pipeline(&name)?.history.get()?;
     let range = Range::of(&api, query)?;
-    known_series(history, &range.series).await?;
+    check_series(history, &range.series).await?;
     let fields = history.statistics(range.selection()).await?.into_iter();
     let of_field = |field: FieldStatistics| StatisticsOfField {
         name: field.field,

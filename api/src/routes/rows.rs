@@ -14,7 +14,7 @@ use store::history::{History, MAX_PAGE};
 use utoipa::{IntoParams, ToSchema};
 
 use self::stream::Format;
-use super::select::{Range, known_series};
+use super::select::{Range, check_series, known_series};
 use super::value::{Cell, Time, tags};
 use crate::cursor;
 use crate::extract::{PipelineName, Query};
@@ -125,8 +125,8 @@ pub(crate) async fn list(
     let history = api.pipeline(&name)?.history.get()?;
     let (from, to) = (query.from.as_deref(), query.to.as_deref());
     let mut range = Range::new(&api, query.series, query.field, from, to)?;
-    let span = known_series(history, &range.series).await?;
     if let Some(format) = Format::of(&headers) {
+        let span = known_series(history, &range.series).await?;
         let is_whole = query.limit.is_none() && query.cursor.is_none();
         if !is_whole || query.order == RowOrder::Newest {
             let detail = "NDJSON and CSV are all rows of the range, the oldest first: leave out limit, cursor \
@@ -135,6 +135,7 @@ pub(crate) async fn list(
         }
         return stream::rows(history.clone(), range, span.tags, format).await;
     }
+    check_series(history, &range.series).await?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if limit == 0 || limit > MAX_PAGE {
         let detail = format!("limit: at least 1 and at most {MAX_PAGE}");

@@ -94,6 +94,14 @@ pub(crate) async fn known_series<H: History>(
     found.ok_or_else(|| unknown_series(key))
 }
 
+/// Checks that a series has rows, without reading which others there are.
+pub(crate) async fn check_series<H: History>(history: &H, key: &str) -> Result<(), Problem> {
+    if history.fields(Some(key)).await?.is_empty() {
+        return Err(unknown_series(key));
+    }
+    Ok(())
+}
+
 /// The problem that there is no such series.
 pub(crate) fn unknown_series(key: &str) -> Problem {
     Problem::not_found(format!("there is no series {key:?} with rows"))

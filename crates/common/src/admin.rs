@@ -25,23 +25,6 @@ struct Admin {
     metrics: PrometheusHandle,
 }
 
-/// Opens the listener. If `is_default` and the port is in use, it opens any free port instead.
-pub async fn bind(addr: SocketAddr, is_default: bool) -> anyhow::Result<TcpListener> {
-    let refused = match TcpListener::bind(addr).await {
-        Ok(listener) => return Ok(listener),
-        Err(error) => error,
-    };
-    if !is_default || refused.kind() != std::io::ErrorKind::AddrInUse {
-        return Err(refused).with_context(|| format!("cannot listen on ADMIN_ADDR {addr}"));
-    }
-    let listener = TcpListener::bind(SocketAddr::new(addr.ip(), 0))
-        .await
-        .with_context(|| format!("cannot listen on any port of {}", addr.ip()))?;
-    let in_use = addr.port();
-    tracing::warn!(in_use, now = %listener.local_addr()?, "the admin port is in use, using a free one");
-    Ok(listener)
-}
-
 /// Serves until `stop`.
 pub async fn serve(
     listener: TcpListener,

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::pipelines::RIGS;
 use crate::settings::{BadSetting, Settings};
-use crate::{admin, telemetry};
+use crate::{admin, listen, telemetry};
 
 /// The process exits this long after the first signal, even if the stage hasn't returned.
 const GRACE: Duration = Duration::from_millis(9_500);
@@ -161,7 +161,13 @@ where
         health: Health::for_stage(program.name),
         ..Process::default()
     };
-    let listener = admin::bind(cli.process.admin_addr, admin_is_default).await?;
+    let listener = listen::bind(
+        "admin",
+        "ADMIN_ADDR",
+        cli.process.admin_addr,
+        admin_is_default,
+    )
+    .await?;
     let admin_addr = listener.local_addr()?;
     tracing::info!(stage = program.name, version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
     let served = CancellationToken::new();

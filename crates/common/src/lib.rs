@@ -10,6 +10,7 @@ pub mod settings;
 
 pub mod backoff;
 pub mod health;
+pub mod listen;
 pub mod log_interval;
 pub mod metric;
 
