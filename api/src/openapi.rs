@@ -5,6 +5,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::live::{Figures, LiveProblem, LiveRows, Recovered};
 use crate::parts::Api;
 use crate::problem::Problem;
 use crate::routes;
@@ -17,7 +18,7 @@ use crate::routes;
                        an offset, seconds or milliseconds since 1970, `now`, or relative to now (`-1h`). Time ranges \
                        are half-open: `from` is included, `to` isn't. Every error is a problem document (RFC 9457).",
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, LiveRows, Figures, LiveProblem, Recovered)),
     modifiers(&BearerToken),
     security((), ("token" = [])),
 )]

@@ -8,6 +8,7 @@ use common::pipelines::Pipeline;
 use queue::sqlite::SqliteQueue;
 use store::SqliteHistory;
 
+use crate::live::Live;
 use crate::problem::Problem;
 
 /// The pipelines that are served, and the state of their process. Clones share it.
@@ -21,6 +22,7 @@ struct Inner {
     pipelines: Vec<ServedPipeline>,
     health: Health,
     clock: Clock,
+    live: Live,
 }
 
 /// A pipeline with what is read of it.
@@ -71,6 +73,7 @@ impl Api {
             pipelines,
             health,
             clock,
+            live: Live::new(),
         };
         Self {
             inner: Arc::new(inner),
@@ -83,6 +86,10 @@ impl Api {
 
     pub(crate) fn health(&self) -> &Health {
         &self.inner.health
+    }
+
+    pub(crate) fn live(&self) -> &Live {
+        &self.inner.live
     }
 
     pub(crate) fn clock(&self) -> Clock {

@@ -18,6 +18,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::access::{self, Access};
+use crate::dashboard;
 use crate::openapi;
 use crate::parts::Api;
 use crate::problem::Problem;
@@ -57,10 +58,13 @@ impl Server {
         settings: &ApiSettings,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let app = router(api, settings);
+        let app = router(api.clone(), settings);
         let stopped = stop.clone();
-        let serve = axum::serve(self.listener, app)
-            .with_graceful_shutdown(async move { stopped.cancelled().await });
+        let serve = axum::serve(self.listener, app).with_graceful_shutdown(async move {
+            stopped.cancelled().await;
+            // Streams have no end of their own, and the shutdown waits for them.
+            api.live().stop();
+        });
         // A client that reads slowly doesn't hold up the process.
         let limit = async {
             stop.cancelled().await;
@@ -83,6 +87,7 @@ pub fn router(api: Api, settings: &ApiSettings) -> Router {
         .layer(middleware::from_fn_with_state(access, access::check));
     Router::new()
         .merge(routes)
+        .merge(dashboard::routes())
         .route(
             "/openapi.json",
             get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document) }),

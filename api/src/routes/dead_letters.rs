@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use model::Stage;
 use model::dead_letter::{DeadLetter, Reason, Summary, id_of};
 use queue::sqlite::SqliteQueue;
-use queue::{DeadLetters, Queue};
+use queue::{DeadLetters, Queue, QueueError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -73,7 +73,7 @@ pub(crate) struct DeadLetterInfo {
 }
 
 /// Numbers of dead letters.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct DeadLetterCounts {
     /// Numbers by stage, reason and whether they were replayed.
     counts: Vec<DeadLetterCount>,
@@ -82,7 +82,7 @@ pub(crate) struct DeadLetterCounts {
 }
 
 /// A number of dead letters.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct DeadLetterCount {
     /// The stage that rejected them.
     stage: &'static str,
@@ -197,7 +197,12 @@ pub(crate) async fn counts(
     State(api): State<Api>,
     PipelineName(name): PipelineName,
 ) -> Result<Json<DeadLetterCounts>, Problem> {
-    let kinds = api.pipeline(&name)?.queue.dead_letter_kinds().await?;
+    Ok(Json(count(&api.pipeline(&name)?.queue).await?))
+}
+
+/// Numbers of dead letters. This reads all of them.
+pub(crate) async fn count(queue: &impl DeadLetters) -> Result<DeadLetterCounts, QueueError> {
+    let kinds = queue.dead_letter_kinds().await?;
     let mut counts = Vec::new();
     let mut foreign = 0;
     for (kind, count) in kinds.0 {
@@ -216,7 +221,7 @@ pub(crate) async fn counts(
         }
     }
     counts.sort_by_key(|it| (it.stage, it.reason, it.replayed));
-    Ok(Json(DeadLetterCounts { counts, foreign }))
+    Ok(DeadLetterCounts { counts, foreign })
 }
 
 /// Shows one dead letter.

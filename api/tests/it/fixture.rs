@@ -6,6 +6,7 @@ use api::{Api, ApiSettings, PipelineHistory, ServedPipeline};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::response::Response;
 use clap::Parser;
 use common::clock::Clock;
 use common::health::Health;
@@ -31,6 +32,7 @@ struct Settings {
 pub struct Fixture {
     pub queue: TempQueue,
     pub health: Health,
+    pub api: Api,
     store: SqliteStore,
     router: Router,
     _dir: TempDir,
@@ -93,7 +95,8 @@ impl Fixture {
             queue,
             health,
             store,
-            router: api::router(api, &settings),
+            router: api::router(api.clone(), &settings),
+            api,
             _dir: dir,
         }
     }
@@ -113,6 +116,12 @@ impl Fixture {
         };
         let rows: Vec<_> = (0..count).map(row).collect();
         self.store.write(&rows).await.unwrap();
+    }
+
+    /// Opens a stream without reading from it.
+    pub async fn open(&self, path: &str) -> Response {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     pub async fn get(&self, path: &str) -> Answer {

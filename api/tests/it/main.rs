@@ -1,9 +1,11 @@
 //! The API over real files, request by request, without a network in between.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod dashboard;
 mod dead_letters;
 mod document;
 mod fixture;
 mod problems;
 mod rows;
 mod state;
+mod stream;
