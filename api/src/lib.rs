@@ -1,5 +1,5 @@
-//! The HTTP API: reads series, rows, dead letters and the state of pipelines, also as a live stream; and the
-//! dashboard, a page that shows them.
+//! The HTTP API: reads series, rows, dead letters and the state of pipelines, also as a live stream, and replays or
+//! discards dead letters. The dashboard, a page that shows them.
 //!
 //! Every error is a problem document (RFC 9457). The `OpenAPI` document is made from the code, served at
 //! `/openapi.json`, and committed as `api/openapi.json`.
@@ -9,6 +9,7 @@ mod cursor;
 mod dashboard;
 mod extract;
 mod live;
+mod login;
 mod openapi;
 mod parts;
 mod problem;
@@ -18,6 +19,6 @@ mod settings;
 mod time;
 
 pub use self::openapi::document;
-pub use self::parts::{Api, PipelineHistory, ServedPipeline};
+pub use self::parts::{Api, PipelineHistory, Revalidate, ServedPipeline};
 pub use self::serve::{Server, router};
 pub use self::settings::ApiSettings;

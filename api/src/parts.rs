@@ -5,7 +5,9 @@ use std::sync::Arc;
 use common::clock::Clock;
 use common::health::Health;
 use common::pipelines::Pipeline;
-use queue::sqlite::SqliteQueue;
+use model::Timestamp;
+use model::dead_letter::DeadLetter;
+use queue::{DeadLetterEntry, Lists, Replay};
 use store::SqliteHistory;
 
 use crate::live::Live;
@@ -31,9 +33,22 @@ pub struct ServedPipeline {
     /// The pipeline.
     pub pipeline: Pipeline,
     /// Its lists.
-    pub queue: SqliteQueue,
+    pub lists: Lists,
     /// Its store.
     pub history: PipelineHistory,
+    /// How its dead letters are validated before they are replayed.
+    pub revalidate: Arc<dyn Revalidate>,
+}
+
+/// Validates dead letters again, as the stages of their pipeline do.
+pub trait Revalidate: std::fmt::Debug + Send + Sync {
+    /// The replay of a dead letter, whose content is given, too, or the reason why it can't be replayed.
+    fn validate(
+        &self,
+        letter: DeadLetterEntry,
+        content: &DeadLetter,
+        now: Timestamp,
+    ) -> Result<Replay, String>;
 }
 
 /// Where a pipeline's rows are read from.

@@ -60,7 +60,7 @@ enum Command {
     Rigs(RigsArgs),
     /// Show both sides of each line of the ledger; exit code 0 if they agree, 1 if not, 2 if there is no ledger
     Ledger(LedgerArgs),
-    /// Show, export and replay dead letters
+    /// Show, export, replay and discard dead letters
     Dlq(DlqArgs),
     /// Show what messages become in a pipeline, without a server; exit code 1 if anything would be a dead letter
     Try(TryArgs),

@@ -8,5 +8,6 @@ pub mod demo;
 pub mod init;
 pub mod inspect;
 mod pipelines;
+mod revalidate;
 mod try_messages;
 pub mod up;

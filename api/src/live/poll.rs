@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Stage;
-use queue::Queue;
 use queue::ledger::{Counter, Ledger};
 use store::history::History;
 use tokio::sync::watch;
@@ -151,10 +150,10 @@ impl Poll {
     }
 
     async fn figures(&mut self) -> Result<Figures, Problem> {
-        let queue = &self.part.queue;
-        let snapshot = queue.snapshot().await?;
-        let transformer = queue.progress(Stage::Transformer).await?;
-        let sink = queue.progress(Stage::Sink).await?;
+        let lists = &self.part.lists;
+        let snapshot = lists.snapshot().await?;
+        let transformer = lists.progress(Stage::Transformer).await?;
+        let sink = lists.progress(Stage::Sink).await?;
         let ledger = snapshot.ledger;
         self.rates.add(Instant::now(), &ledger);
         self.count_dead_letters(&ledger).await?;
@@ -165,8 +164,8 @@ impl Poll {
             Stage::Sink => Some(sink.clone()),
         };
         let (limit, dead_limit) = (
-            self.part.queue.list_limit(),
-            self.part.queue.dead_letter_limit(),
+            self.part.lists.list_limit(),
+            self.part.lists.dead_letter_limit(),
         );
         Ok(Figures {
             time: Time(snapshot.server_time),
@@ -195,7 +194,7 @@ impl Poll {
             return Ok(());
         }
         let start = Instant::now();
-        self.dead = dead_letters::count(&self.part.queue).await?;
+        self.dead = dead_letters::count(&self.part.lists).await?;
         self.dead_before = now;
         self.count = Due::after(start, COUNT_EVERY);
         Ok(())

@@ -1,10 +1,13 @@
 //! An API over a store and lists in temporary files.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Api, ApiSettings, PipelineHistory, ServedPipeline};
+use api::{Api, ApiSettings, PipelineHistory, Revalidate, ServedPipeline};
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::Response;
 use clap::Parser;
@@ -12,8 +15,11 @@ use common::clock::Clock;
 use common::health::Health;
 use common::pipelines::Pipeline;
 use common::secret::Secret;
+use model::dead_letter::DeadLetter;
 use model::{Layout, Name, Row, Timestamp, Value};
+use queue::list::List;
 use queue::testing::TempQueue;
+use queue::{DeadLetterEntry, Lists, Replay};
 use serde_json::Value as Json;
 use store::{SqliteSettings, SqliteStore, Store};
 use tempfile::TempDir;
@@ -36,6 +42,32 @@ pub struct Fixture {
     store: SqliteStore,
     router: Router,
     _dir: TempDir,
+}
+
+/// Takes payloads that begin with a digit.
+#[derive(Debug)]
+struct Digits;
+
+impl Revalidate for Digits {
+    fn validate(
+        &self,
+        letter: DeadLetterEntry,
+        content: &DeadLetter,
+        now: Timestamp,
+    ) -> Result<Replay, String> {
+        if !content
+            .payload
+            .starts_with(|first: char| first.is_ascii_digit())
+        {
+            return Err("is refused again: no digit".to_owned());
+        }
+        Ok(Replay {
+            marked: DeadLetter::marked(&letter.element, now),
+            entry: letter,
+            list: List::Raw,
+            elements: vec![content.payload.clone().into_bytes()],
+        })
+    }
 }
 
 /// What was answered.
@@ -66,8 +98,13 @@ impl Fixture {
     }
 
     pub fn with_token(token: Option<&str>) -> Self {
+        Self::with_tokens(token, None)
+    }
+
+    pub fn with_tokens(token: Option<&str>, jwt_secret: Option<&str>) -> Self {
         let mut settings = Settings::parse_from(["test"]).api;
         settings.api_token = token.map(Secret::new);
+        settings.api_jwt_secret = jwt_secret.map(Secret::new);
         let dir = TempDir::with_prefix("api-").unwrap();
         let kept = SqliteSettings {
             retention: Duration::ZERO,
@@ -80,13 +117,15 @@ impl Fixture {
         let pipelines = vec![
             ServedPipeline {
                 pipeline: Pipeline::Rigs,
-                queue: queue.open(),
+                lists: Lists::Sqlite(queue.open()),
                 history: PipelineHistory::Sqlite(store.history()),
+                revalidate: Arc::new(Digits),
             },
             ServedPipeline {
                 pipeline: Pipeline::File(file.into()),
-                queue: queue.open(),
+                lists: Lists::Sqlite(queue.open()),
                 history: PipelineHistory::Unreadable("influx"),
+                revalidate: Arc::new(Digits),
             },
         ];
         let health = Health::for_stage("up");
@@ -138,11 +177,36 @@ impl Fixture {
         path: &str,
         headers: &[(header::HeaderName, &str)],
     ) -> Answer {
+        self.send(method, path, headers, Body::empty()).await
+    }
+
+    /// Sends a JSON body.
+    pub async fn post(
+        &self,
+        path: &str,
+        headers: &[(header::HeaderName, &str)],
+        body: &Json,
+    ) -> Answer {
+        let mut all = vec![(header::CONTENT_TYPE, "application/json")];
+        all.extend_from_slice(headers);
+        self.send(Method::POST, path, &all, Body::from(body.to_string()))
+            .await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(header::HeaderName, &str)],
+        body: Body,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        let request = request.body(Body::empty()).unwrap();
+        let mut request = request.body(body).unwrap();
+        let from = SocketAddr::from(([192, 0, 2, 1], 7));
+        request.extensions_mut().insert(ConnectInfo(from));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();

@@ -11,6 +11,7 @@ use crate::line;
 use crate::{RowsAtFault, Store, WriteError};
 
 mod answer;
+mod history;
 mod measurement;
 mod settings;
 mod setup;
@@ -18,6 +19,7 @@ mod setup;
 mod tests;
 
 use answer::Target;
+pub use history::InfluxHistory;
 pub use measurement::{Measurement, MeasurementError};
 pub use settings::InfluxSettings;
 pub use setup::{Access, Authorization, FirstSetup, Id, InfluxSetup, Operator, SetupError};

@@ -13,8 +13,8 @@ pub use self::sqlite::{DEFAULT_RETENTION, SqliteHistory, SqliteSettings, SqliteS
 pub use ::sqlite::OpenError;
 pub use history::{History, ReadError};
 pub use influx::{
-    Access, Authorization, BuildError, FirstSetup, Id, InfluxSettings, InfluxSetup, InfluxStore,
-    Measurement, MeasurementError, Operator, SetupError,
+    Access, Authorization, BuildError, FirstSetup, Id, InfluxHistory, InfluxSettings, InfluxSetup,
+    InfluxStore, Measurement, MeasurementError, Operator, SetupError,
 };
 
 /// A store that rows are written to.

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use api::{PipelineHistory, ServedPipeline};
@@ -22,6 +23,7 @@ use transport::{Source, Wants};
 
 use super::data_dir::{QUEUE_FILE, STORE_FILE};
 use super::settings::ServerSettings;
+use crate::revalidate::Revalidation;
 
 /// The stages of all pipelines.
 pub(super) type Stages = JoinSet<anyhow::Result<()>>;
@@ -102,10 +104,14 @@ impl Part {
     }
 
     /// What the API reads of it.
-    pub(super) fn served(&self) -> ServedPipeline {
+    pub(super) fn served(&self, settings: &ServerSettings) -> ServedPipeline {
         ServedPipeline {
             pipeline: self.pipeline.clone(),
-            queue: self.queue.clone(),
+            lists: queue::Lists::Sqlite(self.queue.clone()),
+            revalidate: Arc::new(match &self.pipeline {
+                Pipeline::Rigs => Revalidation::of_rigs(settings.readings),
+                Pipeline::File(file) => Revalidation::of_file(file),
+            }),
             history: match &self.store {
                 PartStore::Sqlite(store) => PipelineHistory::Sqlite(store.history()),
                 PartStore::Influx(_) => PipelineHistory::Unreadable("influx"),

@@ -15,6 +15,7 @@ mod migration;
 mod model;
 mod properties;
 mod retention;
+mod series;
 mod sqlite_only;
 mod tagged;
 mod writes;
