@@ -286,7 +286,7 @@ function judge() {
   drawTroubles(found);
   badge('fleet', context.stale.size, 'stale series', true);
   badge('alerts', (context.alerts?.states ?? []).filter((one) => one.state === 'firing').length, 'alerts fire', true);
-  const dead = figures?.lists.find((list) => list.name === 'dead_letters')?.length ?? 0;
+  const dead = (figures?.dead_letters.counts ?? []).reduce((sum, one) => sum + (one.replayed || one.discarded ? 0 : one.count), 0);
   badge('dead-letters', dead, 'dead letters', false);
   // Ages count on by themselves, so only new troubles are read out.
   const now = found.map((one) => one.text.replace(/[\d.,]+/g, '')).join('|');

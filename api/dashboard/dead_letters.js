@@ -4,7 +4,9 @@ import { get, of, post } from './api.js';
 import { fill, h, number, setText, table } from './dom.js';
 import { count, counted, fullTime, utc } from './format.js';
 
-const LIMIT = 100;
+/** Dead letters that are read; those that were handled are left out unless they are asked for. */
+const READ = 500;
+const SHOWN = 100;
 const STAGES = ['ingester', 'transformer', 'sink'];
 /** Bytes that are shown in hexadecimal. */
 const MOST_BYTES = 1024;
@@ -24,6 +26,7 @@ export function open(context) {
   const message = h('div', { role: 'status', class: 'message' });
   const reason = h('select', { id: 'reason', onchange: () => choose('reason', reason.value) });
   const stage = h('select', { id: 'stage', onchange: () => choose('stage', stage.value) }, option('', 'all'), STAGES.map((name) => option(name, name)));
+  const handled = h('input', { type: 'checkbox', id: 'handled', onchange: () => load() });
   const newer = h('button', { type: 'button', hidden: true, onclick: () => load() }, '');
   const all = h('input', { type: 'checkbox', id: 'all', onchange: selectAll });
   const replayButton = h('button', { type: 'button', onclick: () => send('replay') }, 'Replay');
@@ -56,6 +59,7 @@ export function open(context) {
       { class: 'controls' },
       h('label', { for: 'reason' }, 'Reason ', reason),
       h('label', { for: 'stage' }, 'Stage ', stage),
+      h('label', { for: 'handled' }, handled, ' Also replayed and discarded ones'),
       newer,
     ),
     h(
@@ -84,9 +88,9 @@ export function open(context) {
     newer.hidden = true;
     readAt = Date.now();
     try {
-      const read = await get(of(pipeline, 'dead-letters', { ...filter, limit: LIMIT }));
+      const read = await get(of(pipeline, 'dead-letters', { ...filter, limit: READ }));
       if (isClosed) return;
-      letters = read.dead_letters;
+      letters = read.dead_letters.filter((one) => handled.checked || !(one.replayed || one.discarded)).slice(0, SHOWN);
       const ids = new Set(letters.map((one) => one.id));
       for (const id of selected) if (!ids.has(id)) selected.delete(id);
       drawList();
@@ -110,13 +114,13 @@ export function open(context) {
       {},
       h('td', {}, h('button', { type: 'button', class: 'link', onclick: () => pick(one) }, one.reason)),
       h('td', {}, one.stage),
-      h('td', {}, one.replayed ? 'yes' : 'no'),
+      h('td', {}, one.replayed ? 'replayed' : one.discarded ? 'discarded' : 'no'),
       h('td', { class: 'number' }, count(one.count)),
     ));
     const foreign = dead.foreign > 0 && h('p', { class: 'muted' }, `${counted(dead.foreign, 'element')} of the list isn’t of Rigline.`);
     fill(
       counts,
-      rows.length === 0 ? h('p', {}, 'There are no dead letters.') : table('Numbers of dead letters', ['Reason', 'Stage', 'Replayed', number('Number')], rows),
+      rows.length === 0 ? h('p', {}, 'There are no dead letters.') : table('Numbers of dead letters', ['Reason', 'Stage', 'Handled', number('Number')], rows),
       foreign,
     );
     if (isFirst) return;
@@ -144,7 +148,7 @@ export function open(context) {
 
   function drawList() {
     all.checked = letters.length > 0 && letters.every((one) => selected.has(one.id));
-    fill(list, letters.length === 0 ? h('li', { class: 'empty' }, 'No dead letter has these properties.') : letters.map(item));
+    fill(list, letters.length === 0 ? h('li', { class: 'empty' }, filter.reason || filter.stage ? 'No dead letter has these properties.' : 'No dead letter waits to be handled.') : letters.map(item));
     drawButtons();
   }
 
@@ -161,6 +165,8 @@ export function open(context) {
     });
     check.checked = selected.has(one.id);
     const payload = h('div');
+    const isHandled = Boolean(one.replayed || one.discarded);
+    check.disabled = isHandled;
     const details = h('details', {
       ontoggle: () => {
         if (!details.open) {
@@ -179,7 +185,7 @@ export function open(context) {
       h(
         'div',
         {},
-        h('p', { class: 'letter-head' }, h('strong', {}, one.reason), ' ', h('span', { class: 'muted' }, one.stage), ' ', h('time', { datetime: one.time, title: utc(arrived) }, fullTime(arrived)), one.replayed && h('span', { class: 'tag', title: utc(Date.parse(one.replayed)) }, 'replayed')),
+        h('p', { class: 'letter-head' }, h('strong', {}, one.reason), ' ', h('span', { class: 'muted' }, one.stage), ' ', h('time', { datetime: one.time, title: utc(arrived) }, fullTime(arrived)), tagOf(one)),
         h('p', {}, one.detail),
         h('p', { class: 'muted' }, h('code', {}, one.topic)),
         one.places && h('p', { class: 'muted' }, `Only parts of it: ${one.places.join(', ')}`),
@@ -213,7 +219,7 @@ export function open(context) {
 
   function selectAll() {
     for (const one of letters) {
-      if (all.checked) selected.add(one.id);
+      if (all.checked && !one.replayed && !one.discarded) selected.add(one.id);
       else selected.delete(one.id);
     }
     drawList();
@@ -222,7 +228,7 @@ export function open(context) {
   // --- Actions
 
   function confirmDiscard() {
-    setText(question, `${counted(selected.size, 'dead letter')} will be removed for ever. The ledger counts them as discarded.`);
+    setText(question, `The payloads of ${counted(selected.size, 'dead letter')} will be deleted for ever. The ledger counts them as discarded.`);
     dialog.returnValue = 'no';
     dialog.showModal();
   }
@@ -256,6 +262,12 @@ export function open(context) {
       if (dialog.open) dialog.close('no');
     },
   };
+}
+
+/** What was done with a dead letter. */
+function tagOf(one) {
+  const [when, text] = one.replayed ? [one.replayed, 'replayed'] : [one.discarded, 'discarded'];
+  return when && h('span', { class: 'tag', title: utc(Date.parse(when)) }, text);
 }
 
 /** Sixteen bytes a line: their place, their values, their characters. */

@@ -40,13 +40,13 @@ impl Reader {
     /// The next event with its data.
     async fn next(&mut self) -> (String, Json) {
         loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
+            if let Some(end) = self.text.find("\n\n") {
+                let event: String = self.text.drain(..end + 2).collect();
                 let field = |name: &str| {
                     let found = event.lines().find_map(|line| line.strip_prefix(name));
                     found.map(str::to_owned)
                 };
                 let found = field("event: ").zip(field("data: "));
-                self.text = rest.to_owned();
                 if let Some((name, data)) = found {
                     return (name, serde_json::from_str(&data).unwrap());
                 }
@@ -58,7 +58,7 @@ impl Reader {
         }
     }
 
-    /// The data of the next event of this name, and how many other events came before.
+    /// The data of the next event of this name.
     async fn find(&mut self, wanted: &str) -> Json {
         loop {
             let (name, data) = self.next().await;
