@@ -8,7 +8,7 @@ const ORDER = ['firing', 'pending', 'resolved', 'ok'];
 
 export function open(context) {
   const { live } = context;
-  const body = h('div', {}, h('p', { class: 'muted' }, 'Loading…'));
+  const body = h('div', { class: 'alerts' }, h('p', { class: 'muted loading' }, 'Loading…'));
   const node = h('section', {}, h('div', { class: 'head' }, h('h1', {}, 'Alerts')), body);
 
   const link = (key) => h('a', { href: seriesAddress(key) }, nameOf(key));
