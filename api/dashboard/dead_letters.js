@@ -88,7 +88,7 @@ export function open(context) {
     newer.hidden = true;
     readAt = Date.now();
     try {
-      const read = await get(of(pipeline, 'dead-letters', { ...filter, limit: READ }));
+      const read = await get(of(pipeline, 'dead-letters', { ...filter, limit: READ, discarded: handled.checked ? 'true' : null }));
       if (isClosed) return;
       letters = read.dead_letters.filter((one) => handled.checked || !(one.replayed || one.discarded)).slice(0, SHOWN);
       const ids = new Set(letters.map((one) => one.id));

@@ -1,20 +1,15 @@
 // A tile for each series. Grey is well: colour is only for what needs attention.
 
 import { drawTrend, fill, h, setAttribute, setText, trend } from './dom.js';
-import { age, counted, duration, seriesAddress, utc, value } from './format.js';
+import { age, areWhole, counted, duration, seriesAddress, utc, value } from './format.js';
 
 /** Fields of a tile; the others are on the series' own view. */
 const MOST_FIELDS = 8;
-/** Trends that are read at once. */
-const READERS = 3;
 
 export function open(context) {
   const { live } = context;
   const tiles = new Map();
   const visible = new Set();
-  const wanted = [];
-  let reading = 0;
-  let isClosed = false;
   let order = '';
 
   const filter = h('input', { type: 'search', id: 'filter', placeholder: 'Name', autocomplete: 'off', oninput: arrange });
@@ -55,28 +50,9 @@ export function open(context) {
       const tile = tiles.get(key);
       if (tile === undefined) continue;
       draw(tile);
-      if (!tile.isAsked) {
-        tile.isAsked = true;
-        wanted.unshift(key);
-      }
+      live.want(key, true);
     }
-    readTrends();
   }, { rootMargin: '200px' });
-
-  /** Reads past values for the tiles in view, a few at a time. */
-  function readTrends() {
-    while (!isClosed && reading < READERS && wanted.length > 0) {
-      const key = wanted.shift();
-      reading += 1;
-      live.readTrend(key).catch(() => {
-        // The tile shows its newest values all the same.
-      }).finally(() => {
-        reading -= 1;
-        if (visible.has(key) && tiles.has(key)) draw(tiles.get(key));
-        readTrends();
-      });
-    }
-  }
 
   function make(key) {
     const one = live.series.get(key);
@@ -92,8 +68,7 @@ export function open(context) {
       fields,
       more,
     );
-    setAttribute(item, 'style', null);
-    const tile = { key, item, state, when, fields, more, rows: new Map(), isAsked: false };
+    const tile = { key, item, state, when, fields, more, rows: new Map() };
     size(tile, one);
     tiles.set(key, tile);
     observer.observe(item);
@@ -128,7 +103,7 @@ export function open(context) {
         tile.fields.append(row.node);
       }
       const unit = reading.unit ? ` ${reading.unit}` : '';
-      setText(row.value, `${value(reading.value)}${unit}`);
+      setText(row.value, `${value(reading.value, areWhole(one.trends.get(reading.field)))}${unit}`);
       setAttribute(row.value, 'title', `${String(reading.value)}${unit}, ${utc(reading.ms)}`);
       const isOlder = reading.ms < one.newest;
       setText(row.note, isOlder ? `${age(now - reading.ms)}` : '');
@@ -239,17 +214,6 @@ export function open(context) {
     for (const key of visible) if (tiles.has(key)) draw(tiles.get(key));
   }
 
-  // A series that sends nothing doesn't teach its period: its past does.
-  const learn = setTimeout(() => {
-    for (const one of live.series.values()) {
-      const tile = tiles.get(one.key);
-      if (one.freshness.period !== null || tile?.isAsked) continue;
-      if (tile !== undefined) tile.isAsked = true;
-      wanted.push(one.key);
-    }
-    readTrends();
-  }, 5000);
-
   arrange();
   return {
     node,
@@ -257,8 +221,6 @@ export function open(context) {
     update,
     tick,
     close() {
-      isClosed = true;
-      clearTimeout(learn);
       observer.disconnect();
     },
   };

@@ -6,15 +6,20 @@ const FULL = new Intl.DateTimeFormat(undefined, {
 });
 const COUNT = new Intl.NumberFormat('en');
 
-/** A measured value: with as many digits as anyone reads. */
-export function value(given) {
+/** A measured value: with as many digits as anyone reads. `isWhole`: its field has only whole numbers. */
+export function value(given, isWhole = Number.isInteger(given)) {
   if (typeof given === 'boolean') return given ? 'true' : 'false';
   if (typeof given !== 'number') return String(given);
-  if (Number.isInteger(given) && Math.abs(given) < 1e9) return String(given);
+  if (isWhole && Number.isInteger(given) && Math.abs(given) < 1e9) return String(given);
   const size = Math.abs(given);
-  if (size >= 1e9 || size < 1e-3) return given.toPrecision(4);
+  if (size >= 1e9 || (size < 1e-3 && size > 0)) return given.toPrecision(4);
   if (size >= 1000) return given.toFixed(1);
   return size >= 10 ? given.toFixed(2) : given.toFixed(3);
+}
+
+/** Whether all points (`[ms, number]`) are whole numbers, so that values don't change their width all the time. */
+export function areWhole(points) {
+  return points === undefined || points.every(([, number]) => Number.isInteger(number));
 }
 
 /** A number of things, with separators. */

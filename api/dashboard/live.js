@@ -12,6 +12,8 @@ const FIRST_RETRY = 500;
 const LAST_RETRY = 5000;
 /** Points of a small trend. */
 const TREND = 60;
+/** Trends that are read at once: a browser has six connections for each server. */
+const READERS = 3;
 
 /**
  * Dispatches `rows` (with `keys` and `all`), `figures`, `problem` and `connection`.
@@ -162,7 +164,17 @@ export class Live extends EventTarget {
   #one({ key, values }, now, all) {
     let known = this.series.get(key);
     if (known === undefined) {
-      known = { key, name: nameOf(key), tags: tagsOf(key), newest: -Infinity, values: [], freshness: new Freshness(), trends: new Map() };
+      known = {
+        key,
+        name: nameOf(key),
+        tags: tagsOf(key),
+        newest: -Infinity,
+        values: [],
+        freshness: new Freshness(),
+        trends: new Map(),
+        isAsked: false,
+        isLearned: false,
+      };
       this.series.set(key, known);
     }
     known.values = values.map((one) => ({ ...one, ms: Date.parse(one.time) }));
@@ -174,6 +186,35 @@ export class Live extends EventTarget {
     }
     known.newest = newest;
     for (const { field, value, ms } of known.values) addPoint(known.trends, field, value, ms);
+  }
+
+  /** Reads rows of a series for its trend and its period, a few series at a time; `first` before the others. */
+  want(key, first = false) {
+    const known = this.series.get(key);
+    if (known === undefined || known.isAsked) return;
+    known.isAsked = true;
+    if (first) this.#wanted.unshift(key);
+    else this.#wanted.push(key);
+    this.#readTrends();
+  }
+
+  #wanted = [];
+  #reading = 0;
+
+  #readTrends() {
+    while (this.#reading < READERS && this.#wanted.length > 0 && !this.#ended) {
+      const key = this.#wanted.shift();
+      this.#reading += 1;
+      this.readTrend(key).catch(() => {
+        // Its newest values are shown all the same.
+      }).finally(() => {
+        this.#reading -= 1;
+        const known = this.series.get(key);
+        if (known !== undefined) known.isLearned = true;
+        this.dispatchEvent(new CustomEvent('rows', { detail: { keys: [key], all: false } }));
+        this.#readTrends();
+      });
+    }
   }
 
   /** Reads rows of a series for its trend, and learns its period. */
@@ -191,7 +232,13 @@ export class Live extends EventTarget {
 
   /** Whether a series is behind its usual period. */
   isStale(one) {
-    return this.now() - one.newest > one.freshness.limit;
+    if (this.now() - one.newest <= one.freshness.limit) return false;
+    // Its period may be longer than the time since this page was opened: its past says.
+    if (one.freshness.period === null && !one.isLearned) {
+      this.want(one.key);
+      return false;
+    }
+    return true;
   }
 }
 

@@ -21,6 +21,11 @@ function perSecond(given) {
   return given === undefined ? '…' : `${rate(given)}/s`;
 }
 
+/** Enough of a token to tell it from others. */
+function short(token) {
+  return token.length > 10 ? `${token.slice(0, 9)}…` : token;
+}
+
 export function open(context) {
   const { live } = context;
   const flow = h('ol', { class: 'flow' });
@@ -71,7 +76,7 @@ export function open(context) {
       one.dead_per_second > 0 && ['dead letters', `${one.dead_per_second.toFixed(1)}/s`],
       ['retries', count(failures), 'Failed attempts since the start of the process; each was made again'],
       one.commits !== undefined && ['commits', count(one.commits)],
-      one.lease && ['lease', one.lease, 'The token of the lease under which the last commit was made'],
+      one.lease && ['lease', short(one.lease), `The last commit was made under the lease ${one.lease}`],
     ], down.map((it) => `${it.name}: ${it.last_error ?? 'down'} (for ${duration(it.for_seconds * 1000)})`));
   }
 
@@ -85,7 +90,8 @@ export function open(context) {
     if (isSlow) state = { level: 'warning', text: '● it grows or stands still' };
     if (share >= 0.5) state = { level: 'alarm', text: `▲ ${Math.round(share * 100)} % full` };
     const item = card('list', LISTS[one.name], state, [
-      ['length', `${count(one.length)} of ${count(one.limit)}`],
+      ['length', count(one.length)],
+      ['limit', count(one.limit)],
       ['lag', lag, 'How long its elements last at the present rate'],
     ]);
     item.append(h('meter', { min: '0', max: '1', low: '0.3', high: '0.5', optimum: '0', value: String(share), 'aria-label': `${LISTS[one.name]}: part that is filled` }));

@@ -3,7 +3,7 @@
 import { csv, get, of } from './api.js';
 import { createChart, isColour } from './chart.js';
 import { fill, h, number, setAttribute, setText, table } from './dom.js';
-import { age, duration, fullTime, nameOf, tagsOf, utc, value } from './format.js';
+import { age, areWhole, duration, fullTime, nameOf, tagsOf, utc, value } from './format.js';
 
 const RANGES = [
   ['5 min', 5 * 60e3], ['15 min', 15 * 60e3], ['1 h', 3600e3], ['6 h', 6 * 3600e3], ['24 h', 24 * 3600e3], ['7 d', 7 * 24 * 3600e3],
@@ -335,7 +335,8 @@ export function open(context, key) {
         const passed = live.now() - main.ms;
         const isStale = passed > known().freshness.limit;
         now.classList.toggle('stale', isStale);
-        setText(now, `${value(main.value)}${unit ? ` ${unit}` : ''}, ${age(passed)}${isStale ? ' ● stale' : ''}`);
+        const points = known().trends.get(main.field);
+        setText(now, `${value(main.value, areWhole(points))}${unit ? ` ${unit}` : ''}, ${age(passed)}${isStale ? ' ● stale' : ''}`);
         setAttribute(now, 'title', `${main.field}: ${String(main.value)}, ${utc(main.ms)}`);
       },
     };
