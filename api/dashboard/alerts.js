@@ -1,13 +1,12 @@
 // Alerts: their rules, their states, and what happened.
 
 import { fill, h, number, table } from './dom.js';
-import { age, duration, fullTime, nameOf, seriesAddress, utc, value } from './format.js';
+import { duration, fullTime, nameOf, seriesAddress, utc, value } from './format.js';
 
 const STATES = { firing: '▲ firing', pending: '● pending', resolved: 'resolved', ok: 'ok' };
 const ORDER = ['firing', 'pending', 'resolved', 'ok'];
 
 export function open(context) {
-  const { live } = context;
   const body = h('div', { class: 'alerts' }, h('p', { class: 'muted loading' }, 'Loading…'));
   const node = h('section', {}, h('div', { class: 'head' }, h('h1', {}, 'Alerts')), body);
 
@@ -21,7 +20,6 @@ export function open(context) {
   function states(all) {
     const sorted = [...all].sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.alert.localeCompare(b.alert));
     return table('States of alerts', ['State', 'Alert', 'Series', number('Value'), 'Since'], sorted.map((one) => {
-      const since = Date.parse(one.since);
       return h(
         'tr',
         { class: one.state === 'firing' ? 'alarm' : '' },
@@ -29,7 +27,7 @@ export function open(context) {
         h('td', {}, one.alert),
         h('td', {}, link(one.series)),
         h('td', { class: 'number' }, measured(one.value)),
-        h('td', {}, Number.isNaN(since) ? '' : h('time', { datetime: one.since, title: utc(since) }, age(live.now() - since))),
+        h('td', {}, moment(one.since)),
       );
     }));
   }

@@ -232,6 +232,59 @@ test('all of it can be used by keyboard', async (t) => {
   assert.equal(outline, 'solid');
 });
 
+test('a thousand series stay usable: only what is in view is drawn', async (t) => {
+  const many = await Rigline.start({ rigs: 1000, interval: '5s' });
+  t.after(() => many.end());
+  await until('all rigs have rows', async () => (await many.get('series')).series.length === 1000, 90000);
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  t.after(() => context.close());
+  const page = await context.newPage();
+  await page.addInitScript(() => {
+    window.longest = 0;
+    new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) window.longest = Math.max(window.longest, duration);
+    }).observe({ type: 'longtask' });
+  });
+  await page.goto(`${many.base}/`);
+  const tiles = page.locator('.tile');
+  await until('all tiles are there', async () => (await tiles.count()) === 1000);
+  await page.locator('.tile .value').first().waitFor();
+  const drawn = () => page.locator('.tile:has(.value)').count();
+  assert.ok((await drawn()) < 100, `${await drawn()} tiles were drawn`);
+  await tiles.last().scrollIntoViewIfNeeded();
+  await tiles.last().locator('.value').nth(5).waitFor();
+  assert.ok((await drawn()) < 300, `${await drawn()} tiles were drawn`);
+  await page.getByLabel('Filter').fill('RIG-777');
+  await until('one tile', async () => (await tiles.count()) === 1);
+  t.diagnostic(`longest task of the page: ${await page.evaluate(() => Math.round(window.longest))} ms`);
+});
+
+test('with a token the page asks for it, and a link logs in', async (t) => {
+  const token = 'a token of the tests';
+  const closed = await Rigline.start(null, ['--api-token', token]);
+  t.after(() => closed.end());
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const page = await context.newPage();
+  await page.goto(`${closed.base}/`);
+  await page.getByRole('heading', { name: 'A token is needed' }).waitFor();
+  await page.getByRole('link', { name: 'Log in' }).click();
+  await page.getByLabel('Token').fill('another one');
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.getByText('This token is wrong.').waitFor();
+  await page.getByLabel('Token').fill(token);
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.getByText('No row is stored yet.').waitFor();
+
+  const other = await browser.newContext();
+  t.after(() => other.close());
+  const linked = await other.newPage();
+  await linked.goto(`${closed.base}/login#${encodeURIComponent(token)}`);
+  await linked.getByText('No row is stored yet.').waitFor();
+  assert.equal(linked.url(), `${closed.base}/`);
+  assert.equal(await linked.evaluate(() => document.cookie), '');
+});
+
 test('a fleet that is silent turns stale, and its values are still those of the API', async (t) => {
   const page = await open(t);
   await drawn(page, '#/');
@@ -239,6 +292,8 @@ test('a fleet that is silent turns stale, and its values are still those of the 
   await rigline.stopFleet();
   await until('all tiles are stale', async () => (await page.locator('.tile.stale').count()) === RIGS);
   await page.locator('.troubles', { hasText: 'send nothing' }).waitFor();
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  assert.deepEqual(violations.map(({ id }) => id), []);
   const { series } = await rigline.get('latest');
   for (const [place, one] of series.entries()) {
     const shown = await page.locator('.tile').nth(place).locator('.value').evaluateAll((all) => all.map((value) => value.title.split(',')[0]));

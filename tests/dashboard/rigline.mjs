@@ -22,8 +22,9 @@ async function freePort() {
 export class Rigline {
   #children = new Map();
 
-  static async start(fleet) {
+  static async start(fleet, more = []) {
     const made = new Rigline();
+    made.more = more;
     made.dir = await mkdtemp(path.join(os.tmpdir(), 'rigline-dashboard-'));
     [made.http, made.mqtt] = [await freePort(), await freePort()];
     made.base = `http://127.0.0.1:${made.http}`;
@@ -33,8 +34,8 @@ export class Rigline {
   }
 
   async startServer() {
-    this.#spawn('up', ['up', '--data', this.dir, '--api-addr', `127.0.0.1:${this.http}`, '--mqtt-listen', `127.0.0.1:${this.mqtt}`]);
-    await until('the API answers', async () => (await fetch(`${this.base}/api/v1/pipelines`)).ok);
+    this.#spawn('up', ['up', '--data', this.dir, '--api-addr', `127.0.0.1:${this.http}`, '--mqtt-listen', `127.0.0.1:${this.mqtt}`, ...this.more]);
+    await until('the API answers', async () => (await fetch(`${this.base}/openapi.json`)).ok);
   }
 
   startFleet({ rigs, interval = '1s', more = [] }) {
