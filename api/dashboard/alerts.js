@@ -1,6 +1,6 @@
 // Alerts: their rules, their states, and what happened.
 
-import { fill, h, number, table } from './dom.js';
+import { h, number, patch, table } from './dom.js';
 import { duration, fullTime, nameOf, seriesAddress, utc, value } from './format.js';
 
 const STATES = { firing: '▲ firing', pending: '● pending', resolved: 'resolved', ok: 'ok' };
@@ -34,12 +34,12 @@ export function open(context) {
 
   function draw() {
     if (context.alertsProblem !== null) {
-      fill(body, h('p', { class: 'problem', role: 'alert' }, `The alerts can’t be read: ${context.alertsProblem}`));
+      patch(body, h('p', { class: 'problem', role: 'alert' }, `The alerts can’t be read: ${context.alertsProblem}`));
       return;
     }
     const { alerts } = context;
     if (alerts === null || alerts.rules.length === 0) {
-      fill(
+      patch(
         body,
         h('p', {}, 'No alerts are configured.'),
         h('p', { class: 'muted' }, 'An alert is a section ', h('code', {}, '[[alert]]'), ' of a pipeline’s file: a field, a limit, and for how long it has to be passed.'),
@@ -47,7 +47,7 @@ export function open(context) {
       return;
     }
     const { rules, states: all, events } = alerts;
-    fill(
+    patch(
       body,
       h('h2', {}, 'Now'),
       all.length === 0 ? h('p', { class: 'muted' }, 'No series has been judged yet.') : states(all),

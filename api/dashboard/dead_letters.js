@@ -24,7 +24,7 @@ export function open(context) {
 
   const counts = h('div');
   const message = h('div', { role: 'status', class: 'message' });
-  const reason = h('select', { id: 'reason', onchange: () => choose('reason', reason.value) });
+  const reason = h('select', { id: 'reason', onchange: () => choose('reason', reason.value) }, option('', 'all'));
   const stage = h('select', { id: 'stage', onchange: () => choose('stage', stage.value) }, option('', 'all'), STAGES.map((name) => option(name, name)));
   const handled = h('input', { type: 'checkbox', id: 'handled', onchange: () => load() });
   const newer = h('button', { type: 'button', hidden: true, onclick: () => load() }, '');
@@ -107,22 +107,27 @@ export function open(context) {
     const isFirst = shownCounts === '';
     shownCounts = now;
     const names = [...new Set([...dead.counts.map((one) => one.reason), ...(filter.reason ? [filter.reason] : [])])].sort();
-    fill(reason, option('', 'all'), names.map((name) => option(name, name)));
-    reason.value = filter.reason;
+    // A list that is open would close.
+    if (names.join() !== [...reason.options].slice(1).map((one) => one.value).join()) {
+      fill(reason, option('', 'all'), names.map((name) => option(name, name)));
+      reason.value = filter.reason;
+    }
     const rows = dead.counts.map((one) => h(
       'tr',
       {},
-      h('td', {}, h('button', { type: 'button', class: 'link', onclick: () => pick(one) }, one.reason)),
+      h('td', {}, h('button', { type: 'button', class: 'link', 'data-kind': kindOf(one), onclick: () => pick(one) }, one.reason)),
       h('td', {}, one.stage),
       h('td', {}, one.replayed ? 'replayed' : one.discarded ? 'discarded' : 'no'),
       h('td', { class: 'number' }, count(one.count)),
     ));
+    const focused = counts.contains(document.activeElement) ? document.activeElement.dataset.kind : null;
     const foreign = dead.foreign > 0 && h('p', { class: 'muted' }, `${counted(dead.foreign, 'element')} of the list isn’t of Rigline.`);
     fill(
       counts,
       rows.length === 0 ? h('p', {}, 'There are no dead letters.') : table('Numbers of dead letters', ['Reason', 'Stage', 'Handled', number('Number')], rows),
       foreign,
     );
+    if (focused) [...counts.querySelectorAll('button')].find((button) => button.dataset.kind === focused)?.focus();
     if (isFirst) return;
     if (letters.length === 0 || (selected.size === 0 && opened.size === 0 && !list.contains(document.activeElement))) {
       // Nobody is in the middle of anything.
@@ -140,7 +145,6 @@ export function open(context) {
     reason.value = one.reason;
     stage.value = one.stage;
     selected.clear();
-    shownCounts = shownCounts && ' ';
     load();
   }
 
@@ -262,6 +266,11 @@ export function open(context) {
       if (dialog.open) dialog.close('no');
     },
   };
+}
+
+/** Which of the numbers this is. */
+function kindOf(one) {
+  return [one.reason, one.stage, one.replayed, one.discarded].join(' ');
 }
 
 /** What was done with a dead letter. */

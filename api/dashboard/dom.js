@@ -24,6 +24,32 @@ export function fill(node, ...children) {
   add(node, children);
 }
 
+/**
+ * Makes the children equal to new ones and keeps those that are there: focus, scrolling and selections stay. Only for
+ * elements without listeners, since one that stays would keep its earlier ones.
+ */
+export function patch(node, ...children) {
+  morph(node, h('div', {}, children));
+}
+
+function morph(old, fresh) {
+  const before = [...old.childNodes];
+  const after = [...fresh.childNodes];
+  after.forEach((next, place) => {
+    const now = before[place];
+    if (now === undefined) old.append(next);
+    else if (now.nodeName !== next.nodeName) now.replaceWith(next);
+    else if (next.nodeType === Node.TEXT_NODE) {
+      if (now.data !== next.data) now.data = next.data;
+    } else {
+      for (const { name } of [...now.attributes]) if (!next.hasAttribute(name)) now.removeAttribute(name);
+      for (const { name, value } of next.attributes) setAttribute(now, name, value);
+      morph(now, next);
+    }
+  });
+  for (const one of before.slice(after.length)) one.remove();
+}
+
 /** Sets the text if it is another one, so that nothing is drawn for nothing. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -1,6 +1,6 @@
 // The stages in the order of the data, the lists between them, and the ledger.
 
-import { fill, h, number, setText, table } from './dom.js';
+import { h, number, patch, setText, table } from './dom.js';
 import { count, counted, duration, rate } from './format.js';
 
 const STORES = { sqlite: 'a file (SQLite)', influx: 'InfluxDB' };
@@ -102,7 +102,7 @@ export function open(context) {
     const [ingester, transformer, sink] = figures.stages;
     const of = (name) => figures.lists.find((it) => it.name === name);
     const stored = figures.counters.rows_stored;
-    fill(
+    patch(
       flow,
       card('end', 'Source', { level: 'well', text: '' }, [['kind', SOURCES[source] ?? source]]),
       stage(ingester),
@@ -135,8 +135,8 @@ export function open(context) {
     if (all.late > 0) {
       items.push([`${counted(all.late, 'late reading')} stored`, 'They came after their row was made, and are stored in rows of their own. Raise FLUSH_INTERVAL if that happens often.']);
     }
-    if (items.length === 0) fill(omitted, h('p', {}, 'None: each reading that was accepted is stored or on its way.'));
-    else fill(omitted, h('dl', { class: 'remedies' }, items.map(([what, remedy]) => h('div', {}, h('dt', {}, what), h('dd', {}, remedy)))));
+    if (items.length === 0) patch(omitted, h('p', {}, 'None: each reading that was accepted is stored or on its way.'));
+    else patch(omitted, h('dl', { class: 'remedies' }, items.map(([what, remedy]) => h('div', {}, h('dt', {}, what), h('dd', {}, remedy)))));
   }
 
   function drawLedger(figures) {
@@ -156,18 +156,18 @@ export function open(context) {
         h('td', { class: 'number' }, count(line.right)),
       );
     });
-    fill(ledger, table('The lines of the ledger', ['Line', number('Left'), 'Equal', number('Right')], rows, { class: 'ledger' }));
+    patch(ledger, table('The lines of the ledger', ['Line', number('Left'), 'Equal', number('Right')], rows, { class: 'ledger' }));
     const all = Object.entries(figures.counters).map(([name, given]) => h(
       'tr', {}, h('td', {}, h('code', {}, name)), h('td', { class: 'number' }, count(given)),
     ));
-    if (details.open) fill(counters, table('The counters', ['Counter', number('Number')], all));
+    if (details.open) patch(counters, table('The counters', ['Counter', number('Number')], all));
   }
 
   let drawn = 0;
   function draw() {
     const { figures } = live;
     if (figures === null) {
-      fill(flow, h('li', { class: 'muted' }, 'Loading…'));
+      patch(flow, h('li', { class: 'muted' }, 'Loading…'));
       return;
     }
     // Twice a second is more than anyone reads.

@@ -218,6 +218,17 @@ test('the theme follows the system and can be chosen, which is remembered', asyn
   assert.ok((await brightness()) > 200);
 });
 
+test('focus stays where it is while figures change', async (t) => {
+  const page = await open(t, '#/pipeline');
+  await drawn(page, '#/pipeline');
+  const region = page.getByRole('region', { name: 'The lines of the ledger' });
+  await region.focus();
+  const number = region.locator('td.number').first();
+  const first = await number.textContent();
+  await until('the ledger goes on', async () => (await number.textContent()) !== first);
+  assert.ok(await region.evaluate((node) => node === document.activeElement));
+});
+
 test('all of it can be used by keyboard', async (t) => {
   const page = await open(t);
   await drawn(page, '#/');

@@ -168,7 +168,7 @@ impl Poll {
             self.part.lists.dead_letter_limit(),
         );
         Ok(Figures {
-            time: Time(snapshot.server_time),
+            time: Time(self.api.clock().now()),
             ready: health::is_ready(&dependencies),
             balanced: ledger.is_balanced(),
             stages: self.rates.stages(&dependencies, progress),
