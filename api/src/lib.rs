@@ -1,11 +1,14 @@
-//! The HTTP API: reads series, rows, dead letters and the state of pipelines, and replays or discards dead letters.
+//! The HTTP API: reads series, rows, dead letters and the state of pipelines, also as a live stream, and replays or
+//! discards dead letters. The dashboard, a page that shows them.
 //!
 //! Every error is a problem document (RFC 9457). The `OpenAPI` document is made from the code, served at
 //! `/openapi.json`, and committed as `api/openapi.json`.
 
 mod access;
 mod cursor;
+mod dashboard;
 mod extract;
+mod live;
 mod login;
 mod openapi;
 mod parts;

@@ -5,6 +5,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::live::{Figures, LiveProblem, LiveRows, Recovered};
 use crate::parts::Api;
 use crate::problem::Problem;
 use crate::routes;
@@ -13,11 +14,12 @@ use crate::routes;
 #[openapi(
     info(
         title = "Rigline",
-        description = "Reads series, rows, dead letters and the state of pipelines; replays and discards dead letters. Times in requests: RFC 3339 with \
-                       an offset, seconds or milliseconds since 1970, `now`, or relative to now (`-1h`). Time ranges \
-                       are half-open: `from` is included, `to` isn't. Every error is a problem document (RFC 9457).",
+        description = "Reads series, rows, dead letters and the state of pipelines, also as a live stream; replays and \
+                       discards dead letters. Times in requests: RFC 3339 with an offset, seconds or milliseconds \
+                       since 1970, `now`, or relative to now (`-1h`). Time ranges are half-open: `from` is included, \
+                       `to` isn't. Every error is a problem document (RFC 9457).",
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, LiveRows, Figures, LiveProblem, Recovered)),
     modifiers(&BearerToken),
     security((), ("token" = [])),
 )]

@@ -14,6 +14,7 @@ use store::history::{
 };
 use store::{History, InfluxHistory, ReadError, SqliteHistory};
 
+use crate::live::Live;
 use crate::problem::Problem;
 
 /// The pipelines that are served, and the state of their process. Clones share it.
@@ -27,6 +28,7 @@ struct Inner {
     pipelines: Vec<ServedPipeline>,
     health: Health,
     clock: Clock,
+    live: Live,
 }
 
 /// A pipeline with what is read of it.
@@ -128,6 +130,7 @@ impl Api {
             pipelines,
             health,
             clock,
+            live: Live::new(),
         };
         Self {
             inner: Arc::new(inner),
@@ -140,6 +143,10 @@ impl Api {
 
     pub(crate) fn health(&self) -> &Health {
         &self.inner.health
+    }
+
+    pub(crate) fn live(&self) -> &Live {
+        &self.inner.live
     }
 
     pub(crate) fn clock(&self) -> Clock {

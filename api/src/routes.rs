@@ -5,13 +5,14 @@
 )]
 
 mod buckets;
-mod dead_letters;
-mod health;
+pub(crate) mod dead_letters;
+pub(crate) mod health;
 mod pipelines;
 mod rows;
 mod select;
-mod series;
-mod value;
+pub(crate) mod series;
+mod stream;
+pub(crate) mod value;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,6 +24,7 @@ pub(crate) fn all() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(pipelines::list))
         .routes(routes!(health::show))
+        .routes(routes!(stream::open))
         .routes(routes!(series::list))
         .routes(routes!(series::latest))
         .routes(routes!(rows::list))

@@ -18,6 +18,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::access::{self, Access};
+use crate::dashboard;
 use crate::parts::Api;
 use crate::problem::Problem;
 use crate::settings::ApiSettings;
@@ -59,11 +60,14 @@ impl Server {
         settings: &ApiSettings,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let app = router(api, settings);
+        let app = router(api.clone(), settings);
         let stopped = stop.clone();
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        let serve = axum::serve(self.listener, app)
-            .with_graceful_shutdown(async move { stopped.cancelled().await });
+        let serve = axum::serve(self.listener, app).with_graceful_shutdown(async move {
+            stopped.cancelled().await;
+            // Streams have no end of their own, and the shutdown waits for them.
+            api.live().stop();
+        });
         // A client that reads slowly doesn't hold up the process.
         let limit = async {
             stop.cancelled().await;
@@ -91,6 +95,7 @@ pub fn router(api: Api, settings: &ApiSettings) -> Router {
         .with_state(access);
     Router::new()
         .merge(routes)
+        .merge(dashboard::routes())
         .merge(login)
         .route(
             "/openapi.json",

@@ -27,7 +27,7 @@ use transport::MqttSettings;
 use self::timed::{Delays, Timing};
 use crate::console::Console;
 use crate::inspect::ledger::verdict;
-use crate::up::{DataDir, Server, ServerSettings, lines_to_copy};
+use crate::up::{DataDir, Server, ServerSettings, dashboard_line, lines_to_copy};
 
 const PROGRAM: Program = Program {
     name: "demo",
@@ -243,6 +243,7 @@ fn print_start(console: &Console, rigs: &Rigs, server: &Server) {
         rigs.0.len(),
         server.listens_on()
     ));
+    console.print(dashboard_line(server));
     console.print("Publish to it and read its data from another terminal:");
     for line in lines_to_copy(server) {
         console.print(line);

@@ -48,19 +48,30 @@ fn print_start(console: &Console, server: &Server) {
         "Rigline {} is up: MQTT on {listen}, data in {data}",
         env!("CARGO_PKG_VERSION")
     ));
+    console.print(dashboard_line(server));
     for line in lines_to_copy(server) {
         console.print(line);
     }
 }
 
+/// Where the dashboard and the HTTP API are, for clients of this machine.
+fn http_addr(server: &Server) -> SocketAddr {
+    let addr = server.api_listens_on();
+    match addr.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), addr.port()),
+        _ => addr,
+    }
+}
+
+/// The address of the dashboard.
+pub(crate) fn dashboard_line(server: &Server) -> String {
+    format!("dashboard: http://{}", http_addr(server))
+}
+
 /// A command that shows the newest values by the HTTP API.
 fn api_line(server: &Server) -> String {
     let pipeline = server.pipelines().next().unwrap_or_default();
-    let addr = server.api_listens_on();
-    let host = match addr.ip() {
-        ip if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), addr.port()),
-        _ => addr,
-    };
+    let host = http_addr(server);
     let login = if server.api_requires_token() {
         " -H 'Authorization: Bearer TOKEN'"
     } else {

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use model::Stage;
 use model::dead_letter::{DeadLetter, Handled, Reason, Summary, id_of};
-use queue::{DeadLetterEntry, DeadLetters, Lists};
+use queue::{DeadLetterEntry, DeadLetters, Lists, QueueError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -82,7 +82,7 @@ pub(crate) struct DeadLetterInfo {
 }
 
 /// Numbers of dead letters.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct DeadLetterCounts {
     /// Numbers by stage, reason, and whether they were replayed or discarded.
     counts: Vec<DeadLetterCount>,
@@ -91,7 +91,7 @@ pub(crate) struct DeadLetterCounts {
 }
 
 /// A number of dead letters.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct DeadLetterCount {
     /// The stage that rejected them.
     stage: &'static str,
@@ -210,7 +210,12 @@ pub(crate) async fn counts(
     State(api): State<Api>,
     PipelineName(name): PipelineName,
 ) -> Result<Json<DeadLetterCounts>, Problem> {
-    let kinds = api.pipeline(&name)?.lists.dead_letter_kinds().await?;
+    Ok(Json(count(&api.pipeline(&name)?.lists).await?))
+}
+
+/// Numbers of dead letters. This reads all of them.
+pub(crate) async fn count(queue: &impl DeadLetters) -> Result<DeadLetterCounts, QueueError> {
+    let kinds = queue.dead_letter_kinds().await?;
     let mut counts = Vec::new();
     let mut foreign = 0;
     for (kind, count) in kinds.0 {
@@ -230,7 +235,7 @@ pub(crate) async fn counts(
         }
     }
     counts.sort_by_key(|it| (it.stage, it.reason, it.replayed, it.discarded));
-    Ok(Json(DeadLetterCounts { counts, foreign }))
+    Ok(DeadLetterCounts { counts, foreign })
 }
 
 /// Shows one dead letter.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use common::pipelines::{Pipeline, RIGS};
-use queue::ledger::Counter;
+use queue::ledger::{Counter, Ledger};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -34,22 +34,24 @@ pub(crate) struct PipelineHealth {
 }
 
 /// Something that a stage depends on.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct DependencyState {
     /// The stage.
     #[schema(example = "sink")]
-    stage: String,
+    pub(crate) stage: String,
     /// What it depends on.
     #[schema(example = "store")]
     name: String,
     /// waiting, up, standby or down.
     #[schema(example = "up")]
-    state: String,
+    pub(crate) state: String,
     /// How long it has been in this state.
     for_seconds: u64,
     /// The last error, kept after a recovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
+    /// How often it failed since the start of the process; the stage tries again after each failure.
+    failures: u64,
 }
 
 /// Lengths of the lists.
@@ -64,7 +66,7 @@ pub(crate) struct ListLengths {
 }
 
 /// A line of the ledger.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct LedgerLine {
     /// The equation.
     text: &'static str,
@@ -92,17 +94,9 @@ pub(crate) async fn show(
     let part = api.pipeline(&name)?;
     let snapshot = part.lists.snapshot().await?;
     let ledger = snapshot.ledger;
-    let lines = ledger.lines().into_iter();
-    let lines: Vec<_> = lines
-        .map(|line| LedgerLine {
-            text: line.text,
-            left: line.left,
-            right: line.right,
-        })
-        .collect();
     let dependencies = dependencies(&api, &part.pipeline);
     Ok(Json(PipelineHealth {
-        ready: !dependencies.is_empty() && dependencies.iter().all(|one| one.state == "up"),
+        ready: is_ready(&dependencies),
         balanced: ledger.is_balanced(),
         time: Time(snapshot.server_time),
         dependencies,
@@ -111,15 +105,35 @@ pub(crate) async fn show(
             normalized: ledger.normalized,
             dead_letters: ledger.dead,
         },
-        counters: Counter::ALL
-            .map(|counter| (counter.name(), ledger.get(counter)))
-            .into(),
-        ledger: lines,
+        counters: counters(&ledger),
+        ledger: lines(&ledger),
     }))
 }
 
+/// Whether all that the stages depend on is up.
+pub(crate) fn is_ready(dependencies: &[DependencyState]) -> bool {
+    !dependencies.is_empty() && dependencies.iter().all(|one| one.state == "up")
+}
+
+/// The counters by name.
+pub(crate) fn counters(ledger: &Ledger) -> BTreeMap<&'static str, i64> {
+    Counter::ALL
+        .map(|counter| (counter.name(), ledger.get(counter)))
+        .into()
+}
+
+/// The lines with both sides.
+pub(crate) fn lines(ledger: &Ledger) -> Vec<LedgerLine> {
+    let lines = ledger.lines().into_iter().map(|line| LedgerLine {
+        text: line.text,
+        left: line.left,
+        right: line.right,
+    });
+    lines.collect()
+}
+
 /// The dependencies of a pipeline's stages, which have its name behind a slash.
-fn dependencies(api: &Api, pipeline: &Pipeline) -> Vec<DependencyState> {
+pub(crate) fn dependencies(api: &Api, pipeline: &Pipeline) -> Vec<DependencyState> {
     let report = api.health().report();
     let of_pipeline = report.dependencies.into_iter().filter_map(|dependency| {
         let (stage, of) = match dependency.stage.split_once('/') {
@@ -132,6 +146,7 @@ fn dependencies(api: &Api, pipeline: &Pipeline) -> Vec<DependencyState> {
             state: dependency.state.name().to_owned(),
             for_seconds: dependency.for_seconds,
             last_error: dependency.last_error,
+            failures: dependency.failures,
         })
     });
     of_pipeline.collect()

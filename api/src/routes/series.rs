@@ -89,7 +89,8 @@ pub(crate) struct LatestQuery {
     series: Option<String>,
 }
 
-fn unit(pipeline: &Pipeline, field: &str) -> Option<String> {
+/// What a field is measured in, if the pipeline's file says so.
+pub(crate) fn unit(pipeline: &Pipeline, field: &str) -> Option<String> {
     match pipeline {
         Pipeline::Rigs => None,
         Pipeline::File(file) => file.fields.of(field)?.unit.clone(),

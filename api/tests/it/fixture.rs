@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::response::Response;
 use clap::Parser;
 use common::clock::Clock;
 use common::health::Health;
@@ -37,6 +38,7 @@ struct Settings {
 pub struct Fixture {
     pub queue: TempQueue,
     pub health: Health,
+    pub api: Api,
     store: SqliteStore,
     router: Router,
     _dir: TempDir,
@@ -146,7 +148,8 @@ impl Fixture {
             queue,
             health,
             store,
-            router: api::router(api, &settings),
+            router: api::router(api.clone(), &settings),
+            api,
             _dir: dir,
         }
     }
@@ -166,6 +169,12 @@ impl Fixture {
         };
         let rows: Vec<_> = (0..count).map(row).collect();
         self.store.write(&rows).await.unwrap();
+    }
+
+    /// Opens a stream without reading from it.
+    pub async fn open(&self, path: &str) -> Response {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     pub async fn get(&self, path: &str) -> Answer {

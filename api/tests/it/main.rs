@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod access;
+mod dashboard;
 mod dead_letters;
 mod document;
 mod fixture;
 mod problems;
 mod rows;
 mod state;
+mod stream;

@@ -21,7 +21,8 @@ pub(crate) fn assert_problem(answer: &Answer, status: StatusCode, part: &str, of
 
 /// Requests, statuses, and a part of the detail.
 const REFUSED: &[(&str, u16, &str)] = &[
-    ("/", 404, "openapi.json"),
+    ("/nothing", 404, "openapi.json"),
+    ("/assets/nothing.js", 404, "no such file"),
     ("/api/v1/nothing", 404, "openapi.json"),
     (
         "/api/v1/pipelines/nothing/health",

@@ -172,6 +172,9 @@ pub struct DependencyReport {
     /// The last error, kept after recovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// How often it failed since the start of the process. Metrics have it, so `/readyz` leaves it out.
+    #[serde(skip)]
+    pub failures: u64,
 }
 
 /// The state of a dependency.
@@ -207,6 +210,7 @@ struct State {
     status: Status,
     since: Instant,
     last_error: Option<String>,
+    failures: u64,
     last_logged: Option<Instant>,
     /// Errors since then.
     unlogged: u64,
@@ -220,6 +224,7 @@ impl Default for State {
             status: Status::default(),
             since: Instant::now(),
             last_error: None,
+            failures: 0,
             last_logged: None,
             unlogged: 0,
             logged_down: false,
@@ -277,6 +282,7 @@ impl Dependency {
             .increment(1);
         let error = error.to_string();
         let mut state = self.lock();
+        state.failures += 1;
         let changed = state.status != Status::Down || state.last_error.as_ref() != Some(&error);
         let due = state.last_logged.is_none_or(|logged| {
             logged.elapsed()
@@ -315,6 +321,7 @@ impl Dependency {
             for_seconds: state.since.elapsed().as_secs(),
             stage: self.stage.to_string(),
             last_error: state.last_error.clone(),
+            failures: state.failures,
         }
     }
 
@@ -365,6 +372,7 @@ mod tests {
             report.dependencies[0].last_error.as_deref(),
             Some("connection refused")
         );
+        assert_eq!(report.dependencies[0].failures, 1);
         queue.up();
         assert!(health.report().ready);
     }

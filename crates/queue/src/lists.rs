@@ -1,11 +1,12 @@
 //! The lists of a deployment, wherever they are, for programs that look at them while stages use them.
 
-use crate::changes::Snapshot;
+use crate::changes::{Progress, Snapshot};
 use crate::dead_letters::{DeadLetterEntry, DeadLetters, Kinds, Replay, Replayed};
 use crate::error::QueueError;
 use crate::queue::Queue;
 use crate::redis::RedisQueue;
 use crate::sqlite::SqliteQueue;
+use model::Stage;
 
 /// The lists of a pipeline.
 #[derive(Debug, Clone)]
@@ -22,6 +23,32 @@ impl Lists {
         match self {
             Self::Sqlite(queue) => queue.snapshot().await,
             Self::Redis(queue) => queue.snapshot().await,
+        }
+    }
+
+    /// See [`Queue::progress`].
+    pub async fn progress(&self, consumer: Stage) -> Result<Progress, QueueError> {
+        match self {
+            Self::Sqlite(queue) => queue.progress(consumer).await,
+            Self::Redis(queue) => queue.progress(consumer).await,
+        }
+    }
+
+    /// The number of elements at which the raw list or the normalized list counts as full.
+    #[must_use]
+    pub fn list_limit(&self) -> usize {
+        match self {
+            Self::Sqlite(queue) => queue.list_limit(),
+            Self::Redis(queue) => queue.list_limit(),
+        }
+    }
+
+    /// Most dead letters that are kept.
+    #[must_use]
+    pub fn dead_letter_limit(&self) -> usize {
+        match self {
+            Self::Sqlite(queue) => queue.dead_letter_limit(),
+            Self::Redis(queue) => queue.dead_letter_limit(),
         }
     }
 }

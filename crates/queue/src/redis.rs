@@ -101,6 +101,18 @@ impl RedisQueue {
         })
     }
 
+    /// The number of elements at which the raw list or the normalized list counts as full.
+    #[must_use]
+    pub fn list_limit(&self) -> usize {
+        self.inner.limits.list
+    }
+
+    /// Most dead letters that are kept.
+    #[must_use]
+    pub fn dead_letter_limit(&self) -> usize {
+        self.inner.limits.dead_count
+    }
+
     /// The name of the pipeline that has this list; `None` before its first lease.
     pub async fn owner(&self, list: List) -> Result<Option<String>, QueueError> {
         let mut get = redis::cmd("HGET");

@@ -79,6 +79,18 @@ impl SqliteQueue {
         Ok(Self::on(Database::open_read_only(path)?, settings, clock))
     }
 
+    /// The number of elements at which the raw list or the normalized list counts as full.
+    #[must_use]
+    pub const fn list_limit(&self) -> usize {
+        self.limits.list
+    }
+
+    /// Most dead letters that are kept.
+    #[must_use]
+    pub const fn dead_letter_limit(&self) -> usize {
+        self.limits.dead_count
+    }
+
     fn on(database: Database, settings: &QueueSettings, clock: Clock) -> Self {
         let limits = Limits {
             list: settings.limits.queue_limit,

@@ -309,10 +309,12 @@ fn stored_row_is_read_over_http() {
     up.publish("temp", "{\"value\":21.5}");
     up.wait_for_output(&["rows", "--last", "1h"], "21.5");
     let logs = up.stage.logs();
-    let (_, address) = logs.split_once("http://").expect("the line to copy");
+    let (_, page) = logs.split_once("dashboard: ").expect("the dashboard");
+    let (_, address) = logs.split_once("curl http://").expect("the line to copy");
     let (address, path) = address.split_once('/').expect("a path");
     let path = path.lines().next().expect("a line");
     assert_eq!(path, "api/v1/pipelines/rigs/latest");
+    assert!(page.starts_with(&format!("http://{address}\n")), "{page}");
     let address = address.parse().expect("an address");
     let latest = common::admin::check(address, &format!("/{path}")).unwrap();
     let latest: serde_json::Value = serde_json::from_str(&latest).unwrap();
