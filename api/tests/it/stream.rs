@@ -154,7 +154,7 @@ async fn problems_are_told_and_other_events_go_on() {
         (&problem["of"], &problem["status"]),
         (&json!("rows"), &json!(503))
     );
-    assert!(problem["detail"].as_str().unwrap().contains("influx"));
+    assert!(problem["detail"].as_str().unwrap().contains("127.0.0.1:9"));
     assert_eq!(reader.next().await.0, "figures");
 
     let mut reader = Reader::open(&fixture, STREAM).await;
