@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
+use crate::check::CheckArgs;
 use crate::inspect::dlq::DlqArgs;
 use crate::inspect::ledger::LedgerArgs;
 use crate::inspect::rigs::RigsArgs;
@@ -13,7 +14,7 @@ use crate::inspect::rows::RowsArgs;
 use crate::inspect::users::PasswdArgs;
 use crate::pipelines::PipelinesArgs;
 use crate::try_messages::TryArgs;
-use crate::{demo, init, inspect, pipelines, try_messages, up};
+use crate::{check, demo, init, inspect, pipelines, try_messages, up};
 
 /// Bad arguments: the `EX_USAGE` of sysexits.h.
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -53,6 +54,9 @@ enum Command {
     /// Show the passwords and tokens that init has created
     #[command(disable_help_flag = true)]
     Passwords(Rest),
+    /// Check broker, Redis, InfluxDB or data directory, their settings, clocks and lists, with the next step for
+    /// what isn't as it should be; exit code 1 if anything is bad
+    Check(CheckArgs),
     /// Show stored rows
     Rows(RowsArgs),
     /// Show all rigs, or the series of another pipeline, with their fields and the time range of their rows
@@ -100,6 +104,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sink(rest) => sink::process::main(rest.called("sink")),
         Command::Init(rest) => init::main(rest.called("init")),
         Command::Passwords(rest) => init::passwords(rest.called("passwords")),
+        Command::Check(args) => inspect::main(check::run(args)),
         Command::Rows(args) => inspect::main(inspect::rows::show(args)),
         Command::Rigs(args) => inspect::main(inspect::rigs::show(args)),
         Command::Ledger(args) => inspect::main(inspect::ledger::show(args)),

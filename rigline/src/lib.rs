@@ -2,6 +2,7 @@
 //! InfluxDB, and commands that show rows, lists and dead letters.
 
 mod called;
+pub mod check;
 pub mod cli;
 pub mod console;
 pub mod demo;

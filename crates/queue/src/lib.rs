@@ -13,6 +13,7 @@ pub mod changes;
 pub mod dead_letters;
 mod queue;
 pub mod rejected;
+pub mod stretch;
 
 pub mod consume;
 pub mod lease_manager;
@@ -29,3 +30,4 @@ pub use self::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapsho
 pub use self::dead_letters::{DeadLetterEntry, DeadLetters, Kinds, Replay, Replayed};
 pub use self::error::QueueError;
 pub use self::queue::Queue;
+pub use self::stretch::Stretch;

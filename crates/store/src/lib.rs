@@ -14,7 +14,7 @@ pub use ::sqlite::OpenError;
 pub use history::{History, ReadError};
 pub use influx::{
     Access, Authorization, BuildError, FirstSetup, Id, InfluxSettings, InfluxSetup, InfluxStore,
-    Measurement, MeasurementError, Operator, SetupError,
+    Kept, Measurement, MeasurementError, Operator, ServerSeen, SetupError, WriteAccess,
 };
 
 /// A store that rows are written to.
