@@ -13,8 +13,9 @@ use crate::inspect::rigs::RigsArgs;
 use crate::inspect::rows::RowsArgs;
 use crate::inspect::users::PasswdArgs;
 use crate::pipelines::PipelinesArgs;
+use crate::tap::TapArgs;
 use crate::try_messages::TryArgs;
-use crate::{check, demo, init, inspect, pipelines, try_messages, up};
+use crate::{check, demo, init, inspect, pipelines, tap, try_messages, up};
 
 /// Bad arguments: the `EX_USAGE` of sysexits.h.
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -66,6 +67,8 @@ enum Command {
     Ledger(LedgerArgs),
     /// Show, export and replay dead letters
     Dlq(DlqArgs),
+    /// Show messages, or elements of the lists, without taking from them
+    Tap(TapArgs),
     /// Show what messages become in a pipeline, without a server; exit code 1 if anything would be a dead letter
     Try(TryArgs),
     /// Check pipeline files, or print their JSON Schema
@@ -109,6 +112,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Rigs(args) => inspect::main(inspect::rigs::show(args)),
         Command::Ledger(args) => inspect::main(inspect::ledger::show(args)),
         Command::Dlq(args) => inspect::main(inspect::dlq::run(args)),
+        Command::Tap(args) => inspect::main(tap::run(args)),
         Command::Try(args) => inspect::main(async { try_messages::run(&args) }),
         Command::Pipelines(args) => inspect::main(async move { pipelines::run(&args).await }),
         Command::Passwd(args) => inspect::main(async { inspect::users::set(&args) }),

@@ -9,5 +9,6 @@ pub mod demo;
 pub mod init;
 pub mod inspect;
 mod pipelines;
+pub mod tap;
 mod try_messages;
 pub mod up;

@@ -12,7 +12,9 @@ use queue::list::List;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueLimits, QueueSettings, RedisSettings};
 use queue::sqlite::SqliteQueue;
-use queue::{DeadLetterEntry, DeadLetters, Kinds, Queue, QueueError, Replay, Replayed, Snapshot};
+use queue::{
+    DeadLetterEntry, DeadLetters, Kinds, Queue, QueueError, Replay, Replayed, Snapshot, Stretch,
+};
 
 use super::stored::{check_exists, files_of};
 use crate::up::{DEFAULT_DIR, QUEUE_FILE};
@@ -164,6 +166,20 @@ impl Lists {
             Self::Redis(queue, _) => queue.snapshot().await,
         };
         snapshot.with_context(|| format!("cannot read {}", self.place()))
+    }
+
+    /// Reads up to `max` elements of a list from the position `from` on, or the newest ones.
+    pub async fn stretch(
+        &self,
+        list: List,
+        from: Option<i64>,
+        max: usize,
+    ) -> anyhow::Result<Stretch> {
+        let stretch = match self {
+            Self::File(queue, _) => queue.stretch(list, from, max).await,
+            Self::Redis(queue, _) => queue.stretch(list, from, max).await,
+        };
+        stretch.with_context(|| format!("cannot read {}", self.place()))
     }
 
     /// See [`DeadLetters::dead_letters`].

@@ -9,4 +9,5 @@ mod init;
 mod inspect;
 mod pipelines;
 mod redis;
+mod tap;
 mod up;
