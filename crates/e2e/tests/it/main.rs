@@ -5,6 +5,7 @@ mod chain;
 mod colors;
 mod earlier;
 mod environment;
+mod monitoring;
 mod pipeline;
 mod readings;
 mod rules;
