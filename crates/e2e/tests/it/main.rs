@@ -5,6 +5,7 @@ mod chain;
 mod colors;
 mod earlier;
 mod environment;
+mod grafana;
 mod monitoring;
 mod pipeline;
 mod readings;
