@@ -32,7 +32,8 @@ pub use listener::{BindError, ListenSettings, Listener, Listening, PasswordError
 #[cfg(feature = "testing")]
 pub use memory::{MemoryBroker, MemorySession};
 pub use probe::{
-    Broker, Limits, ProbeError, keeps_sessions, probe_broker, probe_limits, probe_subscription,
+    Broker, Limits, ProbeError, keeps_sessions, probe_broker, probe_limits, probe_login,
+    probe_subscription,
 };
 pub use publisher::{Counts, PublishError, Publisher};
 pub use pubsub::{Channels, PubSubError, PubSubSettings, RedisPublisher, RedisSubscriber};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet as PacketV5};
 use rumqttc::v5::{ConnectionError, Event, EventLoop, MqttOptions};
-use rumqttc::{Packet, QoS, Subscribe, SubscribeReasonCode};
+use rumqttc::{Packet, QoS, Subscribe, SubscribeFilter, SubscribeReasonCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::{BrokerConnection, BrokerError, options};
@@ -73,10 +73,18 @@ async fn open(
     BrokerConnection::open(&options(settings, id, clean)).await
 }
 
-fn subscribe(filter: &str, qos: QoS) -> Packet {
-    let mut subscribe = Subscribe::new(filter, qos);
+fn subscribe<const N: usize>(filters: [&str; N], qos: QoS) -> Packet {
+    let filters = filters.map(|filter| SubscribeFilter::new(filter.to_owned(), qos));
+    let mut subscribe = Subscribe::new_many(filters);
     subscribe.pkid = SUBSCRIBE_ID;
     Packet::Subscribe(subscribe)
+}
+
+/// Logs in, and nothing else.
+pub async fn probe_login(settings: &MqttSettings) -> Result<(), ProbeError> {
+    let (connection, _) = open(settings, &client_id(), true).await?;
+    connection.close([]).await;
+    Ok(())
 }
 
 /// Logs in, and reads what the broker says about itself.
@@ -84,11 +92,12 @@ pub async fn probe_broker(settings: &MqttSettings) -> Result<Broker, ProbeError>
     let (mut connection, _) = open(settings, &client_id(), true).await?;
     let mut about = Broker::default();
     // A broker that forbids these topics may refuse them, end the connection or send nothing.
-    let asks = [VERSION, DROPPED].map(|topic| subscribe(topic, QoS::AtMostOnce));
-    if connection.send(asks).await.is_err() {
+    let asks = subscribe([VERSION, DROPPED], QoS::AtMostOnce);
+    if connection.send([asks]).await.is_err() {
         return Ok(about);
     }
     let end = Instant::now() + ABOUT_ITSELF;
+    let refused = [SubscribeReasonCode::Failure; 2];
     while about.version.is_none() || about.dropped.is_none() {
         match timeout_at(end, connection.read()).await {
             Ok(Ok(Packet::Publish(publish))) => {
@@ -99,6 +108,7 @@ pub async fn probe_broker(settings: &MqttSettings) -> Result<Broker, ProbeError>
                     about.dropped = text.trim().parse().ok();
                 }
             }
+            Ok(Ok(Packet::SubAck(granted))) if granted.return_codes == refused => break,
             Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => break,
         }
@@ -128,7 +138,7 @@ pub async fn probe_subscription(
 ) -> Result<Option<u8>, ProbeError> {
     let (mut connection, _) = open(settings, &client_id(), true).await?;
     connection
-        .send([subscribe(filter, QoS::AtLeastOnce)])
+        .send([subscribe([filter], QoS::AtLeastOnce)])
         .await?;
     loop {
         if let Packet::SubAck(granted) = connection.read().await? {

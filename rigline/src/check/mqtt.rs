@@ -2,7 +2,7 @@
 
 use transport::{
     Broker, Limits, MqttSettings, ProbeError, keeps_sessions, probe_broker, probe_limits,
-    probe_subscription,
+    probe_login, probe_subscription,
 };
 
 use super::line::{Line, limited};
@@ -26,8 +26,13 @@ fn address(settings: &MqttSettings) -> String {
 
 /// The lines about a broker of the four stages.
 pub(super) async fn broker(settings: &MqttSettings, filter: &str) -> Vec<Line> {
-    let (mut lines, about) = login(settings, BROKER, "start the broker").await;
-    let Some(about) = about else { return lines };
+    let about = match limited(BROKER, probe_broker(settings)).await {
+        Ok(Ok(about)) => about,
+        Ok(Err(error)) => return refused(settings, BROKER, "start the broker", error),
+        Err(line) => return vec![line],
+    };
+    let version = about.version.as_deref().unwrap_or("version not visible");
+    let mut lines = accepted(settings, BROKER, version);
     let (session, subscription, limits) = tokio::join!(
         limited(SESSION, keeps_sessions(settings)),
         limited(SUBSCRIPTION, probe_subscription(settings, filter)),
@@ -49,42 +54,50 @@ pub(super) async fn broker(settings: &MqttSettings, filter: &str) -> Vec<Line> {
 
 /// The lines about the listener of `rigline up`.
 pub(super) async fn listener(settings: &MqttSettings) -> Vec<Line> {
-    let next = "start `rigline up`, or set MQTT_HOST and MQTT_PORT to its MQTT_LISTEN";
-    login(settings, LISTENER, next).await.0
+    match limited(LISTENER, probe_login(settings)).await {
+        Ok(Ok(())) => accepted(settings, LISTENER, "takes connections"),
+        // The logins of devices needn't be known to who checks.
+        Ok(Err(ProbeError::Login(_))) if settings.mqtt_username.is_empty() => {
+            let next = "set MQTT_USERNAME and MQTT_PASSWORD to try a device's login";
+            vec![
+                Line::ok(LISTENER, address(settings)),
+                Line::warn(LOGIN, "it asks for one, and none was given", next),
+            ]
+        }
+        Ok(Err(error)) => refused(settings, LISTENER, "start `rigline up`", error),
+        Err(line) => vec![line],
+    }
 }
 
-/// The lines about connection and login, and what the broker says about itself if it accepts us.
-async fn login(
+fn accepted(settings: &MqttSettings, check: &'static str, more: &str) -> Vec<Line> {
+    let who = match settings.mqtt_username.as_str() {
+        "" => "accepted without a user".to_owned(),
+        user => format!("accepted as {user}"),
+    };
+    let at = address(settings);
+    vec![
+        Line::ok(check, format!("{at}, {more}")),
+        Line::ok(LOGIN, who),
+    ]
+}
+
+fn refused(
     settings: &MqttSettings,
     check: &'static str,
     start: &str,
-) -> (Vec<Line>, Option<Broker>) {
-    let at = address(settings);
-    let found = match limited(check, probe_broker(settings)).await {
-        Ok(found) => found,
-        Err(line) => return (vec![line], None),
-    };
-    match found {
-        Ok(about) => {
-            let version = about.version.as_deref().unwrap_or("version not visible");
-            let reached = Line::ok(check, format!("{at}, {version}"));
-            let who = match settings.mqtt_username.as_str() {
-                "" => "accepted without a user".to_owned(),
-                user => format!("accepted as {user}"),
-            };
-            (vec![reached, Line::ok(LOGIN, who)], Some(about))
-        }
-        Err(ProbeError::Login(detail)) => {
-            let lines = vec![Line::ok(check, at), Line::bad(LOGIN, detail, CHECK_LOGIN)];
-            (lines, None)
-        }
-        Err(ProbeError::Unreachable(detail)) => {
+    error: ProbeError,
+) -> Vec<Line> {
+    match error {
+        ProbeError::Login(detail) => vec![
+            Line::ok(check, address(settings)),
+            Line::bad(LOGIN, detail, CHECK_LOGIN),
+        ],
+        ProbeError::Unreachable(detail) => {
             let next = format!("{start}, or check MQTT_HOST and MQTT_PORT");
-            (vec![Line::bad(check, detail, next)], None)
+            vec![Line::bad(check, detail, next)]
         }
-        Err(ProbeError::Other(detail)) => {
-            let next = "look into the broker's log";
-            (vec![Line::bad(check, detail, next)], None)
+        ProbeError::Other(detail) => {
+            vec![Line::bad(check, detail, "look into the broker's log")]
         }
     }
 }

@@ -198,6 +198,10 @@ fn data_directory_its_process_and_its_listener_are_checked() {
     assert!(detail(&lines, "store").ends_with("0 series"));
     let wrong = directory.with("MQTT_PASSWORD", "wrong");
     assert_eq!(wrong.bad(), ["MQTT login"]);
+    let unknown = directory.with("MQTT_USERNAME", "");
+    let (faults, lines) = unknown.faults();
+    let none_given = ("warn".to_owned(), "MQTT login".to_owned());
+    assert_eq!(faults, [none_given], "{lines:#}");
     let kept = up.stop();
     assert_eq!(right.bad(), ["MQTT listener", "process"]);
     drop(kept);
