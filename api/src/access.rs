@@ -1,81 +1,158 @@
 //! Who may use the API.
 
-use std::net::IpAddr;
+mod failures;
+mod token;
 
-use axum::extract::{Request, State};
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::Authority;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use common::clock::Clock;
 
+use self::failures::Failures;
+use self::token::{Scope, Tokens};
 use crate::problem::Problem;
 use crate::settings::ApiSettings;
+
+/// The cookie that holds the token of a browser, in base64 since tokens may hold any characters.
+pub(crate) const COOKIE: &str = "rigline_token";
 
 /// What requests need.
 #[derive(Clone)]
 pub(crate) struct Access {
-    /// Of equal length for all tokens, so that comparing tells nothing about them. `None` if none is needed.
-    digest: Option<[u8; 32]>,
-    /// Only programs of this machine may ask. A page of another site may make a browser send requests here under
-    /// its own host name (DNS rebinding), so the name has to be one of this machine.
-    is_local: bool,
+    tokens: Tokens,
+    failures: Failures,
+    clock: Clock,
 }
 
 impl Access {
-    pub(crate) fn new(settings: &ApiSettings) -> Self {
-        let token = settings.api_token.as_ref();
-        let is_open = token.is_some() || settings.api_allow_open;
+    pub(crate) fn new(settings: &ApiSettings, clock: Clock) -> Self {
         Self {
-            digest: token.map(|token| Sha256::digest(token.expose()).into()),
-            is_local: !is_open && settings.api_addr.ip().is_loopback(),
+            tokens: Tokens::new(
+                settings.api_token.as_ref(),
+                settings.api_jwt_secret.as_ref(),
+            ),
+            failures: Failures::default(),
+            clock,
         }
     }
 
-    /// Whether the request is for a name of this machine, where that matters.
-    fn is_for_this_machine(&self, request: &Request) -> bool {
-        let host = request.headers().get(header::HOST);
-        let Some(host) = host.filter(|_| self.is_local) else {
-            return true;
-        };
-        let authority = host
-            .to_str()
-            .ok()
-            .and_then(|host| host.parse::<Authority>().ok());
-        authority.is_some_and(|authority| {
-            let host = authority.host().trim_matches(['[', ']']);
-            host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    /// Checks a token from an address. Wrong tokens count towards the limit of the address.
+    pub(crate) fn check_token(&self, token: &str, from: Option<IpAddr>) -> Result<Scope, Problem> {
+        if let Some(wait) = from.and_then(|from| self.failures.wait(from)) {
+            return Err(Problem::too_many_failures(wait));
+        }
+        let scope = self.tokens.scope_of(token, self.clock.now());
+        scope.ok_or_else(|| {
+            if let Some(from) = from {
+                self.failures.add(from);
+            }
+            Problem::unauthorized()
         })
     }
 
-    fn allows(&self, request: &Request) -> bool {
-        let Some(expected) = self.digest else {
-            return true;
-        };
-        let given = request.headers().get(header::AUTHORIZATION);
-        let given = given.and_then(|value| value.to_str().ok());
-        let token = given.and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then_some(token)
-        });
-        token.is_some_and(|token| {
-            let given: [u8; 32] = Sha256::digest(token.trim()).into();
-            given.ct_eq(&expected).into()
-        })
+    /// Whether requests need a token.
+    pub(crate) const fn needs_token(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// Whether the request may be carried out.
+    fn allow(&self, request: &Request) -> Result<(), Problem> {
+        let headers = request.headers();
+        if !self.needs_token() && may_be_rebound(headers) {
+            let detail = "without a token, the API answers only for localhost, an IP address or a name without a dot: \
+                          use one of these, or set API_TOKEN";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        let changes = !matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        );
+        if changes && is_from_another_site(headers) {
+            let detail =
+                "a page of another site can't change anything here: Origin has to be this API's";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        if !self.needs_token() {
+            return Ok(());
+        }
+        let token = bearer(headers).or_else(|| cookie(headers));
+        let token = token.ok_or_else(Problem::unauthorized)?;
+        let scope = self.check_token(&token, address_of(request))?;
+        if changes && scope < Scope::Operate {
+            let detail =
+                "this token has the scope read; changing something needs the scope operate";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        Ok(())
     }
 }
 
-/// Answers 401 to requests without the token, and 403 to those for the name of another machine.
+/// Whether the request may be that of a page of another site whose name was made to lead here (DNS rebinding). Such a
+/// name is a public one, so it has a dot.
+fn may_be_rebound(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else {
+        return false;
+    };
+    authority(host).is_none_or(|authority| {
+        let host = authority.host().trim_matches(['[', ']']);
+        host.contains('.') && host.parse::<IpAddr>().is_err()
+    })
+}
+
+fn authority(value: &HeaderValue) -> Option<Authority> {
+    value.to_str().ok()?.parse().ok()
+}
+
+/// Whether a browser sends the request for a page of another site. Programs don't send these headers.
+pub(crate) fn is_from_another_site(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        let site = headers.get("sec-fetch-site");
+        return site.is_some_and(|site| site != "same-origin" && site != "none");
+    };
+    let origin = origin.to_str().ok().and_then(|origin| {
+        let (_, authority) = origin.split_once("://")?;
+        authority.parse::<Authority>().ok()
+    });
+    let host = headers.get(header::HOST).and_then(authority);
+    origin.is_none() || origin != host
+}
+
+/// The address that a request comes from.
+pub(crate) fn address_of(request: &Request) -> Option<IpAddr> {
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    from.map(|ConnectInfo(address)| address.ip())
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let given = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = given.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim().to_owned())
+}
+
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).into_iter();
+    let mut pairs = cookies
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'));
+    let value = pairs.find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE).then_some(value)
+    })?;
+    String::from_utf8(URL_SAFE_NO_PAD.decode(value).ok()?).ok()
+}
+
+/// Answers requests that aren't allowed with a problem document.
 pub(crate) async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
-    if !access.is_for_this_machine(&request) {
-        let detail = "the API is open to this machine only: ask for localhost or 127.0.0.1, or set API_TOKEN or \
-                      API_ALLOW_OPEN";
-        return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
-    }
-    if access.allows(&request) {
-        next.run(request).await
-    } else {
-        Problem::unauthorized().into_response()
+    match access.allow(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
     }
 }

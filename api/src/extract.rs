@@ -1,6 +1,8 @@
 //! Reads requests, with problem documents for what can't be read.
 
-use axum::extract::{FromRequestParts, Path};
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
@@ -39,6 +41,21 @@ fn repeated_name(query: &str) -> Option<String> {
     names.sort_unstable();
     let repeated = names.windows(2).find(|pair| pair[0] == pair[1])?;
     repeated.first().cloned()
+}
+
+/// The body of a request, which is JSON.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let read = Json::from_request(request, state).await;
+        read.map(|Json(body)| Self(body))
+            .map_err(|rejection: JsonRejection| {
+                Problem::new(rejection.status(), rejection.body_text())
+            })
+    }
 }
 
 /// The name of the pipeline in a path.

@@ -1,4 +1,4 @@
-//! The HTTP API: reads series, rows, dead letters and the state of pipelines.
+//! The HTTP API: reads series, rows, dead letters and the state of pipelines, and replays or discards dead letters.
 //!
 //! Every error is a problem document (RFC 9457). The `OpenAPI` document is made from the code, served at
 //! `/openapi.json`, and committed as `api/openapi.json`.
@@ -6,6 +6,7 @@
 mod access;
 mod cursor;
 mod extract;
+mod login;
 mod openapi;
 mod parts;
 mod problem;
@@ -15,6 +16,6 @@ mod settings;
 mod time;
 
 pub use self::openapi::document;
-pub use self::parts::{Api, PipelineHistory, ServedPipeline};
+pub use self::parts::{Api, PipelineHistory, Revalidate, ServedPipeline};
 pub use self::serve::{Server, router};
 pub use self::settings::ApiSettings;

@@ -13,7 +13,7 @@ use crate::routes;
 #[openapi(
     info(
         title = "Rigline",
-        description = "Reads series, rows, dead letters and the state of pipelines. Times in requests: RFC 3339 with \
+        description = "Reads series, rows, dead letters and the state of pipelines; replays and discards dead letters. Times in requests: RFC 3339 with \
                        an offset, seconds or milliseconds since 1970, `now`, or relative to now (`-1h`). Time ranges \
                        are half-open: `from` is included, `to` isn't. Every error is a problem document (RFC 9457).",
     ),
@@ -29,7 +29,9 @@ impl utoipa::Modify for BearerToken {
     fn modify(&self, document: &mut Document) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The token of API_TOKEN, if one is set"));
+            .description(Some(
+                "The token of API_TOKEN, or one that API_JWT_SECRET signs (HS256, with the claims exp and scope)",
+            ));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(scheme.build()));
     }
@@ -43,13 +45,18 @@ pub(crate) fn routes() -> (axum::Router<Api>, Document) {
     // The checks are around all routes, so none of them names their responses.
     let refusals = [
         ("401", "The token is missing or wrong"),
-        ("403", "The host name isn't one of this machine"),
+        (
+            "403",
+            "The token doesn't allow this, or the request is for or from another site",
+        ),
+        ("429", "There were too many wrong tokens from this address"),
     ];
     let operations = document
         .paths
         .paths
         .values_mut()
-        .filter_map(|path| path.get.as_mut());
+        .flat_map(|path| [path.get.as_mut(), path.post.as_mut()])
+        .flatten();
     for operation in operations {
         for (status, description) in refusals {
             let response = ResponseBuilder::new().description(description).content(

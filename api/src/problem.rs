@@ -1,5 +1,7 @@
 //! Errors as problem documents (RFC 9457).
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +22,9 @@ pub(crate) struct Problem {
     /// What exactly is wrong, and what to do.
     #[schema(example = "from: \"yesterday\" isn't a time")]
     detail: String,
+    /// Seconds until another attempt may succeed, for the header `Retry-After`.
+    #[serde(skip)]
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -29,6 +34,17 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
+            retry_after: None,
+        }
+    }
+
+    pub(crate) fn too_many_failures(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + 1;
+        let detail =
+            format!("there were too many wrong tokens from this address: try again in {seconds} s");
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
         }
     }
 
@@ -40,12 +56,9 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
-    pub(crate) fn not_implemented(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, detail)
-    }
-
     pub(crate) fn unauthorized() -> Self {
-        let detail = "send the token of API_TOKEN: Authorization: Bearer TOKEN";
+        let detail = "log in at /login, or send the token of API_TOKEN or one that API_JWT_SECRET signs: \
+                      Authorization: Bearer TOKEN";
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 }
@@ -65,6 +78,30 @@ pub(crate) enum ListProblems {
     Unavailable(#[to_schema] Problem),
 }
 
+/// What may go wrong where lists are changed.
+#[expect(dead_code, reason = "describes responses in the OpenAPI document")]
+#[derive(IntoResponses)]
+pub(crate) enum ChangeProblems {
+    /// The body isn't JSON.
+    #[response(status = 400, content_type = "application/problem+json")]
+    NotJson(#[to_schema] Problem),
+    /// There is no such pipeline.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Problem),
+    /// The body's type isn't `application/json`.
+    #[response(status = 415, content_type = "application/problem+json")]
+    NotSupported(#[to_schema] Problem),
+    /// The request can't be carried out.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(#[to_schema] Problem),
+    /// The lists can't be changed now.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] Problem),
+}
+
 /// What may go wrong where rows are read.
 #[expect(dead_code, reason = "describes responses in the OpenAPI document")]
 #[derive(IntoResponses)]
@@ -75,9 +112,6 @@ pub(crate) enum SeriesProblems {
     /// The request can't be read, or asks for too much.
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(#[to_schema] Problem),
-    /// This API can't read the pipeline's store.
-    #[response(status = 501, content_type = "application/problem+json")]
-    Unreadable(#[to_schema] Problem),
     /// The store is damaged or refuses the request: an operator has to act.
     #[response(status = 502, content_type = "application/problem+json")]
     Denied(#[to_schema] Problem),
@@ -90,10 +124,14 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, scheme);

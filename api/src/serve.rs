@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use common::listen;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -18,13 +18,15 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::access::{self, Access};
-use crate::openapi;
 use crate::parts::Api;
 use crate::problem::Problem;
 use crate::settings::ApiSettings;
+use crate::{login, openapi};
 
 /// How long a response may take to begin.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(30);
+/// Most bytes of a request's body.
+const MAX_BODY: usize = 1 << 20;
 /// How long a stop waits for responses that have begun.
 const LAST_RESPONSES: Duration = Duration::from_millis(500);
 
@@ -59,6 +61,7 @@ impl Server {
     ) -> anyhow::Result<()> {
         let app = router(api, settings);
         let stopped = stop.clone();
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let serve = axum::serve(self.listener, app)
             .with_graceful_shutdown(async move { stopped.cancelled().await });
         // A client that reads slowly doesn't hold up the process.
@@ -75,20 +78,27 @@ impl Server {
 
 /// All routes, with their checks.
 pub fn router(api: Api, settings: &ApiSettings) -> Router {
-    let access = Access::new(settings);
+    let access = Access::new(settings, api.clock());
     let (routes, document) = openapi::routes();
     let document = document.to_pretty_json().unwrap_or_default();
-    let routes = routes
-        .with_state(api)
-        .layer(middleware::from_fn_with_state(access, access::check));
+    let routes = routes.with_state(api).layer(middleware::from_fn_with_state(
+        access.clone(),
+        access::check,
+    ));
+    let login = Router::new()
+        .route("/api/v1/login", post(login::log_in))
+        .route("/api/v1/logout", post(login::log_out))
+        .with_state(access);
     Router::new()
         .merge(routes)
+        .merge(login)
         .route(
             "/openapi.json",
             get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document) }),
         )
         .fallback(async || Problem::not_found("there is no such path; see /openapi.json"))
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
             RESPONSE_LIMIT,

@@ -10,26 +10,47 @@ use common::settings::{BadSetting, Settings, path};
 /// The address that is used unless another is given.
 pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:8050";
 
+/// Least bytes of a secret: a key of HS256 has at least the length of its hash (RFC 7518).
+const MIN_JWT_SECRET: usize = 32;
+
 /// Where the API listens, and who may use it.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "API")]
 pub struct ApiSettings {
     /// Address of the HTTP API. If the default one is in use, a free port is used instead; any address that
-    /// isn't of this machine needs `API_TOKEN` or `API_ALLOW_OPEN`
+    /// isn't of this machine needs `API_TOKEN`, `API_JWT_SECRET` or `API_ALLOW_OPEN`
     #[arg(long, env = "API_ADDR", value_name = "ADDRESS", default_value = DEFAULT_ADDR)]
     pub api_addr: SocketAddr,
-    /// Token that clients of the API have to send: `Authorization: Bearer TOKEN`
+    /// Token that clients of the API have to send: `Authorization: Bearer TOKEN`. Browsers log in at `/login`
     #[arg(long, env = "API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub api_token: Option<Secret>,
     /// File that holds the token
     #[arg(long, env = "API_TOKEN_FILE", value_name = "PATH", value_parser = path())]
     pub api_token_file: Option<PathBuf>,
-    /// Let everyone who reaches the address read all data without a token
+    /// Secret that signs JSON Web Tokens (HS256), at least 32 characters. Their claims are `exp` and `scope`: `read`,
+    /// or `operate` to replay and discard dead letters, too
+    #[arg(
+        long,
+        env = "API_JWT_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
+    pub api_jwt_secret: Option<Secret>,
+    /// File that holds the secret
+    #[arg(long, env = "API_JWT_SECRET_FILE", value_name = "PATH", value_parser = path())]
+    pub api_jwt_secret_file: Option<PathBuf>,
+    /// Let everyone who reaches the address read and change all data without a token
     #[arg(long, env = "API_ALLOW_OPEN")]
     pub api_allow_open: bool,
 }
 
 impl ApiSettings {
+    /// Whether clients have to send a token.
+    #[must_use]
+    pub const fn requires_token(&self) -> bool {
+        self.api_token.is_some() || self.api_jwt_secret.is_some()
+    }
+
     /// Whether the address was not chosen by the operator.
     pub(crate) fn is_default(&self) -> bool {
         DEFAULT_ADDR.parse() == Ok(self.api_addr)
@@ -39,12 +60,24 @@ impl ApiSettings {
 impl Settings for ApiSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         Secret::resolve("API_TOKEN", &mut self.api_token, &mut self.api_token_file)?;
-        let is_guarded = self.api_token.is_some() || self.api_allow_open;
+        Secret::resolve(
+            "API_JWT_SECRET",
+            &mut self.api_jwt_secret,
+            &mut self.api_jwt_secret_file,
+        )?;
+        let secret = self.api_jwt_secret.as_ref();
+        BadSetting::unless(
+            secret.is_none_or(|secret| secret.expose().len() >= MIN_JWT_SECRET),
+            "API_JWT_SECRET",
+            "a secret that is too short",
+            "at least 32 characters: `openssl rand -hex 32` prints one",
+        )?;
+        let is_guarded = secret.is_some() || self.api_token.is_some() || self.api_allow_open;
         BadSetting::unless(
             is_guarded || self.api_addr.ip().is_loopback(),
             "API_ADDR",
             &self.api_addr.to_string(),
-            "an address of this machine (127.0.0.1:8050), or any together with API_TOKEN or API_ALLOW_OPEN=true",
+            "an address of this machine (127.0.0.1:8050), or any together with API_TOKEN, API_JWT_SECRET or API_ALLOW_OPEN=true",
         )
     }
 }

@@ -15,7 +15,7 @@ use crate::inspect::users::PasswdArgs;
 use crate::pipelines::PipelinesArgs;
 use crate::tap::TapArgs;
 use crate::try_messages::TryArgs;
-use crate::{check, demo, init, inspect, pipelines, tap, try_messages, up};
+use crate::{api_process, check, demo, init, inspect, pipelines, tap, try_messages, up};
 
 /// Bad arguments: the `EX_USAGE` of sysexits.h.
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -49,6 +49,9 @@ enum Command {
     /// Run the stage from Redis to InfluxDB
     #[command(disable_help_flag = true)]
     Sink(Rest),
+    /// Serve the HTTP API of the four stages: lists in Redis, rows in InfluxDB
+    #[command(disable_help_flag = true)]
+    Api(Rest),
     /// Set InfluxDB up: user, bucket, tokens, dashboard. Ends when all exist; a second run changes nothing
     #[command(disable_help_flag = true)]
     Init(Rest),
@@ -65,7 +68,7 @@ enum Command {
     Rigs(RigsArgs),
     /// Show both sides of each line of the ledger; exit code 0 if they agree, 1 if not, 2 if there is no ledger
     Ledger(LedgerArgs),
-    /// Show, export and replay dead letters
+    /// Show, export, replay and discard dead letters
     Dlq(DlqArgs),
     /// Show messages, or elements of the lists, without taking from them
     Tap(TapArgs),
@@ -105,6 +108,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Ingester(rest) => ingester::process::main(rest.called("ingester")),
         Command::Transformer(rest) => transformer::process::main(rest.called("transformer")),
         Command::Sink(rest) => sink::process::main(rest.called("sink")),
+        Command::Api(rest) => api_process::main(rest.called("api")),
         Command::Init(rest) => init::main(rest.called("init")),
         Command::Passwords(rest) => init::passwords(rest.called("passwords")),
         Command::Check(args) => inspect::main(check::run(args)),

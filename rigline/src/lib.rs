@@ -1,6 +1,7 @@
 //! The operator's binary: the whole pipeline in one process, the demo, each stage, the set-up of
 //! InfluxDB, and commands that show rows, lists and dead letters.
 
+mod api_process;
 mod called;
 pub mod check;
 pub mod cli;
@@ -9,6 +10,7 @@ pub mod demo;
 pub mod init;
 pub mod inspect;
 mod pipelines;
+mod revalidate;
 pub mod tap;
 mod try_messages;
 pub mod up;

@@ -1,17 +1,20 @@
 //! The dead letters of a pipeline.
 
+mod handle;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use model::Stage;
-use model::dead_letter::{DeadLetter, Reason, Summary, id_of};
-use queue::sqlite::SqliteQueue;
-use queue::{DeadLetters, Queue};
+use model::dead_letter::{DeadLetter, Handled, Reason, Summary, id_of};
+use queue::{DeadLetterEntry, DeadLetters, Lists};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::extract::{PipelineName, Query};
 use crate::parts::Api;
 use crate::problem::{ListProblems, Problem};
+
+pub(crate) use self::handle::{__path_discard, __path_replay, discard, replay};
 
 /// Dead letters of a page unless the query says otherwise.
 const DEFAULT_LIMIT: usize = 100;
@@ -31,6 +34,9 @@ pub(crate) struct ListQuery {
     /// Only those of this stage: ingester, transformer or sink.
     #[param(example = "ingester")]
     stage: Option<String>,
+    /// Also list those that were discarded, whose payloads are gone.
+    #[serde(default)]
+    discarded: bool,
     /// Most dead letters to list [default: 100].
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
@@ -70,12 +76,15 @@ pub(crate) struct DeadLetterInfo {
     /// When it was replayed, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<String>,
+    /// When it was discarded, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discarded: Option<String>,
 }
 
 /// Numbers of dead letters.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeadLetterCounts {
-    /// Numbers by stage, reason and whether they were replayed.
+    /// Numbers by stage, reason, and whether they were replayed or discarded.
     counts: Vec<DeadLetterCount>,
     /// Elements of the list that aren't dead letters of Rigline.
     foreign: usize,
@@ -90,6 +99,8 @@ pub(crate) struct DeadLetterCount {
     reason: &'static str,
     /// Whether they were replayed.
     replayed: bool,
+    /// Whether they were discarded.
+    discarded: bool,
     /// How many there are.
     count: usize,
 }
@@ -107,23 +118,24 @@ impl From<DeadLetter> for DeadLetterInfo {
             encoding: letter.encoding,
             places: letter.places,
             replayed: letter.replayed,
+            discarded: letter.discarded,
         }
     }
 }
 
 /// Calls `take` with dead letters, the newest first, until it returns false.
 async fn newest_first(
-    queue: &SqliteQueue,
-    mut take: impl FnMut(&[u8]) -> bool,
+    lists: &Lists,
+    mut take: impl FnMut(DeadLetterEntry) -> bool,
 ) -> Result<(), Problem> {
-    let dead = queue.snapshot().await?.ledger.dead;
+    let dead = lists.snapshot().await?.ledger.dead;
     let mut rest = usize::try_from(dead).unwrap_or(0);
     while rest > 0 {
         let count = rest.min(PAGE);
         rest -= count;
-        let letters = queue.dead_letters(rest, count).await?;
-        for letter in letters.iter().rev() {
-            if !take(&letter.element) {
+        let letters = lists.dead_letters(rest, count).await?;
+        for letter in letters.into_iter().rev() {
+            if !take(letter) {
                 return Ok(());
             }
         }
@@ -158,11 +170,12 @@ pub(crate) async fn list(
     let is_wanted = |of: Summary| {
         reason.is_none_or(|wanted| wanted == of.reason)
             && stage.is_none_or(|wanted| wanted == of.stage)
+            && (query.discarded || of.handled != Some(Handled::Discarded))
     };
     let mut found = Vec::new();
-    newest_first(&part.queue, |element| {
-        if Summary::of(element).is_some_and(is_wanted)
-            && let Ok(letter) = DeadLetter::decode(element)
+    newest_first(&part.lists, |DeadLetterEntry { element, .. }| {
+        if Summary::of(&element).is_some_and(is_wanted)
+            && let Ok(letter) = DeadLetter::decode(&element)
         {
             found.push(letter.into());
         }
@@ -197,7 +210,7 @@ pub(crate) async fn counts(
     State(api): State<Api>,
     PipelineName(name): PipelineName,
 ) -> Result<Json<DeadLetterCounts>, Problem> {
-    let kinds = api.pipeline(&name)?.queue.dead_letter_kinds().await?;
+    let kinds = api.pipeline(&name)?.lists.dead_letter_kinds().await?;
     let mut counts = Vec::new();
     let mut foreign = 0;
     for (kind, count) in kinds.0 {
@@ -205,17 +218,18 @@ pub(crate) async fn counts(
             Some(Summary {
                 stage,
                 reason,
-                is_replayed,
+                handled,
             }) => counts.push(DeadLetterCount {
                 stage: stage.name(),
                 reason: reason.as_str(),
-                replayed: is_replayed,
+                replayed: handled == Some(Handled::Replayed),
+                discarded: handled == Some(Handled::Discarded),
                 count,
             }),
             None => foreign += count,
         }
     }
-    counts.sort_by_key(|it| (it.stage, it.reason, it.replayed));
+    counts.sort_by_key(|it| (it.stage, it.reason, it.replayed, it.discarded));
     Ok(Json(DeadLetterCounts { counts, foreign }))
 }
 
@@ -240,9 +254,9 @@ pub(crate) async fn show(
     let Path((name, id)) = path.map_err(|error| Problem::not_found(error.body_text()))?;
     let part = api.pipeline(&name)?;
     let mut found = None;
-    newest_first(&part.queue, |element| {
-        if id_of(element).is_some_and(|of| *of == *id) {
-            found = DeadLetter::decode(element).ok();
+    newest_first(&part.lists, |DeadLetterEntry { element, .. }| {
+        if id_of(&element).is_some_and(|of| *of == *id) {
+            found = DeadLetter::decode(&element).ok();
         }
         found.is_none()
     })

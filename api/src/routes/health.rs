@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use common::pipelines::{Pipeline, RIGS};
-use queue::Queue;
 use queue::ledger::Counter;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,7 +26,7 @@ pub(crate) struct PipelineHealth {
     /// What its stages depend on.
     dependencies: Vec<DependencyState>,
     /// Elements that wait in its lists.
-    lists: Lists,
+    lists: ListLengths,
     /// The counters of the ledger.
     counters: BTreeMap<&'static str, i64>,
     /// The lines of the ledger: each has two sides that must be equal.
@@ -55,7 +54,7 @@ pub(crate) struct DependencyState {
 
 /// Lengths of the lists.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Lists {
+pub(crate) struct ListLengths {
     /// Elements in the raw list.
     raw: i64,
     /// Rows in the normalized list.
@@ -91,7 +90,7 @@ pub(crate) async fn show(
     PipelineName(name): PipelineName,
 ) -> Result<Json<PipelineHealth>, Problem> {
     let part = api.pipeline(&name)?;
-    let snapshot = part.queue.snapshot().await?;
+    let snapshot = part.lists.snapshot().await?;
     let ledger = snapshot.ledger;
     let lines = ledger.lines().into_iter();
     let lines: Vec<_> = lines
@@ -107,7 +106,7 @@ pub(crate) async fn show(
         balanced: ledger.is_balanced(),
         time: Time(snapshot.server_time),
         dependencies,
-        lists: Lists {
+        lists: ListLengths {
             raw: ledger.raw,
             normalized: ledger.normalized,
             dead_letters: ledger.dead,

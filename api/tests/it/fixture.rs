@@ -1,20 +1,26 @@
 //! An API over a store and lists in temporary files.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Api, ApiSettings, PipelineHistory, ServedPipeline};
+use api::{Api, ApiSettings, PipelineHistory, Revalidate, ServedPipeline};
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use clap::Parser;
 use common::clock::Clock;
 use common::health::Health;
 use common::pipelines::Pipeline;
 use common::secret::Secret;
+use model::dead_letter::DeadLetter;
 use model::{Layout, Name, Row, Timestamp, Value};
+use queue::list::List;
 use queue::testing::TempQueue;
+use queue::{DeadLetterEntry, Lists, Replay};
 use serde_json::Value as Json;
-use store::{SqliteSettings, SqliteStore, Store};
+use store::{InfluxHistory, InfluxSettings, Measurement, SqliteSettings, SqliteStore, Store};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
@@ -27,7 +33,7 @@ struct Settings {
     api: ApiSettings,
 }
 
-/// An API with the pipeline `rigs`, and one whose store it can't read.
+/// An API with the pipeline `rigs`, and one whose InfluxDB doesn't run.
 pub struct Fixture {
     pub queue: TempQueue,
     pub health: Health,
@@ -36,11 +42,51 @@ pub struct Fixture {
     _dir: TempDir,
 }
 
+/// Takes payloads that begin with a digit.
+#[derive(Debug)]
+struct Digits;
+
+impl Revalidate for Digits {
+    fn validate(
+        &self,
+        letter: DeadLetterEntry,
+        content: &DeadLetter,
+        now: Timestamp,
+    ) -> Result<Replay, String> {
+        if !content
+            .payload
+            .starts_with(|first: char| first.is_ascii_digit())
+        {
+            return Err("is refused again: no digit".to_owned());
+        }
+        Ok(Replay {
+            marked: DeadLetter::marked(&letter.element, now),
+            entry: letter,
+            list: List::Raw,
+            elements: vec![content.payload.clone().into_bytes()],
+        })
+    }
+}
+
 /// What was answered.
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+}
+
+/// An InfluxDB that doesn't run.
+fn nowhere() -> InfluxHistory {
+    let settings = InfluxSettings {
+        // The port of the discard service, which nobody uses any more.
+        url: "http://127.0.0.1:9".into(),
+        token: None,
+        token_file: None,
+        org: "my-org".into(),
+        bucket: "rigs".into(),
+        timeout: Duration::from_secs(5),
+    };
+    InfluxHistory::new(&settings, Measurement::default(), Layout::Tagged).unwrap()
 }
 
 impl Answer {
@@ -64,8 +110,13 @@ impl Fixture {
     }
 
     pub fn with_token(token: Option<&str>) -> Self {
+        Self::with_tokens(token, None)
+    }
+
+    pub fn with_tokens(token: Option<&str>, jwt_secret: Option<&str>) -> Self {
         let mut settings = Settings::parse_from(["test"]).api;
         settings.api_token = token.map(Secret::new);
+        settings.api_jwt_secret = jwt_secret.map(Secret::new);
         let dir = TempDir::with_prefix("api-").unwrap();
         let kept = SqliteSettings {
             retention: Duration::ZERO,
@@ -78,13 +129,15 @@ impl Fixture {
         let pipelines = vec![
             ServedPipeline {
                 pipeline: Pipeline::Rigs,
-                queue: queue.open(),
+                lists: Lists::Sqlite(queue.open()),
                 history: PipelineHistory::Sqlite(store.history()),
+                revalidate: Arc::new(Digits),
             },
             ServedPipeline {
                 pipeline: Pipeline::File(file.into()),
-                queue: queue.open(),
-                history: PipelineHistory::Unreadable("influx"),
+                lists: Lists::Sqlite(queue.open()),
+                history: PipelineHistory::Influx(nowhere()),
+                revalidate: Arc::new(Digits),
             },
         ];
         let health = Health::for_stage("up");
@@ -129,11 +182,36 @@ impl Fixture {
         path: &str,
         headers: &[(header::HeaderName, &str)],
     ) -> Answer {
+        self.send(method, path, headers, Body::empty()).await
+    }
+
+    /// Sends a JSON body.
+    pub async fn post(
+        &self,
+        path: &str,
+        headers: &[(header::HeaderName, &str)],
+        body: &Json,
+    ) -> Answer {
+        let mut all = vec![(header::CONTENT_TYPE, "application/json")];
+        all.extend_from_slice(headers);
+        self.send(Method::POST, path, &all, Body::from(body.to_string()))
+            .await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(header::HeaderName, &str)],
+        body: Body,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        let request = request.body(Body::empty()).unwrap();
+        let mut request = request.body(body).unwrap();
+        let from = SocketAddr::from(([192, 0, 2, 1], 7));
+        request.extensions_mut().insert(ConnectInfo(from));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();

@@ -1,6 +1,7 @@
 //! The API over real files, request by request, without a network in between.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod access;
 mod dead_letters;
 mod document;
 mod fixture;

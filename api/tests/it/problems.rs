@@ -1,10 +1,11 @@
 //! Every error is a problem document.
 
 use axum::http::{Method, StatusCode, header};
+use serde_json::json;
 
 use crate::fixture::{Answer, Fixture};
 
-fn assert_problem(answer: &Answer, status: StatusCode, part: &str, of: &str) {
+pub(crate) fn assert_problem(answer: &Answer, status: StatusCode, part: &str, of: &str) {
     assert_eq!(answer.status, status, "{of}: {}", answer.text());
     assert_eq!(
         answer.header(header::CONTENT_TYPE),
@@ -135,8 +136,12 @@ const REFUSED: &[(&str, u16, &str)] = &[
         422,
         "at most 1000",
     ),
-    ("/api/v1/pipelines/elsewhere/rows?series=R", 501, "influx"),
-    ("/api/v1/pipelines/elsewhere/series", 501, "influx"),
+    (
+        "/api/v1/pipelines/elsewhere/rows?series=%7B%7D",
+        503,
+        "http://127.0.0.1:9",
+    ),
+    ("/api/v1/pipelines/elsewhere/series", 503, "refused"),
 ];
 
 #[tokio::test]
@@ -151,6 +156,8 @@ async fn requests_that_cannot_be_answered_say_why() {
     let answer = fixture.ask(Method::DELETE, "/api/v1/pipelines", &[]).await;
     assert_problem(&answer, StatusCode::METHOD_NOT_ALLOWED, "DELETE", "DELETE");
     assert_eq!(answer.header(header::ALLOW), "GET,HEAD");
+    let answer = fixture.ask(Method::POST, "/api/v1/pipelines", &[]).await;
+    assert_problem(&answer, StatusCode::METHOD_NOT_ALLOWED, "POST", "POST");
     let path = of("rigs/rows?series=RIG-1&limit=5");
     let answer = fixture
         .get_with(&path, &[(header::ACCEPT, "text/csv")])
@@ -164,52 +171,33 @@ async fn requests_that_cannot_be_answered_say_why() {
 }
 
 #[tokio::test]
-async fn token_is_required_if_one_is_set() {
-    let fixture = Fixture::with_token(Some("secret"));
-    for given in [
-        "",
-        "Bearer wrong",
-        "Bearer secrets",
-        "Basic secret",
-        "secret",
-    ] {
-        let headers = [(header::AUTHORIZATION, given)];
-        let answer = fixture.get_with("/api/v1/pipelines", &headers).await;
-        assert_problem(&answer, StatusCode::UNAUTHORIZED, "API_TOKEN", given);
-        assert_eq!(answer.header(header::WWW_AUTHENTICATE), "Bearer");
-    }
-    for given in ["Bearer secret", "bearer secret"] {
-        let headers = [(header::AUTHORIZATION, given)];
-        let answer = fixture.get_with("/api/v1/pipelines", &headers).await;
-        assert_eq!(answer.status, StatusCode::OK, "{given}");
-    }
-    assert_eq!(fixture.get("/openapi.json").await.status, StatusCode::OK);
-}
-
-#[tokio::test]
-async fn names_of_other_machines_are_refused_without_a_token() {
+async fn bodies_that_cannot_be_used_say_why() {
     let fixture = Fixture::new();
-    for (host, status) in [
-        ("evil.example:8050", StatusCode::FORBIDDEN),
-        ("127.0.0.1.evil.example", StatusCode::FORBIDDEN),
-        ("192.168.1.7:8050", StatusCode::FORBIDDEN),
-        ("localhost:8050", StatusCode::OK),
-        ("127.0.0.1", StatusCode::OK),
-        ("[::1]:8050", StatusCode::OK),
+    let path = "/api/v1/pipelines/rigs/dead-letters/replay";
+    for (body, status, part) in [
+        (json!({"ids": []}), 422, "at least 1"),
+        (json!({"ids": vec!["x"; 1_001]}), 422, "at most 1000"),
+        (json!({"ids": ["x"], "all": true}), 422, "all"),
+        (json!({"ids": "x"}), 422, "ids"),
+        (json!([]), 422, "JSON body"),
+        (json!({"ids": ["x".repeat(1 << 20)]}), 413, "length limit"),
     ] {
-        let answer = fixture
-            .get_with("/api/v1/pipelines", &[(header::HOST, host)])
-            .await;
-        assert_eq!(answer.status, status, "{host}");
-        if status != StatusCode::OK {
-            assert_problem(&answer, status, "localhost", host);
-        }
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = fixture.post(path, &[], &body).await;
+        assert_problem(&answer, status, part, part);
     }
-    let fixture = Fixture::with_token(Some("secret"));
-    let headers = [
-        (header::HOST, "rig.example"),
-        (header::AUTHORIZATION, "Bearer secret"),
-    ];
-    let answer = fixture.get_with("/api/v1/pipelines", &headers).await;
-    assert_eq!(answer.status, StatusCode::OK);
+    let answer = fixture.ask(Method::POST, path, &[]).await;
+    assert_problem(
+        &answer,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "application/json",
+        "no type",
+    );
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    let answer = fixture.ask(Method::POST, path, &kind).await;
+    assert_problem(&answer, StatusCode::BAD_REQUEST, "JSON", "no body");
+    let body = json!({"ids": ["x"]});
+    let unknown = "/api/v1/pipelines/none/dead-letters/discard";
+    let answer = fixture.post(unknown, &[], &body).await;
+    assert_problem(&answer, StatusCode::NOT_FOUND, "no pipeline", "none");
 }

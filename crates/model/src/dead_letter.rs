@@ -8,4 +8,4 @@ mod summary;
 pub use self::decode::{DeadLetter, DeadLetterError};
 pub use self::encode::{KEPT_OF_TOO_LARGE, PayloadDigest, encode, encode_truncated};
 pub use self::reason::{Reason, Rejection, UnknownReason};
-pub use self::summary::{Summary, id_of};
+pub use self::summary::{Handled, Summary, id_of};

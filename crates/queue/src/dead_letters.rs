@@ -84,4 +84,12 @@ pub trait DeadLetters {
     /// isn't found any more, so none is replayed twice, also not by a retry after
     /// [`QueueError::Unknown`].
     fn replay(&self, replay: &Replay) -> impl Future<Output = Result<Replayed, QueueError>> + Send;
+
+    /// Replaces the dead letter by what is left of it (see `DeadLetter::discarded`), in its place. Returns false
+    /// if it was replaced or trimmed meanwhile; then nothing was changed.
+    fn discard(
+        &self,
+        entry: &DeadLetterEntry,
+        left: &[u8],
+    ) -> impl Future<Output = Result<bool, QueueError>> + Send;
 }

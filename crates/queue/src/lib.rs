@@ -20,6 +20,7 @@ pub mod lease_manager;
 pub mod resets;
 pub mod settle;
 
+mod lists;
 pub mod redis;
 pub mod sqlite;
 
@@ -29,5 +30,6 @@ pub mod testing;
 pub use self::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 pub use self::dead_letters::{DeadLetterEntry, DeadLetters, Kinds, Replay, Replayed};
 pub use self::error::QueueError;
+pub use self::lists::Lists;
 pub use self::queue::Queue;
 pub use self::stretch::Stretch;

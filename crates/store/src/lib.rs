@@ -13,8 +13,9 @@ pub use self::sqlite::{DEFAULT_RETENTION, SqliteHistory, SqliteSettings, SqliteS
 pub use ::sqlite::OpenError;
 pub use history::{History, ReadError};
 pub use influx::{
-    Access, Authorization, BuildError, FirstSetup, Id, InfluxSettings, InfluxSetup, InfluxStore,
-    Kept, Measurement, MeasurementError, Operator, ServerSeen, SetupError, WriteAccess,
+    Access, Authorization, BuildError, FirstSetup, Id, InfluxHistory, InfluxSettings, InfluxSetup,
+    InfluxStore, Kept, Measurement, MeasurementError, Operator, ServerSeen, SetupError,
+    WriteAccess,
 };
 
 /// A store that rows are written to.

@@ -9,7 +9,7 @@ use queue::redis::ServerFacts;
 use super::clocks;
 use super::line::{Line, limited};
 use super::lists;
-use crate::inspect::lists::{Lists, Where};
+use crate::inspect::lists::Where;
 use crate::inspect::output::grouped;
 
 const SERVER: &str = "Redis";
@@ -27,7 +27,7 @@ pub(super) async fn redis(place: &mut Where, max_future: Duration) -> Vec<Line> 
         Ok(Err(error)) => return vec![unusable(&format!("{error:#}"))],
         Err(line) => return vec![line],
     };
-    let Lists::Redis(queue, address) = &lists else {
+    let Some(queue) = lists.redis() else {
         return Vec::new();
     };
     let clock = Clock::system();
@@ -43,7 +43,10 @@ pub(super) async fn redis(place: &mut Where, max_future: Duration) -> Vec<Line> 
         limited(SERVER, queue.server_facts()),
         limited(LISTS, lists::lists(&lists, first, place.limits())),
     );
-    let mut lines = facts.map_or_else(|line| vec![line], |facts| server_lines(address, facts));
+    let mut lines = facts.map_or_else(
+        |line| vec![line],
+        |facts| server_lines(lists.place().trim_start_matches("Redis at "), facts),
+    );
     lines.push(time);
     match flow {
         Ok(Ok(flow)) => lines.extend(flow),

@@ -1,5 +1,6 @@
-//! The command `dlq`: shows, replays and exports dead letters.
+//! The command `dlq`: shows, replays, discards and exports dead letters.
 
+mod discard;
 mod list;
 mod replay;
 
@@ -11,6 +12,7 @@ use model::Stage;
 use model::dead_letter::{DeadLetter, Reason, Summary, id_of};
 use queue::DeadLetterEntry;
 
+use self::discard::DiscardArgs;
 use self::list::ListArgs;
 use self::replay::ReplayArgs;
 use super::lists::{Lists, Purpose, Where};
@@ -37,6 +39,9 @@ enum Action {
     /// replayed, 1 if not. The limits given here apply to readings, and then those of the transformer:
     /// give it the same limits
     Replay(ReplayArgs),
+    /// Delete the payloads of dead letters and mark them as discarded; what is left of them stays in the list
+    /// until it is trimmed. Exit code 0 if all were discarded, 1 if not
+    Discard(DiscardArgs),
     /// Print dead letters as stored, one JSON object per line
     Export(ExportArgs),
 }
@@ -85,6 +90,7 @@ pub async fn run(args: DlqArgs) -> anyhow::Result<ExitCode> {
         Action::List(args) => list::run(args).await,
         Action::Show(args) => show(args).await,
         Action::Replay(args) => replay::run(args).await,
+        Action::Discard(args) => discard::run(args).await,
         Action::Export(args) => export(args).await,
     }
 }
@@ -145,6 +151,7 @@ async fn show(mut args: ShowArgs) -> anyhow::Result<ExitCode> {
         ("detail", &letter.detail),
         ("topic", &letter.topic),
         ("replayed", letter.replayed.as_deref().unwrap_or("no")),
+        ("discarded", letter.discarded.as_deref().unwrap_or("no")),
         ("payload", letter.encoding.as_deref().unwrap_or("text")),
     ] {
         writeln!(out, "{name:<10}{}", printable(value))?;

@@ -12,9 +12,7 @@ use queue::list::List;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueLimits, QueueSettings, RedisSettings};
 use queue::sqlite::SqliteQueue;
-use queue::{
-    DeadLetterEntry, DeadLetters, Kinds, Queue, QueueError, Replay, Replayed, Snapshot, Stretch,
-};
+use queue::{DeadLetterEntry, DeadLetters, Kinds, QueueError, Replay, Replayed, Snapshot, Stretch};
 
 use super::stored::{check_exists, files_of};
 use crate::up::{DEFAULT_DIR, QUEUE_FILE};
@@ -41,17 +39,16 @@ pub struct Where {
 pub enum Purpose {
     /// They are only read.
     Read,
-    /// Dead letters are marked, and elements are appended.
-    Replay,
+    /// Dead letters are replaced, and elements are appended.
+    Change,
 }
 
 /// The open lists.
 #[derive(Debug)]
-pub enum Lists {
-    /// The lists of `rigline up`.
-    File(SqliteQueue, PathBuf),
-    /// The lists of the four stages, in Redis.
-    Redis(RedisQueue, String),
+pub struct Lists {
+    lists: queue::Lists,
+    /// Where they are, for messages.
+    place: String,
 }
 
 impl Where {
@@ -111,7 +108,10 @@ impl Where {
         check_exists(&path, "queue")?;
         let queue = open_file(&path, &self.queue, purpose)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        Ok(Lists::File(queue, path))
+        Ok(Lists {
+            lists: queue::Lists::Sqlite(queue),
+            place: path.display().to_string(),
+        })
     }
 
     /// Opens the lists in Redis.
@@ -131,7 +131,10 @@ impl Where {
                 queue = open(&self.queue)?;
             }
         }
-        Ok(Lists::Redis(queue, name))
+        Ok(Lists {
+            lists: queue::Lists::Redis(queue),
+            place: format!("Redis at {name}"),
+        })
     }
 }
 
@@ -141,31 +144,24 @@ fn open_file(
     purpose: Purpose,
 ) -> Result<SqliteQueue, QueueError> {
     let clock = Clock::system();
-    // Before a replay, too: opening for reading fails if the file doesn't exist.
+    // Before a change, too: opening for reading fails if the file doesn't exist.
     let read_only = SqliteQueue::open_read_only(path, settings, clock)?;
     match purpose {
         Purpose::Read => Ok(read_only),
-        Purpose::Replay => SqliteQueue::open(path, settings, clock),
+        Purpose::Change => SqliteQueue::open(path, settings, clock),
     }
 }
 
 impl Lists {
     /// The place of the lists, for messages.
     #[must_use]
-    pub fn place(&self) -> String {
-        match self {
-            Self::File(_, path) => path.display().to_string(),
-            Self::Redis(_, address) => format!("Redis at {address}"),
-        }
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
-    /// See [`Queue::snapshot`].
+    /// See [`Queue::snapshot`](queue::Queue::snapshot).
     pub async fn snapshot(&self) -> anyhow::Result<Snapshot> {
-        let snapshot = match self {
-            Self::File(queue, _) => queue.snapshot().await,
-            Self::Redis(queue, _) => queue.snapshot().await,
-        };
-        snapshot.with_context(|| format!("cannot read {}", self.place()))
+        self.read(self.lists.snapshot().await)
     }
 
     /// Reads up to `max` elements of a list from the position `from` on, or the newest ones.
@@ -175,11 +171,15 @@ impl Lists {
         from: Option<i64>,
         max: usize,
     ) -> anyhow::Result<Stretch> {
-        let stretch = match self {
-            Self::File(queue, _) => queue.stretch(list, from, max).await,
-            Self::Redis(queue, _) => queue.stretch(list, from, max).await,
-        };
-        stretch.with_context(|| format!("cannot read {}", self.place()))
+        self.read(self.lists.stretch(list, from, max).await)
+    }
+
+    /// The queue in Redis, if that is where they are.
+    pub(crate) const fn redis(&self) -> Option<&RedisQueue> {
+        match &self.lists {
+            queue::Lists::Redis(queue) => Some(queue),
+            queue::Lists::Sqlite(_) => None,
+        }
     }
 
     /// See [`DeadLetters::dead_letters`].
@@ -188,28 +188,27 @@ impl Lists {
         skip: usize,
         max: usize,
     ) -> anyhow::Result<Vec<DeadLetterEntry>> {
-        let letters = match self {
-            Self::File(queue, _) => queue.dead_letters(skip, max).await,
-            Self::Redis(queue, _) => queue.dead_letters(skip, max).await,
-        };
-        letters.with_context(|| format!("cannot read {}", self.place()))
+        self.read(self.lists.dead_letters(skip, max).await)
     }
 
     /// See [`DeadLetters::dead_letter_kinds`].
     pub async fn dead_letter_kinds(&self) -> anyhow::Result<Kinds> {
-        let kinds = match self {
-            Self::File(queue, _) => queue.dead_letter_kinds().await,
-            Self::Redis(queue, _) => queue.dead_letter_kinds().await,
-        };
-        kinds.with_context(|| format!("cannot read {}", self.place()))
+        self.read(self.lists.dead_letter_kinds().await)
     }
 
     /// See [`DeadLetters::replay`].
     pub async fn replay(&self, replay: &Replay) -> anyhow::Result<Replayed> {
-        let replayed = match self {
-            Self::File(queue, _) => queue.replay(replay).await,
-            Self::Redis(queue, _) => queue.replay(replay).await,
-        };
-        replayed.with_context(|| format!("cannot write to {}", self.place()))
+        let replayed = self.lists.replay(replay).await;
+        replayed.with_context(|| format!("cannot write to {}", self.place))
+    }
+
+    /// See [`DeadLetters::discard`].
+    pub async fn discard(&self, entry: &DeadLetterEntry, left: &[u8]) -> anyhow::Result<bool> {
+        let discarded = self.lists.discard(entry, left).await;
+        discarded.with_context(|| format!("cannot write to {}", self.place))
+    }
+
+    fn read<T>(&self, result: Result<T, QueueError>) -> anyhow::Result<T> {
+        result.with_context(|| format!("cannot read {}", self.place))
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn list(args: &mut TapArgs, list: List) -> anyhow::Result<()> {
         tokio::time::sleep(EVERY).await;
         // Opened again each time: a file in a directory that can't be written to is opened as one that
         // doesn't change, and a process may have started since.
-        if matches!(lists, Lists::File(..)) {
+        if lists.redis().is_none() {
             lists = args.lists.open(Purpose::Read).await?;
         }
         while let Some(news) = seen.next(&lists, list).await? {

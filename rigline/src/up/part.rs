@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use api::{PipelineHistory, ServedPipeline};
@@ -14,14 +15,15 @@ use model::pipeline::StoreKind;
 use model::{Layout, topic};
 use queue::settings::QueueSettings;
 use queue::sqlite::SqliteQueue;
-use sink::from_file::{influx_store, store_kind};
-use store::{InfluxStore, SqliteStore};
+use sink::from_file::{influx_settings, store_kind};
+use store::{InfluxHistory, InfluxStore, SqliteStore};
 use tokio::task::JoinSet;
 use transformer::settings::ShapeSettings;
 use transport::{Source, Wants};
 
 use super::data_dir::{QUEUE_FILE, STORE_FILE};
 use super::settings::ServerSettings;
+use crate::revalidate::Revalidation;
 
 /// The stages of all pipelines.
 pub(super) type Stages = JoinSet<anyhow::Result<()>>;
@@ -41,7 +43,7 @@ pub(super) struct Part {
 #[derive(Debug, Clone)]
 pub(super) enum PartStore {
     Sqlite(SqliteStore),
-    Influx(Box<InfluxStore>),
+    Influx(Box<InfluxStore>, InfluxHistory),
 }
 
 /// Changes the source and the store of the pipeline `rigs`, for figures of the demo.
@@ -102,13 +104,17 @@ impl Part {
     }
 
     /// What the API reads of it.
-    pub(super) fn served(&self) -> ServedPipeline {
+    pub(super) fn served(&self, settings: &ServerSettings) -> ServedPipeline {
         ServedPipeline {
             pipeline: self.pipeline.clone(),
-            queue: self.queue.clone(),
+            lists: queue::Lists::Sqlite(self.queue.clone()),
+            revalidate: Arc::new(match &self.pipeline {
+                Pipeline::Rigs => Revalidation::of_rigs(settings.readings),
+                Pipeline::File(file) => Revalidation::of_file(file),
+            }),
             history: match &self.store {
                 PartStore::Sqlite(store) => PipelineHistory::Sqlite(store.history()),
-                PartStore::Influx(_) => PipelineHistory::Unreadable("influx"),
+                PartStore::Influx(_, history) => PipelineHistory::Influx(history.clone()),
             },
         }
     }
@@ -164,7 +170,7 @@ impl Part {
             (_, PartStore::Sqlite(store)) => {
                 stages.spawn(sink::run(lists, queue, store, process));
             }
-            (_, PartStore::Influx(store)) => {
+            (_, PartStore::Influx(store, _)) => {
                 stages.spawn(sink::run(lists, queue, *store, process));
             }
         }
@@ -189,8 +195,12 @@ fn open_store(
     if let Pipeline::File(file) = pipeline
         && store_kind(file) == Some(StoreKind::Influx)
     {
-        let store = influx_store(&settings.influx, file)?;
-        return Ok(PartStore::Influx(Box::new(store)));
+        let (settings, measurement) = influx_settings(&settings.influx, file)?;
+        let store = InfluxStore::new(&settings).context("cannot use InfluxDB")?;
+        let history = InfluxHistory::new(&settings, measurement.clone(), layout)
+            .context("cannot use InfluxDB")?;
+        let store = Box::new(store.with_measurement(measurement));
+        return Ok(PartStore::Influx(store, history));
     }
     let path = dir.join(STORE_FILE);
     let store = SqliteStore::open(&path, &settings.store, layout, clock)

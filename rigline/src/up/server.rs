@@ -76,7 +76,7 @@ impl Server {
     /// Whether clients of the HTTP API need a token.
     #[must_use]
     pub const fn api_requires_token(&self) -> bool {
-        self.settings.api.api_token.is_some()
+        self.settings.api.requires_token()
     }
 
     /// Whether clients need a user name and a password.
@@ -121,7 +121,7 @@ impl Server {
         for part in &parts {
             part.start(&settings, &wrap, process, &mut stages);
         }
-        let served = parts.iter().map(Part::served).collect();
+        let served = parts.iter().map(|part| part.served(&settings)).collect();
         let served = api::Api::new(served, process.health.clone(), process.clock);
         let api_settings = settings.api.clone();
         let stop = process.stop.clone();

@@ -97,6 +97,34 @@ fn dead_letters_are_listed_shown_exported_and_replayed_once() {
 }
 
 #[test]
+fn discarded_dead_letters_lose_their_payload_and_stay_in_the_list() {
+    let up = Up::start(&[]);
+    up.publish("pressure", "not json");
+    up.publish("pressure", "neither");
+    let ids = ids(&up.wait_for_output(&["dlq", "list"], "2 shown of 2"));
+    let first = text(&up.run(&["dlq", "discard", &ids[0], "none"]));
+    assert!(
+        first.contains("none: there is no such dead letter\n"),
+        "{first}"
+    );
+    assert!(first.ends_with("1 discarded, 1 not\n"), "{first}");
+    let said = up.run_ok(&["dlq", "discard", "--all", "--reason", "not_json"]);
+    assert_eq!(said, format!("{}: discarded\n1 discarded, 0 not\n", ids[1]));
+    let left = up.run_ok(&["dlq", "export"]);
+    assert!(
+        !left.contains("not json") && !left.contains("neither"),
+        "{left}"
+    );
+    let listed = up.run_ok(&["dlq", "list"]);
+    assert!(listed.starts_with("2 dead letters in "), "{listed}");
+    assert!(listed.contains(", 2 of them discarded\n"), "{listed}");
+    assert!(listed.contains("- was discarded\n"), "{listed}");
+    let again = text(&up.run(&["dlq", "replay", &ids[0]]));
+    assert!(again.contains("was discarded before"), "{again}");
+    up.run_ok(&["ledger"]);
+}
+
+#[test]
 fn a_replayed_reading_is_stored_once() {
     let up = Up::start(&[("MAX_AGE", "1h"), ("FLUSH_INTERVAL", "100ms")]);
     let old = second().minus(Duration::from_hours(2));

@@ -5,6 +5,7 @@ mod check;
 mod connections;
 mod demo;
 mod fixture;
+mod influx;
 mod init;
 mod inspect;
 mod pipelines;

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::Reason;
+use super::{Handled, Reason};
 use crate::stage::Stage;
 use crate::time::Timestamp;
 
@@ -19,6 +20,9 @@ pub enum DeadLetterError {
     /// Only a part of the payload was kept.
     #[error("the payload was too large, and only its first KiB was kept")]
     Clipped,
+    /// The payload wasn't kept.
+    #[error("it was discarded")]
+    Discarded,
 }
 
 /// A dead letter.
@@ -45,6 +49,8 @@ pub struct DeadLetter {
     pub places: Vec<String>,
     /// When it was replayed, RFC 3339.
     pub replayed: Option<String>,
+    /// When it was discarded, RFC 3339. Its payload is gone then.
+    pub discarded: Option<String>,
 }
 
 impl DeadLetter {
@@ -63,6 +69,9 @@ impl DeadLetter {
 
     /// The input's original bytes.
     pub fn input(&self) -> Result<Cow<'_, [u8]>, DeadLetterError> {
+        if self.discarded.is_some() {
+            return Err(DeadLetterError::Discarded);
+        }
         if self.reason == Reason::TooLarge {
             return Err(DeadLetterError::Clipped);
         }
@@ -74,6 +83,33 @@ impl DeadLetter {
                 .map_err(|error| DeadLetterError::Foreign(error.to_string())),
             Some(other) => Err(DeadLetterError::Foreign(format!("encoding {other:?}"))),
         }
+    }
+
+    /// What was done about it, if anything.
+    #[must_use]
+    pub const fn handled(&self) -> Option<Handled> {
+        match (&self.discarded, &self.replayed) {
+            (Some(_), _) => Some(Handled::Discarded),
+            (None, Some(_)) => Some(Handled::Replayed),
+            (None, None) => None,
+        }
+    }
+
+    /// The element that is left of it if it is discarded at this time: everything but its payload.
+    #[must_use]
+    pub fn discarded(&self, time: Timestamp) -> Vec<u8> {
+        let text = |text: &str| Value::from(text).to_string();
+        let (id, created, detail, topic) = (
+            text(&self.id),
+            text(&self.time),
+            text(&self.detail),
+            text(&self.topic),
+        );
+        let (stage, reason) = (self.stage, self.reason);
+        let element = format!(
+            r#"{{"id":{id},"time":{created},"stage":"{stage}","reason":"{reason}","detail":{detail},"topic":{topic},"payload":"","discarded":"{time}"}}"#
+        );
+        element.into_bytes()
     }
 
     /// The element with a mark that it was replayed at this time. Everything else in it stays as it
@@ -89,7 +125,7 @@ impl DeadLetter {
 
 #[cfg(test)]
 mod tests {
-    use super::{DeadLetter, DeadLetterError};
+    use super::{DeadLetter, DeadLetterError, Handled};
     use crate::dead_letter::{Reason, Rejection, encode};
     use crate::stage::Stage;
     use crate::time::Timestamp;
@@ -118,6 +154,25 @@ mod tests {
                 ..again
             };
             assert_eq!(without, read);
+        }
+    }
+
+    #[test]
+    fn discarded_letters_keep_everything_but_the_payload() {
+        let rejection = Rejection::new(Reason::BadValue, "wh\"y\n");
+        for payload in [&b"{\"value\":\"x\"}"[..], &[0xff], b""] {
+            let element = encode(Stage::Sink, &rejection, "t\"\u{1}", payload, now());
+            let before = DeadLetter::decode(&element).unwrap();
+            let left = DeadLetter::decode(&before.discarded(now())).unwrap();
+            assert_eq!(left.handled(), Some(Handled::Discarded));
+            assert_eq!(left.input(), Err(DeadLetterError::Discarded));
+            let expected = DeadLetter {
+                payload: String::new(),
+                encoding: None,
+                discarded: Some("2025-11-02T14:21:33.512Z".to_owned()),
+                ..before
+            };
+            assert_eq!(left, expected);
         }
     }
 

@@ -7,13 +7,35 @@ use crate::stage::Stage;
 
 /// The start of an element.
 const ID: &[u8] = b"{\"id\":\"";
-/// The mark of a replayed dead letter: it is the last member, and inside a string its quotes would be
-/// escaped.
-const REPLAYED: &[u8] = b",\"replayed\":\"";
+/// The marks of dead letters: a mark is the last member, and inside a string its quotes would be escaped.
+const MARKS: [(&[u8], Handled); 2] = [
+    (b",\"replayed\":\"", Handled::Replayed),
+    (b",\"discarded\":\"", Handled::Discarded),
+];
 /// The end of a marked element, behind the mark's time.
 const AFTER_TIME: &[u8] = b"\"}";
 /// Lengths of a time: with 0, 3, 6 or 9 digits of a fraction.
 const TIMES: [usize; 4] = [20, 24, 27, 30];
+
+/// What was done about a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Handled {
+    /// Its input was appended to its list again.
+    Replayed,
+    /// Its payload was deleted.
+    Discarded,
+}
+
+impl Handled {
+    /// The name of its mark.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Replayed => "replayed",
+            Self::Discarded => "discarded",
+        }
+    }
+}
 
 /// What a list of dead letters is counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +44,8 @@ pub struct Summary {
     pub stage: Stage,
     /// Why the input can't be used.
     pub reason: Reason,
-    /// Whether it was replayed.
-    pub is_replayed: bool,
+    /// What was done about it, if anything.
+    pub handled: Option<Handled>,
 }
 
 impl Summary {
@@ -38,7 +60,7 @@ impl Summary {
             Some(Self {
                 stage: letter.stage,
                 reason: letter.reason,
-                is_replayed: letter.replayed.is_some(),
+                handled: letter.handled(),
             })
         })
     }
@@ -51,7 +73,7 @@ impl Summary {
         Some(Self {
             stage: stage.parse().ok()?,
             reason: reason.parse().ok()?,
-            is_replayed: is_marked(element),
+            handled: mark_of(element),
         })
     }
 }
@@ -66,14 +88,16 @@ pub fn id_of(element: &[u8]) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(letter.id))
 }
 
-fn is_marked(element: &[u8]) -> bool {
-    let Some(rest) = element.trim_ascii_end().strip_suffix(AFTER_TIME) else {
-        return false;
+fn mark_of(element: &[u8]) -> Option<Handled> {
+    let rest = element.trim_ascii_end().strip_suffix(AFTER_TIME)?;
+    let is_mark = |mark: &[u8]| {
+        TIMES.iter().any(|length| {
+            let before = rest.len().checked_sub(*length);
+            before.is_some_and(|before| rest[..before].ends_with(mark))
+        })
     };
-    TIMES.iter().any(|length| {
-        let before = rest.len().checked_sub(*length);
-        before.is_some_and(|before| rest[..before].ends_with(REPLAYED))
-    })
+    let found = MARKS.into_iter().find(|(mark, _)| is_mark(mark));
+    found.map(|(_, handled)| handled)
 }
 
 /// A string without escapes, up to its quote, and what follows.
@@ -85,7 +109,7 @@ fn string(json: &[u8]) -> Option<(&str, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Summary, id_of};
+    use super::{Handled, Summary, id_of};
     use crate::dead_letter::{DeadLetter, Reason, Rejection, encode};
     use crate::stage::Stage;
     use crate::time::Timestamp;
@@ -103,16 +127,21 @@ mod tests {
             for stage in [Stage::Ingester, Stage::Transformer, Stage::Sink] {
                 let rejection = Rejection::new(Reason::BadValue, "\"stage\":\"sink\"");
                 let letter = encode(stage, &rejection, "\",\"replayed\":\"", payload, now);
-                let expected = |is_replayed| Summary {
+                let expected = |handled| Summary {
                     stage,
                     reason: Reason::BadValue,
-                    is_replayed,
+                    handled,
                 };
-                assert_eq!(Summary::at_start(&letter), Some(expected(false)));
+                assert_eq!(Summary::at_start(&letter), Some(expected(None)));
+                let whole = DeadLetter::decode(&letter).unwrap();
                 let marked = DeadLetter::marked(&letter, now);
-                assert_eq!(Summary::at_start(&marked), Some(expected(true)));
-                let whole = DeadLetter::decode(&marked).unwrap();
-                assert_eq!(id_of(&marked).as_deref(), Some(&*whole.id));
+                let discarded = whole.discarded(now);
+                for (element, handled) in
+                    [(marked, Handled::Replayed), (discarded, Handled::Discarded)]
+                {
+                    assert_eq!(Summary::at_start(&element), Some(expected(Some(handled))));
+                    assert_eq!(id_of(&element).as_deref(), Some(&*whole.id));
+                }
             }
         }
     }
@@ -125,11 +154,11 @@ mod tests {
         let Summary {
             stage,
             reason,
-            is_replayed,
+            handled,
         } = found;
         assert_eq!(
-            (stage, reason, is_replayed),
-            (Stage::Sink, Reason::Past, true)
+            (stage, reason, handled),
+            (Stage::Sink, Reason::Past, Some(Handled::Replayed))
         );
         for element in [
             &b"hello"[..],

@@ -4,7 +4,7 @@ use super::RedisQueue;
 use super::reply::{self, Reply};
 use crate::dead_letters::{DeadLetterEntry, DeadLetters, Kinds, Replay, Replayed};
 use crate::error::QueueError;
-use crate::ledger::delta;
+use crate::ledger::{Counter, delta};
 use crate::list::List;
 
 /// Dead letters of a request: Redis answers it within some milliseconds.
@@ -49,18 +49,44 @@ impl DeadLetters for RedisQueue {
     }
 
     async fn replay(&self, replay: &Replay) -> Result<Replayed, QueueError> {
-        let (keys, limits) = (&self.inner.keys, &self.inner.limits);
+        let limit = self.inner.limits.list;
+        let Replay { entry, marked, .. } = replay;
+        let (list, elements) = (replay.list, replay.elements.as_slice());
+        self.replace(entry, marked, list, replay.counter(), elements, limit)
+            .await
+    }
+
+    async fn discard(&self, entry: &DeadLetterEntry, left: &[u8]) -> Result<bool, QueueError> {
+        // It appends nothing, so no length is too long.
+        let (list, counter) = (List::Raw, Counter::RawReplayed);
+        let replaced = self.replace(entry, left, list, counter, &[], usize::MAX);
+        Ok(replaced.await? == Replayed::Done)
+    }
+}
+
+impl RedisQueue {
+    /// Replaces a dead letter and appends elements to a list, unless that is at its limit.
+    async fn replace(
+        &self,
+        entry: &DeadLetterEntry,
+        by: &[u8],
+        list: List,
+        counter: Counter,
+        elements: &[Vec<u8>],
+        limit: usize,
+    ) -> Result<Replayed, QueueError> {
+        let keys = &self.inner.keys;
         let response = self.run(&self.inner.scripts.replay, |call| {
             call.arg(3)
                 .arg(keys.list(List::Dead))
-                .arg(keys.list(replay.list))
+                .arg(keys.list(list))
                 .arg(keys.own("ledger"));
-            call.arg(limits.list)
-                .arg(replay.counter().name())
-                .arg(replay.entry.place)
-                .arg(replay.entry.element.as_slice())
-                .arg(replay.marked.as_slice())
-                .arg(replay.elements.as_slice());
+            call.arg(limit)
+                .arg(counter.name())
+                .arg(entry.place)
+                .arg(entry.element.as_slice())
+                .arg(by)
+                .arg(elements);
         });
         match response.await? {
             Reply::Ok(done) => Ok(if reply::count(&done)? == 1 {

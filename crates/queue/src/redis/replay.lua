@@ -1,10 +1,11 @@
--- Appends the elements of a dead letter to a list, and marks the dead letter as replayed.
+-- Replaces a dead letter, which was replayed or discarded, by what is left of it, and appends the elements of a
+-- replay to their list.
 --
 -- Guarantees: all or nothing, and nothing if the dead letter has changed since it was read or if the
 -- list is at its limit. The limit is checked before the append, so one call may exceed it. Runs without allow-oom, because it adds data.
 --
 -- KEYS: dead, list, ledger
--- ARGV: limit of the list, counter, index of the dead letter, the dead letter, the marked dead letter,
+-- ARGV: limit of the list, counter, index of the dead letter, the dead letter, what replaces it,
 --       the elements
 -- Replies: {ok, 1}, {ok, 0} if the dead letter is gone, {full, length of the list}, {wrongtype, detail}
 local dead, list, ledger = KEYS[1], KEYS[2], KEYS[3]

@@ -41,6 +41,13 @@ impl DeadLetters for SqliteQueue {
             .write(move |tx| replay(tx, &request, limits))
             .await
     }
+
+    async fn discard(&self, entry: &DeadLetterEntry, left: &[u8]) -> Result<bool, QueueError> {
+        let (entry, left) = (entry.clone(), left.to_vec());
+        self.database
+            .write(move |tx| replace(tx, &entry, &left))
+            .await
+    }
 }
 
 pub(super) fn dead_letters(tx: &Connection, skip: usize, max: usize) -> Step<Vec<DeadLetterEntry>> {
@@ -81,21 +88,32 @@ pub(super) fn replay(tx: &Connection, replay: &Replay, limits: Limits) -> Step<R
     if length >= limits.list {
         return Ok(Replayed::Full { length });
     }
-    let DeadLetterEntry { place, element } = &replay.entry;
+    if !replace(tx, &replay.entry, &replay.marked)? {
+        return Ok(Replayed::Gone);
+    }
+    steps::push(tx, replay.list, &replay.elements)?;
+    steps::add(tx, replay.counter().name(), delta(replay.elements.len()))?;
+    Ok(Replayed::Done)
+}
+
+/// Replaces a dead letter. Returns false if it isn't there any more.
+pub(super) fn replace(tx: &Connection, entry: &DeadLetterEntry, by: &[u8]) -> Step<bool> {
+    let DeadLetterEntry { place, element } = entry;
     // Ids don't change when dead letters are trimmed.
     let found = tx
         .query_row(
             "UPDATE dead SET item = ?3 WHERE id = ?1 AND item = ?2 RETURNING id",
-            params![place, element, replay.marked],
+            params![place, element, by],
             |row| row.get::<_, i64>(0),
         )
         .optional();
     if found.classified()?.is_none() {
-        return Ok(Replayed::Gone);
+        return Ok(false);
     }
-    let longer = delta(replay.marked.len()) - delta(element.len());
-    steps::add(tx, steps::DEAD_BYTES, longer)?;
-    steps::push(tx, replay.list, &replay.elements)?;
-    steps::add(tx, replay.counter().name(), delta(replay.elements.len()))?;
-    Ok(Replayed::Done)
+    steps::add(
+        tx,
+        steps::DEAD_BYTES,
+        delta(by.len()) - delta(element.len()),
+    )?;
+    Ok(true)
 }

@@ -14,7 +14,8 @@ use queue::testing::{Fate, Lossy};
 use queue::{Append, Appended, Commit, Lease, Queue, QueueError};
 
 use crate::dead_letters::{
-    dead_letters_are_counted_by_kind, dead_letters_are_replayed_once_and_marked,
+    dead_letters_are_counted_by_kind, dead_letters_are_discarded_once,
+    dead_letters_are_replayed_once_and_marked,
 };
 use crate::fixture::{
     Fixture, LEASE, OnMemory, OnRedis, OnSqlite, SHORT_LEASE, is_wrong_type, item, items, nonce,
@@ -62,6 +63,7 @@ contract! {
     not_in_memory:
     keys_of_a_wrong_type_change_nothing
     dead_letters_are_replayed_once_and_marked
+    dead_letters_are_discarded_once
     dead_letters_are_counted_by_kind
 }
 

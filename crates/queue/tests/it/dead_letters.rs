@@ -1,6 +1,6 @@
 //! Guarantees about dead letters.
 
-use model::dead_letter::{DeadLetter, Reason, Rejection, Summary, encode};
+use model::dead_letter::{DeadLetter, Handled, Reason, Rejection, Summary, encode};
 use model::{Stage, Timestamp};
 use queue::ledger::Counter;
 use queue::list::List;
@@ -30,15 +30,18 @@ where
     }
     let marked = DeadLetter::marked(&letter(Stage::Sink, Reason::Past), Timestamp::from_nanos(8));
     append_dead(&queue, vec![marked, item(1), item(2)]).await;
-    let of = |stage, reason, is_replayed| {
+    let of = |stage, reason, handled| {
         Some(Summary {
             stage,
             reason,
-            is_replayed,
+            handled,
         })
     };
-    let expected = kinds.map(|(stage, reason, count)| (of(stage, reason, false), count));
-    let others = [(of(Stage::Sink, Reason::Past, true), 1), (None, 2)];
+    let expected = kinds.map(|(stage, reason, count)| (of(stage, reason, None), count));
+    let others = [
+        (of(Stage::Sink, Reason::Past, Some(Handled::Replayed)), 1),
+        (None, 2),
+    ];
     let counted = queue.dead_letter_kinds().await.unwrap();
     assert_eq!(counted.0, [&expected[..], &others].concat());
 }
@@ -124,4 +127,51 @@ where
     append_dead(&fixture.open(&small), items(7..8)).await;
     let left = queue.dead_letters(0, 9).await.unwrap();
     assert_eq!(elements(&left), items(7..8), "{none}");
+}
+
+pub(crate) async fn dead_letters_are_discarded_once<F: Fixture>()
+where
+    F::Q: DeadLetters,
+{
+    let fixture = F::start();
+    let mut small = settings();
+    (small.limits.dead_letter_limit, small.limits.queue_limit) = (3, 1);
+    let queue = fixture.open(&small);
+    append_dead(&queue, items(0..3)).await;
+    let letters = queue.dead_letters(0, 9).await.unwrap();
+    // The oldest one is trimmed, so the positions of the others change.
+    append_dead(&queue, items(3..4)).await;
+    append(&queue, items(8..9)).await;
+
+    let full = "a full list doesn't matter, since nothing is appended";
+    assert_eq!(
+        queue.discard(&letters[1], b"left").await,
+        Ok(true),
+        "{full}"
+    );
+    assert_eq!(queue.discard(&letters[1], b"left").await, Ok(false));
+    assert_eq!(
+        queue.discard(&letters[0], b"left").await,
+        Ok(false),
+        "trimmed"
+    );
+    let replay = Replay {
+        entry: letters[1].clone(),
+        marked: b"marked".to_vec(),
+        list: List::Normalized,
+        elements: items(1..2),
+    };
+    assert_eq!(queue.replay(&replay).await, Ok(Replayed::Gone));
+    let found = queue.dead_letters(0, 9).await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|letter| letter.element).collect();
+    assert_eq!(found, [b"left".to_vec(), item(2), item(3)], "in its place");
+    let ledger = queue.snapshot().await.unwrap().ledger;
+    let counters = [Counter::RawReplayed, Counter::RowsReplayed].map(|c| ledger.get(c));
+    assert_eq!((counters, ledger.raw), ([0, 0], 1));
+    assert_balanced(&queue).await;
+    // What is left of it counts with its own size.
+    small.limits.dead_letter_bytes = 4 + 2 * item(2).len() + item(5).len();
+    (small.limits.dead_letter_limit, small.limits.queue_limit) = (9, 9);
+    append_dead(&fixture.open(&small), items(5..6)).await;
+    assert_eq!(queue.dead_letters(0, 9).await.unwrap().len(), 4);
 }

@@ -14,7 +14,7 @@ mod by_rig;
 mod influx;
 
 pub(crate) use by_rig::OnTagged;
-pub(crate) use influx::OnInflux;
+pub(crate) use influx::{OnInflux, OnInfluxOfRigs};
 
 /// A backend that the contract suite of histories runs on.
 pub(crate) trait Fixture {
@@ -30,12 +30,15 @@ pub(crate) trait Fixture {
 /// A backend that the contract suite of writes runs on.
 pub(crate) trait Written: Sized {
     type Kept: Store;
+    type Read: History + Clone;
     /// An empty store for rows with any tags.
     fn start() -> Self;
     /// Another one beside it, as another pipeline has.
     fn beside(&self) -> Self;
     fn store(&self) -> &Self::Kept;
-    /// All rows, ordered by tags and time, with their fields ordered by name.
+    fn history(&self) -> &Self::Read;
+    /// All rows, ordered by tags and time, with their fields ordered by name, by other means than the history
+    /// where there are.
     async fn rows(&self) -> Vec<Row<'static>>;
     /// Whether the store is whole, by its own means.
     fn check(&self);
@@ -88,6 +91,7 @@ impl Fixture for OnSqlite {
 
 impl Written for OnSqlite {
     type Kept = SqliteStore;
+    type Read = SqliteHistory;
 
     fn start() -> Self {
         Self::of(Layout::Tagged)
@@ -101,13 +105,12 @@ impl Written for OnSqlite {
         &self.store
     }
 
+    fn history(&self) -> &SqliteHistory {
+        &self.history
+    }
+
     async fn rows(&self) -> Vec<Row<'static>> {
-        let mut rows = Vec::new();
-        for series in self.history.series().await.unwrap() {
-            rows.extend(rows_of(&self.history, &series.key).await);
-        }
-        sort(&mut rows);
-        rows
+        all_rows(&self.history).await
     }
 
     fn check(&self) {
@@ -260,6 +263,16 @@ pub(crate) async fn rows_of<H: History>(history: &H, series: &str) -> Vec<Row<'s
             None => return rows,
         }
     }
+}
+
+/// The rows of all series, ordered by tags and time.
+pub(crate) async fn all_rows<H: History>(history: &H) -> Vec<Row<'static>> {
+    let mut rows = Vec::new();
+    for series in history.series().await.unwrap() {
+        rows.extend(rows_of(history, &series.key).await);
+    }
+    sort(&mut rows);
+    rows
 }
 
 /// The keys of all series.

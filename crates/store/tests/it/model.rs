@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use store::history::{Bucket, FieldBuckets, Latest, Selection, SeriesLatest, SeriesSpan};
 use store::{History, Store};
 
-use crate::fixture::{Fixture, OnSqlite, OnTagged, exact, seconds, tags};
+use crate::fixture::{Fixture, OnInflux, OnInfluxOfRigs, OnSqlite, OnTagged, exact, seconds, tags};
 
 const RIGS: [&str; 3] = ["R", "r", "other"];
 const FLOATS: [&str; 5] = ["temp", "Temp", "flow", "tick", "p.1"];
@@ -293,17 +293,33 @@ async fn agrees<F: Fixture>(case: &Case) {
     fixture.check();
 }
 
+fn block_on(run: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap().block_on(run);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
     fn on_sqlite(case in cases()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(agrees::<OnSqlite>(&case));
+        block_on(agrees::<OnSqlite>(&case));
     }
     #[test]
     fn on_sqlite_with_any_tags(case in cases()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(agrees::<OnTagged>(&case));
+        block_on(agrees::<OnTagged<OnSqlite>>(&case));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(8) })]
+
+    #[test]
+    fn on_influxdb(case in cases()) {
+        block_on(agrees::<OnInfluxOfRigs>(&case));
+    }
+    #[test]
+    fn on_influxdb_with_any_tags(case in cases()) {
+        block_on(agrees::<OnTagged<OnInflux>>(&case));
     }
 }

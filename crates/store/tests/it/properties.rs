@@ -6,7 +6,7 @@ use model::{Row, Value};
 use proptest::prelude::*;
 use store::Store;
 
-use crate::fixture::{OnInflux, OnSqlite, Written, exact, tagged};
+use crate::fixture::{OnInflux, OnSqlite, Written, all_rows, exact, tagged};
 use crate::writes::STRANGE;
 
 /// By tags and second: the values by field, as they are exactly.
@@ -92,6 +92,9 @@ async fn what_was_written_is_read<B: Written>(batches: &[Vec<Row<'static>>]) {
     }
     let mut read = Model::new();
     merge(&mut read, &backend.rows().await);
+    assert_eq!(read, expected);
+    let mut read = Model::new();
+    merge(&mut read, &all_rows(backend.history()).await);
     assert_eq!(read, expected);
     backend.check();
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::settings::count;
-use model::dead_letter::{DeadLetter, Reason, Summary};
+use model::dead_letter::{DeadLetter, Handled, Reason, Summary};
 use model::{Stage, topic};
 use queue::Kinds;
 
@@ -36,7 +36,7 @@ pub(super) async fn run(mut args: ListArgs) -> anyhow::Result<ExitCode> {
     let wanted = counts.matching(&args.filter).min(args.limit);
     let newest = newest(&lists, &args.filter, counts.all, wanted).await?;
     let mut out = stdout();
-    counts.print(&mut out, &lists.place())?;
+    counts.print(&mut out, lists.place())?;
     if !newest.is_empty() {
         writeln!(out)?;
         table(&mut out, &newest, screen_width())?;
@@ -74,6 +74,7 @@ async fn newest(
 struct Counts {
     all: usize,
     replayed: usize,
+    discarded: usize,
     /// In another format.
     foreign: usize,
     /// The others by reason and stage.
@@ -89,8 +90,10 @@ impl Counts {
                 counts.foreign += number;
                 continue;
             };
-            if kind.is_replayed {
-                counts.replayed += number;
+            match kind.handled {
+                Some(Handled::Replayed) => counts.replayed += number,
+                Some(Handled::Discarded) => counts.discarded += number,
+                None => {}
             }
             let (reason, stage) = (kind.reason, kind.stage);
             let mut known = counts.kinds.iter_mut();
@@ -116,8 +119,9 @@ impl Counts {
         let number = |count: usize| grouped(i64::try_from(count).unwrap_or(i64::MAX));
         let place = printable(place);
         write!(out, "{} dead letters in {place}", number(self.all))?;
-        if self.replayed > 0 {
-            write!(out, ", {} of them replayed", number(self.replayed))?;
+        let handled = [(self.replayed, "replayed"), (self.discarded, "discarded")];
+        for (count, how) in handled.into_iter().filter(|(count, _)| *count > 0) {
+            write!(out, ", {} of them {how}", number(count))?;
         }
         writeln!(out)?;
         for (reason, stage, count) in &self.kinds {
@@ -136,7 +140,7 @@ fn table(out: &mut impl Write, letters: &[DeadLetter], screen: usize) -> io::Res
     let rows: Vec<[Cow<'_, str>; 4]> = letters
         .iter()
         .map(|letter| {
-            let mark = if letter.replayed.is_some() { "*" } else { "" };
+            let mark = mark(letter);
             [
                 printable(&letter.id),
                 printable(seconds(&letter.time)),
@@ -157,10 +161,21 @@ fn table(out: &mut impl Write, letters: &[DeadLetter], screen: usize) -> io::Res
         let from = shortened(from, left.max(TOPIC));
         line(out, &widths, &[id, time, reason, &from])?;
     }
-    if letters.iter().any(|letter| letter.replayed.is_some()) {
-        writeln!(out, "* was replayed")?;
+    for handled in [Handled::Replayed, Handled::Discarded] {
+        if let Some(letter) = letters.iter().find(|it| it.handled() == Some(handled)) {
+            writeln!(out, "{} was {}", mark(letter), handled.as_str())?;
+        }
     }
     Ok(())
+}
+
+/// The mark of a dead letter about which something was done.
+const fn mark(letter: &DeadLetter) -> &'static str {
+    match letter.handled() {
+        Some(Handled::Replayed) => "*",
+        Some(Handled::Discarded) => "-",
+        None => "",
+    }
 }
 
 /// The time without its fraction.
@@ -189,7 +204,7 @@ fn shortened(text: &str, width: usize) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use model::Stage;
-    use model::dead_letter::{DeadLetter, Reason, Rejection, Summary, encode};
+    use model::dead_letter::{DeadLetter, Handled, Reason, Rejection, Summary, encode};
     use model::time::Timestamp;
     use queue::Kinds;
 
@@ -202,23 +217,30 @@ mod tests {
 
     #[test]
     fn counts_are_sorted_and_other_elements_have_a_line() {
-        let kind = |stage, reason, is_replayed| {
+        let kind = |stage, reason, handled| {
             Some(Summary {
                 stage,
                 reason,
-                is_replayed,
+                handled,
             })
         };
         let counts = Counts::of(Kinds(vec![
-            (kind(Stage::Sink, Reason::StoreRejected, false), 1),
-            (kind(Stage::Ingester, Reason::Future, true), 1),
+            (kind(Stage::Sink, Reason::StoreRejected, None), 1),
+            (
+                kind(Stage::Ingester, Reason::Future, Some(Handled::Replayed)),
+                1,
+            ),
+            (
+                kind(Stage::Ingester, Reason::Future, Some(Handled::Discarded)),
+                2,
+            ),
             (None, 1),
-            (kind(Stage::Ingester, Reason::Future, false), 1),
+            (kind(Stage::Ingester, Reason::Future, None), 1),
         ]));
         let mut out = Vec::new();
         counts.print(&mut out, "data/queue.db").unwrap();
-        let expected = "4 dead letters in data/queue.db, 1 of them replayed\n          \
-                        2  future          ingester\n          \
+        let expected = "6 dead letters in data/queue.db, 1 of them replayed, 2 of them discarded\n          \
+                        4  future          ingester\n          \
                         1  store_rejected  sink\n          \
                         1  elements in another format\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);

@@ -6,21 +6,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use api::Revalidate;
 use clap::Args;
 use common::clock::Clock;
 use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::Settings;
-use ingester::decoder::{Decoder, MappedDecoder};
 use ingester::settings::ReadingLimits;
-use model::dead_letter::{DeadLetter, Rejection, Summary, id_of};
-use model::{Layout, Stage, Timestamp};
-use queue::list::List;
+use model::Layout;
+use model::dead_letter::{DeadLetter, Summary, id_of};
 use queue::{DeadLetterEntry, Replay, Replayed};
-use transformer::element::decode;
 
 use super::{Filter, for_each};
 use crate::inspect::lists::{Lists, Purpose, Where};
 use crate::inspect::output::{grouped, printable, stdout};
+use crate::revalidate::Revalidation;
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -63,10 +62,10 @@ pub(super) async fn run(mut args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let purpose = if args.dry_run {
         Purpose::Read
     } else {
-        Purpose::Replay
+        Purpose::Change
     };
     let lists = args.lists.open(purpose).await?;
-    let decoder = decoder(&mut args)?;
+    let decoder = revalidation(&mut args)?;
     let Selected { letters, missing } = select(&args, &lists).await?;
     let all = letters.len() + missing.len();
     let now = Clock::system().now();
@@ -81,12 +80,7 @@ pub(super) async fn run(mut args: ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     let mut valid = Vec::new();
     for (letter, content) in letters {
-        let checked = if content.replayed.is_some() {
-            Err("was replayed before".to_owned())
-        } else {
-            validate(letter, &content, &decoder, args.lists.layout(), now)
-        };
-        match checked {
+        match decoder.validate(letter, &content, now) {
             Ok(replay) => valid.push((content.id, replay)),
             Err(why) => refuse(&content.id, &why)?,
         }
@@ -115,15 +109,15 @@ pub(super) async fn run(mut args: ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(refused > 0)))
 }
 
-/// What the ingester of the pipeline uses.
-fn decoder(args: &mut ReplayArgs) -> anyhow::Result<Decoder> {
+/// How the stages of the pipeline validate their inputs.
+fn revalidation(args: &mut ReplayArgs) -> anyhow::Result<Revalidation> {
     if args.lists.layout() == Layout::Rigs {
-        return Ok(Decoder::Rigs(args.limits));
+        return Ok(Revalidation::of_rigs(args.limits));
     }
     let name = args.lists.pipeline();
     args.pipelines.check()?;
     match args.pipelines.find(name)? {
-        Some(Pipeline::File(file)) => Ok(Decoder::Mapped(Box::new(MappedDecoder::new(&file)))),
+        Some(Pipeline::File(file)) => Ok(Revalidation::of_file(&file)),
         Some(Pipeline::Rigs) | None => anyhow::bail!(
             "no file of the pipeline {name} is known: name it with --pipelines or PIPELINES"
         ),
@@ -156,7 +150,8 @@ async fn select(args: &ReplayArgs, lists: &Lists) -> anyhow::Result<Selected> {
     let mut letters = Vec::new();
     for_each(lists, |letter| {
         let edited = if args.all {
-            let matches = |of: Summary| !of.is_replayed && args.filter.matches(of.stage, of.reason);
+            let matches =
+                |of: Summary| of.handled.is_none() && args.filter.matches(of.stage, of.reason);
             Summary::of(&letter.element)
                 .filter(|of| matches(*of))
                 .map(|_| None)
@@ -200,137 +195,4 @@ async fn append(lists: &Lists, replay: &Replay) -> anyhow::Result<Result<(), Str
             "its list is full ({length} elements): try again later"
         )),
     })
-}
-
-/// Validates a dead letter again. Returns its replay, or the reason why it can't be replayed.
-fn validate(
-    letter: DeadLetterEntry,
-    content: &DeadLetter,
-    decoder: &Decoder,
-    layout: Layout,
-    now: Timestamp,
-) -> Result<Replay, String> {
-    let input = content.input().map_err(|error| error.to_string())?;
-    let arrived = content.arrived().map_err(|error| error.to_string())?;
-    let refused = |rejection: Rejection| {
-        format!(
-            "is refused again: {} ({})",
-            rejection.detail, rejection.reason
-        )
-    };
-    let (list, elements) = match content.stage {
-        Stage::Ingester => {
-            let (topic, places) = (&content.topic, &content.places);
-            let again = decoder.decode_again(topic, &input, arrived, now, places);
-            if let Some(rejection) = again.rejection {
-                return Err(refused(rejection));
-            }
-            if again.elements.is_empty() {
-                return Err("has no reading that the pipeline takes".to_owned());
-            }
-            (List::Raw, again.elements.into_vec())
-        }
-        Stage::Transformer => {
-            decode(layout, &input, &decoder.times()).map_err(refused)?;
-            (List::Raw, vec![input.into_owned()])
-        }
-        Stage::Sink => {
-            let row = layout
-                .decode_row(&input)
-                .map_err(|error| error.to_string())?;
-            let mut element = Vec::with_capacity(192);
-            layout.encode_row(&row, &mut element);
-            (List::Normalized, vec![element])
-        }
-    };
-    Ok(Replay {
-        marked: DeadLetter::marked(&letter.element, now),
-        entry: letter,
-        list,
-        elements,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use common::settings::TimeLimitSettings;
-    use ingester::decoder::Decoder;
-    use ingester::settings::ReadingLimits;
-    use model::dead_letter::{DeadLetter, Reason, Rejection, encode};
-    use model::time::Timestamp;
-    use model::{Layout, Stage};
-    use queue::DeadLetterEntry;
-    use queue::list::List;
-
-    use super::validate;
-
-    const TOPIC: &str = "rigs/R/measurements/pressure";
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_millis((1_762_093_200 + second) * 1_000)
-    }
-
-    /// List and element of a dead letter of second 0, replayed at second 100.
-    fn replayed(stage: Stage, reason: Reason, input: &[u8]) -> Result<(List, String), String> {
-        let rejection = Rejection::new(reason, "why");
-        let element = encode(stage, &rejection, TOPIC, input, at(0));
-        let content = DeadLetter::decode(&element).unwrap();
-        let limits = ReadingLimits {
-            times: TimeLimitSettings {
-                max_future: Duration::from_mins(1),
-                max_age: Duration::from_hours(1),
-            },
-            max_payload: 2_000,
-        };
-        let letter = DeadLetterEntry { place: 0, element };
-        let replay = validate(
-            letter,
-            &content,
-            &Decoder::Rigs(limits),
-            Layout::Rigs,
-            at(100),
-        )?;
-        let [element] = replay.elements.try_into().unwrap();
-        Ok((replay.list, String::from_utf8(element).unwrap()))
-    }
-
-    #[test]
-    fn reading_from_the_future_is_accepted_once_its_time_has_come() {
-        let early = format!(r#"{{"timestamp":"{}","value":7}}"#, at(150));
-        let (list, element) = replayed(Stage::Ingester, Reason::Future, early.as_bytes()).unwrap();
-        assert_eq!(list, List::Raw);
-        assert!(
-            element.contains(&format!(r#""timestamp":"{}""#, at(150))),
-            "{element}"
-        );
-        assert!(
-            element.contains(&format!(r#""ingest_time":"{}""#, at(100))),
-            "{element}"
-        );
-        let earlier = format!(r#"{{"timestamp":"{}","value":7}}"#, at(200));
-        let refused = replayed(Stage::Ingester, Reason::Future, earlier.as_bytes()).unwrap_err();
-        assert!(refused.contains("future"), "{refused}");
-    }
-
-    #[test]
-    fn reading_without_a_timestamp_gets_its_arrival() {
-        let (_, element) = replayed(Stage::Ingester, Reason::Poison, br#"{"value":7}"#).unwrap();
-        assert!(
-            element.contains(&format!(r#""timestamp":"{}""#, at(0))),
-            "{element}"
-        );
-    }
-
-    #[test]
-    fn replayed_rows_go_to_the_normalized_list() {
-        let row = format!(r#"{{"rig_id":"R","timestamp":"{}","pressure":2.5}}"#, at(0));
-        let (list, element) = replayed(Stage::Sink, Reason::StoreRejected, row.as_bytes()).unwrap();
-        assert_eq!((list, element), (List::Normalized, row));
-        assert!(replayed(Stage::Sink, Reason::BadElement, b"{}").is_err());
-        assert!(replayed(Stage::Transformer, Reason::BadElement, b"hello").is_err());
-        let clipped = replayed(Stage::Ingester, Reason::TooLarge, &[b' '; 3_000]).unwrap_err();
-        assert!(clipped.contains("first KiB"), "{clipped}");
-    }
 }
