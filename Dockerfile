@@ -85,6 +85,7 @@ LABEL org.opencontainers.image.title="rigline" \
 COPY --from=build /built/bin/rigline /
 COPY --from=build --chown=65532:65532 /built/empty /secrets/admin
 COPY --from=build --chown=65532:65532 /built/empty /secrets/sink
+COPY --from=build --chown=65532:65532 /built/empty /secrets/api
 COPY --from=build --chown=65532:65532 /built/empty /secrets/notebook
 RUN ["/rigline", "--help"]
 ENTRYPOINT ["/rigline"]

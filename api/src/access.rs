@@ -28,23 +28,17 @@ pub(crate) struct Access {
     tokens: Tokens,
     failures: Failures,
     clock: Clock,
-    /// Only programs of this machine may ask. A page of another site may make a browser send requests here under
-    /// its own host name (DNS rebinding), so the name has to be one of this machine.
-    is_local: bool,
 }
 
 impl Access {
     pub(crate) fn new(settings: &ApiSettings, clock: Clock) -> Self {
-        let tokens = Tokens::new(
-            settings.api_token.as_ref(),
-            settings.api_jwt_secret.as_ref(),
-        );
-        let is_open = !tokens.is_empty() || settings.api_allow_open;
         Self {
-            tokens,
+            tokens: Tokens::new(
+                settings.api_token.as_ref(),
+                settings.api_jwt_secret.as_ref(),
+            ),
             failures: Failures::default(),
             clock,
-            is_local: !is_open && settings.api_addr.ip().is_loopback(),
         }
     }
 
@@ -67,23 +61,12 @@ impl Access {
         !self.tokens.is_empty()
     }
 
-    /// Whether the request is for a name of this machine, where that matters.
-    fn is_for_this_machine(&self, headers: &HeaderMap) -> bool {
-        let Some(host) = headers.get(header::HOST).filter(|_| self.is_local) else {
-            return true;
-        };
-        authority(host).is_some_and(|authority| {
-            let host = authority.host().trim_matches(['[', ']']);
-            host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-        })
-    }
-
     /// Whether the request may be carried out.
     fn allow(&self, request: &Request) -> Result<(), Problem> {
         let headers = request.headers();
-        if !self.is_for_this_machine(headers) {
-            let detail = "the API is open to this machine only: ask for localhost or 127.0.0.1, or set API_TOKEN or \
-                          API_ALLOW_OPEN";
+        if !self.needs_token() && may_be_rebound(headers) {
+            let detail = "without a token, the API answers only for localhost, an IP address or a name without a dot: \
+                          use one of these, or set API_TOKEN";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
         let changes = !matches!(
@@ -108,6 +91,18 @@ impl Access {
         }
         Ok(())
     }
+}
+
+/// Whether the request may be that of a page of another site whose name was made to lead here (DNS rebinding). Such a
+/// name is a public one, so it has a dot.
+fn may_be_rebound(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else {
+        return false;
+    };
+    authority(host).is_none_or(|authority| {
+        let host = authority.host().trim_matches(['[', ']']);
+        host.contains('.') && host.parse::<IpAddr>().is_err()
+    })
 }
 
 fn authority(value: &HeaderValue) -> Option<Authority> {

@@ -1,6 +1,7 @@
 //! What the API reads from.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::clock::Clock;
 use common::health::Health;
@@ -8,7 +9,10 @@ use common::pipelines::Pipeline;
 use model::Timestamp;
 use model::dead_letter::DeadLetter;
 use queue::{DeadLetterEntry, Lists, Replay};
-use store::SqliteHistory;
+use store::history::{
+    FieldBuckets, FieldStatistics, Latest, Page, Selection, SeriesLatest, SeriesSpan,
+};
+use store::{History, InfluxHistory, ReadError, SqliteHistory};
 
 use crate::live::Live;
 use crate::problem::Problem;
@@ -56,27 +60,65 @@ pub trait Revalidate: std::fmt::Debug + Send + Sync {
 pub enum PipelineHistory {
     /// A file.
     Sqlite(SqliteHistory),
-    /// A store that the API can't read; its name.
-    Unreadable(&'static str),
+    /// A measurement of an `InfluxDB`.
+    Influx(InfluxHistory),
 }
 
 impl PipelineHistory {
-    /// The history, or the problem that it can't be read.
-    pub(crate) fn get(&self) -> Result<&SqliteHistory, Problem> {
-        match self {
-            Self::Sqlite(history) => Ok(history),
-            Self::Unreadable(store) => Err(Problem::not_implemented(format!(
-                "rows in {store} can't be read by this API: use the store's own tools"
-            ))),
-        }
-    }
-
     /// The kind of store.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "sqlite",
-            Self::Unreadable(store) => store,
+            Self::Influx(_) => "influx",
         }
+    }
+}
+
+/// Calls a method of the store's own history.
+macro_rules! ask {
+    ($history:ident.$method:ident($($argument:expr),*)) => {
+        match $history {
+            Self::Sqlite(history) => history.$method($($argument),*).await,
+            Self::Influx(history) => history.$method($($argument),*).await,
+        }
+    };
+}
+
+impl History for PipelineHistory {
+    async fn series(&self) -> Result<Vec<SeriesSpan>, ReadError> {
+        ask!(self.series())
+    }
+
+    async fn fields(&self, series: Option<&str>) -> Result<Vec<String>, ReadError> {
+        ask!(self.fields(series))
+    }
+
+    async fn latest(&self, series: &str) -> Result<Vec<Latest>, ReadError> {
+        ask!(self.latest(series))
+    }
+
+    async fn latest_of_all(&self) -> Result<Vec<SeriesLatest>, ReadError> {
+        ask!(self.latest_of_all())
+    }
+
+    async fn range(&self, of: Selection<'_>, limit: usize) -> Result<Page, ReadError> {
+        ask!(self.range(of, limit))
+    }
+
+    async fn newest(&self, of: Selection<'_>, limit: usize) -> Result<Page, ReadError> {
+        ask!(self.newest(of, limit))
+    }
+
+    async fn buckets(
+        &self,
+        of: Selection<'_>,
+        bucket: Duration,
+    ) -> Result<Vec<FieldBuckets>, ReadError> {
+        ask!(self.buckets(of, bucket))
+    }
+
+    async fn statistics(&self, of: Selection<'_>) -> Result<Vec<FieldStatistics>, ReadError> {
+        ask!(self.statistics(of))
     }
 }
 

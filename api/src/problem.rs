@@ -56,10 +56,6 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
-    pub(crate) fn not_implemented(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, detail)
-    }
-
     pub(crate) fn unauthorized() -> Self {
         let detail = "log in at /login, or send the token of API_TOKEN or one that API_JWT_SECRET signs: \
                       Authorization: Bearer TOKEN";
@@ -116,9 +112,6 @@ pub(crate) enum SeriesProblems {
     /// The request can't be read, or asks for too much.
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(#[to_schema] Problem),
-    /// This API can't read the pipeline's store.
-    #[response(status = 501, content_type = "application/problem+json")]
-    Unreadable(#[to_schema] Problem),
     /// The store is damaged or refuses the request: an operator has to act.
     #[response(status = 502, content_type = "application/problem+json")]
     Denied(#[to_schema] Problem),

@@ -13,7 +13,7 @@ use crate::inspect::rows::RowsArgs;
 use crate::inspect::users::PasswdArgs;
 use crate::pipelines::PipelinesArgs;
 use crate::try_messages::TryArgs;
-use crate::{demo, init, inspect, pipelines, try_messages, up};
+use crate::{api_process, demo, init, inspect, pipelines, try_messages, up};
 
 /// Bad arguments: the `EX_USAGE` of sysexits.h.
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -47,6 +47,9 @@ enum Command {
     /// Run the stage from Redis to InfluxDB
     #[command(disable_help_flag = true)]
     Sink(Rest),
+    /// Serve the HTTP API of the four stages: lists in Redis, rows in InfluxDB
+    #[command(disable_help_flag = true)]
+    Api(Rest),
     /// Set InfluxDB up: user, bucket, tokens, dashboard. Ends when all exist; a second run changes nothing
     #[command(disable_help_flag = true)]
     Init(Rest),
@@ -98,6 +101,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Ingester(rest) => ingester::process::main(rest.called("ingester")),
         Command::Transformer(rest) => transformer::process::main(rest.called("transformer")),
         Command::Sink(rest) => sink::process::main(rest.called("sink")),
+        Command::Api(rest) => api_process::main(rest.called("api")),
         Command::Init(rest) => init::main(rest.called("init")),
         Command::Passwords(rest) => init::passwords(rest.called("passwords")),
         Command::Rows(args) => inspect::main(inspect::rows::show(args)),

@@ -30,7 +30,7 @@ const USER: &str = "admin";
 /// The exit code of a process that a signal ended is this plus the signal's number.
 const EXIT_SIGNAL: u8 = 128;
 
-const ABOUT: &str = "Sets InfluxDB up: user, organisation, bucket, tokens for sink and notebook, \
+const ABOUT: &str = "Sets InfluxDB up: user, organisation, bucket, tokens for sink, API and notebook, \
     dashboard. Ends when all exist, and continues where an earlier start ended. A second run changes nothing";
 
 /// Runs until everything is set up. Exit code 0, 1 after an error, or 64 for bad settings. `args` start

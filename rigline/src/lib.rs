@@ -1,6 +1,7 @@
 //! The operator's binary: the whole pipeline in one process, the demo, each stage, the set-up of
 //! InfluxDB, and commands that show rows, lists and dead letters.
 
+mod api_process;
 mod called;
 pub mod cli;
 pub mod console;

@@ -1,7 +1,7 @@
 # Sourced by run.sh: one function for each check, in the order of their calls. Each check uses the
 # containers that the one before left running.
 
-services="influxdb ingester mosquitto notebook producer redis sink transformer"
+services="api influxdb ingester mosquitto notebook producer redis sink transformer"
 stages="ingester producer sink transformer"
 
 # Waits until a command succeeds: until SECONDS COMMAND...
@@ -42,6 +42,12 @@ token_of() { docker compose exec -T notebook cat /run/rigline/jupyter-token; }
 # The status of a request to Jupyter that needs the token.
 jupyter() {
     curl -sS -o /dev/null -w '%{http_code}' --max-time 10 "http://127.0.0.1:${PORT_JUPYTER:-8888}/api/contents?token=$1"
+}
+
+# The newest values and the ledger, over HTTP.
+the_api_answers() {
+    curl -sS "http://127.0.0.1:${PORT_API:-8050}/api/v1/pipelines/rigs/{latest,health}" >"$work/api" 2>&1 &&
+        grep -q '"pressure"' "$work/api" && grep -q '"balanced":true' "$work/api" && grep -q '"ready":true' "$work/api"
 }
 
 all_healthy() {
@@ -117,7 +123,7 @@ the_commands_of_readme_work() {
 
 our_containers_have_no_other_rights() {
     local name id found memory=0
-    for name in $stages notebook init; do
+    for name in $stages api notebook init; do
         id=$(container "$name")
         found=$(docker inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.Config.User}}' "$id")
         [ "$found" = "true [ALL] [no-new-privileges:true] 65532:65532" ] || fail "$name: $found"
@@ -129,12 +135,12 @@ our_containers_have_no_other_rights() {
         [[ "$found" =~ ^[1-9][0-9]*\ [1-9][0-9]*\ 5m$ ]] || fail "$name has no limits: $found"
         memory=$((memory + ${found%% *}))
     done
-    [ "$memory" -le $((2 << 30)) ] || fail "memory limits sum to $memory bytes"
+    [ "$memory" -le $((2176 << 20)) ] || fail "memory limits sum to $memory bytes"
     pass "limits of memory sum to $((memory >> 20)) MiB, all have limits of processes and logs"
     docker compose ps --format '{{.Ports}}' | grep -oE '[0-9.]+:[0-9]+->' | sort -u >"$work/ports"
     ! grep -v '^127\.0\.0\.1:' "$work/ports" || fail "a port is open to others"
-    [ "$(wc -l <"$work/ports")" -eq 4 ] || fail "other ports: $(cat "$work/ports")"
-    pass "four ports, on 127.0.0.1 only"
+    [ "$(wc -l <"$work/ports")" -eq 5 ] || fail "other ports: $(cat "$work/ports")"
+    pass "five ports, on 127.0.0.1 only"
 }
 
 each_service_sees_its_own_secrets_only() {
@@ -144,7 +150,7 @@ each_service_sees_its_own_secrets_only() {
     found=$(docker compose exec -T notebook sh -c 'ls /run/rigline; ls /secrets 2>&1; true' | paste -sd' ')
     [[ "$found" == "influx-token jupyter-token "*"No such file"* ]] || fail "the notebook sees $found"
     ! docker compose exec -T notebook sh -c 'touch /run/rigline/x 2>/dev/null' || fail "the notebook can write its secrets"
-    for name in $stages notebook; do
+    for name in $stages api notebook; do
         found=$(docker inspect --format '{{.Config.Env}}' "$(container "$name")")
         [[ "$found" != *INFLUX_PASSWORD* && "$found" != *INFLUX_TOKEN=* ]] || fail "$name has a secret in its environment"
     done
@@ -158,6 +164,8 @@ rows_arrive_and_the_ledger_is_balanced() {
     ledger >"$work/ledger" || { cat "$work/ledger"; fail "the ledger"; }
     pass "ledger balanced"
     docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' | sed -n 's/^rigline-/      memory of /p'
+    the_api_answers || fail "the API: $(cat "$work/api")"
+    pass "the API answers with the newest row, and with the ledger of the lists in Redis"
     [ "$(jupyter "$(token_of)")" = 200 ] || fail "Jupyter refuses its token"
     [ "$(jupyter nonsense)" = 403 ] || fail "Jupyter takes any token"
     pass "Jupyter requires its token"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs docker-compose.yml as its user would, on an engine of its own with stand-ins for the images that
 # can't be had here (README.md beside this file), and checks all that it promises. Needs root, Debian, and
-# the ports 1883, 6379, 8086 and 8888, or others by PORT_MQTT, PORT_REDIS, PORT_INFLUX and PORT_JUPYTER.
+# the ports 1883, 6379, 8050, 8086 and 8888, or others by PORT_MQTT, PORT_REDIS, PORT_API, PORT_INFLUX and PORT_JUPYTER.
 # KEEP=1 leaves everything running at the end and prints how to use it.
 set -Eeuo pipefail
 trap 'echo "   FAILED at ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
@@ -49,7 +49,7 @@ if [ "$(id -u)" -ne 0 ]; then
     echo "this starts an engine of Docker's, and needs root" >&2
     exit 77
 fi
-for port in "${PORT_MQTT:-1883}" "${PORT_REDIS:-6379}" "${PORT_INFLUX:-8086}" "${PORT_JUPYTER:-8888}"; do
+for port in "${PORT_MQTT:-1883}" "${PORT_REDIS:-6379}" "${PORT_API:-8050}" "${PORT_INFLUX:-8086}" "${PORT_JUPYTER:-8888}"; do
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
         echo "port $port is taken: stop what listens there" >&2
         exit 1

@@ -116,7 +116,7 @@ pub(crate) async fn list(
     PipelineName(name): PipelineName,
     Query(query): Query<BucketsQuery>,
 ) -> Result<Json<BucketsList>, Problem> {
-    let history = api.pipeline(&name)?.history.get()?;
+    let history = &api.pipeline(&name)?.history;
     let every = units::positive_duration(&query.every).map_err(|accepted| {
         Problem::invalid(format!("every: {:?} isn't {accepted}", query.every))
     })?;
@@ -153,7 +153,7 @@ pub(crate) async fn statistics(
     PipelineName(name): PipelineName,
     Query(query): Query<RangeQuery>,
 ) -> Result<Json<StatisticsList>, Problem> {
-    let history = api.pipeline(&name)?.history.get()?;
+    let history = &api.pipeline(&name)?.history;
     let range = Range::of(&api, query)?;
     check_series(history, &range.series).await?;
     let fields = history.statistics(range.selection()).await?.into_iter();

@@ -122,7 +122,7 @@ pub(crate) async fn list(
     headers: HeaderMap,
     Query(query): Query<RowsQuery>,
 ) -> Result<Response, Problem> {
-    let history = api.pipeline(&name)?.history.get()?;
+    let history = &api.pipeline(&name)?.history;
     let (from, to) = (query.from.as_deref(), query.to.as_deref());
     let mut range = Range::new(&api, query.series, query.field, from, to)?;
     if let Some(format) = Format::of(&headers) {

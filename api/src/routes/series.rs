@@ -113,7 +113,7 @@ pub(crate) async fn list(
     PipelineName(name): PipelineName,
 ) -> Result<Json<SeriesList>, Problem> {
     let part = api.pipeline(&name)?;
-    let history = part.history.get()?;
+    let history = &part.history;
     let spans = history.series().await?;
     let latest = history.latest_of_all().await?.into_iter();
     let mut fields: HashMap<_, _> = latest.map(|it| (it.key, it.values)).collect();
@@ -155,7 +155,7 @@ pub(crate) async fn latest(
     Query(query): Query<LatestQuery>,
 ) -> Result<Json<LatestList>, Problem> {
     let part = api.pipeline(&name)?;
-    let history = part.history.get()?;
+    let history = &part.history;
     let found = match query.series {
         None => history.latest_of_all().await?,
         Some(key) => {

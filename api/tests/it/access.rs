@@ -34,12 +34,14 @@ async fn token_is_required_if_one_is_set() {
 }
 
 #[tokio::test]
-async fn names_of_other_machines_are_refused_without_a_token() {
+async fn public_names_are_refused_without_a_token() {
     let fixture = Fixture::new();
     for (host, status) in [
         ("evil.example:8050", StatusCode::FORBIDDEN),
         ("127.0.0.1.evil.example", StatusCode::FORBIDDEN),
-        ("192.168.1.7:8050", StatusCode::FORBIDDEN),
+        ("localhost.evil.example", StatusCode::FORBIDDEN),
+        ("192.168.1.7:8050", StatusCode::OK),
+        ("rig-server", StatusCode::OK),
         ("localhost:8050", StatusCode::OK),
         ("127.0.0.1", StatusCode::OK),
         ("[::1]:8050", StatusCode::OK),

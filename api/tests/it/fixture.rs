@@ -21,7 +21,7 @@ use queue::list::List;
 use queue::testing::TempQueue;
 use queue::{DeadLetterEntry, Lists, Replay};
 use serde_json::Value as Json;
-use store::{SqliteSettings, SqliteStore, Store};
+use store::{InfluxHistory, InfluxSettings, Measurement, SqliteSettings, SqliteStore, Store};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
@@ -34,7 +34,7 @@ struct Settings {
     api: ApiSettings,
 }
 
-/// An API with the pipeline `rigs`, and one whose store it can't read.
+/// An API with the pipeline `rigs`, and one whose InfluxDB doesn't run.
 pub struct Fixture {
     pub queue: TempQueue,
     pub health: Health,
@@ -75,6 +75,20 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+}
+
+/// An InfluxDB that doesn't run.
+fn nowhere() -> InfluxHistory {
+    let settings = InfluxSettings {
+        // The port of the discard service, which nobody uses any more.
+        url: "http://127.0.0.1:9".into(),
+        token: None,
+        token_file: None,
+        org: "my-org".into(),
+        bucket: "rigs".into(),
+        timeout: Duration::from_secs(5),
+    };
+    InfluxHistory::new(&settings, Measurement::default(), Layout::Tagged).unwrap()
 }
 
 impl Answer {
@@ -124,7 +138,7 @@ impl Fixture {
             ServedPipeline {
                 pipeline: Pipeline::File(file.into()),
                 lists: Lists::Sqlite(queue.open()),
-                history: PipelineHistory::Unreadable("influx"),
+                history: PipelineHistory::Influx(nowhere()),
                 revalidate: Arc::new(Digits),
             },
         ];

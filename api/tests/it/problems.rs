@@ -137,8 +137,12 @@ const REFUSED: &[(&str, u16, &str)] = &[
         422,
         "at most 1000",
     ),
-    ("/api/v1/pipelines/elsewhere/rows?series=R", 501, "influx"),
-    ("/api/v1/pipelines/elsewhere/series", 501, "influx"),
+    (
+        "/api/v1/pipelines/elsewhere/rows?series=%7B%7D",
+        503,
+        "http://127.0.0.1:9",
+    ),
+    ("/api/v1/pipelines/elsewhere/series", 503, "refused"),
 ];
 
 #[tokio::test]

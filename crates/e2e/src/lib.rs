@@ -14,6 +14,7 @@ use queue::ledger::Ledger;
 
 pub mod chain;
 pub mod deployment;
+pub mod filled;
 pub mod measure;
 pub mod one_process;
 pub mod pipeline;

@@ -52,21 +52,16 @@ impl InfluxStore {
     /// Creates the client for the measurement `rig_measurements`. Connects at the first write.
     pub fn new(settings: &InfluxSettings) -> Result<Self, BuildError> {
         // The client's builder panics at an invalid URL.
-        let url = settings::checked_url(&settings.url)?;
+        let target = Target::new(settings)?;
         let http = http_builder(settings.timeout);
         let token = settings.token.as_ref().map_or("", |token| token.expose());
-        let client = ClientBuilder::with_builder(http, url.as_str(), settings.org.as_str(), token)
-            .build()
-            .map_err(|error| BuildError::Client(error.to_string()))?;
+        let client =
+            ClientBuilder::with_builder(http, target.url.as_str(), settings.org.as_str(), token)
+                .build()
+                .map_err(|error| BuildError::Client(error.to_string()))?;
         Ok(Self {
             client,
-            target: Target {
-                url: url.as_str().trim_end_matches('/').to_owned(),
-                org: settings.org.clone(),
-                bucket: settings.bucket.clone(),
-                token: settings.token.clone(),
-                timeout: settings.timeout,
-            },
+            target,
             measurement: Measurement::default(),
         })
     }

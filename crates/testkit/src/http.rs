@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::net::localhost;
 
-/// How long a connection, and each read and write of [`http_get`], may take.
+/// How long a connection, and each read and write of [`http_get`] and [`http_post`], may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The response to a request.
@@ -20,6 +20,19 @@ pub(crate) struct Answer {
 /// Sends `GET path` to 127.0.0.1 and returns status and body.
 pub fn http_get(port: u16, path: &str) -> Result<(u16, String), Error> {
     let answer = exchange(localhost(port), ("GET", path), &[], b"", TIMEOUT)?;
+    Ok((answer.status, answer.body))
+}
+
+/// Sends `POST path` with a JSON body to 127.0.0.1 and returns status and body.
+pub fn http_post(port: u16, path: &str, body: &str) -> Result<(u16, String), Error> {
+    let kind = [("Content-Type", "application/json")];
+    let answer = exchange(
+        localhost(port),
+        ("POST", path),
+        &kind,
+        body.as_bytes(),
+        TIMEOUT,
+    )?;
     Ok((answer.status, answer.body))
 }
 

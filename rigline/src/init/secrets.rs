@@ -9,7 +9,7 @@ use anyhow::Context;
 use common::secret::Secret;
 
 /// The subdirectories. Each is a volume of the compose file.
-const PARTS: [&str; 3] = ["admin", "sink", "notebook"];
+const PARTS: [&str; 4] = ["admin", "sink", "api", "notebook"];
 /// Locked by the running process.
 const LOCK: &str = "admin/lock";
 /// The mode of a file: readable by its owner, and replaced instead of written to.
@@ -30,6 +30,8 @@ pub(super) enum SecretFile {
     Dashboards,
     /// The sink's token, which may write to the bucket.
     SinkToken,
+    /// The API's token, which may read from the bucket.
+    ApiToken,
     /// The notebook's token, which may read from the bucket.
     NotebookToken,
     /// The token that Jupyter uses; empty for none.
@@ -45,6 +47,7 @@ impl SecretFile {
             Self::Installation => "admin/installation",
             Self::Dashboards => "admin/dashboards",
             Self::SinkToken => "sink/influx-token",
+            Self::ApiToken => "api/influx-token",
             Self::NotebookToken => "notebook/influx-token",
             Self::NotebookJupyterToken => "notebook/jupyter-token",
         }

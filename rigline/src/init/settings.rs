@@ -53,7 +53,7 @@ pub(super) struct InitArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Places")]
 pub(super) struct Place {
-    /// Directory of the secrets, with admin, sink and notebook in it
+    /// Directory of the secrets, with admin, sink, api and notebook in it
     #[arg(
         long = "secrets",
         env = "SECRETS_DIR",

@@ -9,7 +9,7 @@ use store::{Id, InfluxSetup, Operator, SetupError};
 use super::retry::retry_until_done;
 use super::secrets::{SecretFile, Secrets};
 use super::setup::{PENDING_LIMIT, POLL, RETENTION, Setup, Target};
-use super::tokens::{NOTEBOOK, SINK};
+use super::tokens::{API, NOTEBOOK, SINK};
 use super::{InitArgs, USER, print_line, random};
 
 /// The name of the dashboard of the default bucket.
@@ -77,7 +77,7 @@ impl Setup<'_> {
         .await?;
         let target =
             retry_until_done("to have the bucket", async || self.target(operator).await).await?;
-        for grant in [SINK, NOTEBOOK] {
+        for grant in [SINK, API, NOTEBOOK] {
             retry_until_done("to give a token", async || {
                 self.grant(&grant, operator, &target).await
             })

@@ -1,4 +1,4 @@
-//! Tokens with a single permission, for sink and notebook.
+//! Tokens with a single permission, for sink, API and notebook.
 
 use anyhow::Context;
 use common::secret::Secret;
@@ -20,6 +20,12 @@ pub(super) const SINK: Grant = Grant {
     name: "sink",
     access: Access::Write,
     file: SecretFile::SinkToken,
+};
+
+pub(super) const API: Grant = Grant {
+    name: "api",
+    access: Access::Read,
+    file: SecretFile::ApiToken,
 };
 
 pub(super) const NOTEBOOK: Grant = Grant {
@@ -62,9 +68,11 @@ impl Setup<'_> {
         print_line(format!(
             "the {name} has a new token that may {may} {bucket}"
         ));
-        // The sink reads its token at its start only, the notebook each time.
-        if earlier.is_some() && matches!(access, Access::Write) {
-            print_line("a running sink still uses the old one: docker compose restart sink");
+        // They read their tokens at their start only, the notebook each time.
+        if earlier.is_some() && name != NOTEBOOK.name {
+            print_line(format!(
+                "a running {name} still uses the old one: docker compose restart {name}"
+            ));
         }
         Ok(())
     }

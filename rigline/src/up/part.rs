@@ -15,8 +15,8 @@ use model::pipeline::StoreKind;
 use model::{Layout, topic};
 use queue::settings::QueueSettings;
 use queue::sqlite::SqliteQueue;
-use sink::from_file::{influx_store, store_kind};
-use store::{InfluxStore, SqliteStore};
+use sink::from_file::{influx_settings, store_kind};
+use store::{InfluxHistory, InfluxStore, SqliteStore};
 use tokio::task::JoinSet;
 use transformer::settings::ShapeSettings;
 use transport::{Source, Wants};
@@ -43,7 +43,7 @@ pub(super) struct Part {
 #[derive(Debug, Clone)]
 pub(super) enum PartStore {
     Sqlite(SqliteStore),
-    Influx(Box<InfluxStore>),
+    Influx(Box<InfluxStore>, InfluxHistory),
 }
 
 /// Changes the source and the store of the pipeline `rigs`, for figures of the demo.
@@ -114,7 +114,7 @@ impl Part {
             }),
             history: match &self.store {
                 PartStore::Sqlite(store) => PipelineHistory::Sqlite(store.history()),
-                PartStore::Influx(_) => PipelineHistory::Unreadable("influx"),
+                PartStore::Influx(_, history) => PipelineHistory::Influx(history.clone()),
             },
         }
     }
@@ -170,7 +170,7 @@ impl Part {
             (_, PartStore::Sqlite(store)) => {
                 stages.spawn(sink::run(lists, queue, store, process));
             }
-            (_, PartStore::Influx(store)) => {
+            (_, PartStore::Influx(store, _)) => {
                 stages.spawn(sink::run(lists, queue, *store, process));
             }
         }
@@ -195,8 +195,12 @@ fn open_store(
     if let Pipeline::File(file) = pipeline
         && store_kind(file) == Some(StoreKind::Influx)
     {
-        let store = influx_store(&settings.influx, file)?;
-        return Ok(PartStore::Influx(Box::new(store)));
+        let (settings, measurement) = influx_settings(&settings.influx, file)?;
+        let store = InfluxStore::new(&settings).context("cannot use InfluxDB")?;
+        let history = InfluxHistory::new(&settings, measurement.clone(), layout)
+            .context("cannot use InfluxDB")?;
+        let store = Box::new(store.with_measurement(measurement));
+        return Ok(PartStore::Influx(store, history));
     }
     let path = dir.join(STORE_FILE);
     let store = SqliteStore::open(&path, &settings.store, layout, clock)

@@ -36,7 +36,7 @@ fn first_start_creates_everything_and_prints_no_secret() {
         assert!(said.contains(part), "{said}");
     }
     assert!(ended.stderr.is_empty(), "{said}");
-    for part in ["admin", "sink", "notebook"] {
+    for part in ["admin", "sink", "api", "notebook"] {
         let mode = site.path(part).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "{part}");
     }
@@ -49,6 +49,7 @@ fn first_start_creates_everything_and_prints_no_secret() {
         names
     };
     assert_eq!(names("sink"), ["influx-token"]);
+    assert_eq!(names("api"), ["influx-token"]);
     assert_eq!(names("notebook"), ["influx-token", "jupyter-token"]);
     assert_eq!(
         site.read("notebook/jupyter-token"),
@@ -146,7 +147,7 @@ fn changed_or_deleted_dashboard_is_left_alone() {
 fn revoked_or_inactive_token_is_replaced_and_the_other_kept() {
     let site = Site::new();
     assert!(site.init(&[]).status.success());
-    for (lost, kept) in [("sink", "notebook"), ("notebook", "sink")] {
+    for (lost, kept) in [("sink", "notebook"), ("api", "sink"), ("notebook", "api")] {
         for revoked in [true, false] {
             let (lost, kept) = (
                 format!("{lost}/influx-token"),
@@ -169,9 +170,9 @@ fn revoked_or_inactive_token_is_replaced_and_the_other_kept() {
             }
             let again = site.init(&[]);
             assert!(again.status.success());
-            // A running sink doesn't read its token again.
-            let said = String::from_utf8_lossy(&again.stdout).contains("restart sink");
-            assert_eq!(said, lost.starts_with("sink"));
+            // Only the notebook reads its token each time.
+            let said = String::from_utf8_lossy(&again.stdout).contains(": docker compose restart ");
+            assert_eq!(said, !lost.starts_with("notebook"));
             assert_ne!(site.read(&lost), old);
             assert_eq!(site.read(&kept), other);
             site.assert_good();
@@ -197,7 +198,7 @@ fn changed_bucket_and_organisation_are_created() {
     );
     assert_eq!(bucket["orgID"], org["id"]);
     assert_eq!(retention(bucket), 2_592_000);
-    assert_eq!(state.tokens.len(), 3, "{:?}", state.tokens);
+    assert_eq!(state.tokens.len(), 4, "{:?}", state.tokens);
     let rights = |name: &str| {
         let name = format!("{name}/influx-token");
         let other = site.rights(&name, "new org", "other");
@@ -205,6 +206,7 @@ fn changed_bucket_and_organisation_are_created() {
     };
     let neither = (false, false);
     assert_eq!(rights("sink"), ((true, false), neither));
+    assert_eq!(rights("api"), ((false, true), neither));
     assert_eq!(rights("notebook"), ((false, true), neither));
     assert_eq!(names(&state.dashboards), ["Rigs", "Rigs in other"]);
     // Back to the first names: their bucket and dashboard still exist.

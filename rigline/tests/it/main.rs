@@ -4,6 +4,7 @@
 mod connections;
 mod demo;
 mod fixture;
+mod influx;
 mod init;
 mod inspect;
 mod pipelines;

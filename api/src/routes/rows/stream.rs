@@ -4,12 +4,12 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use model::{Row, Tags};
-use store::SqliteHistory;
 use store::history::{History, MAX_PAGE, Page};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::RowInfo;
+use crate::parts::PipelineHistory;
 use crate::problem::Problem;
 use crate::routes::select::Range;
 
@@ -49,7 +49,7 @@ impl Format {
 
 /// Answers with the rows. What goes wrong before the first page is a problem; later, the response breaks off.
 pub(super) async fn rows(
-    history: SqliteHistory,
+    history: PipelineHistory,
     mut range: Range,
     tags: Tags<'static>,
     format: Format,

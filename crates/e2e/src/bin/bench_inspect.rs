@@ -13,16 +13,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
+use e2e::filled::fill_store;
 use model::dead_letter::{Reason, Rejection, encode};
-use model::{Layout, Name, Row, Stage, Timestamp};
+use model::{Stage, Timestamp};
 use queue::redis::RedisQueue;
 use queue::sqlite::SqliteQueue;
 use queue::{Append, Queue};
-use store::{SqliteSettings, SqliteStore, Store};
 use testkit::{Redis, target_dir};
 
 const RIGS: usize = 10;
-/// Rows per transaction, and dead letters per append.
+/// Dead letters per append.
 const BATCH: usize = 20_000;
 /// How often each command is run; the median counts.
 const RUNS: usize = 9;
@@ -72,7 +72,8 @@ async fn main() {
         .tempdir_in(target_dir());
     let dir = dir.expect("a directory below target");
     let now = Clock::system().now().tick(Duration::from_secs(1));
-    let rows = fill_store(dir.path(), days, sensors, now).await;
+    let seconds = days * 24 * 3_600;
+    let rows = fill_store(dir.path(), RIGS, seconds, sensors, now).await;
     let bytes = dir
         .path()
         .join("store.db")
@@ -133,48 +134,6 @@ fn measure(binary: &Path, args: &[&str], dir: &Path, redis: u16) -> Duration {
         .collect();
     times.sort();
     times[RUNS / 2]
-}
-
-/// Writes a row of every rig for each second of the last days. Returns their number.
-async fn fill_store(dir: &Path, days: usize, sensors: usize, now: Timestamp) -> usize {
-    let settings = SqliteSettings {
-        retention: Duration::ZERO,
-    };
-    let store = SqliteStore::open(
-        &dir.join("store.db"),
-        &settings,
-        Layout::Rigs,
-        Clock::system(),
-    );
-    let store = store.expect("a store");
-    let seconds = days * 24 * 3_600;
-    let start = now.minus(Duration::from_hours(24) * u32::try_from(days).unwrap_or(u32::MAX));
-    let mut waiting = Vec::with_capacity(BATCH);
-    for second in 1..=seconds {
-        let tick = start.plus(Duration::from_secs(second as u64));
-        for rig in 0..RIGS {
-            let name = Name::new(format!("RIG-{rig}")).expect("a name");
-            let mut row = Row::of_rig(name, tick);
-            for name in e2e::sensors().into_iter().take(sensors) {
-                let value = f64::from(mixed(second, rig)) / 1_000.0;
-                row.fields
-                    .push((Name::new(name).expect("a name"), value.into()));
-            }
-            waiting.push(row);
-        }
-        if waiting.len() >= BATCH || second == seconds {
-            let wrote = store.write(&waiting).await;
-            wrote.unwrap_or_else(|error| panic!("{error}"));
-            waiting.clear();
-        }
-    }
-    seconds * RIGS
-}
-
-/// A number below 100,000 that differs from row to row.
-fn mixed(second: usize, rig: usize) -> u32 {
-    let number = (second * 31 + rig * 7).wrapping_mul(2_654_435_761) % 100_000;
-    u32::try_from(number).unwrap_or_default()
 }
 
 /// Appends dead letters, one in a thousand of them with the reason `future`.

@@ -12,13 +12,21 @@ use help::Setting;
 mod compose;
 mod help;
 
-/// The stages that are services in docker-compose.yml.
-const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
+/// The stages, and the API, that are services in docker-compose.yml.
+const STAGES: [&str; 5] = ["producer", "ingester", "transformer", "sink", "api"];
 /// The programs whose settings docs/settings.md lists.
-const ALL: [&str; 6] = ["producer", "ingester", "transformer", "sink", "up", "init"];
+const ALL: [&str; 7] = [
+    "producer",
+    "ingester",
+    "transformer",
+    "sink",
+    "api",
+    "up",
+    "init",
+];
 
 /// Settings that docker-compose.yml doesn't pass on, with the reason.
-const NOT_IN_COMPOSE: [(&str, &str); 8] = [
+const NOT_IN_COMPOSE: [(&str, &str); 10] = [
     (
         "ADMIN_ADDR",
         "fixed in the image, asked by the health check",
@@ -30,13 +38,15 @@ const NOT_IN_COMPOSE: [(&str, &str); 8] = [
     ("INFLUX_TOKEN_FILE", "compose's own: written by init"),
     ("INFLUX_PASSWORD_FILE", "names a file"),
     ("INFLUX_TOKEN", "the sink's own is made by init"),
+    ("API_TOKEN_FILE", "names a file"),
+    ("API_JWT_SECRET_FILE", "names a file"),
 ];
 
 /// Variables of docker-compose.yml itself.
-const OF_COMPOSE: [(&str, &str); 6] = [
+const OF_COMPOSE: [(&str, &str); 7] = [
     (
         "BIND_ADDRESS",
-        "Address that all ports are published on. 0.0.0.0 opens them to the network: then Redis needs REDIS_PASSWORD, Mosquitto its own passwords, and Jupyter its token",
+        "Address that all ports are published on. 0.0.0.0 opens them to the network: then Redis needs REDIS_PASSWORD, the API API_TOKEN, Mosquitto its own passwords, and Jupyter its token",
     ),
     (
         "MQTT_BIND_ADDRESS",
@@ -45,6 +55,7 @@ const OF_COMPOSE: [(&str, &str); 6] = [
     ("PORT_MQTT", "Port that Mosquitto is published on"),
     ("PORT_REDIS", "Port that Redis is published on"),
     ("PORT_INFLUX", "Port that InfluxDB is published on"),
+    ("PORT_API", "Port that the API is published on"),
     ("PORT_JUPYTER", "Port that Jupyter is published on"),
 ];
 
@@ -187,7 +198,7 @@ fn example_has_every_variable_of_compose() {
     let mut order = Vec::new();
     // If several programs have a variable, the first one's description counts; init's token is the one
     // that users set.
-    for program in ["init", "producer", "ingester", "transformer", "sink"] {
+    for program in ["init", "producer", "ingester", "transformer", "sink", "api"] {
         for setting in help::settings(program) {
             if !variables.contains_key(&setting.name) {
                 order.push(setting.name.clone());

@@ -1,6 +1,7 @@
 //! The pipeline end to end, and the dependency rules of the workspace.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod api;
 mod chain;
 mod colors;
 mod earlier;

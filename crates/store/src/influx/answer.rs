@@ -8,10 +8,13 @@ use std::error::Error;
 use std::time::Duration;
 
 use common::secret::Secret;
+use common::settings::BadSetting;
 use influxdb2::RequestError;
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use super::InfluxSettings;
+use super::settings::checked_url;
 use crate::{RowsAtFault, WriteError};
 
 /// Limit of a server's message in an error, in bytes. The server may echo a whole request.
@@ -28,6 +31,18 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// The server and bucket of these settings.
+    pub(super) fn new(settings: &InfluxSettings) -> Result<Self, BadSetting> {
+        let url = checked_url(&settings.url)?;
+        Ok(Self {
+            url: url.as_str().trim_end_matches('/').to_owned(),
+            org: settings.org.clone(),
+            bucket: settings.bucket.clone(),
+            token: settings.token.clone(),
+            timeout: settings.timeout,
+        })
+    }
+
     /// The error of a write of `rows` rows.
     pub(super) fn write_error(&self, error: RequestError, rows: usize) -> WriteError {
         let detail = match error {

@@ -10,7 +10,7 @@ use reqwest::Url;
 const URL_FORMS: &str = "http:// or https://, a host and maybe a port, as in \
     http://localhost:8086; no path, no user name or password (see INFLUX_TOKEN)";
 
-/// Server and bucket that rows are written to. Proxies of the environment (such as `HTTP_PROXY`) aren't
+/// Server and bucket that rows are written to and read from. Proxies of the environment (such as `HTTP_PROXY`) aren't
 /// used: the server is expected in the same network.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "InfluxDB")]
@@ -23,7 +23,7 @@ pub struct InfluxSettings {
         default_value = "http://localhost:8086"
     )]
     pub url: String,
-    /// Token that may write to the bucket
+    /// Token that may write to the bucket; for the HTTP API, read it, too
     #[arg(
         long = "influx-token",
         env = "INFLUX_TOKEN",
@@ -57,7 +57,7 @@ pub struct InfluxSettings {
         value_parser = not_empty
     )]
     pub bucket: String,
-    /// How long a write may take before it is tried again
+    /// How long a write may take before it is tried again, and how long a query may be silent
     #[arg(
         long = "influx-timeout",
         env = "INFLUX_TIMEOUT",

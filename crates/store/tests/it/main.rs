@@ -10,6 +10,7 @@ mod contract;
 mod disk;
 mod files;
 mod fixture;
+mod influx_only;
 mod killed;
 mod migration;
 mod model;

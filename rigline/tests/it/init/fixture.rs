@@ -81,6 +81,7 @@ impl Site {
             "admin/influx-password",
             "admin/jupyter-token",
             "sink/influx-token",
+            "api/influx-token",
             "notebook/influx-token",
         ];
         names.map(|name| self.read(name)).to_vec()
@@ -131,9 +132,11 @@ impl Site {
         assert!(self.server.accepts_password("admin", &password));
         let sink = self.rights("sink/influx-token", ORG, "rigs");
         assert_eq!(sink, (true, false), "write and read");
-        let notebook = self.rights("notebook/influx-token", ORG, "rigs");
-        assert_eq!(notebook, (false, true), "write and read");
-        assert_eq!(state.tokens.len(), 3, "{:?}\n{requests:?}", state.tokens);
+        for reader in ["api/influx-token", "notebook/influx-token"] {
+            let rights = self.rights(reader, ORG, "rigs");
+            assert_eq!(rights, (false, true), "write and read of {reader}");
+        }
+        assert_eq!(state.tokens.len(), 4, "{:?}\n{requests:?}", state.tokens);
         assert_eq!(names(&state.dashboards), ["Rigs"], "{requests:?}");
         for (path, ..) in self.files() {
             let mode = path.metadata().unwrap().permissions().mode() & 0o777;

@@ -144,3 +144,105 @@ impl PageRows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::name::Name;
+    use model::sample::{Tags, Value};
+    use model::time::Timestamp;
+    use proptest::prelude::*;
+
+    use super::{Order, PageRows};
+    use crate::history::{MAX_PAGE_TEXT, MAX_PAGE_VALUES};
+
+    fn names(count: usize) -> Vec<Name<'static>> {
+        let names = (0..count).map(|number| Name::new(format!("f{number:03}")).unwrap());
+        names.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn page_has_the_first_rows_whatever_the_order_of_points(
+            points in prop::collection::btree_set((0_usize..4, -20_i64..20), 0..80),
+            limit in 1_usize..12,
+            is_newest in any::<bool>(),
+        ) {
+            let order = if is_newest { Order::NewestFirst } else { Order::OldestFirst };
+            let mut rows = PageRows::new(order, limit);
+            let mut expected: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+            for (field, tick) in points {
+                rows.add(tick, field, Value::Integer(tick));
+                expected.entry(tick).or_default().push(format!("f{field:03}"));
+            }
+            let mut expected: Vec<_> = expected.into_iter().collect();
+            if is_newest {
+                expected.reverse();
+            }
+            let page = rows.finish(&Tags::new(), &names(4));
+            let seen: Vec<_> = page.rows.iter().map(|row| {
+                let fields = row.fields.iter().map(|(name, _)| name.to_string());
+                (row.timestamp.nanos(), fields.collect::<Vec<_>>())
+            }).collect();
+            let next = expected.get(limit).map(|(tick, _)| tick + i64::from(is_newest));
+            expected.truncate(limit);
+            prop_assert_eq!(seen, expected);
+            prop_assert_eq!(page.next.map(Timestamp::nanos), next);
+        }
+    }
+
+    #[test]
+    fn page_of_wide_rows_ends_before_its_limit() {
+        let fields = 150;
+        let mut rows = PageRows::new(Order::OldestFirst, 10_000);
+        for field in 0..fields {
+            for tick in 0..2_000 {
+                rows.add(tick, field, Value::Bool(true));
+            }
+        }
+        let page = rows.finish(&Tags::new(), &names(fields));
+        let full = MAX_PAGE_VALUES.div_ceil(fields);
+        assert_eq!(page.rows.len(), full);
+        assert_eq!(page.next.map(Timestamp::nanos), i64::try_from(full).ok());
+    }
+
+    #[test]
+    fn page_has_one_row_however_long_its_strings_are() {
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            let mut rows = PageRows::new(order, 10);
+            for tick in 0..3 {
+                for field in 0..2 {
+                    rows.add(tick, field, Value::String("x".repeat(MAX_PAGE_TEXT)));
+                }
+            }
+            let page = rows.finish(&Tags::new(), &names(2));
+            assert_eq!((page.rows.len(), page.rows[0].fields.len()), (1, 2));
+            let next = if order == Order::OldestFirst { 1 } else { 2 };
+            assert_eq!(page.next, Some(Timestamp::from_nanos(next)));
+        }
+    }
+
+    #[test]
+    fn page_may_end_before_a_row_that_is_not_complete() {
+        for (order, kept, next) in [
+            (Order::OldestFirst, [1, 2], 3),
+            (Order::NewestFirst, [5, 4], 4),
+        ] {
+            let mut rows = PageRows::new(order, 10);
+            for tick in 1..6 {
+                rows.add(tick, 0, Value::Bool(true));
+            }
+            rows.end_before(3);
+            rows.end_before(if order == Order::OldestFirst { 4 } else { 2 });
+            rows.add(3, 0, Value::Bool(true));
+            assert!(rows.is_ended());
+            let page = rows.finish(&Tags::new(), &names(1));
+            let ticks: Vec<_> = page.rows.iter().map(|row| row.timestamp.nanos()).collect();
+            assert_eq!(
+                (ticks, page.next),
+                (kept.to_vec(), Some(Timestamp::from_nanos(next)))
+            );
+        }
+    }
+}

@@ -5,8 +5,8 @@
 
 use serde_json::{Value as Json, json};
 
-/// Tags that the server takes for the value and the measurement where it evaluates tests.
-const NOT_IN_TESTS: [&str; 2] = ["$", "_name"];
+/// Tags that the server takes for the value and the measurement where it evaluates predicates.
+const NOT_IN_PREDICATES: [&str; 2] = ["$", "_name"];
 
 /// A constant Flux script.
 #[derive(Debug, Clone, Copy)]
@@ -105,10 +105,10 @@ impl Parameters {
         self.with(name, &digits)
     }
 
-    pub(super) fn rows(self, name: &str, test: &Test) -> Self {
+    pub(super) fn rows(self, name: &str, predicate: &Predicate) -> Self {
         let parameter = json!({ "type": "Property", "key": identifier("r"), "value": null });
         let function = json!({
-            "type": "FunctionExpression", "params": [parameter], "body": test.0,
+            "type": "FunctionExpression", "params": [parameter], "body": predicate.0,
         });
         self.with(name, &function)
     }
@@ -138,9 +138,9 @@ pub(super) fn request(script: Script, parameters: &Parameters) -> Json {
 /// Which rows of a bucket to read: the body of a Flux function of `r`, which the server evaluates where it reads
 /// its files.
 #[derive(Debug, Clone)]
-pub(super) struct Test(Json);
+pub(super) struct Predicate(Json);
 
-impl Test {
+impl Predicate {
     /// Rows whose column has this value.
     pub(super) fn equal(column: &str, value: &str) -> Self {
         Self(compared(column, "==", value))
@@ -151,18 +151,18 @@ impl Test {
         Self(compared(column, "!=", value))
     }
 
-    /// Rows whose tag has this value; `None` if the server can't test it.
+    /// Rows whose tag has this value; `None` if the server can't compare it.
     pub(super) fn tag(tag: &str, value: &str) -> Option<Self> {
-        (!NOT_IN_TESTS.contains(&tag)).then(|| Self::equal(tag, value))
+        (!NOT_IN_PREDICATES.contains(&tag)).then(|| Self::equal(tag, value))
     }
 
-    /// Rows without this tag; `None` if the server can't test it.
+    /// Rows without this tag; `None` if the server can't compare it.
     pub(super) fn without_tag(tag: &str) -> Option<Self> {
         let exists = json!({
             "type": "UnaryExpression", "operator": "exists", "argument": member(tag),
         });
         let absent = json!({ "type": "UnaryExpression", "operator": "not", "argument": exists });
-        (!NOT_IN_TESTS.contains(&tag)).then_some(Self(absent))
+        (!NOT_IN_PREDICATES.contains(&tag)).then_some(Self(absent))
     }
 
     /// Rows that pass both.
@@ -170,31 +170,31 @@ impl Test {
         Self(joined("and", &self.0, &other.0))
     }
 
-    /// Rows that pass all, or `None` without tests.
-    pub(super) fn all(tests: Vec<Self>) -> Option<Self> {
-        balanced("and", tests)
+    /// Rows that pass all, or `None` without predicates.
+    pub(super) fn all(predicates: Vec<Self>) -> Option<Self> {
+        balanced("and", predicates)
     }
 
-    /// Rows that pass any, or `None` without tests.
-    pub(super) fn any(tests: Vec<Self>) -> Option<Self> {
-        balanced("or", tests)
+    /// Rows that pass any, or `None` without predicates.
+    pub(super) fn any(predicates: Vec<Self>) -> Option<Self> {
+        balanced("or", predicates)
     }
 }
 
 /// A tree as low as possible: the server reads at most 128 levels.
-fn balanced(operator: &str, mut tests: Vec<Test>) -> Option<Test> {
-    while tests.len() > 1 {
-        let mut pairs = Vec::with_capacity(tests.len().div_ceil(2));
-        let mut rest = tests.into_iter();
+fn balanced(operator: &str, mut predicates: Vec<Predicate>) -> Option<Predicate> {
+    while predicates.len() > 1 {
+        let mut pairs = Vec::with_capacity(predicates.len().div_ceil(2));
+        let mut rest = predicates.into_iter();
         while let Some(left) = rest.next() {
             pairs.push(match rest.next() {
-                Some(right) => Test(joined(operator, &left.0, &right.0)),
+                Some(right) => Predicate(joined(operator, &left.0, &right.0)),
                 None => left,
             });
         }
-        tests = pairs;
+        predicates = pairs;
     }
-    tests.pop()
+    predicates.pop()
 }
 
 fn joined(operator: &str, left: &Json, right: &Json) -> Json {

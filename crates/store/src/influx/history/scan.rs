@@ -7,7 +7,7 @@ use model::name::Name;
 use model::sample::{Tags, Value};
 
 use super::page::{Order, PageRows};
-use super::query::Test;
+use super::query::Predicate;
 use super::tables::{Collect, Table};
 use crate::ReadError;
 
@@ -23,9 +23,9 @@ pub(super) struct Source {
     /// Its selected fields, ordered; at least one.
     pub(super) fields: Vec<Name<'static>>,
     /// Values of it that aren't strings; `None` if it has no such fields.
-    pub(super) others: Option<Test>,
+    pub(super) others: Option<Predicate>,
     /// Its strings; `None` if it has no such fields.
-    pub(super) texts: Option<Test>,
+    pub(super) texts: Option<Predicate>,
     /// The first tick of the fields in the time range.
     pub(super) first: i64,
     /// The last one.

@@ -97,6 +97,8 @@ pub(super) struct Newest {
     values: BTreeMap<String, BTreeMap<Name<'static>, (i64, Value)>>,
     /// The fields whose values are strings.
     pub(super) texts: BTreeSet<Name<'static>>,
+    /// Strings come escaped; otherwise, their values aren't taken.
+    pub(super) is_escaped: bool,
     current: Option<(String, Name<'static>)>,
 }
 
@@ -106,6 +108,7 @@ impl Newest {
             layout,
             values: BTreeMap::new(),
             texts: BTreeSet::new(),
+            is_escaped: false,
             current: None,
         }
     }
@@ -126,15 +129,14 @@ impl Newest {
 
 impl Collect for Newest {
     fn table(&mut self, table: &Table) {
-        let key = key_of(self.layout, &table.tags);
+        let is_text = table.kind == Kind::String;
+        let key = key_of(self.layout, &table.tags).filter(|_| !is_text || self.is_escaped);
         self.current = key.map(|key| (key, table.field.clone()));
-        if table.kind == Kind::String {
+        if is_text {
             self.texts.insert(table.field.clone());
         }
     }
 
-    /// A later value of a field replaces an earlier one: a string that is escaped comes after the same one that
-    /// isn't.
     fn point(&mut self, tick: i64, value: Value) -> Result<(), ReadError> {
         if let Some((key, field)) = self.current.take() {
             let values = self.values.entry(key).or_default();

@@ -1,7 +1,5 @@
 //! Sends queries and reads the responses as they arrive.
 
-use std::time::Duration;
-
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
@@ -10,8 +8,8 @@ use super::tables::{Collect, TableError, Tables};
 use crate::ReadError;
 use crate::influx::answer::{Target, chain, server_message};
 
-/// How long a whole response may take. It usually ends much earlier, by the time limit for each piece.
-const LONGEST: Duration = Duration::from_mins(10);
+/// How many times longer than the time limit for a piece of it a whole response may take.
+const PIECES: u32 = 10;
 /// Limit of an error's body, in bytes.
 const MAX_ERROR: usize = 64 << 10;
 
@@ -23,8 +21,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Runs a script and hands over the points of its response. The server has to send each piece of it within the
-    /// time limit. It stops the query if this call is dropped.
+    /// Runs a script and hands over the points of its response. The time limit is for the server's silence, since
+    /// all series of a large store take longer. The server stops the query if this call is dropped.
     pub(super) async fn run(
         &self,
         script: Script,
@@ -39,14 +37,14 @@ impl Server {
             .header(ACCEPT, "application/csv")
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_string())
-            .timeout(LONGEST);
+            .timeout(self.target.timeout.saturating_mul(PIECES));
         if let Some(token) = &self.target.token {
             query = query.header(AUTHORIZATION, format!("Token {}", token.expose()));
         }
         let mut response = self.send(query).await?;
         let status = response.status();
         if status != StatusCode::OK {
-            let body = self.error_body(&mut response).await?;
+            let body = self.error_body(&mut response).await;
             return Err(self.refusal(status, &body));
         }
         let mut tables = Tables::default();
@@ -71,25 +69,32 @@ impl Server {
             .map_err(|error| self.broken(error))
     }
 
-    async fn error_body(&self, response: &mut Response) -> Result<String, ReadError> {
+    /// The body of an error, as far as it comes within the time limit.
+    async fn error_body(&self, response: &mut Response) -> String {
         let mut body = Vec::new();
-        while let Some(piece) = self.piece(response).await? {
-            body.extend_from_slice(piece.as_ref());
-            if body.len() > MAX_ERROR {
-                break;
+        let read = async {
+            while let Ok(Some(piece)) = response.chunk().await
+                && body.len() < MAX_ERROR
+            {
+                body.extend_from_slice(&piece);
             }
-        }
-        Ok(String::from_utf8_lossy(&body).into_owned())
+        };
+        // The status says enough.
+        let _ = tokio::time::timeout(self.target.timeout, read).await;
+        String::from_utf8_lossy(&body).into_owned()
     }
 
     fn silent(&self) -> ReadError {
         let Target { url, timeout, .. } = &self.target;
         ReadError::Unavailable {
-            detail: format!("{url} sent nothing within {timeout:?}"),
+            detail: format!("{url} didn't respond within {timeout:?}"),
         }
     }
 
     fn broken(&self, error: reqwest::Error) -> ReadError {
+        if error.is_timeout() {
+            return self.silent();
+        }
         ReadError::Unavailable {
             detail: format!("{}: {}", self.target.url, chain(&error.without_url())),
         }

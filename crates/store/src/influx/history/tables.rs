@@ -268,3 +268,127 @@ fn unescaped(text: &str) -> String {
     }
     plain
 }
+
+#[cfg(test)]
+mod tests {
+    use model::sample::Value;
+
+    use super::{Collect, Table, TableError, Tables, unescaped};
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Seen(Vec<(String, i64, Value)>, String);
+
+    impl Collect for Seen {
+        fn table(&mut self, table: &Table) {
+            let tags = table.tags.iter();
+            let tags: Vec<_> = tags
+                .map(|(name, value)| format!("{}={}", name.as_str(), value.as_str()))
+                .collect();
+            self.1 = format!(
+                "{} {} {}",
+                tags.join(" "),
+                table.field.as_str(),
+                self.0.len()
+            );
+        }
+
+        fn point(&mut self, tick: i64, value: Value) -> Result<(), crate::ReadError> {
+            self.0.push((self.1.clone(), tick, value));
+            Ok(())
+        }
+    }
+
+    fn read(pieces: &[&[u8]]) -> Result<Seen, TableError> {
+        let (mut tables, mut seen) = (Tables::default(), Seen::default());
+        for piece in pieces {
+            tables.push(piece, &mut seen)?;
+        }
+        tables.finish()?;
+        Ok(seen)
+    }
+
+    const RESPONSE: &str = "#datatype,string,long,dateTime:RFC3339,double,string,string,string\r
+,result,table,_time,_value,_field,b,\"a, \"\"\"\r
+,_result,0,1970-01-01T00:00:00.000000001Z,1.5,f,x,y\r
+,_result,0,1970-01-01T00:00:01Z,-0,f,x,y\r
+,_result,1,1970-01-01T00:00:02Z,2,g,x,y\r
+\r
+#datatype,string,long,string,dateTime:RFC3339,string\r
+,result,table,_field,_time,_value\r
+,texts,0,s,1970-01-01T00:00:03Z,\"\"\"#a\r\n\\r,\"\"\"\r
+,texts,0,s,1970-01-01T00:00:04Z,\r
+";
+
+    #[test]
+    fn response_in_pieces_is_the_same() {
+        let whole = read(&[RESPONSE.as_bytes()]).unwrap();
+        let point = |table: &str, tick, value| (table.to_owned(), tick, value);
+        let text = |text: &str| Value::String(text.to_owned());
+        assert_eq!(
+            whole.0,
+            [
+                point("a, \"=y b=x f 0", 1, Value::Float(1.5)),
+                point("a, \"=y b=x f 0", 1_000_000_000, Value::Float(-0.0)),
+                point("a, \"=y b=x g 2", 2_000_000_000, Value::Float(2.0)),
+                point(" s 3", 3_000_000_000, text("\"#a\n\r,\"")),
+                point(" s 3", 4_000_000_000, text("")),
+            ]
+        );
+        for length in 1..60 {
+            let pieces: Vec<_> = RESPONSE.as_bytes().chunks(length).collect();
+            assert_eq!(read(&pieces).unwrap(), whole, "{length}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_response_is_an_error() {
+        let header = "#datatype,string,long,dateTime:RFC3339,double,string\r\n";
+        let names = ",result,table,_time,_value,_field\r\n";
+        let error = "#datatype,string,string\r\n,error,reference\r\n,\"out of memory\",897\r\n";
+        for (response, part) in [
+            (error.to_owned(), "Server(\"out of memory\")"),
+            (
+                format!("{RESPONSE}\r\n{error}"),
+                "Server(\"out of memory\")",
+            ),
+            ("<html>\n".to_owned(), "before the annotations"),
+            ("<html>".to_owned(), "incomplete"),
+            (RESPONSE[..200].to_owned(), "incomplete"),
+            ("#datatype,string\r\n,result,table\r\n".to_owned(), "column"),
+            (
+                format!("{}{names}", header.replace("double", "duration")),
+                "type",
+            ),
+            (format!("{header}{names},,0,noon,1,f\r\n"), "time"),
+            (
+                format!("{header}{names},,0,1970-01-01T00:00:00Z,x,f\r\n"),
+                "value",
+            ),
+        ] {
+            let error = read(&[response.as_bytes()]).unwrap_err();
+            assert!(format!("{error:?}").contains(part), "{response}: {error:?}");
+        }
+        let long = vec![b'x'; super::MAX_LINE + 1];
+        assert!(matches!(read(&[&long]), Err(TableError::Malformed(_))));
+    }
+
+    #[test]
+    fn points_of_names_that_are_not_ours_are_skipped() {
+        let response = RESPONSE.replace(",g,x,y", ",\"g\n\",x,y");
+        let seen = read(&[response.as_bytes()]).unwrap();
+        assert_eq!(seen.0.len(), 4);
+    }
+
+    #[test]
+    fn escapes_are_undone() {
+        for (escaped, plain) in [
+            ("", ""),
+            ("a\r\nb", "a\nb"),
+            ("\\r\r\n", "\r\n"),
+            ("\\\\r", "\\r"),
+            ("\\\\\\r\\\\", "\\\r\\"),
+        ] {
+            assert_eq!(unescaped(escaped), plain);
+        }
+    }
+}

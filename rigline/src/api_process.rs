@@ -1,0 +1,159 @@
+//! The HTTP API as a process of its own, beside the four stages: it reads their lists in Redis and their rows in
+//! `InfluxDB`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use api::{Api, ApiSettings, PipelineHistory, ServedPipeline};
+use clap::Args;
+use common::cli::Program;
+use common::harness::{self, Process};
+use common::pipelines::{Pipeline, PipelineSettings};
+use common::settings::{BadSetting, Settings};
+use ingester::settings::ReadingLimits;
+use model::Layout;
+use model::pipeline::StoreKind;
+use queue::Lists;
+use queue::redis::RedisQueue;
+use queue::settings::{QueueSettings, RedisSettings};
+use sink::from_file::{influx_settings, store_kind};
+use store::{History, InfluxHistory, InfluxSettings, Measurement};
+use tokio::task::JoinSet;
+
+use crate::revalidate::Revalidation;
+
+const PROGRAM: Program = Program {
+    name: "api",
+    about: "Serves the HTTP API of the four stages: their lists in Redis, their rows in InfluxDB",
+    admin_addr: "127.0.0.1:9105",
+    log_filter: "info",
+};
+
+/// How often Redis and `InfluxDB` are asked whether they answer.
+const CHECK: Duration = Duration::from_secs(5);
+/// A series that doesn't exist, which the store looks up in an index.
+const NO_SERIES: &str = "-";
+
+/// All settings.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ApiProcessSettings {
+    /// The pipelines.
+    #[command(flatten)]
+    pipelines: PipelineSettings,
+    /// The API.
+    #[command(flatten)]
+    api: ApiSettings,
+    /// Limits of a reading, for replays.
+    #[command(flatten)]
+    readings: ReadingLimits,
+    /// The store.
+    #[command(flatten)]
+    influx: InfluxSettings,
+    /// Names and limits of the lists.
+    #[command(flatten)]
+    queue: QueueSettings,
+    /// The server of the lists.
+    #[command(flatten)]
+    redis: RedisSettings,
+}
+
+impl Settings for ApiProcessSettings {
+    fn check(&mut self) -> Result<(), BadSetting> {
+        self.pipelines.check()?;
+        self.api.check()?;
+        self.influx.check()?;
+        for pipeline in self.pipelines.all() {
+            let Pipeline::File(file) = pipeline else {
+                continue;
+            };
+            if store_kind(file) == Some(StoreKind::Sqlite) {
+                return Err(BadSetting::File(format!(
+                    "the pipeline {} can't be used: a store of kind sqlite is for `rigline up`, which serves it",
+                    *file.name
+                )));
+            }
+            influx_settings(&self.influx, file)?;
+        }
+        self.queue.check()?;
+        self.redis.check()
+    }
+}
+
+/// Runs until a signal. `args` start with the program's name.
+pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    harness::main(&PROGRAM, args, run)
+}
+
+async fn run(settings: ApiProcessSettings, process: Process) -> anyhow::Result<()> {
+    let server = api::Server::bind(&settings.api).await?;
+    let addr = server.addr();
+    let mut served = Vec::new();
+    let mut parts = JoinSet::new();
+    for pipeline in settings.pipelines.all() {
+        let part = open(&settings, pipeline)?;
+        let process = process.for_pipeline(pipeline.name());
+        parts.spawn(watch(part.clone(), process));
+        served.push(part);
+    }
+    tracing::info!(%addr, "the API answers");
+    let api = Api::new(served, process.health.clone(), process.clock);
+    let stop = process.stop.clone();
+    parts.spawn(async move { server.run(api, &settings.api, stop).await });
+    harness::all(&mut parts, &process, "part of the API").await
+}
+
+fn open(settings: &ApiProcessSettings, pipeline: &Pipeline) -> anyhow::Result<ServedPipeline> {
+    let (lists, revalidation) = match pipeline {
+        Pipeline::Rigs => (
+            settings.queue.clone(),
+            Revalidation::of_rigs(settings.readings),
+        ),
+        Pipeline::File(file) => (
+            settings.queue.of_pipeline(&file.name),
+            Revalidation::of_file(file),
+        ),
+    };
+    let (influx, measurement, layout) = match pipeline {
+        Pipeline::Rigs => (
+            settings.influx.clone(),
+            Measurement::default(),
+            Layout::Rigs,
+        ),
+        Pipeline::File(file) => {
+            let (influx, measurement) = influx_settings(&settings.influx, file)?;
+            (influx, measurement, Layout::Tagged)
+        }
+    };
+    let queue = RedisQueue::new(&lists, &settings.redis).context("cannot use Redis")?;
+    let history =
+        InfluxHistory::new(&influx, measurement, layout).context("cannot use InfluxDB")?;
+    Ok(ServedPipeline {
+        pipeline: pipeline.clone(),
+        lists: Lists::Redis(queue),
+        history: PipelineHistory::Influx(history),
+        revalidate: Arc::new(revalidation),
+    })
+}
+
+/// Reports whether the servers answer, until the stop.
+async fn watch(part: ServedPipeline, process: Process) -> anyhow::Result<()> {
+    let (redis, influx) = (
+        process.health.dependency("redis"),
+        process.health.dependency("influxdb"),
+    );
+    while !process.stop.is_cancelled() {
+        match part.lists.snapshot().await {
+            Ok(_) => redis.up(),
+            Err(error) => redis.down(&error),
+        }
+        match part.history.latest(NO_SERIES).await {
+            Ok(_) => influx.up(),
+            Err(error) => influx.down(&error),
+        }
+        process.pause(CHECK).await;
+    }
+    Ok(())
+}
