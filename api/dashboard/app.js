@@ -5,7 +5,7 @@ import { get, of } from './api.js';
 import * as deadLettersView from './dead_letters.js';
 import { fill, h, setAttribute, setText } from './dom.js';
 import * as fleetView from './fleet.js';
-import { count, counted, duration, rate, seriesAddress, time } from './format.js';
+import { count, counted, duration, nameOf, rate, seriesAddress, time } from './format.js';
 import { Live } from './live.js';
 import * as pipelineView from './pipeline.js';
 import * as seriesView from './series.js';
@@ -20,6 +20,8 @@ const VIEWS = [
 const FILLED = 0.5;
 /** Elements that wait longer than this, in seconds, need attention. */
 const LAG = 10;
+/** And if that has been so for this long, in ms. */
+const LASTING = 5000;
 const ALERTS_EVERY = 3000;
 /** How often a server without alerts is asked again. */
 const NO_ALERTS_EVERY = 60000;
@@ -42,7 +44,6 @@ const context = {
   firing: new Map(),
   announce,
   refreshAlerts: () => readAlerts(),
-  isReadable: () => context.pipeline?.store !== undefined && !context.live?.problems.has('rows'),
 };
 
 let shown = null;
@@ -225,7 +226,10 @@ function troubles() {
   for (const [key, names] of firing) {
     add('alarm', `${nameOfSeries(key)}: ${names.join(', ')}`, seriesAddress(key));
   }
-  for (const detail of new Set(live.problems.values())) add('alarm', detail, '#/pipeline');
+  for (const { status, detail } of live.problems.values()) {
+    // A store that can't be read here is no fault; the fleet says so.
+    if (status !== 501) add('alarm', detail, '#/pipeline');
+  }
   if (figures !== null) {
     if (!figures.balanced) add('alarm', 'The ledger isn’t balanced: readings or rows have vanished', '#/pipeline');
     for (const one of figures.stages.flatMap((stage) => stage.dependencies)) {
@@ -241,7 +245,7 @@ function troubles() {
         if (share >= 0.95) add('warning', 'The list of dead letters is full: the oldest are removed', '#/dead-letters');
       } else if (share >= FILLED) {
         add('alarm', `The ${list.name} list is ${Math.round(share * 100)} % full`, '#/pipeline');
-      } else if (isKnown && list.length > 0 && (list.lag_seconds === undefined || list.lag_seconds > LAG)) {
+      } else if (lasts(list.name, isKnown && list.length > 0 && (list.lag_seconds === undefined || list.lag_seconds > LAG))) {
         const behind = list.lag_seconds === undefined ? 'nothing takes them' : `${duration(list.lag_seconds * 1000)} of work`;
         add('warning', `${counted(list.length, 'element')} in the ${list.name} list: ${behind}`, '#/pipeline');
       }
@@ -258,8 +262,21 @@ function troubles() {
   return found;
 }
 
+/** Since when something is so, by its name. */
+const since = new Map();
+
+/** Whether something has been so for a while: a busy machine pauses for a second or two. */
+function lasts(name, isSo) {
+  if (!isSo) {
+    since.delete(name);
+    return false;
+  }
+  if (!since.has(name)) since.set(name, Date.now());
+  return Date.now() - since.get(name) >= LASTING;
+}
+
 function nameOfSeries(key) {
-  return context.live.series.get(key)?.name ?? key;
+  return context.live.series.get(key)?.name ?? nameOf(key);
 }
 
 let before = '';
@@ -268,7 +285,8 @@ function judge() {
   const { live } = context;
   if (live === null) return;
   context.stale = new Set([...live.series.values()].filter((one) => live.isStale(one)).map((one) => one.key));
-  const found = troubles();
+  // Without a connection nothing is known of the present.
+  const found = live.isConnected ? troubles() : [];
   const { figures } = live;
   const status = part('status');
   status.hidden = figures === null && found.length === 0;
@@ -284,7 +302,7 @@ function judge() {
   if (!live.isConnected) verdict = 'The present state is unknown: there is no connection.';
   setText(part('verdict'), verdict);
   drawTroubles(found);
-  badge('fleet', context.stale.size, 'stale series', true);
+  badge('fleet', live.isConnected ? context.stale.size : 0, 'stale series', true);
   badge('alerts', (context.alerts?.states ?? []).filter((one) => one.state === 'firing').length, 'alerts fire', true);
   const dead = (figures?.dead_letters.counts ?? []).reduce((sum, one) => sum + (one.replayed || one.discarded ? 0 : one.count), 0);
   badge('dead-letters', dead, 'dead letters', false);

@@ -127,7 +127,7 @@ export function open(context) {
     const missing = one.values.filter((reading) => reading.ms < one.newest).length;
     let [level, text] = ['well', ''];
     if (missing > 0) [level, text] = ['partial', `partial: ${missing} of ${one.values.length} older`];
-    if (isStale) [level, text] = ['stale', '● stale'];
+    if (isStale) [level, text] = ['stale', live.isConnected ? '● stale' : '● not live'];
     if (firing) [level, text] = ['alarm', `▲ ${firing.join(', ')}${isStale ? ' · stale' : ''}`];
     setAttribute(tile.item, 'class', `tile ${level}`);
     setText(tile.state, text);
@@ -182,7 +182,7 @@ export function open(context) {
     if (shown > 0) return;
     const problem = live.problems.get('rows');
     if (problem !== undefined) {
-      fill(empty, h('p', {}, 'The rows can’t be shown here.'), h('p', { class: 'muted' }, problem));
+      fill(empty, h('p', {}, 'The rows can’t be shown here.'), h('p', { class: 'muted' }, problem.detail));
     } else if (all > 0) {
       fill(empty, h('p', {}, onlyBad.checked ? 'No such series needs attention.' : 'No series has this name.'));
     } else if (live.figures !== null) {

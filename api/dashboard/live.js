@@ -22,7 +22,7 @@ export class Live extends EventTarget {
   /** Series by key. */
   series = new Map();
   figures = null;
-  /** Problems by what they are of: `rows`, `figures`. */
+  /** Problem documents by what they are of: `rows`, `figures`. */
   problems = new Map();
   isConnected = false;
   /** When the connection was lost, by this machine's clock. */
@@ -77,7 +77,7 @@ export class Live extends EventTarget {
       this.dispatchEvent(new Event('figures'));
     });
     on('problem', (data) => {
-      this.problems.set(data.of, data.detail);
+      this.problems.set(data.of, data);
       this.dispatchEvent(new Event('problem'));
     });
     on('recovered', (data) => {

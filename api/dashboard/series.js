@@ -128,6 +128,7 @@ export function open(context, key) {
     isLoading = true;
     setAttribute(body, 'aria-busy', 'true');
     try {
+      await firstRows(signal);
       if ((known()?.freshness.period ?? null) === null) await live.readTrend(key);
       if (signal.aborted || isClosed) return;
       const [from, to] = range();
@@ -149,6 +150,13 @@ export function open(context, key) {
         isLoading = false;
         setAttribute(body, 'aria-busy', null);
       }
+    }
+  }
+
+  /** Waits a little for the stream, which tells what is known of the series. */
+  async function firstRows(signal) {
+    for (let tries = 0; tries < 20 && known() === undefined && !signal.aborted; tries += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
 

@@ -323,6 +323,7 @@ test('a server that restarts is noticed, and the page goes on by itself', async 
   await rigline.stopServer();
   await page.locator('#banner', { hasText: 'No connection' }).waitFor();
   await page.locator('#verdict', { hasText: 'unknown' }).waitFor();
+  await page.locator('.tile.stale', { hasText: 'not live' }).first().waitFor();
   await rigline.startServer();
   await page.locator('#banner').waitFor({ state: 'hidden' });
   const value = page.locator('.tile').first().locator('.value').first();

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use model::Stage;
+use queue::QueueError;
 use queue::ledger::{Counter, Ledger};
-use store::history::History;
+use store::history::{History, SeriesLatest};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::figures::{Omitted, Rates};
 use super::rows::AllRows;
@@ -26,8 +29,12 @@ const READ_ANYWAY: Duration = Duration::from_secs(5);
 const COUNT_EVERY: Duration = Duration::from_secs(2);
 /// They are counted again after this time even if no counter has changed: discarding changes none.
 const COUNT_ANYWAY: Duration = Duration::from_secs(10);
-/// Work that takes long is done at most this fraction of the time.
+/// After work that takes long, there is a pause of this many times its duration.
 const SHARE: u32 = 5;
+/// How long a state waits for such work. What isn't done then is part of a later state.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Lists that don't answer within this time are told as a problem. Clients expect a state more often than every 5 s.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// The state of a pipeline.
 #[derive(Debug)]
@@ -70,28 +77,47 @@ struct Poll {
     rates: Rates,
     rows: AllRows,
     rows_problem: Option<Problem>,
-    /// The number of stored rows when values were read last.
+    /// The number of stored rows when the last read of values began.
     stored: Option<i64>,
-    read: Due,
+    read: Background<Result<Vec<SeriesLatest>, Problem>>,
     dead: DeadLetterCounts,
-    /// What the ledger said of dead letters when they were counted last.
+    /// What the ledger said of dead letters when the last count of them began.
     dead_before: Option<[i64; 5]>,
-    count: Due,
+    count: Background<Result<DeadLetterCounts, QueueError>>,
 }
 
-/// When work that may take long is due again.
-struct Due(Instant);
+/// Work that may take longer than a state, one at a time.
+struct Background<T> {
+    started: Instant,
+    /// When the next one may begin.
+    due: Instant,
+    running: JoinSet<T>,
+}
 
-impl Due {
-    fn is_now(&self) -> bool {
-        Instant::now() >= self.0
+impl<T: Send + 'static> Background<T> {
+    fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            due: Instant::now(),
+            running: JoinSet::new(),
+        }
     }
 
-    /// After work that began at `start`, at least `least` later.
-    fn after(start: Instant, least: Duration) -> Self {
-        let now = Instant::now();
-        let took = now.duration_since(start);
-        Self(now + (took * SHARE).max(least))
+    fn may_start(&self) -> bool {
+        self.running.is_empty() && Instant::now() >= self.due
+    }
+
+    fn start(&mut self, work: impl Future<Output = T> + Send + 'static) {
+        self.started = Instant::now();
+        self.running.spawn(work);
+    }
+
+    /// What came out, if it ends soon. The next one may begin `least` later.
+    async fn result(&mut self, least: Duration) -> Option<T> {
+        let ended = timeout(PATIENCE, self.running.join_next()).await.ok()??;
+        let took = self.started.elapsed();
+        self.due = Instant::now() + (took * SHARE).max(least);
+        ended.ok()
     }
 }
 
@@ -105,17 +131,21 @@ impl Poll {
             rows: AllRows::default(),
             rows_problem: None,
             stored: None,
-            read: Due(Instant::now()),
+            read: Background::new(),
             dead: DeadLetterCounts::default(),
             dead_before: None,
-            count: Due(Instant::now()),
+            count: Background::new(),
         }
     }
 
     /// Reads the next state. The ledger comes first, so that the values hold all that it counts as stored.
     async fn state(&mut self) -> State {
         self.number += 1;
-        let figures = self.figures().await;
+        let figures = timeout(ANSWER_LIMIT, self.figures()).await;
+        let figures = figures.unwrap_or_else(|_| {
+            let detail = format!("the lists don't answer within {ANSWER_LIMIT:?}");
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
+        });
         let stored = figures.as_ref().ok();
         let stored = stored.and_then(|figures| figures.counters.get(Counter::RowsStored.name()));
         self.read_rows(stored.copied()).await;
@@ -131,20 +161,21 @@ impl Poll {
     /// Reads the newest values if rows were stored.
     async fn read_rows(&mut self, stored: Option<i64>) {
         let has_new = stored.is_none() || stored != self.stored || self.rows_problem.is_some();
-        let start = Instant::now();
-        let is_old = start >= self.read.0 + READ_ANYWAY;
-        if !(self.read.is_now() && (has_new || is_old)) {
-            return;
+        let is_old = self.read.started.elapsed() >= READ_ANYWAY;
+        if self.read.may_start() && (has_new || is_old) {
+            self.stored = stored;
+            let history = self.part.history.clone();
+            self.read
+                .start(async move { history.latest_of_all().await.map_err(Problem::from) });
         }
-        match self.part.history.latest_of_all().await {
-            Ok(read) => {
+        match self.read.result(Duration::ZERO).await {
+            Some(Ok(read)) => {
                 self.rows = self.rows.next(read, &self.part.pipeline, self.number);
                 self.rows_problem = None;
-                self.stored = stored;
             }
-            Err(error) => self.rows_problem = Some(error.into()),
+            Some(Err(problem)) => self.rows_problem = Some(problem),
+            None => {}
         }
-        self.read = Due::after(start, Duration::ZERO);
     }
 
     async fn figures(&mut self) -> Result<Figures, Problem> {
@@ -188,14 +219,21 @@ impl Poll {
         ];
         let [trimmed, discarded, raw, rows] = counters.map(|counter| ledger.get(counter));
         let now = Some([ledger.dead, trimmed, discarded, raw, rows]);
-        let start = Instant::now();
-        let is_old = start >= self.count.0 + COUNT_ANYWAY;
-        if !(self.count.is_now() && (self.dead_before != now || is_old)) {
-            return Ok(());
+        let is_old = self.count.started.elapsed() >= COUNT_ANYWAY;
+        if self.count.may_start() && (self.dead_before != now || is_old) {
+            self.dead_before = now;
+            let lists = self.part.lists.clone();
+            self.count
+                .start(async move { dead_letters::count(&lists).await });
         }
-        self.dead = dead_letters::count(&self.part.lists).await?;
-        self.dead_before = now;
-        self.count = Due::after(start, COUNT_EVERY);
+        match self.count.result(COUNT_EVERY).await {
+            Some(Ok(dead)) => self.dead = dead,
+            Some(Err(error)) => {
+                self.dead_before = None;
+                return Err(error.into());
+            }
+            None => {}
+        }
         Ok(())
     }
 }
