@@ -10,6 +10,7 @@ use model::dead_letter::DeadLetter;
 use queue::{DeadLetterEntry, Lists, Replay};
 use store::SqliteHistory;
 
+use crate::alerts::AlertBoard;
 use crate::problem::Problem;
 
 /// The pipelines that are served, and the state of their process. Clones share it.
@@ -36,6 +37,8 @@ pub struct ServedPipeline {
     pub history: PipelineHistory,
     /// How its dead letters are validated before they are replayed.
     pub revalidate: Arc<dyn Revalidate>,
+    /// Its alerts.
+    pub alerts: AlertBoard,
 }
 
 /// Validates dead letters again, as the stages of their pipeline do.

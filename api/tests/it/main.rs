@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod access;
+mod alerts;
 mod dead_letters;
 mod document;
 mod fixture;
