@@ -35,6 +35,8 @@ pub(crate) struct Book {
     next: u64,
     /// Events below this number are committed.
     committed: u64,
+    /// Alerts that differ from what the queue has in their newest row only.
+    moved: BTreeSet<(usize, String)>,
     /// Values to put, or none for keys to delete.
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
@@ -59,6 +61,7 @@ impl Book {
             events: BTreeMap::new(),
             next: 0,
             committed: 0,
+            moved: BTreeSet::new(),
             changes: BTreeMap::new(),
         };
         let mut removed = 0;
@@ -135,14 +138,15 @@ impl Book {
         now: Timestamp,
     ) {
         let rules = Arc::clone(&self.rules);
-        let machines = &mut self.machines[rule];
-        let mut machine = match machines.get(series) {
-            Some(machine) => machine.clone(),
-            None => first.begun_at(time),
-        };
-        let before = machine.evaluated;
+        let before = self.machines[rule].get(series).cloned();
+        let mut machine = before.clone().unwrap_or_else(|| first.begun_at(time));
         let transitions = machine.take(&rules[rule], time, value, now);
-        if machine.evaluated == before {
+        if before.as_ref() == Some(&machine) {
+            return;
+        }
+        if before.is_some_and(|before| machine.only_moved_from(&before)) {
+            self.moved.insert((rule, series.to_owned()));
+            self.machines[rule].insert(series.to_owned(), machine);
             return;
         }
         self.put_machine(rule, series, machine);
@@ -176,6 +180,7 @@ impl Book {
             machines.remove(&series);
             let key = keys::machine(&self.rules[rule], &series);
             self.changes.insert(key, None);
+            self.moved.remove(&(rule, series));
         }
     }
 
@@ -202,6 +207,7 @@ impl Book {
     fn put_machine(&mut self, rule: usize, series: &str, machine: Machine) {
         let key = keys::machine(&self.rules[rule], series);
         self.changes.insert(key, Some(keys::json(&machine)));
+        self.moved.remove(&(rule, series.to_owned()));
         self.machines[rule].insert(series.to_owned(), machine);
     }
 
@@ -259,6 +265,16 @@ impl Book {
         let waiting = self.waiting.get_mut(url);
         if waiting.is_some_and(|waiting| waiting.remove(&number).is_some()) {
             self.changes.insert(keys::waiting(number, url), None);
+        }
+    }
+
+    /// Makes the newest rows of all alerts a part of the next commit. Without it, a restart evaluates rows again that
+    /// changed nothing.
+    pub(crate) fn write_moved(&mut self) {
+        for (rule, series) in std::mem::take(&mut self.moved) {
+            if let Some(machine) = self.machines[rule].get(&series).cloned() {
+                self.put_machine(rule, &series, machine);
+            }
         }
     }
 

@@ -97,6 +97,17 @@ impl Machine {
         }
     }
 
+    /// Whether only another row has been evaluated, which changed nothing else. Evaluated again, it would change
+    /// nothing again.
+    pub(crate) fn only_moved_from(&self, before: &Self) -> bool {
+        let moved = Self {
+            value: self.value,
+            evaluated: self.evaluated,
+            ..before.clone()
+        };
+        moved == *self
+    }
+
     /// Rows up to this time needn't be read: they are evaluated already, or backfilled ones that change nothing.
     pub(crate) fn done_until(&self, rule: &Rule, now: Timestamp) -> Timestamp {
         match self.state {

@@ -15,7 +15,7 @@ use queue::settle::Settled;
 use queue::{Commit, Queue};
 use reqwest::Client;
 use store::history::History;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::board::AlertBoard;
 use super::book::Book;
@@ -24,6 +24,8 @@ use super::webhook::{self, Courier};
 
 /// How often new rows are read.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often the newest rows that changed nothing are written.
+const WRITE_MOVED_EVERY: Duration = Duration::from_secs(30);
 /// The wait after a failed call to the queue.
 const ERROR_WAIT: Duration = Duration::from_millis(200);
 
@@ -91,6 +93,7 @@ impl<H: History> Evaluator<H> {
         let mut courier = Courier::start(&self.client, &book, self.process.clock);
         courier.feed(&book);
         let mut watched_since = None;
+        let mut written = Instant::now();
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -114,6 +117,10 @@ impl<H: History> Evaluator<H> {
                 () = self.evaluate(&mut book, &mut watched_since) => {}
                 never = self.process.health.tick_for_ever() => match never {},
             }
+            if written.elapsed() >= WRITE_MOVED_EVERY {
+                written = Instant::now();
+                book.write_moved();
+            }
             if !self.commit(held, &mut book).await {
                 return;
             }
@@ -122,6 +129,7 @@ impl<H: History> Evaluator<H> {
         while let Some(done) = courier.done_now() {
             book.done(&done.url, done.number);
         }
+        book.write_moved();
         self.commit(held, &mut book).await;
     }
 
@@ -157,6 +165,7 @@ impl<H: History> Evaluator<H> {
     /// Commits what has changed. False if the in-memory state is no longer valid.
     async fn commit<Q: Queue>(&self, held: &HeldLease<Q>, book: &mut Book) -> bool {
         let Some(written) = book.changes() else {
+            self.show(book);
             return true;
         };
         let lost = |error| {

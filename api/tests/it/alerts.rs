@@ -83,6 +83,12 @@ async fn alerts_begin_and_end_by_series() {
     assert_eq!(shown["states"][0]["since"], shown["events"][0]["time"]);
     // Nothing is committed while nothing changes.
     let number = fixture.commits().await;
+    fixture.store("b", now(), 21.0).await;
+    fixture
+        .wait_for("the row is evaluated", |it| {
+            states(it)[1].ends_with("ok 21.0")
+        })
+        .await;
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(fixture.commits().await, number);
 }

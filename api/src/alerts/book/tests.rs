@@ -96,6 +96,32 @@ fn what_is_committed_is_there_after_a_restart() {
 }
 
 #[test]
+fn rows_that_change_nothing_are_written_together() {
+    let rules = [rule("high", &[])];
+    let mut state = BTreeMap::new();
+    let mut book = load(&rules, &state);
+    take(&mut book, 1, 10.0);
+    commit(&mut book, &mut state);
+    take(&mut book, 2, 11.0);
+    take(&mut book, 3, 12.0);
+    assert_eq!(book.changes(), None);
+    let killed = load(&rules, &state);
+    assert_eq!(killed.machine(0, SERIES).unwrap().evaluated, at(1));
+    book.write_moved();
+    commit(&mut book, &mut state);
+    let stopped = load(&rules, &state);
+    assert_eq!(stopped.machine(0, SERIES), book.machine(0, SERIES));
+    // What a row changes is written at once, with its time.
+    take(&mut book, 4, 13.0);
+    take(&mut book, 5, 95.0);
+    commit(&mut book, &mut state);
+    let killed = load(&rules, &state);
+    assert_eq!(killed.machine(0, SERIES), book.machine(0, SERIES));
+    book.write_moved();
+    assert_eq!(book.changes(), None);
+}
+
+#[test]
 fn what_the_file_no_longer_has_and_what_cannot_be_read_is_deleted() {
     let rules = [rule("high", &["http://a/"])];
     let mut state = BTreeMap::new();
