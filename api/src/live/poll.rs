@@ -188,7 +188,7 @@ impl Poll {
         self.count_dead_letters(&ledger).await?;
         let dependencies = health::dependencies(&self.api, &self.part.pipeline);
         let progress = |stage| match stage {
-            Stage::Ingester => None,
+            Stage::Ingester | Stage::Alerts => None,
             Stage::Transformer => Some(transformer.clone()),
             Stage::Sink => Some(sink.clone()),
         };
