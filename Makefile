@@ -28,11 +28,11 @@ unit: servers ## All tests, from pure logic to processes that are killed
 	$(CARGO) test --workspace $(TEST_ARGS)
 
 notebook: servers ## Run the notebook on known data, without a screen
-	$(CARGO) build --quiet -p rigline --bins
+	$(CARGO) build --workspace --bins --quiet
 	sh notebooks/tests/run.sh
 
 dashboard: ## Test the dashboard in a browser (Node 20 and Chromium; RIGLINE_SKIP_BROWSER=1 without one)
-	$(CARGO) build --quiet -p rigline --bins
+	$(CARGO) build --workspace --bins --quiet
 	sh tests/dashboard/run.sh
 
 deny: ## Hold the licences and sources of everything that is linked

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Unpacks the servers that the tests need from Debian (Mosquitto, Redis), the library that shows them
-# another time (libfaketime) and pkg-config from Debian packages into DIR/root: without root, and
-# touching nothing outside of DIR. What the machine has is left out; a second run finds everything
-# and does nothing; a run of a newer script adds what is missing.
+# another time (libfaketime), Prometheus's promtool and pkg-config from Debian packages into DIR/root:
+# without root, and touching nothing outside of DIR. What the machine has is left out; a second run finds
+# everything and does nothing; a run of a newer script adds what is missing.
 set -eu
 
 if [ $# -ne 1 ]; then
@@ -32,6 +32,7 @@ mosquitto_pub mosquitto-clients
 mosquitto_sub mosquitto-clients
 redis-server redis-server
 redis-cli redis-tools
+promtool prometheus
 pkg-config pkg-config
 LIST
 programs=$packages
@@ -42,7 +43,7 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
     # Only tests of wrong clocks need the library, and they say so.
     [ -n "$programs" ] || exit 0
     echo "the tests need these programs on PATH: mosquitto, mosquitto_pub, mosquitto_sub," \
-        "redis-server, redis-cli, pkg-config (Debian packages:$packages)" >&2
+        "redis-server, redis-cli, promtool, pkg-config (Debian packages:$packages)" >&2
     exit 1
 fi
 

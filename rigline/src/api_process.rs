@@ -90,16 +90,16 @@ pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn run(settings: ApiProcessSettings, process: Process) -> anyhow::Result<()> {
     let server = api::Server::bind(&settings.api).await?;
     let addr = server.addr();
-    let mut served = Vec::new();
+    let mut pipelines = Vec::new();
     let mut parts = JoinSet::new();
     for pipeline in settings.pipelines.all() {
         let part = open(&settings, pipeline)?;
         let process = process.for_pipeline(pipeline.name());
         parts.spawn(watch(part.clone(), process));
-        served.push(part);
+        pipelines.push(part);
     }
     tracing::info!(%addr, "the API answers");
-    let api = Api::new(served, process.health.clone(), process.clock);
+    let api = Api::new(pipelines, process.health.clone(), process.clock);
     let stop = process.stop.clone();
     parts.spawn(async move { server.run(api, &settings.api, stop).await });
     harness::all(&mut parts, &process, "part of the API").await

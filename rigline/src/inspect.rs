@@ -13,10 +13,14 @@ pub mod users;
 use std::io;
 use std::process::ExitCode;
 
+use common::settings::BadSetting;
+
+use crate::cli::EXIT_USAGE;
+
 /// The exit code if there is nothing to show.
 const EXIT_UNSEEN: u8 = 2;
 
-/// Runs a command. Prints its error, with exit code 2.
+/// Runs a command. Prints its error, with exit code 2, or 64 if a setting can't be used.
 #[expect(clippy::print_stderr, reason = "the answer of a command")]
 pub fn main(work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -33,7 +37,8 @@ pub fn main(work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(EXIT_UNSEEN)
+            let is_setting = error.downcast_ref::<BadSetting>().is_some();
+            ExitCode::from(if is_setting { EXIT_USAGE } else { EXIT_UNSEEN })
         }
     }
 }

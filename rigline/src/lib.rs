@@ -3,6 +3,7 @@
 
 mod api_process;
 mod called;
+pub mod check;
 pub mod cli;
 pub mod console;
 pub mod demo;
@@ -10,5 +11,6 @@ pub mod init;
 pub mod inspect;
 mod pipelines;
 mod revalidate;
+pub mod tap;
 mod try_messages;
 pub mod up;

@@ -27,6 +27,8 @@ const EVERY: Duration = Duration::from_millis(500);
 const READ_ANYWAY: Duration = Duration::from_secs(5);
 /// Dead letters are counted at most this often, since that reads all of them.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
+/// They are counted again after this time even if no counter has changed: discarding changes none.
+const COUNT_ANYWAY: Duration = Duration::from_secs(10);
 /// After work that takes long, there is a pause of this many times its duration.
 const SHARE: u32 = 5;
 /// How long a state waits for such work. What isn't done then is part of a later state.
@@ -217,7 +219,8 @@ impl Poll {
         ];
         let [trimmed, discarded, raw, rows] = counters.map(|counter| ledger.get(counter));
         let now = Some([ledger.dead, trimmed, discarded, raw, rows]);
-        if self.dead_before != now && self.count.may_start() {
+        let is_old = self.count.started.elapsed() >= COUNT_ANYWAY;
+        if self.count.may_start() && (self.dead_before != now || is_old) {
             self.dead_before = now;
             let lists = self.part.lists.clone();
             self.count

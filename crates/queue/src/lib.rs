@@ -13,6 +13,7 @@ pub mod changes;
 pub mod dead_letters;
 mod queue;
 pub mod rejected;
+pub mod stretch;
 
 pub mod consume;
 pub mod lease_manager;
@@ -31,3 +32,4 @@ pub use self::dead_letters::{DeadLetterEntry, DeadLetters, Kinds, Replay, Replay
 pub use self::error::QueueError;
 pub use self::lists::Lists;
 pub use self::queue::Queue;
+pub use self::stretch::Stretch;

@@ -3,9 +3,11 @@
 use crate::changes::{Progress, Snapshot};
 use crate::dead_letters::{DeadLetterEntry, DeadLetters, Kinds, Replay, Replayed};
 use crate::error::QueueError;
+use crate::list::List;
 use crate::queue::Queue;
 use crate::redis::RedisQueue;
 use crate::sqlite::SqliteQueue;
+use crate::stretch::Stretch;
 use model::Stage;
 
 /// The lists of a pipeline.
@@ -49,6 +51,20 @@ impl Lists {
         match self {
             Self::Sqlite(queue) => queue.dead_letter_limit(),
             Self::Redis(queue) => queue.dead_letter_limit(),
+        }
+    }
+
+    /// Reads up to `max` elements of a list from the position `from` on, or the newest ones, without taking
+    /// them.
+    pub async fn stretch(
+        &self,
+        list: List,
+        from: Option<i64>,
+        max: usize,
+    ) -> Result<Stretch, QueueError> {
+        match self {
+            Self::Sqlite(queue) => queue.stretch(list, from, max).await,
+            Self::Redis(queue) => queue.stretch(list, from, max).await,
         }
     }
 }

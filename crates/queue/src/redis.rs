@@ -2,6 +2,7 @@
 
 mod connection;
 mod dead_letters;
+mod probe;
 mod reply;
 mod scripts;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use redis::{Cmd, Pipeline};
 
 use self::connection::Connection;
+pub use self::probe::ServerFacts;
 use self::reply::Reply;
 use self::scripts::{Script, Scripts};
 use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
@@ -20,6 +22,7 @@ use crate::ledger::{Ledger, delta};
 use crate::list::{List, source_of};
 use crate::queue::Queue;
 use crate::settings::{QueueSettings, RedisSettings};
+use crate::stretch::{self, Stretch};
 use model::Stage;
 
 /// The number of partitions that this version supports.
@@ -121,6 +124,37 @@ impl RedisQueue {
             redis::Value::Nil => Ok(None),
             owner => reply::text(&owner).map(Some),
         }
+    }
+
+    /// Reads up to `max` elements of a list from the position `from` on, or the newest ones, without taking
+    /// them.
+    pub async fn stretch(
+        &self,
+        list: List,
+        from: Option<i64>,
+        max: usize,
+    ) -> Result<Stretch, QueueError> {
+        let Inner { keys, scripts, .. } = &*self.inner;
+        let from = from.map(|from| from.to_string()).unwrap_or_default();
+        let reply = self.run(&scripts.stretch, |call| {
+            call.arg(3).arg(keys.list(list));
+            call.arg(keys.own("ledger")).arg(keys.own("meta"));
+            call.arg(&from).arg(max);
+            for counter in stretch::gone(list) {
+                call.arg(counter.name());
+            }
+        });
+        let found = match reply.await.map_err(repeatable)? {
+            Reply::Ok(found) => found,
+            other => return Err(reply::refusal(other, 0)),
+        };
+        let [instance, end, first, items] = reply::exactly(found)?;
+        Ok(Stretch {
+            instance: reply::text(&instance)?,
+            end: reply::signed(&end)?,
+            first: reply::signed(&first)?,
+            items: reply::items(items)?,
+        })
     }
 
     /// Runs a script. Loads it first if Redis hasn't; this is safe, because NOSCRIPT means that nothing
@@ -356,12 +390,7 @@ impl Queue for RedisQueue {
                 .arg(keys.own("ledger"))
                 .arg(keys.own("meta"));
         });
-        // The script only reads, so it may be repeated.
-        let reply = reply.await.map_err(|error| match error {
-            QueueError::Unknown(detail) => QueueError::unavailable(Cause::Unreachable, detail),
-            other => other,
-        })?;
-        let snapshot = match reply {
+        let snapshot = match reply.await.map_err(repeatable)? {
             Reply::Ok(snapshot) => snapshot,
             other => return Err(reply::refusal(other, 0)),
         };
@@ -379,6 +408,14 @@ impl Queue for RedisQueue {
             server_time: reply::time(time)?,
             ledger,
         })
+    }
+}
+
+/// The error of a script that only reads, and so may be repeated.
+fn repeatable(error: QueueError) -> QueueError {
+    match error {
+        QueueError::Unknown(detail) => QueueError::unavailable(Cause::Unreachable, detail),
+        other => other,
     }
 }
 

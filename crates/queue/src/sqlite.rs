@@ -17,8 +17,10 @@ use common::clock::Clock;
 use self::database::Database;
 use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 use crate::error::QueueError;
+use crate::list::List;
 use crate::queue::Queue;
 use crate::settings::QueueSettings;
+use crate::stretch::Stretch;
 use model::Stage;
 
 /// Lists, state, leases and ledger in one file. Clones share its threads.
@@ -89,6 +91,20 @@ impl SqliteQueue {
     #[must_use]
     pub const fn dead_letter_limit(&self) -> usize {
         self.limits.dead_count
+    }
+
+    /// Reads up to `max` elements of a list from the position `from` on, or the newest ones, without taking
+    /// them.
+    pub async fn stretch(
+        &self,
+        list: List,
+        from: Option<i64>,
+        max: usize,
+    ) -> Result<Stretch, QueueError> {
+        let now = self.clock.now();
+        self.database
+            .read(move |tx| steps::stretch(tx, list, from, max, now))
+            .await
     }
 
     fn on(database: Database, settings: &QueueSettings, clock: Clock) -> Self {

@@ -22,7 +22,10 @@ use answer::Target;
 pub use history::InfluxHistory;
 pub use measurement::{Measurement, MeasurementError};
 pub use settings::InfluxSettings;
-pub use setup::{Access, Authorization, FirstSetup, Id, InfluxSetup, Operator, SetupError};
+pub use setup::{
+    Access, Authorization, FirstSetup, Id, InfluxSetup, Kept, Operator, ServerSeen, SetupError,
+    WriteAccess,
+};
 
 /// How long connecting to the server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

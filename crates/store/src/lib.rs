@@ -14,7 +14,8 @@ pub use ::sqlite::OpenError;
 pub use history::{History, ReadError};
 pub use influx::{
     Access, Authorization, BuildError, FirstSetup, Id, InfluxHistory, InfluxSettings, InfluxSetup,
-    InfluxStore, Measurement, MeasurementError, Operator, SetupError,
+    InfluxStore, Kept, Measurement, MeasurementError, Operator, ServerSeen, SetupError,
+    WriteAccess,
 };
 
 /// A store that rows are written to.

@@ -32,7 +32,7 @@ pub fn workspace_dir() -> PathBuf {
 }
 
 /// A command that runs one of the servers' programs (`mosquitto`, `mosquitto_pub`,
-/// `mosquitto_sub`, `redis-server`, `redis-cli`), installed or unpacked.
+/// `mosquitto_sub`, `redis-server`, `redis-cli`, `promtool`), installed or unpacked.
 #[must_use]
 pub fn tool(name: &str) -> Command {
     let path = env::var_os("PATH").unwrap_or_default();

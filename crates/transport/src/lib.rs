@@ -16,6 +16,7 @@ mod fanout;
 mod listener;
 #[cfg(feature = "testing")]
 mod memory;
+mod probe;
 mod publisher;
 mod pubsub;
 mod reconnect;
@@ -25,11 +26,15 @@ mod subscriber;
 mod window;
 
 pub use broker_drops::watch_broker_drops;
-pub use capture::{CaptureError, capture};
+pub use capture::{Capture, CaptureError, Captured, capture};
 pub use fanout::{Fanout, FanoutSession, Wants};
 pub use listener::{BindError, ListenSettings, Listener, Listening, PasswordError, hash_password};
 #[cfg(feature = "testing")]
 pub use memory::{MemoryBroker, MemorySession};
+pub use probe::{
+    Broker, Limits, ProbeError, keeps_sessions, probe_broker, probe_limits, probe_login,
+    probe_subscription,
+};
 pub use publisher::{Counts, PublishError, Publisher};
 pub use pubsub::{Channels, PubSubError, PubSubSettings, RedisPublisher, RedisSubscriber};
 pub use settings::{MqttSettings, Retained, SubscribeSettings, UrlError};

@@ -6,13 +6,13 @@ use anyhow::Context;
 use clap::Args;
 use common::clock::Clock;
 use common::pipelines::RIGS;
-use common::settings::{Settings, path};
+use common::settings::{BadSetting, Settings, path};
 use model::Layout;
 use queue::list::List;
 use queue::redis::RedisQueue;
-use queue::settings::{QueueSettings, RedisSettings};
+use queue::settings::{QueueLimits, QueueSettings, RedisSettings};
 use queue::sqlite::SqliteQueue;
-use queue::{DeadLetterEntry, DeadLetters, Kinds, QueueError, Replay, Replayed, Snapshot};
+use queue::{DeadLetterEntry, DeadLetters, Kinds, QueueError, Replay, Replayed, Snapshot, Stretch};
 
 use super::stored::{check_exists, files_of};
 use crate::up::{DEFAULT_DIR, QUEUE_FILE};
@@ -64,18 +64,47 @@ impl Where {
         self.queue.layout
     }
 
+    /// The limits of the lists.
+    #[must_use]
+    pub const fn limits(&self) -> QueueLimits {
+        self.queue.limits
+    }
+
+    /// Whether the lists are in Redis.
+    #[must_use]
+    pub fn uses_redis(&self) -> bool {
+        let is_asked = self.redis || std::env::var_os("REDIS_HOST").is_some();
+        self.data.is_none() && is_asked
+    }
+
+    /// The data directory, if the lists aren't in Redis.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        let dir = self.data.clone();
+        dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
+    }
+
+    /// The directory of the pipeline's files.
+    #[must_use]
+    pub fn files(&self) -> PathBuf {
+        files_of(&self.dir(), &self.queue.pipeline)
+    }
+
+    /// Checks the settings before a socket opens.
+    pub fn check(&mut self) -> Result<(), BadSetting> {
+        self.queue.check()?;
+        self.server.check()
+    }
+
     /// Opens the lists.
     pub async fn open(&mut self, purpose: Purpose) -> anyhow::Result<Lists> {
-        let uses_redis = self.redis || std::env::var_os("REDIS_HOST").is_some();
-        if self.data.is_none() && uses_redis {
+        if self.uses_redis() {
             return self.open_redis().await;
         }
         if self.queue.pipeline != RIGS {
             self.queue = self.queue.of_pipeline(&self.queue.pipeline);
         }
-        let dir = self.data.clone();
-        let dir = dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR));
-        let path = files_of(&dir, &self.queue.pipeline).join(QUEUE_FILE);
+        let path = self.files().join(QUEUE_FILE);
         check_exists(&path, "queue")?;
         let queue = open_file(&path, &self.queue, purpose)
             .with_context(|| format!("cannot open {}", path.display()))?;
@@ -85,9 +114,9 @@ impl Where {
         })
     }
 
-    async fn open_redis(&mut self) -> anyhow::Result<Lists> {
-        self.queue.check()?;
-        self.server.check()?;
+    /// Opens the lists in Redis.
+    pub(crate) async fn open_redis(&mut self) -> anyhow::Result<Lists> {
+        self.check()?;
         let name = format!("{}:{}", self.server.redis_host, self.server.redis_port);
         let open = |settings: &QueueSettings| {
             RedisQueue::new(settings, &self.server).context("cannot use Redis")
@@ -133,6 +162,24 @@ impl Lists {
     /// See [`Queue::snapshot`](queue::Queue::snapshot).
     pub async fn snapshot(&self) -> anyhow::Result<Snapshot> {
         self.read(self.lists.snapshot().await)
+    }
+
+    /// Reads up to `max` elements of a list from the position `from` on, or the newest ones.
+    pub async fn stretch(
+        &self,
+        list: List,
+        from: Option<i64>,
+        max: usize,
+    ) -> anyhow::Result<Stretch> {
+        self.read(self.lists.stretch(list, from, max).await)
+    }
+
+    /// The queue in Redis, if that is where they are.
+    pub(crate) const fn redis(&self) -> Option<&RedisQueue> {
+        match &self.lists {
+            queue::Lists::Redis(queue) => Some(queue),
+            queue::Lists::Sqlite(_) => None,
+        }
     }
 
     /// See [`DeadLetters::dead_letters`].

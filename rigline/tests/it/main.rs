@@ -1,6 +1,7 @@
 //! The binary `rigline`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod check;
 mod connections;
 mod demo;
 mod fixture;
@@ -9,4 +10,5 @@ mod init;
 mod inspect;
 mod pipelines;
 mod redis;
+mod tap;
 mod up;

@@ -50,7 +50,7 @@ impl Served {
             .env("MQTT_LISTEN", "127.0.0.1:0")
             .env("RETENTION", "0")
             .spawn();
-        assert!(process.ready(Duration::from_secs(60)), "{}", process.logs());
+        assert!(process.ready(Duration::from_mins(1)), "{}", process.logs());
         let logs = process.logs();
         let (_, address) = logs.split_once("http://").expect("the API's address");
         let port = address.split([':', '/']).nth(1).expect("a port");

@@ -6,6 +6,8 @@ mod chain;
 mod colors;
 mod earlier;
 mod environment;
+mod grafana;
+mod monitoring;
 mod pipeline;
 mod readings;
 mod rules;

@@ -9,6 +9,7 @@ pub(super) struct Scripts {
     pub(super) release: Script,
     pub(super) commit: Script,
     pub(super) snapshot: Script,
+    pub(super) stretch: Script,
     pub(super) replay: Script,
 }
 
@@ -24,6 +25,7 @@ impl Scripts {
             renew: Script::new(drain, include_str!("renew.lua")),
             release: Script::new(drain, include_str!("release.lua")),
             snapshot: Script::new(drain, include_str!("snapshot.lua")),
+            stretch: Script::new(drain, include_str!("stretch.lua")),
             commit: Script::new(drain, include_str!("commit.lua")),
         }
     }

@@ -80,6 +80,9 @@ fn run_every_call(tx: &Connection) {
         steps::snapshot(tx, now).unwrap();
         steps::release(tx, &lease, now).unwrap();
     }
+    for list in [List::Raw, List::Normalized, List::Dead] {
+        steps::stretch(tx, list, Some(1), 10, now).unwrap();
+    }
     let letters = dead_letters::dead_letters(tx, 0, 10).unwrap();
     let mut kinds = Kinds::default();
     dead_letters::count_some(tx, &mut kinds, 0).unwrap();

@@ -11,6 +11,7 @@ use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, 
 use crate::error::QueueError;
 use crate::ledger::{Counter, Ledger, delta};
 use crate::list::{List, source_of};
+use crate::stretch::{self, Stretch};
 use model::Stage;
 
 pub(super) type Step<T> = Result<T, QueueError>;
@@ -299,6 +300,41 @@ pub(super) fn snapshot(tx: &Connection, now: Timestamp) -> Step<Snapshot> {
         instance: instance.unwrap_or_default(),
         server_time: now,
         ledger,
+    })
+}
+
+/// A part of a list, from a position on, or the newest elements.
+pub(super) fn stretch(
+    tx: &Connection,
+    list: List,
+    from: Option<i64>,
+    max: usize,
+    now: Timestamp,
+) -> Step<Stretch> {
+    let Snapshot {
+        instance, ledger, ..
+    } = snapshot(tx, now)?;
+    let gone: i64 = stretch::gone(list)
+        .iter()
+        .map(|counter| ledger.get(*counter))
+        .sum();
+    let length = delta(length(tx, list)?);
+    let first = from.map_or(length.saturating_sub(saturating(max)), |from| from - gone);
+    let first = first.max(0);
+    let table = table(list);
+    let sql = format!(
+        "SELECT item FROM {table} WHERE id >= (SELECT min(id) FROM {table}) + ?1 ORDER BY id LIMIT ?2"
+    );
+    let mut select = tx.prepare_cached(&sql).classified()?;
+    let items = select.query_map([first, saturating(max)], |row| row.get(0));
+    Ok(Stretch {
+        instance,
+        end: gone + length,
+        first: gone + first,
+        items: items
+            .classified()?
+            .collect::<rusqlite::Result<_>>()
+            .classified()?,
     })
 }
 

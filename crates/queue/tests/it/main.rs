@@ -13,4 +13,5 @@ mod fixture;
 mod model;
 mod redis_only;
 mod sqlite_only;
+mod stretch;
 mod trimming;

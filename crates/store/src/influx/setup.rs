@@ -13,11 +13,13 @@ use super::{BuildError, InfluxSettings, http_builder};
 mod api;
 mod dashboard;
 mod operator;
+mod probe;
 #[cfg(test)]
 mod tests;
 
 use api::{ApiClient, ApiRequest, ApiResponse};
 pub use operator::{Authorization, Id, Operator};
+pub use probe::{Kept, ServerSeen, WriteAccess};
 
 /// Why a step failed, named by what to do next. Messages are for operators and contain no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

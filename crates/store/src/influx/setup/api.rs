@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::secret::Secret;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE};
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
 
@@ -89,6 +89,7 @@ pub(super) struct ApiResponse {
     /// The method and path of the request, for error messages.
     request: String,
     secrets: Vec<Secret>,
+    date: Option<String>,
     body: Vec<u8>,
 }
 
@@ -114,6 +115,8 @@ impl ApiClient {
             .await
             .map_err(|error| self.send_error(error))?;
         let body = self.body(&mut response).await?;
+        let date = response.headers().get(DATE);
+        let date = date.and_then(|date| date.to_str().ok()).map(str::to_owned);
         Ok(ApiResponse {
             status: response.status().as_u16(),
             request: format!("{} {}", api_request.method, api_request.path),
@@ -122,6 +125,7 @@ impl ApiClient {
                 .into_iter()
                 .chain(api_request.token)
                 .collect(),
+            date,
             body,
         })
     }
@@ -198,8 +202,13 @@ impl ApiResponse {
         }
     }
 
+    /// The header `Date`.
+    pub(super) fn date(&self) -> Option<&str> {
+        self.date.as_deref()
+    }
+
     /// The server's error message, without secrets.
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         server_message(&self.text(), &self.secrets)
     }
 }

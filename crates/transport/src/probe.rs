@@ -1,0 +1,181 @@
+//! What can be seen of a broker over the network, for `rigline check`. Leaves nothing behind.
+
+use std::time::Duration;
+
+use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet as PacketV5};
+use rumqttc::v5::{ConnectionError, Event, EventLoop, MqttOptions};
+use rumqttc::{Packet, QoS, Subscribe, SubscribeFilter, SubscribeReasonCode};
+use tokio::time::{Instant, timeout_at};
+
+use crate::broker::{BrokerConnection, BrokerError, options};
+use crate::settings::MqttSettings;
+
+const VERSION: &str = "$SYS/broker/version";
+const DROPPED: &str = "$SYS/broker/publish/messages/dropped";
+const SUBSCRIBE_ID: u16 = 1;
+/// How long to wait for what the broker says about itself. It has retained that, and sends it at once.
+const ABOUT_ITSELF: Duration = Duration::from_secs(1);
+
+/// What a broker says about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Broker {
+    /// Its version, if `$SYS/broker/version` is visible.
+    pub version: Option<String>,
+    /// How many messages it has dropped since its start, for all of its clients, if that is visible.
+    pub dropped: Option<u64>,
+}
+
+/// The limits in an MQTT 5 broker's CONNACK; `None` is the protocol's own limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The highest quality of service.
+    pub max_qos: u8,
+    /// How many messages a client may send before the first is acknowledged.
+    pub receive_max: Option<u16>,
+    /// The largest packet, in bytes.
+    pub max_packet: Option<u32>,
+}
+
+/// Why a broker can't be asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeError {
+    /// No connection.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The broker is there, and refuses the login.
+    #[error("{0}")]
+    Login(String),
+    /// Another failure.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<BrokerError> for ProbeError {
+    fn from(error: BrokerError) -> Self {
+        let text = error.to_string();
+        match error {
+            BrokerError::Unreachable { .. } => Self::Unreachable(text),
+            BrokerError::Login(_) => Self::Login(text),
+            _ => Self::Other(text),
+        }
+    }
+}
+
+fn client_id() -> String {
+    format!("rigline-check-{:08x}", fastrand::u32(..))
+}
+
+async fn open(
+    settings: &MqttSettings,
+    id: &str,
+    clean: bool,
+) -> Result<(BrokerConnection, bool), BrokerError> {
+    BrokerConnection::open(&options(settings, id, clean)).await
+}
+
+fn subscribe<const N: usize>(filters: [&str; N], qos: QoS) -> Packet {
+    let filters = filters.map(|filter| SubscribeFilter::new(filter.to_owned(), qos));
+    let mut subscribe = Subscribe::new_many(filters);
+    subscribe.pkid = SUBSCRIBE_ID;
+    Packet::Subscribe(subscribe)
+}
+
+/// Logs in, and nothing else.
+pub async fn probe_login(settings: &MqttSettings) -> Result<(), ProbeError> {
+    let (connection, _) = open(settings, &client_id(), true).await?;
+    connection.close([]).await;
+    Ok(())
+}
+
+/// Logs in, and reads what the broker says about itself.
+pub async fn probe_broker(settings: &MqttSettings) -> Result<Broker, ProbeError> {
+    let (mut connection, _) = open(settings, &client_id(), true).await?;
+    let mut about = Broker::default();
+    // A broker that forbids these topics may refuse them, end the connection or send nothing.
+    let asks = subscribe([VERSION, DROPPED], QoS::AtMostOnce);
+    if connection.send([asks]).await.is_err() {
+        return Ok(about);
+    }
+    let end = Instant::now() + ABOUT_ITSELF;
+    let refused = [SubscribeReasonCode::Failure; 2];
+    while about.version.is_none() || about.dropped.is_none() {
+        match timeout_at(end, connection.read()).await {
+            Ok(Ok(Packet::Publish(publish))) => {
+                let text = String::from_utf8_lossy(&publish.payload).into_owned();
+                if publish.topic == VERSION {
+                    about.version = Some(text);
+                } else if publish.topic == DROPPED {
+                    about.dropped = text.trim().parse().ok();
+                }
+            }
+            Ok(Ok(Packet::SubAck(granted))) if granted.return_codes == refused => break,
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    connection.close([]).await;
+    Ok(about)
+}
+
+/// Whether the broker keeps a persistent session over a reconnection.
+pub async fn keeps_sessions(settings: &MqttSettings) -> Result<bool, ProbeError> {
+    let id = client_id();
+    let (first, _) = open(settings, &id, false).await?;
+    first.close([]).await;
+    let (second, is_kept) = open(settings, &id, false).await?;
+    second.close([]).await;
+    // Ends the session.
+    let (last, _) = open(settings, &id, true).await?;
+    last.close([]).await;
+    Ok(is_kept)
+}
+
+/// The quality of service that the broker grants for a filter when 1 is asked for; `None` if it refuses. The
+/// messages that it sends meanwhile aren't taken from anybody.
+pub async fn probe_subscription(
+    settings: &MqttSettings,
+    filter: &str,
+) -> Result<Option<u8>, ProbeError> {
+    let (mut connection, _) = open(settings, &client_id(), true).await?;
+    connection
+        .send([subscribe([filter], QoS::AtLeastOnce)])
+        .await?;
+    loop {
+        if let Packet::SubAck(granted) = connection.read().await? {
+            connection.close([]).await;
+            return Ok(match granted.return_codes.first() {
+                Some(SubscribeReasonCode::Success(qos)) => Some(*qos as u8),
+                Some(SubscribeReasonCode::Failure) | None => None,
+            });
+        }
+    }
+}
+
+/// The limits that the broker tells clients of MQTT 5; `None` if it speaks 3.1.1 only.
+pub async fn probe_limits(settings: &MqttSettings) -> Result<Option<Limits>, ProbeError> {
+    let mut options = MqttOptions::new(client_id(), settings.host(), settings.mqtt_port);
+    if !settings.mqtt_username.is_empty() {
+        let password = settings.mqtt_password.as_ref();
+        let password = password.map_or("", |secret| secret.expose());
+        options.set_credentials(&settings.mqtt_username, password);
+    }
+    // Its drop ends the connection, and the session with it: none was asked to outlive it.
+    let mut events = EventLoop::new(options, 1);
+    match events.poll().await {
+        Ok(Event::Incoming(PacketV5::ConnAck(accepted))) => {
+            let told = accepted.properties.as_ref();
+            Ok(Some(Limits {
+                max_qos: told.and_then(|told| told.max_qos).unwrap_or(2),
+                receive_max: told.and_then(|told| told.receive_max),
+                max_packet: told.and_then(|told| told.max_packet_size),
+            }))
+        }
+        Ok(other) => Err(ProbeError::Other(format!("{other:?} instead of a CONNACK"))),
+        Err(ConnectionError::ConnectionRefused(
+            ConnectReturnCode::RefusedProtocolVersion
+            | ConnectReturnCode::UnsupportedProtocolVersion,
+        )) => Ok(None),
+        // A broker of 3.1.1 may also answer in its own format, or close the connection.
+        Err(error) => Err(ProbeError::Other(error.to_string())),
+    }
+}

@@ -1,0 +1,189 @@
+//! The queue of the four stages.
+
+use std::time::Duration;
+
+use common::clock::Clock;
+use queue::QueueError;
+use queue::redis::ServerFacts;
+
+use super::clocks;
+use super::line::{Line, limited};
+use super::lists;
+use crate::inspect::lists::Where;
+use crate::inspect::output::grouped;
+
+const SERVER: &str = "Redis";
+const APPENDONLY: &str = "Redis appendonly";
+const APPENDFSYNC: &str = "Redis appendfsync";
+const POLICY: &str = "Redis maxmemory-policy";
+const MEMORY: &str = "Redis memory";
+const CLOCK: &str = "Redis clock";
+const LISTS: &str = "lists";
+
+/// The lines about the server, and about the lists in it.
+pub(super) async fn redis(place: &mut Where, max_future: Duration) -> Vec<Line> {
+    let lists = match limited(SERVER, place.open_redis()).await {
+        Ok(Ok(lists)) => lists,
+        Ok(Err(error)) => return vec![unusable(&format!("{error:#}"))],
+        Err(line) => return vec![line],
+    };
+    let Some(queue) = lists.redis() else {
+        return Vec::new();
+    };
+    let clock = Clock::system();
+    let before = clock.now();
+    let first = match limited(SERVER, lists.snapshot()).await {
+        Ok(Ok(first)) => first,
+        Ok(Err(error)) => return vec![unusable(&format!("{error:#}"))],
+        Err(line) => return vec![line],
+    };
+    let asked = (before, clock.now());
+    let time = clocks::line(CLOCK, asked, first.server_time, Duration::ZERO, max_future);
+    let (facts, flow) = tokio::join!(
+        limited(SERVER, queue.server_facts()),
+        limited(LISTS, lists::lists(&lists, first, place.limits())),
+    );
+    let mut lines = facts.map_or_else(
+        |line| vec![line],
+        |facts| server_lines(lists.place().trim_start_matches("Redis at "), facts),
+    );
+    lines.push(time);
+    match flow {
+        Ok(Ok(flow)) => lines.extend(flow),
+        Ok(Err(error)) => lines.push(unusable(&format!("{error:#}"))),
+        Err(line) => lines.push(line),
+    }
+    lines
+}
+
+fn unusable(error: &str) -> Line {
+    let next = "start Redis, or check REDIS_HOST, REDIS_PORT, REDIS_USERNAME and REDIS_PASSWORD";
+    Line::bad(SERVER, error, next)
+}
+
+fn server_lines(address: &str, facts: Result<ServerFacts, QueueError>) -> Vec<Line> {
+    let facts = match facts {
+        Ok(facts) => facts,
+        Err(error) => return vec![unusable(&error.to_string())],
+    };
+    let version = facts.version.as_ref().map_or_else(
+        || "version not visible".to_owned(),
+        |version| format!("version {version}"),
+    );
+    vec![
+        Line::ok(SERVER, format!("{address}, {version}")),
+        appendonly(&facts),
+        appendfsync(&facts),
+        policy(&facts),
+        memory(&facts),
+    ]
+}
+
+fn not_visible(check: &'static str, wanted: &str) -> Line {
+    let detail = format!("not visible to this user; it has to be {wanted}");
+    Line::ok(check, detail)
+}
+
+fn appendonly(facts: &ServerFacts) -> Line {
+    match facts.appendonly {
+        Some(true) => Line::ok(APPENDONLY, "yes"),
+        Some(false) => Line::bad(
+            APPENDONLY,
+            "no: a restart of Redis loses readings that were acknowledged",
+            "set `appendonly yes` in redis.conf (at a running server with CONFIG SET first, or its data \
+             isn't in the file)",
+        ),
+        None => not_visible(APPENDONLY, "yes"),
+    }
+}
+
+fn appendfsync(facts: &ServerFacts) -> Line {
+    match facts.appendfsync.as_deref() {
+        Some("always") => Line::ok(APPENDFSYNC, "always"),
+        Some(other) => Line::bad(
+            APPENDFSYNC,
+            format!("{other}: a power cut loses readings that were acknowledged"),
+            "set `appendfsync always` in redis.conf, and with CONFIG SET",
+        ),
+        None => not_visible(APPENDFSYNC, "always"),
+    }
+}
+
+fn policy(facts: &ServerFacts) -> Line {
+    match facts.maxmemory_policy.as_deref() {
+        Some("noeviction") => Line::ok(POLICY, "noeviction"),
+        // Without a limit nothing is evicted, and the keys of leases expire by design.
+        Some(other) if facts.maxmemory == Some(0) => Line::warn(
+            POLICY,
+            format!("{other}, without effect as long as there is no maxmemory"),
+            "set `maxmemory-policy noeviction` before somebody sets maxmemory",
+        ),
+        Some(other) => Line::bad(
+            POLICY,
+            format!("{other}: at its memory limit Redis deletes whole keys"),
+            "set `maxmemory-policy noeviction` in redis.conf, and with CONFIG SET",
+        ),
+        None => not_visible(POLICY, "noeviction"),
+    }
+}
+
+fn memory(facts: &ServerFacts) -> Line {
+    let (Some(limit), Some(used)) = (facts.maxmemory, facts.used_memory) else {
+        return Line::ok(MEMORY, "not visible to this user");
+    };
+    let mib = |bytes: u64| grouped(i64::try_from(bytes >> 20).unwrap_or(i64::MAX));
+    if limit == 0 {
+        return Line::ok(MEMORY, format!("{} MiB used, no maxmemory", mib(used)));
+    }
+    let detail = format!("{} of {} MiB used", mib(used), mib(limit));
+    if used / 4 >= limit / 5 {
+        let next =
+            "raise maxmemory, or find out why the lists are long: appends are refused at the limit";
+        return Line::warn(MEMORY, detail, next);
+    }
+    Line::ok(MEMORY, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use queue::redis::ServerFacts;
+
+    use super::super::line::Status;
+    use super::{memory, server_lines};
+
+    #[test]
+    fn what_access_rules_hide_is_not_bad() {
+        let lines = server_lines("redis:6379", Ok(ServerFacts::default()));
+        assert!(lines.iter().all(|line| line.status == Status::Ok));
+        assert!(lines[2].detail.starts_with("not visible"), "{lines:?}");
+    }
+
+    #[test]
+    fn eviction_matters_with_a_memory_limit() {
+        for (maxmemory, policy, status) in [
+            (0, "noeviction", Status::Ok),
+            (0, "allkeys-lru", Status::Warn),
+            (100, "allkeys-lru", Status::Bad),
+            (100, "volatile-ttl", Status::Bad),
+        ] {
+            let facts = ServerFacts {
+                maxmemory: Some(maxmemory),
+                maxmemory_policy: Some(policy.to_owned()),
+                ..ServerFacts::default()
+            };
+            assert_eq!(server_lines("", Ok(facts))[3].status, status, "{policy}");
+        }
+    }
+
+    #[test]
+    fn memory_above_four_fifths_of_the_limit_is_warned_of() {
+        let of = |used: u64| ServerFacts {
+            maxmemory: Some(1_000 << 20),
+            used_memory: Some(used << 20),
+            ..ServerFacts::default()
+        };
+        assert_eq!(memory(&of(799)).status, Status::Ok);
+        assert_eq!(memory(&of(800)).detail, "800 of 1,000 MiB used");
+        assert_eq!(memory(&of(800)).status, Status::Warn);
+    }
+}
