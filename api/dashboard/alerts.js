@@ -6,6 +6,11 @@ import { duration, fullTime, nameOf, seriesAddress, utc, value } from './format.
 const STATES = { firing: '▲ firing', pending: '● pending', resolved: 'resolved', ok: 'ok' };
 const ORDER = ['firing', 'pending', 'resolved', 'ok'];
 
+/** What an alert reports: its name, and whether there is nothing to report on. */
+export function labelOf({ alert, kind }) {
+  return kind === 'stale' ? `${alert} (no rows)` : alert;
+}
+
 export function open(context) {
   const body = h('div', { class: 'alerts' }, h('p', { class: 'muted loading' }, 'Loading…'));
   const node = h('section', {}, h('div', { class: 'head' }, h('h1', {}, 'Alerts')), body);
@@ -24,7 +29,7 @@ export function open(context) {
         'tr',
         { class: one.state === 'firing' ? 'alarm' : '' },
         h('td', {}, STATES[one.state] ?? one.state),
-        h('td', {}, one.alert),
+        h('td', {}, labelOf(one)),
         h('td', {}, link(one.series)),
         h('td', { class: 'number' }, measured(one.value)),
         h('td', {}, moment(one.since)),
@@ -57,18 +62,19 @@ export function open(context) {
         {},
         h('td', {}, moment(one.time)),
         h('td', {}, STATES[one.state] ?? one.state),
-        h('td', {}, one.alert),
+        h('td', {}, labelOf(one)),
         h('td', {}, link(one.series)),
         h('td', { class: 'number' }, measured(one.value)),
       ))),
       h('h2', {}, 'Rules'),
-      table('Rules of alerts', ['Alert', 'Field', 'Condition', 'For'], rules.map((rule) => h(
+      table('Rules of alerts', ['Alert', 'Field', 'Condition', 'For', 'Stale after'], rules.map((rule) => h(
         'tr',
         {},
         h('td', {}, rule.name),
         h('td', {}, rule.field ?? ''),
         h('td', {}, rule.condition),
         h('td', {}, rule.for_seconds ? duration(rule.for_seconds * 1000) : 'at once'),
+        h('td', {}, rule.stale_after_seconds === undefined ? 'never' : duration(rule.stale_after_seconds * 1000)),
       ))),
     );
   }

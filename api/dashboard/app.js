@@ -23,7 +23,7 @@ const LAG = 10;
 /** And if that has been so for this long, in ms. */
 const LASTING = 5000;
 const ALERTS_EVERY = 3000;
-/** How often a server without alerts is asked again. */
+/** How often a server without alerts, or of a pipeline without any, is asked again. */
 const NO_ALERTS_EVERY = 60000;
 /** Changes are read to screen readers at most this often. */
 const ANNOUNCE_EVERY = 5000;
@@ -195,6 +195,7 @@ async function readAlerts() {
     if (live !== context.live) return;
     context.alerts = read;
     context.alertsProblem = null;
+    if (read?.rules.length === 0) wait = NO_ALERTS_EVERY;
   } catch (error) {
     if (live !== context.live) return;
     if (error.status === 404) {
@@ -208,7 +209,7 @@ async function readAlerts() {
   const firing = new Map();
   for (const one of context.alerts?.states ?? []) {
     if (one.state !== 'firing') continue;
-    firing.set(one.series, [...(firing.get(one.series) ?? []), one.alert]);
+    firing.set(one.series, [...(firing.get(one.series) ?? []), alertsView.labelOf(one)]);
   }
   context.firing = firing;
   judge();

@@ -103,3 +103,75 @@ impl Live {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use common::clock::Clock;
+    use common::health::Health;
+    use common::pipelines::Pipeline;
+    use model::dead_letter::DeadLetter;
+    use model::{Layout, Timestamp};
+    use queue::testing::TempQueue;
+    use queue::{DeadLetterEntry, Lists, Replay};
+    use store::{SqliteSettings, SqliteStore};
+    use tokio::time::{sleep, timeout};
+
+    use crate::parts::{Api, PipelineHistory, Revalidate, ServedPipeline};
+
+    #[derive(Debug)]
+    struct Never;
+
+    impl Revalidate for Never {
+        fn validate(
+            &self,
+            _: DeadLetterEntry,
+            _: &DeadLetter,
+            _: Timestamp,
+        ) -> Result<Replay, String> {
+            Err("never".to_owned())
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_without_readers() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = SqliteSettings {
+            retention: Duration::ZERO,
+        };
+        let path = dir.path().join("store.db");
+        let store = SqliteStore::open(&path, &kept, Layout::Rigs, Clock::system()).unwrap();
+        let queue = TempQueue::new(queue::testing::settings());
+        let part = ServedPipeline {
+            pipeline: Pipeline::Rigs,
+            lists: Lists::Sqlite(queue.open()),
+            history: PipelineHistory::Sqlite(store.history()),
+            revalidate: Arc::new(Never),
+        };
+        let api = Api::new(vec![part], Health::for_stage("up"), Clock::system());
+        let part = &api.pipelines()[0];
+        let mut numbers = Vec::new();
+        for _ in 0..2 {
+            let mut first = api.live().subscribe(&api, part).unwrap();
+            let mut second = api.live().subscribe(&api, part).unwrap();
+            assert_eq!(api.live().channels().len(), 1, "one task for both");
+            first.newest.changed().await.unwrap();
+            second.newest.changed().await.unwrap();
+            let number = first.newest.borrow().as_ref().unwrap().number;
+            numbers.push(number);
+            drop(first);
+            second.newest.changed().await.unwrap();
+            drop(second);
+            let stopped = async {
+                while !api.live().channels().is_empty() {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            };
+            timeout(Duration::from_secs(30), stopped).await.unwrap();
+        }
+        // The second reader found none that went on.
+        assert_eq!(numbers, [1, 1]);
+    }
+}
