@@ -119,6 +119,7 @@ mod tests {
     use store::{SqliteSettings, SqliteStore};
     use tokio::time::{sleep, timeout};
 
+    use crate::alerts::AlertBoard;
     use crate::parts::{Api, PipelineHistory, Revalidate, ServedPipeline};
 
     #[derive(Debug)]
@@ -149,6 +150,7 @@ mod tests {
             lists: Lists::Sqlite(queue.open()),
             history: PipelineHistory::Sqlite(store.history()),
             revalidate: Arc::new(Never),
+            alerts: AlertBoard::default(),
         };
         let api = Api::new(vec![part], Health::for_stage("up"), Clock::system());
         let part = &api.pipelines()[0];
