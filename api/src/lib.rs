@@ -5,6 +5,7 @@
 //! `/openapi.json`, and committed as `api/openapi.json`.
 
 mod access;
+mod alerts;
 mod cursor;
 mod dashboard;
 mod extract;
@@ -18,6 +19,7 @@ mod serve;
 mod settings;
 mod time;
 
+pub use self::alerts::{AlertBoard, AlertWork, run as run_alerts};
 pub use self::openapi::document;
 pub use self::parts::{Api, PipelineHistory, Revalidate, ServedPipeline};
 pub use self::serve::{Server, router};

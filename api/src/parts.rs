@@ -14,6 +14,7 @@ use store::history::{
 };
 use store::{History, InfluxHistory, ReadError, SqliteHistory};
 
+use crate::alerts::AlertBoard;
 use crate::live::Live;
 use crate::problem::Problem;
 
@@ -42,6 +43,8 @@ pub struct ServedPipeline {
     pub history: PipelineHistory,
     /// How its dead letters are validated before they are replayed.
     pub revalidate: Arc<dyn Revalidate>,
+    /// Its alerts.
+    pub alerts: AlertBoard,
 }
 
 /// Validates dead letters again, as the stages of their pipeline do.

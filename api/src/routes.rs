@@ -4,6 +4,7 @@
     reason = "the macro that describes a route qualifies the names of its parameters"
 )]
 
+mod alerts;
 mod buckets;
 pub(crate) mod dead_letters;
 pub(crate) mod health;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> OpenApiRouter<Api> {
         .routes(routes!(rows::list))
         .routes(routes!(buckets::list))
         .routes(routes!(buckets::statistics))
+        .routes(routes!(alerts::show))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::counts))
         .routes(routes!(dead_letters::show))

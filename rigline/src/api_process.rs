@@ -1,5 +1,5 @@
 //! The HTTP API as a process of its own, beside the four stages: it reads their lists in Redis and their rows in
-//! `InfluxDB`.
+//! `InfluxDB`, and evaluates the alerts of their pipelines.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use api::{Api, ApiSettings, PipelineHistory, ServedPipeline};
+use api::{AlertBoard, AlertWork, Api, ApiSettings, PipelineHistory, ServedPipeline};
 use clap::Args;
 use common::cli::Program;
 use common::harness::{self, Process};
@@ -93,7 +93,17 @@ async fn run(settings: ApiProcessSettings, process: Process) -> anyhow::Result<(
     let mut pipelines = Vec::new();
     let mut parts = JoinSet::new();
     for pipeline in settings.pipelines.all() {
-        let part = open(&settings, pipeline)?;
+        let (part, queue, lists) = open(&settings, pipeline)?;
+        if !part.alerts.is_empty() {
+            let work = AlertWork {
+                pipeline: pipeline.name().to_owned(),
+                queue: lists,
+                board: part.alerts.clone(),
+                stages: process.health.clone(),
+            };
+            let process = process.for_stage(format!("alerts/{}", pipeline.name()));
+            parts.spawn(api::run_alerts(work, queue, part.history.clone(), process));
+        }
         let process = process.for_pipeline(pipeline.name());
         parts.spawn(watch(part.clone(), process));
         pipelines.push(part);
@@ -105,7 +115,10 @@ async fn run(settings: ApiProcessSettings, process: Process) -> anyhow::Result<(
     harness::all(&mut parts, &process, "part of the API").await
 }
 
-fn open(settings: &ApiProcessSettings, pipeline: &Pipeline) -> anyhow::Result<ServedPipeline> {
+fn open(
+    settings: &ApiProcessSettings,
+    pipeline: &Pipeline,
+) -> anyhow::Result<(ServedPipeline, RedisQueue, QueueSettings)> {
     let (lists, revalidation) = match pipeline {
         Pipeline::Rigs => (
             settings.queue.clone(),
@@ -130,12 +143,14 @@ fn open(settings: &ApiProcessSettings, pipeline: &Pipeline) -> anyhow::Result<Se
     let queue = RedisQueue::new(&lists, &settings.redis).context("cannot use Redis")?;
     let history =
         InfluxHistory::new(&influx, measurement, layout).context("cannot use InfluxDB")?;
-    Ok(ServedPipeline {
+    let part = ServedPipeline {
         pipeline: pipeline.clone(),
-        lists: Lists::Redis(queue),
+        lists: Lists::Redis(queue.clone()),
         history: PipelineHistory::Influx(history),
         revalidate: Arc::new(revalidation),
-    })
+        alerts: AlertBoard::of(pipeline),
+    };
+    Ok((part, queue, lists))
 }
 
 /// Reports whether the servers answer, until the stop.

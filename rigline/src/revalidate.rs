@@ -54,6 +54,7 @@ impl api::Revalidate for Revalidation {
             )
         };
         let (list, elements) = match content.stage {
+            Stage::Alerts => return Err("is of no stage that makes dead letters".to_owned()),
             Stage::Ingester => {
                 let (topic, places) = (&content.topic, &content.places);
                 let again = decoder.decode_again(topic, &input, arrived, now, places);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Api, ApiSettings, PipelineHistory, Revalidate, ServedPipeline};
+use api::{AlertBoard, Api, ApiSettings, PipelineHistory, Revalidate, ServedPipeline};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
@@ -46,7 +46,7 @@ pub struct Fixture {
 
 /// Takes payloads that begin with a digit.
 #[derive(Debug)]
-struct Digits;
+pub struct Digits;
 
 impl Revalidate for Digits {
     fn validate(
@@ -128,15 +128,18 @@ impl Fixture {
         let queue = TempQueue::new(queue::testing::settings());
         let file = "name = \"elsewhere\"\n[source]\ntopic = \"x/{device}\"\n[[store]]\nkind = \"influx\"\n";
         let file = model::pipeline::PipelineFile::parse("x.toml", file, &|_| None).unwrap();
+        let elsewhere = Pipeline::File(file.into());
         let pipelines = vec![
             ServedPipeline {
                 pipeline: Pipeline::Rigs,
                 lists: Lists::Sqlite(queue.open()),
                 history: PipelineHistory::Sqlite(store.history()),
                 revalidate: Arc::new(Digits),
+                alerts: AlertBoard::default(),
             },
             ServedPipeline {
-                pipeline: Pipeline::File(file.into()),
+                alerts: AlertBoard::of(&elsewhere),
+                pipeline: elsewhere,
                 lists: Lists::Sqlite(queue.open()),
                 history: PipelineHistory::Influx(nowhere()),
                 revalidate: Arc::new(Digits),
@@ -237,4 +240,20 @@ impl Fixture {
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
         answer.json()
     }
+}
+
+/// The router of an API without a token.
+pub fn router(api: Api) -> Router {
+    api::router(api, &Settings::parse_from(["test"]).api)
+}
+
+/// What a router answers to a request that has to succeed.
+pub async fn get_json(router: &Router, path: &str) -> Json {
+    let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
+    let from = SocketAddr::from(([192, 0, 2, 1], 7));
+    request.extensions_mut().insert(ConnectInfo(from));
+    let response = router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK, "{path}");
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    serde_json::from_slice(&body).unwrap()
 }

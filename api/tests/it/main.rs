@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod access;
+mod alerts;
 mod dashboard;
 mod dead_letters;
 mod document;

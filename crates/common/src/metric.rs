@@ -54,6 +54,13 @@ pub const MQTT_REFUSED: &str = "rigline_mqtt_refused_total";
 /// Readings that the producer handed to the broker, by `state`: `sent`, `acknowledged`.
 pub const PRODUCED: &str = "rigline_produced_readings_total";
 
+/// Alerts that are firing, by pipeline.
+pub const ALERTS_FIRING: &str = "rigline_alerts_firing";
+/// Alerts that began (`firing`) or ended (`resolved`), by `pipeline` and `state`.
+pub const ALERT_EVENTS: &str = "rigline_alert_events_total";
+/// Attempts to post an event to a webhook, by `outcome`: `delivered`; `failed`, which is retried; `given_up`.
+pub const WEBHOOK_DELIVERIES: &str = "rigline_webhook_deliveries_total";
+
 /// Upper bounds of the delay histogram's buckets, in seconds.
 pub const DELAY_BUCKETS: [f64; 13] = [
     0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0, 600.0,
@@ -123,6 +130,12 @@ pub fn describe() {
     describe_counter!(
         MQTT_REFUSED,
         "connections of devices that were refused or closed, by reason"
+    );
+    describe_gauge!(ALERTS_FIRING, "alerts that are firing");
+    describe_counter!(ALERT_EVENTS, "alerts that began or ended");
+    describe_counter!(
+        WEBHOOK_DELIVERIES,
+        "attempts to post an event of an alert to a webhook, by outcome"
     );
     describe_counter!(PRODUCED, "readings handed to the broker, by state");
 }

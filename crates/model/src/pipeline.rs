@@ -3,6 +3,7 @@
 //! [`PipelineFile::parse`] reads a file's text: variables are replaced, each value is validated where it
 //! stands, and then the rules between values are checked. An error shows the place in the file.
 
+mod alert;
 mod check;
 mod error;
 mod file;
@@ -19,6 +20,7 @@ mod zone;
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
 
+pub use self::alert::AlertTable;
 pub use self::error::PipelineError;
 pub use self::file::{
     Each, FieldTable, FieldTables, Fields, Format, MessageTable, Names, PipelineFile, Retained,

@@ -1,11 +1,11 @@
-//! The stages that data passes.
+//! The stages that data passes, and what else works on a pipeline's queue.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A stage that readings pass, in the order in which they do.
+/// A stage that readings pass, in the order in which they do; last, the alerts, which only look on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -15,6 +15,10 @@ pub enum Stage {
     Transformer,
     /// Consumes the normalized list and writes rows to the store.
     Sink,
+    /// Evaluates alerts over stored rows. It takes from no list and makes no dead letters; its lease and its
+    /// commits are about its state.
+    #[serde(skip_deserializing)]
+    Alerts,
 }
 
 /// A string that isn't the name of a [`Stage`].
@@ -23,7 +27,7 @@ pub enum Stage {
 pub struct UnknownStage(pub String);
 
 impl Stage {
-    /// All stages.
+    /// The stages that readings pass, which are those of dead letters.
     pub const ALL: [Self; 3] = [Self::Ingester, Self::Transformer, Self::Sink];
 
     /// The name in keys, dead letters and metric labels.
@@ -33,6 +37,7 @@ impl Stage {
             Self::Ingester => "ingester",
             Self::Transformer => "transformer",
             Self::Sink => "sink",
+            Self::Alerts => "alerts",
         }
     }
 }
@@ -49,5 +54,21 @@ impl FromStr for Stage {
     fn from_str(name: &str) -> Result<Self, UnknownStage> {
         let found = Self::ALL.into_iter().find(|stage| stage.name() == name);
         found.ok_or_else(|| UnknownStage(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stage;
+
+    #[test]
+    fn dead_letters_are_never_of_the_alerts() {
+        for stage in Stage::ALL {
+            assert_eq!(stage.name().parse(), Ok(stage));
+            let read = serde_json::from_str::<Stage>(&format!("\"{stage}\""));
+            assert_eq!(read.unwrap(), stage);
+        }
+        assert!("alerts".parse::<Stage>().is_err());
+        assert!(serde_json::from_str::<Stage>("\"alerts\"").is_err());
     }
 }

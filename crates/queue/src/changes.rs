@@ -102,13 +102,14 @@ impl Commit {
     #[must_use]
     pub fn ledger(&self, consumer: Stage) -> Vec<(Counter, i64)> {
         let (taken, dead) = match consumer {
-            Stage::Ingester => (None, Counter::DeadIngester),
-            Stage::Transformer => (Some(Counter::RawTaken), Counter::DeadTransformer),
-            Stage::Sink => (Some(Counter::RowsTaken), Counter::DeadSink),
+            Stage::Ingester => (None, Some(Counter::DeadIngester)),
+            Stage::Transformer => (Some(Counter::RawTaken), Some(Counter::DeadTransformer)),
+            Stage::Sink => (Some(Counter::RowsTaken), Some(Counter::DeadSink)),
+            Stage::Alerts => (None, None),
         };
         let own = [
             taken.map(|counter| (counter, delta(self.take))),
-            Some((dead, delta(self.dead.len() + self.over_quota))),
+            dead.map(|counter| (counter, delta(self.dead.len() + self.over_quota))),
             Some((Counter::Trimmed, delta(self.over_quota))),
             Some((Counter::RowsOut, delta(self.outputs.len()))),
         ];

@@ -19,7 +19,7 @@ use self::scripts::{Script, Scripts};
 use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 use crate::error::{Cause, QueueError};
 use crate::ledger::{Ledger, delta};
-use crate::list::{List, source_of};
+use crate::list::{List, output_of, source_of};
 use crate::queue::Queue;
 use crate::settings::{QueueSettings, RedisSettings};
 use crate::stretch::{self, Stretch};
@@ -178,10 +178,12 @@ impl RedisQueue {
         let Inner { keys, limits, .. } = &*self.inner;
         let consumer = lease.consumer;
         let additions = commit.ledger(consumer);
+        // A commit that takes nothing leaves its source alone.
+        let source = source_of(consumer).unwrap_or(List::Raw);
         call.arg(7)
             .arg(keys.of("lease", consumer))
             .arg(keys.of("consumer", consumer))
-            .arg(keys.list(source_of(consumer)))
+            .arg(keys.list(source))
             .arg(&keys.normalized)
             .arg(&keys.dead)
             .arg(keys.of("state", consumer))
@@ -337,7 +339,14 @@ impl Queue for RedisQueue {
 
     async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {
         let keys = &self.inner.keys;
-        let source = keys.list(source_of(lease.consumer));
+        let Some(source) = source_of(lease.consumer) else {
+            let number = self.progress(lease.consumer).await?.number;
+            return Ok(Peek {
+                number,
+                ..Peek::default()
+            });
+        };
+        let source = keys.list(source);
         // Not a transaction, which Redis refuses at its memory limit. The number is read first: after a
         // concurrent commit it is too low, so that a commit of this peek is refused.
         let last = delta(max).saturating_sub(1);
@@ -353,9 +362,9 @@ impl Queue for RedisQueue {
             number: reply::number(&number)?,
             items: reply::items(items)?,
             length: reply::count(&length)?,
-            output_length: match lease.consumer {
-                Stage::Transformer => reply::count(&output)?,
-                Stage::Ingester | Stage::Sink => 0,
+            output_length: match output_of(lease.consumer) {
+                Some(_) => reply::count(&output)?,
+                None => 0,
             },
         })
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use api::{PipelineHistory, ServedPipeline};
+use api::{AlertBoard, AlertWork, PipelineHistory, ServedPipeline};
 use common::clock::Clock;
 use common::harness::Process;
 use common::health::Dependency;
@@ -37,6 +37,7 @@ pub(super) struct Part {
     pub(super) queue: SqliteQueue,
     pub(super) store: PartStore,
     lists: QueueSettings,
+    alerts: AlertBoard,
 }
 
 /// Where a pipeline's rows go.
@@ -91,6 +92,7 @@ impl Part {
             queue,
             store,
             lists,
+            alerts: AlertBoard::of(pipeline),
         })
     }
 
@@ -112,10 +114,8 @@ impl Part {
                 Pipeline::Rigs => Revalidation::of_rigs(settings.readings),
                 Pipeline::File(file) => Revalidation::of_file(file),
             }),
-            history: match &self.store {
-                PartStore::Sqlite(store) => PipelineHistory::Sqlite(store.history()),
-                PartStore::Influx(_, history) => PipelineHistory::Influx(history.clone()),
-            },
+            history: self.history(),
+            alerts: self.alerts.clone(),
         }
     }
 
@@ -173,6 +173,30 @@ impl Part {
             (_, PartStore::Influx(store, _)) => {
                 stages.spawn(sink::run(lists, queue, *store, process));
             }
+        }
+    }
+
+    /// Starts the evaluation of its alerts, if its file has any.
+    pub(super) fn start_alerts(&self, process: &Process, stages: &mut Stages) {
+        if self.alerts.is_empty() {
+            return;
+        }
+        let work = AlertWork {
+            pipeline: self.pipeline.name().to_owned(),
+            queue: self.lists.clone(),
+            board: self.alerts.clone(),
+            stages: process.health.clone(),
+        };
+        let (queue, history) = (self.queue.clone(), self.history());
+        let process = self.process(process, "alerts");
+        stages.spawn(api::run_alerts(work, queue, history, process));
+    }
+
+    /// What reads its rows.
+    fn history(&self) -> PipelineHistory {
+        match &self.store {
+            PartStore::Sqlite(store) => PipelineHistory::Sqlite(store.history()),
+            PartStore::Influx(_, history) => PipelineHistory::Influx(history.clone()),
         }
     }
 

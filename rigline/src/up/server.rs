@@ -120,6 +120,7 @@ impl Server {
         start_ingesters(&parts, &settings, listener, &wrap, process, &mut stages)?;
         for part in &parts {
             part.start(&settings, &wrap, process, &mut stages);
+            part.start_alerts(process, &mut stages);
         }
         let served = parts.iter().map(|part| part.served(&settings)).collect();
         let served = api::Api::new(served, process.health.clone(), process.clock);

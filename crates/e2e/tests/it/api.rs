@@ -11,14 +11,14 @@ const RIGS: &str = "/api/v1/pipelines/rigs";
 
 fn port_of(api: &StageProcess) -> u16 {
     let logs = api.logs();
-    let (_, address) = logs.split_once(" addr=127.0.0.1:").expect("its address");
+    let (_, address) = logs.split_once(" addr=127.0.0.1:").unwrap();
     let digits: String = address.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().expect("a port")
+    digits.parse().unwrap()
 }
 
-fn get(port: u16, part: &str) -> Value {
-    let (status, body) = http_get(port, &format!("{RIGS}/{part}")).unwrap();
-    assert_eq!(status, 200, "{part}: {body}");
+fn get(port: u16, path: &str) -> Value {
+    let (status, body) = http_get(port, &format!("{RIGS}/{path}")).unwrap();
+    assert_eq!(status, 200, "{path}: {body}");
     serde_json::from_str(&body).unwrap()
 }
 

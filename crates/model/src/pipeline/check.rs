@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::alert;
 use super::error::Problem;
 use super::file::{
     Fields, Format, MessageTable, PipelineFile, ShapeKind, SourceKind, SourceTable, StoreKind,
@@ -11,7 +12,7 @@ use super::simulate::SimulateTable;
 use super::value::{At, Pointer};
 use crate::name::Name;
 
-type Checked = Result<(), Problem>;
+pub(super) type Checked = Result<(), Problem>;
 
 /// The longest name of a pipeline, which is part of a client id.
 const MAX_NAME: usize = 64;
@@ -31,6 +32,7 @@ pub(super) fn check(file: &PipelineFile) -> Checked {
     if let [_, second, ..] = file.store.as_slice() {
         return Err(Problem::at(second.span(), "a pipeline has one store"));
     }
+    alert::check(&file.alert)?;
     file.simulate.as_ref().map_or(Ok(()), simulate)
 }
 
@@ -326,7 +328,11 @@ fn refuse<T>(value: Option<&At<T>>, why: &str) -> Checked {
     }
 }
 
-fn require(holds: bool, span: &Range<usize>, message: impl FnOnce() -> String) -> Checked {
+pub(super) fn require(
+    holds: bool,
+    span: &Range<usize>,
+    message: impl FnOnce() -> String,
+) -> Checked {
     if holds {
         Ok(())
     } else {

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 
+use super::alert::AlertTable;
 use super::limits::LimitsTable;
 use super::scalar::Scalar;
 use super::simulate::SimulateTable;
@@ -44,6 +45,9 @@ pub struct PipelineFile {
     pub store: Vec<At<StoreTable>>,
     /// What `producer` and `demo` send for this pipeline
     pub simulate: Option<SimulateTable>,
+    /// What is reported
+    #[serde(default)]
+    pub alert: Vec<AlertTable>,
 }
 
 /// Where messages come from.

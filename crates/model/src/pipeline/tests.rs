@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::{PipelineError, PipelineFile};
 
 fn parse(text: &str) -> Result<PipelineFile, PipelineError> {
@@ -86,7 +88,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "7:1",
         "a pipeline has one store",
     ),
-    ("[[alert]]\nname = \"x\"", "5:3", "unknown field `alert`"),
+    ("[[alarm]]\nname = \"x\"", "5:3", "unknown field `alarm`"),
     ("[simulate]\nfields = { a = { normal = [1] } }", "6:27", "2"),
     (
         "[simulate]\nfields = {}\ntags = { a = [] }",
@@ -130,6 +132,7 @@ fn the_whole_example_of_the_documentation_is_read() {
     let file = parse(include_str!("tests/whole.toml"));
     let file = file.map_err(|error| error.to_string()).unwrap();
     assert_eq!(file.store.len(), 1);
+    assert_eq!(file.alert[0].hold(), Duration::from_mins(1));
     assert_eq!(file.message.conditions.len(), 3);
     let unit = |name: &str| file.fields.of(name).and_then(|field| field.unit.clone());
     assert_eq!(unit("temp_1").as_deref(), Some("°C"));
@@ -147,9 +150,110 @@ fn the_schema_describes_every_table() {
     let schema = PipelineFile::schema();
     let properties = schema["properties"].as_object().unwrap();
     for table in [
-        "name", "source", "message", "fields", "rows", "limits", "store", "simulate",
+        "name", "source", "message", "fields", "rows", "limits", "store", "simulate", "alert",
     ] {
         assert!(properties.contains_key(table), "{table}");
     }
     assert_eq!(schema["additionalProperties"], false);
+}
+
+/// What stands behind [`MINIMAL`] and `[[alert]]`, the place of the error, part of the message.
+const REFUSED_ALERTS: &[(&str, &str, &str)] = &[
+    ("field = \"t\"\nabove = 1", "5:1", "missing field `name`"),
+    ("name = \"a\"\nabove = 1", "5:1", "missing field `field`"),
+    (
+        "name = \"a\"\nfield = \"t\"",
+        "6:8",
+        "above, below, or both",
+    ),
+    ("name = \"\"\nfield = \"t\"\nabove = 1", "6:8", "the name"),
+    ("name = \"a\"\nfield = \"\"\nabove = 1", "7:9", "the field"),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = inf",
+        "8:9",
+        "a finite number",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = \"hot\"",
+        "8:9",
+        "a finite number",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = 1\nclear_below = 2",
+        "9:15",
+        "at most as large",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nbelow = 1\nclear_below = 0",
+        "9:15",
+        "with above",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nbelow = 1\nclear_above = 0.5",
+        "9:15",
+        "at least as large",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = 1\nclear_above = 2",
+        "9:15",
+        "with below",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = 1\nbelow = 1",
+        "9:9",
+        "less than above",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = 9\nbelow = 1\nclear_below = 3\nclear_above = 5",
+        "8:9",
+        "never ends",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = 1\nfor = \"soon\"",
+        "9:7",
+        "a duration",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = 1\nstale_after = 0",
+        "9:15",
+        "longer than 0",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = 1\nwebhooks = [\"ftp://x\"]",
+        "9:13",
+        "http://",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = 1\nwebhooks = [\"http:///x\"]",
+        "9:13",
+        "a host",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = 1\nwebhooks = [\"http://x\", \"http://x\"]",
+        "9:25",
+        "twice",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nabove = 1\n[[alert]]\nname = \"a\"\nfield = \"t\"\nabove = 1",
+        "10:8",
+        "two alerts",
+    ),
+    (
+        "name = \"a\"\nfield = \"t\"\nover = 1",
+        "8:1",
+        "unknown field `over`",
+    ),
+];
+
+#[test]
+fn impossible_alerts_are_refused() {
+    for (more, place, part) in REFUSED_ALERTS {
+        let error = parse(&format!("{MINIMAL}[[alert]]\n{more}\n")).unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.contains(part), "{more}\n{shown}");
+        assert!(
+            shown.contains(&format!("mine.toml:{place}\n")),
+            "{more}\n{shown}"
+        );
+    }
 }

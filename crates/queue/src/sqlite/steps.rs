@@ -10,7 +10,7 @@ use super::error::classify;
 use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 use crate::error::QueueError;
 use crate::ledger::{Counter, Ledger, delta};
-use crate::list::{List, source_of};
+use crate::list::{List, output_of, source_of};
 use crate::stretch::{self, Stretch};
 use model::Stage;
 
@@ -169,7 +169,13 @@ pub(super) fn state(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<Stat
 }
 
 pub(super) fn peek(tx: &Connection, consumer: Stage, max: usize) -> Step<Peek> {
-    let source = source_of(consumer);
+    let number = progress(tx, consumer)?.number;
+    let Some(source) = source_of(consumer) else {
+        return Ok(Peek {
+            number,
+            ..Peek::default()
+        });
+    };
     let table_name = table(source);
     let sql = format!(
         "SELECT item FROM {table_name} WHERE id < (SELECT min(id) FROM {table_name}) + ?1 ORDER BY id"
@@ -178,12 +184,9 @@ pub(super) fn peek(tx: &Connection, consumer: Stage, max: usize) -> Step<Peek> {
     let items = select
         .query_map([saturating(max)], |row| row.get(0))
         .classified()?;
-    let output = match consumer {
-        Stage::Transformer => length(tx, List::Normalized)?,
-        Stage::Ingester | Stage::Sink => 0,
-    };
+    let output = output_of(consumer).map_or(Ok(0), |list| length(tx, list))?;
     Ok(Peek {
-        number: progress(tx, consumer)?.number,
+        number,
         items: items.collect::<rusqlite::Result<_>>().classified()?,
         length: length(tx, source)?,
         output_length: output,
@@ -206,7 +209,10 @@ pub(super) fn commit(
             found,
         });
     }
-    check_head(tx, source_of(lease.consumer), commit)?;
+    let source = source_of(lease.consumer);
+    if let Some(source) = source {
+        check_head(tx, source, commit)?;
+    }
     push(tx, List::Normalized, &commit.outputs)?;
     append_dead(tx, &commit.dead, limits)?;
     let mut put = tx
@@ -224,18 +230,25 @@ pub(super) fn commit(
     for (counter, amount) in commit.ledger(lease.consumer) {
         add(tx, counter.name(), amount)?;
     }
-    let source = table(source_of(lease.consumer));
-    let take = delta(commit.take);
-    let trim = format!("DELETE FROM {source} WHERE id < (SELECT min(id) FROM {source}) + ?1");
-    tx.prepare_cached(&trim)
-        .classified()?
-        .execute([take])
-        .classified()?;
+    if let Some(source) = source {
+        trim(tx, source, commit.take)?;
+    }
     tx.execute(
         "UPDATE consumer SET number = number + 1, by = ?2 WHERE name = ?1",
         params![name, lease.token],
     )
     .classified()?;
+    Ok(())
+}
+
+/// Removes elements at the head of a list.
+fn trim(tx: &Connection, source: List, take: usize) -> Step<()> {
+    let source = table(source);
+    let trim = format!("DELETE FROM {source} WHERE id < (SELECT min(id) FROM {source}) + ?1");
+    tx.prepare_cached(&trim)
+        .classified()?
+        .execute([delta(take)])
+        .classified()?;
     Ok(())
 }
 

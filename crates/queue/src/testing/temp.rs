@@ -13,7 +13,7 @@ use crate::ledger::{Counter, Ledger};
 use crate::list::List;
 use crate::settings::QueueSettings;
 use crate::sqlite::SqliteQueue;
-use crate::{Append, Appended, Commit, Lease, Queue};
+use crate::{Append, Appended, Commit, Lease, Queue, State};
 use model::Stage;
 
 /// How long to wait for the file's lock.
@@ -104,6 +104,16 @@ impl TempQueue {
         rows.collect::<Result<_, _>>().unwrap()
     }
 
+    /// The state of a consumer, ordered by key.
+    #[must_use]
+    pub fn state_of(&self, consumer: Stage) -> State {
+        let connection = self.connect();
+        let sql = "SELECT key, value FROM state WHERE consumer = ?1 ORDER BY key";
+        let mut select = connection.prepare(sql).unwrap();
+        let rows = select.query_map([consumer.name()], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
     /// Appends readings, as the ingester. Panics if the list is full.
     pub async fn append(&self, raw: Vec<Vec<u8>>) {
         let dead = Vec::new();
@@ -133,7 +143,7 @@ impl TempQueue {
     /// lease is held.
     pub async fn drain(&self, consumer: Stage) -> Vec<Vec<u8>> {
         let processed: &[Counter] = match consumer {
-            Stage::Ingester => panic!("the ingester consumes no list"),
+            Stage::Ingester | Stage::Alerts => panic!("the {consumer} consumes no list"),
             Stage::Transformer => &[Counter::Samples, Counter::Readings, Counter::InRows],
             Stage::Sink => &[Counter::RowsStored],
         };

@@ -58,7 +58,8 @@ contract! {
     large_commits_and_any_bytes_are_accepted
     external_elements_are_counted_as_foreign
     commit_is_refused_after_an_external_change_of_the_head
-    flushed_queue_is_detected;
+    flushed_queue_is_detected
+    consumer_without_a_list_commits_its_state_only;
     // Not in memory: lists have a fixed type there, and dead letters aren't replayed.
     not_in_memory:
     keys_of_a_wrong_type_change_nothing
@@ -699,4 +700,39 @@ async fn flushed_queue_is_detected<F: Fixture>() {
     assert!(resets.check(&after, 0));
     append(&queue, items(0..1)).await;
     assert_balanced(&queue).await;
+}
+
+async fn consumer_without_a_list_commits_its_state_only<F: Fixture>() {
+    let fixture = F::start();
+    let queue = fixture.queue();
+    append(&queue, items(0..3)).await;
+    let lease = take(&queue, Stage::Alerts).await;
+    let ledger = ledger_of(&queue).await;
+    let peeked = peek(&queue, &lease).await;
+    assert_eq!(peeked, queue::Peek::default(), "it has no list");
+    let put = |value: &str| vec![(b"alert".to_vec(), value.as_bytes().to_vec())];
+    let change = |number, value| Commit {
+        number,
+        puts: put(value),
+        ..Commit::default()
+    };
+    commit(&queue, &lease, change(0, "firing")).await;
+    let again = queue.commit(&lease, &change(0, "again")).await;
+    assert!(
+        matches!(again, Err(QueueError::Conflict { found: 1, .. })),
+        "{again:?}"
+    );
+    assert_eq!(peek(&queue, &lease).await.number, 1);
+    assert_eq!(queue.state(&lease).await.unwrap(), put("firing"));
+    assert_eq!(ledger_of(&queue).await, ledger, "no counter and no list");
+    // Stages have leases, numbers and states of their own.
+    let transformer = take(&queue, Stage::Transformer).await;
+    assert_eq!(peek(&queue, &transformer).await.items, items(0..3));
+    assert_eq!(queue.progress(Stage::Transformer).await.unwrap().number, 0);
+    // The next holder has the state, and the last one can't change it any more.
+    queue.release(&lease).await.unwrap();
+    let next = take(&fixture.queue(), Stage::Alerts).await;
+    let stale = queue.commit(&lease, &change(1, "stale")).await;
+    assert_eq!(stale, Err(QueueError::Fenced));
+    assert_eq!(queue.state(&next).await.unwrap(), put("firing"));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::time::Timestamp;
 
 use crate::ledger::{Counter, Ledger};
-use crate::list::{List, source_of};
+use crate::list::{List, output_of, source_of};
 use crate::settings::QueueSettings;
 use crate::testing::simulation::BrokenRule;
 use crate::{Append, Appended, Commit, Lease, Peek, Progress, QueueError, Snapshot, State};
@@ -32,7 +32,7 @@ impl Limits {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Store {
     lists: [VecDeque<Vec<u8>>; 3],
-    consumers: [Consumer; 3],
+    consumers: [Consumer; 4],
     ledger: Ledger,
     dead_bytes: usize,
     instance: String,
@@ -133,12 +133,9 @@ impl Store {
         let source = source_of(consumer);
         Peek {
             number: self.consumers[consumer as usize].number,
-            items: self.items(source, max),
-            length: self.length(source),
-            output_length: match consumer {
-                Stage::Transformer => self.length(List::Normalized),
-                Stage::Ingester | Stage::Sink => 0,
-            },
+            items: source.map_or_else(Vec::new, |list| self.items(list, max)),
+            length: source.map_or(0, |list| self.length(list)),
+            output_length: output_of(consumer).map_or(0, |list| self.length(list)),
         }
     }
 
@@ -167,7 +164,8 @@ impl Store {
             });
         }
         if let (Some(last), Some(before)) = (&commit.last_taken, commit.take.checked_sub(1))
-            && self.list(source_of(lease.consumer)).get(before) != Some(last)
+            && let Some(source) = source_of(lease.consumer)
+            && self.list(source).get(before) != Some(last)
         {
             return Err(QueueError::Shifted);
         }
@@ -193,7 +191,10 @@ impl Store {
     }
 
     pub(super) fn trim(&mut self, consumer: Stage, commit: &Commit) {
-        let source = self.list(source_of(consumer));
+        let Some(source) = source_of(consumer) else {
+            return;
+        };
+        let source = self.list(source);
         source.drain(..commit.take.min(source.len()));
     }
 
