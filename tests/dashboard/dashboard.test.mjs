@@ -1,7 +1,8 @@
 // The dashboard in a browser, on a running Rigline with a simulated fleet.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { AxeBuilder } from '@axe-core/playwright';
@@ -294,6 +295,42 @@ test('with a token the page asks for it, and a link logs in', async (t) => {
   await linked.getByText('No row is stored yet.').waitFor();
   assert.equal(linked.url(), `${closed.base}/`);
   assert.equal(await linked.evaluate(() => document.cookie), '');
+});
+
+test('an alert that fires is shown on the fleet, above all views, and on its own', async (t) => {
+  const file = path.join(rigline.dir, 'kitchen.toml');
+  await writeFile(file, `name = "kitchen"
+[source]
+topic = "kitchen/{room}"
+[message]
+fields = { temperature = "/t" }
+[[store]]
+kind = "sqlite"
+[[alert]]
+name = "too warm"
+field = "temperature"
+above = 30
+clear_below = 28
+`);
+  const kitchen = await Rigline.start(null, ['--pipelines', file]);
+  t.after(() => kitchen.end());
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const page = await context.newPage();
+  await page.goto(`${kitchen.base}/#/alerts`);
+  await kitchen.publish('kitchen/north', '{"t": 20}');
+  await page.locator('.alerts', { hasText: 'above 30' }).waitFor();
+  assert.equal(await page.locator('#badge-alerts').isHidden(), true);
+  await kitchen.publish('kitchen/north', '{"t": 31.5}');
+  await page.locator('#troubles', { hasText: 'north: too warm' }).waitFor();
+  await page.locator('.alerts tr.alarm', { hasText: '31.50' }).waitFor();
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  assert.deepEqual(violations.map(({ id }) => id), []);
+  await page.goto(`${kitchen.base}/#/`);
+  await page.locator('.tile.alarm', { hasText: 'too warm' }).waitFor();
+  await kitchen.publish('kitchen/north', '{"t": 20}');
+  await page.locator('.tile:not(.alarm)').waitFor();
+  await until('no alert fires', () => page.locator('#badge-alerts').isHidden());
 });
 
 test('a fleet that is silent turns stale, and its values are still those of the API', async (t) => {

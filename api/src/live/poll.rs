@@ -187,10 +187,10 @@ impl Poll {
         self.rates.add(Instant::now(), &ledger);
         self.count_dead_letters(&ledger).await?;
         let dependencies = health::dependencies(&self.api, &self.part.pipeline);
-        let progress = |stage| {
-            let known = [(Stage::Transformer, &transformer), (Stage::Sink, &sink)];
-            let found = known.into_iter().find(|(of, _)| *of == stage);
-            found.map(|(_, progress)| progress.clone())
+        let progress = |stage| match stage {
+            Stage::Ingester | Stage::Alerts => None,
+            Stage::Transformer => Some(transformer.clone()),
+            Stage::Sink => Some(sink.clone()),
         };
         let (limit, dead_limit) = (
             self.part.lists.list_limit(),
