@@ -20,6 +20,10 @@ use crate::problem::Problem;
 const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
                       object-src 'none'";
 
+/// The same for the page of the API's document: Swagger UI sets styles, and has images in its own.
+const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                           base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -36,6 +40,7 @@ macro_rules! files {
 const FILES: &[(&str, &str, &[u8])] = &files! {
     "index.html": HTML,
     "login.html": HTML,
+    "docs.html": HTML,
     "style.css": STYLE,
     "icon.svg": IMAGE,
     "alerts.js": SCRIPT,
@@ -43,6 +48,7 @@ const FILES: &[(&str, &str, &[u8])] = &files! {
     "app.js": SCRIPT,
     "chart.js": SCRIPT,
     "dead_letters.js": SCRIPT,
+    "docs.js": SCRIPT,
     "dom.js": SCRIPT,
     "fleet.js": SCRIPT,
     "format.js": SCRIPT,
@@ -55,6 +61,10 @@ const FILES: &[(&str, &str, &[u8])] = &files! {
     "vendor/uPlot.iife.min.js": SCRIPT,
     "vendor/uPlot.min.css": STYLE,
     "vendor/LICENSE": TEXT,
+    "vendor/swagger-ui/swagger-ui-bundle.js.gz": SCRIPT,
+    "vendor/swagger-ui/swagger-ui.css.gz": STYLE,
+    "vendor/swagger-ui/LICENSE": TEXT,
+    "vendor/swagger-ui/NOTICE": TEXT,
 };
 
 /// A file with what its response says of it.
@@ -68,7 +78,7 @@ struct File {
 
 type Files = Arc<Vec<File>>;
 
-/// The page at `/`, the login at `/login`, and what they load below `/assets`.
+/// The page at `/`, the login at `/login`, the API's document at `/docs`, and what they load below `/assets`.
 pub(crate) fn routes() -> Router {
     let files = FILES.iter().map(|&(name, kind, content)| File {
         name,
@@ -87,6 +97,7 @@ pub(crate) fn routes() -> Router {
     Router::new()
         .route("/", page("index.html"))
         .route("/login", page("login.html"))
+        .route("/docs", page("docs.html"))
         .route(
             "/assets/{*name}",
             get(
@@ -119,11 +130,16 @@ fn respond(files: &Files, name: &str, headers: &HeaderMap) -> Response {
     } else {
         Body::from(file.content).into_response()
     };
+    let policy = if file.name == "docs.html" {
+        DOCS_POLICY
+    } else {
+        POLICY
+    };
     let fields = [
         (header::CONTENT_TYPE, file.kind),
         // The browser keeps it, and asks each time whether it is still the same.
         (header::CACHE_CONTROL, "no-cache"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::REFERRER_POLICY, "no-referrer"),
         (
             HeaderName::from_static("cross-origin-opener-policy"),
@@ -135,5 +151,9 @@ fn respond(files: &Files, name: &str, headers: &HeaderMap) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.insert(header::ETAG, file.etag.clone());
+    // Large files are kept compressed, which every browser takes.
+    if file.name.ends_with(".gz") && !is_known {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     response
 }

@@ -33,6 +33,33 @@ async fn page_and_what_it_loads_are_served_without_a_token() {
 }
 
 #[tokio::test]
+async fn document_of_the_api_is_shown_without_other_servers() {
+    let fixture = Fixture::new();
+    let page = fixture.get("/docs").await;
+    let policy = page.header(header::CONTENT_SECURITY_POLICY);
+    assert!(policy.starts_with("default-src 'self';"), "{policy}");
+    assert!(!policy.contains("http"), "{policy}");
+    let text = page.text();
+    let loaded = text
+        .split(['"', '\''])
+        .filter(|part| part.starts_with("/assets/"));
+    let loaded: Vec<_> = loaded.collect();
+    assert_eq!(loaded.len(), 4, "{text}");
+    assert!(!text.contains("//"), "{text}");
+    for path in loaded {
+        let answer = fixture.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        let is_compressed = answer.body.starts_with(&[0x1f, 0x8b]);
+        assert_eq!(
+            answer.header(header::CONTENT_ENCODING) == "gzip",
+            is_compressed,
+            "{path}"
+        );
+        assert_eq!(path.ends_with(".gz"), is_compressed, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn browser_that_has_a_file_does_not_get_it_again() {
     let fixture = Fixture::new();
     let first = fixture.get("/assets/app.js").await;
