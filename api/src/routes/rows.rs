@@ -31,7 +31,7 @@ const DEFAULT_LIMIT: usize = 1_000;
 #[into_params(parameter_in = Query)]
 pub(crate) struct RowsQuery {
     /// The key of the series, as the list of series has it.
-    #[param(example = "RIG-001")]
+    #[param(example = "RIG-01")]
     series: String,
     /// A field to read; may be repeated [default: all].
     #[serde(default)]

@@ -22,7 +22,7 @@ const AHEAD: Duration = Duration::from_hours(1);
 #[into_params(parameter_in = Query)]
 pub(crate) struct RangeQuery {
     /// The key of the series, as the list of series has it.
-    #[param(example = "RIG-001")]
+    #[param(example = "RIG-01")]
     pub(crate) series: String,
     /// A field to read; may be repeated [default: all].
     #[serde(default)]

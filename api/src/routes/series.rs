@@ -25,7 +25,7 @@ pub(crate) struct SeriesList {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SeriesInfo {
     /// Its key, which names it in this API: a rig's name, or its tags as a JSON object.
-    #[schema(example = "RIG-001")]
+    #[schema(example = "RIG-01")]
     key: String,
     /// Its tags.
     tags: BTreeMap<String, String>,
