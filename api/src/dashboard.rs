@@ -24,6 +24,9 @@ const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; f
 const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                            base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 
+/// The first bytes of what gzip has compressed (RFC 1952).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -152,7 +155,8 @@ fn respond(files: &Files, name: &str, headers: &HeaderMap) -> Response {
     }
     headers.insert(header::ETAG, file.etag.clone());
     // Large files are kept compressed, which every browser takes.
-    if file.name.ends_with(".gz") && !is_known {
+    let is_compressed = file.content.starts_with(&GZIP);
+    if is_compressed && !is_known {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response

@@ -21,6 +21,6 @@ mod time;
 
 pub use self::alerts::{AlertBoard, AlertWork, run as run_alerts};
 pub use self::openapi::document;
-pub use self::parts::{Api, PipelineHistory, Revalidate, ServedPipeline};
+pub use self::parts::{Api, PipelineHistory, ServedPipeline, StageChecks};
 pub use self::serve::{Server, router};
 pub use self::settings::ApiSettings;

@@ -112,7 +112,7 @@ mod tests {
     use common::clock::Clock;
     use common::health::Health;
     use common::pipelines::Pipeline;
-    use model::dead_letter::DeadLetter;
+    use model::dead_letter::{DeadLetter, Rejection};
     use model::{Layout, Timestamp};
     use queue::testing::TempQueue;
     use queue::{DeadLetterEntry, Lists, Replay};
@@ -120,12 +120,12 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     use crate::alerts::AlertBoard;
-    use crate::parts::{Api, PipelineHistory, Revalidate, ServedPipeline};
+    use crate::parts::{Api, PipelineHistory, ServedPipeline, StageChecks};
 
     #[derive(Debug)]
     struct Never;
 
-    impl Revalidate for Never {
+    impl StageChecks for Never {
         fn validate(
             &self,
             _: DeadLetterEntry,
@@ -133,6 +133,10 @@ mod tests {
             _: Timestamp,
         ) -> Result<Replay, String> {
             Err("never".to_owned())
+        }
+
+        fn check(&self, _: &str, _: &[u8], _: Timestamp) -> Option<Rejection> {
+            None
         }
     }
 
@@ -149,8 +153,9 @@ mod tests {
             pipeline: Pipeline::Rigs,
             lists: Lists::Sqlite(queue.open()),
             history: PipelineHistory::Sqlite(store.history()),
-            revalidate: Arc::new(Never),
+            stages: Arc::new(Never),
             alerts: AlertBoard::default(),
+            inbox: None,
         };
         let api = Api::new(vec![part], Health::for_stage("up"), Clock::system());
         let part = &api.pipelines()[0];

@@ -7,12 +7,13 @@ use common::clock::Clock;
 use common::health::Health;
 use common::pipelines::Pipeline;
 use model::Timestamp;
-use model::dead_letter::DeadLetter;
+use model::dead_letter::{DeadLetter, Rejection};
 use queue::{DeadLetterEntry, Lists, Replay};
 use store::history::{
     FieldBuckets, FieldStatistics, Latest, Page, Selection, SeriesLatest, SeriesSpan,
 };
 use store::{History, InfluxHistory, ReadError, SqliteHistory};
+use transport::Inbox;
 
 use crate::alerts::AlertBoard;
 use crate::live::Live;
@@ -41,14 +42,16 @@ pub struct ServedPipeline {
     pub lists: Lists,
     /// Its store.
     pub history: PipelineHistory,
-    /// How its dead letters are validated before they are replayed.
-    pub revalidate: Arc<dyn Revalidate>,
+    /// What its stages would make of inputs.
+    pub stages: Arc<dyn StageChecks>,
     /// Its alerts.
     pub alerts: AlertBoard,
+    /// Where its ingester takes messages from, if it is in this process.
+    pub inbox: Option<Inbox>,
 }
 
-/// Validates dead letters again, as the stages of their pipeline do.
-pub trait Revalidate: std::fmt::Debug + Send + Sync {
+/// Validates inputs, as the stages of their pipeline do.
+pub trait StageChecks: std::fmt::Debug + Send + Sync {
     /// The replay of a dead letter, whose content is given, too, or the reason why it can't be replayed.
     fn validate(
         &self,
@@ -56,6 +59,9 @@ pub trait Revalidate: std::fmt::Debug + Send + Sync {
         content: &DeadLetter,
         now: Timestamp,
     ) -> Result<Replay, String>;
+
+    /// Why the ingester would reject a message, or a part of it, that arrives at this time.
+    fn check(&self, topic: &str, payload: &[u8], arrived: Timestamp) -> Option<Rejection>;
 }
 
 /// Where a pipeline's rows are read from.

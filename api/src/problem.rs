@@ -22,6 +22,9 @@ pub(crate) struct Problem {
     /// What exactly is wrong, and what to do.
     #[schema(example = "from: \"yesterday\" isn't a time")]
     detail: String,
+    /// Of a request with several items: those that can't be used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ItemProblem>,
     /// Seconds until another attempt may succeed, for the header `Retry-After`.
     #[serde(skip)]
     retry_after: Option<u64>,
@@ -34,8 +37,21 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
+            errors: Vec::new(),
             retry_after: None,
         }
+    }
+
+    /// The server can't do it now, but a little later.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(5),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
+    }
+
+    pub(crate) fn with_errors(self, errors: Vec<ItemProblem>) -> Self {
+        Self { errors, ..self }
     }
 
     pub(crate) fn too_many_failures(wait: Duration) -> Self {
@@ -61,6 +77,43 @@ impl Problem {
                       Authorization: Bearer TOKEN";
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
+}
+
+/// An item of a request that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct ItemProblem {
+    /// Its place in the request, from 1 on.
+    #[schema(minimum = 1)]
+    pub(crate) line: usize,
+    /// Why, as dead letters have it.
+    #[schema(example = "bad_value")]
+    pub(crate) reason: &'static str,
+    /// What exactly is wrong.
+    pub(crate) detail: String,
+    /// If only parts of it can't be used: JSON pointers to them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) places: Vec<String>,
+}
+
+/// What may go wrong where messages are taken.
+#[expect(dead_code, reason = "describes responses in the OpenAPI document")]
+#[derive(IntoResponses)]
+pub(crate) enum MessageProblems {
+    /// The body can't be read.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Broken(#[to_schema] Problem),
+    /// There is no such pipeline, or it has no ingester in this process.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Problem),
+    /// Some messages can't be used and are dead letters, or there are too many; `errors` says which.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(#[to_schema] Problem),
+    /// The list is full, or can't be written now.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] Problem),
 }
 
 /// What may go wrong where lists are read.

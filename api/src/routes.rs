@@ -8,6 +8,7 @@ mod alerts;
 mod buckets;
 pub(crate) mod dead_letters;
 pub(crate) mod health;
+mod messages;
 mod pipelines;
 mod rows;
 mod select;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> OpenApiRouter<Api> {
         .routes(routes!(buckets::list))
         .routes(routes!(buckets::statistics))
         .routes(routes!(alerts::show))
+        .routes(routes!(messages::post))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::counts))
         .routes(routes!(dead_letters::show))

@@ -14,6 +14,7 @@ use common::listen;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -103,6 +104,7 @@ pub fn router(api: Api, settings: &ApiSettings) -> Router {
         )
         .fallback(async || Problem::not_found("there is no such path; see /openapi.json"))
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(RequestDecompressionLayer::new())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -147,8 +147,9 @@ fn open(
         pipeline: pipeline.clone(),
         lists: Lists::Redis(queue.clone()),
         history: PipelineHistory::Influx(history),
-        revalidate: Arc::new(revalidation),
+        stages: Arc::new(revalidation),
         alerts: AlertBoard::of(pipeline),
+        inbox: None,
     };
     Ok((part, queue, lists))
 }

@@ -34,7 +34,7 @@ impl Revalidation {
     }
 }
 
-impl api::Revalidate for Revalidation {
+impl api::StageChecks for Revalidation {
     fn validate(
         &self,
         letter: DeadLetterEntry,
@@ -86,6 +86,10 @@ impl api::Revalidate for Revalidation {
             elements,
         })
     }
+
+    fn check(&self, topic: &str, payload: &[u8], arrived: Timestamp) -> Option<Rejection> {
+        self.decoder.decode(topic, payload, arrived).rejection
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +104,7 @@ mod tests {
     use queue::DeadLetterEntry;
     use queue::list::List;
 
-    use api::Revalidate;
+    use api::StageChecks;
 
     use super::Revalidation;
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AlertBoard, Api, ApiSettings, PipelineHistory, Revalidate, ServedPipeline};
+use api::{AlertBoard, Api, ApiSettings, PipelineHistory, ServedPipeline, StageChecks};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
@@ -15,7 +15,7 @@ use common::clock::Clock;
 use common::health::Health;
 use common::pipelines::Pipeline;
 use common::secret::Secret;
-use model::dead_letter::DeadLetter;
+use model::dead_letter::{DeadLetter, Reason, Rejection};
 use model::{Layout, Name, Row, Timestamp, Value};
 use queue::list::List;
 use queue::testing::TempQueue;
@@ -24,6 +24,7 @@ use serde_json::Value as Json;
 use store::{InfluxHistory, InfluxSettings, Measurement, SqliteSettings, SqliteStore, Store};
 use tempfile::TempDir;
 use tower::ServiceExt;
+use transport::Inbox;
 
 /// The time of the first row.
 pub const FIRST: &str = "2026-01-31T08:00:00Z";
@@ -38,6 +39,8 @@ struct Settings {
 pub struct Fixture {
     pub queue: TempQueue,
     pub health: Health,
+    /// Messages that are posted to the pipeline `rigs`. Nothing takes them.
+    pub inbox: Inbox,
     pub api: Api,
     store: SqliteStore,
     router: Router,
@@ -48,7 +51,7 @@ pub struct Fixture {
 #[derive(Debug)]
 pub struct Digits;
 
-impl Revalidate for Digits {
+impl StageChecks for Digits {
     fn validate(
         &self,
         letter: DeadLetterEntry,
@@ -67,6 +70,11 @@ impl Revalidate for Digits {
             list: List::Raw,
             elements: vec![content.payload.clone().into_bytes()],
         })
+    }
+
+    fn check(&self, _: &str, payload: &[u8], _: Timestamp) -> Option<Rejection> {
+        let is_bad = !payload.first().is_some_and(u8::is_ascii_digit);
+        is_bad.then(|| Rejection::new(Reason::BadValue, "no digit"))
     }
 }
 
@@ -126,6 +134,7 @@ impl Fixture {
         let path = dir.path().join("store.db");
         let store = SqliteStore::open(&path, &kept, Layout::Rigs, Clock::system()).unwrap();
         let queue = TempQueue::new(queue::testing::settings());
+        let inbox = Inbox::default();
         let file = "name = \"elsewhere\"\n[source]\ntopic = \"x/{device}\"\n[[store]]\nkind = \"influx\"\n";
         let file = model::pipeline::PipelineFile::parse("x.toml", file, &|_| None).unwrap();
         let elsewhere = Pipeline::File(file.into());
@@ -134,15 +143,17 @@ impl Fixture {
                 pipeline: Pipeline::Rigs,
                 lists: Lists::Sqlite(queue.open()),
                 history: PipelineHistory::Sqlite(store.history()),
-                revalidate: Arc::new(Digits),
+                stages: Arc::new(Digits),
                 alerts: AlertBoard::default(),
+                inbox: Some(inbox.clone()),
             },
             ServedPipeline {
                 alerts: AlertBoard::of(&elsewhere),
+                inbox: None,
                 pipeline: elsewhere,
                 lists: Lists::Sqlite(queue.open()),
                 history: PipelineHistory::Influx(nowhere()),
-                revalidate: Arc::new(Digits),
+                stages: Arc::new(Digits),
             },
         ];
         let health = Health::for_stage("up");
@@ -150,6 +161,7 @@ impl Fixture {
         Self {
             queue,
             health,
+            inbox,
             store,
             router: api::router(api.clone(), &settings),
             api,
@@ -210,7 +222,7 @@ impl Fixture {
             .await
     }
 
-    async fn send(
+    pub async fn send(
         &self,
         method: Method,
         path: &str,

@@ -7,6 +7,7 @@ mod dashboard;
 mod dead_letters;
 mod document;
 mod fixture;
+mod messages;
 mod problems;
 mod rows;
 mod state;

@@ -16,6 +16,7 @@ mod fanout;
 mod listener;
 #[cfg(feature = "testing")]
 mod memory;
+mod posted;
 mod probe;
 mod publisher;
 mod pubsub;
@@ -31,6 +32,7 @@ pub use fanout::{Fanout, FanoutSession, Wants};
 pub use listener::{BindError, ListenSettings, Listener, Listening, PasswordError, hash_password};
 #[cfg(feature = "testing")]
 pub use memory::{MemoryBroker, MemorySession};
+pub use posted::{Inbox, NotStored, PostedTicket, WithPosts};
 pub use probe::{
     Broker, Limits, ProbeError, keeps_sessions, probe_broker, probe_limits, probe_login,
     probe_subscription,

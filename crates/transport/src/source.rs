@@ -13,7 +13,7 @@ pub trait Source: Send + 'static {
     const NAME: &'static str;
 
     /// The right to acknowledge one message, once.
-    type Ticket: Send + 'static;
+    type Ticket: Send + Sync + 'static;
 
     /// Waits for at least one message, then appends up to `max` of those that have arrived to `batch`,
     /// and returns how many. Cancel-safe: if the future is dropped, no message is lost.
@@ -89,8 +89,8 @@ impl<T> Delivery<T> {
 }
 
 impl<T> Delivery<T> {
-    /// The ticket, and the message without it.
-    pub(crate) fn take_ticket(self) -> (T, Delivery<()>) {
+    /// The ticket, and the message with another one instead.
+    pub(crate) fn replace_ticket<U>(self, ticket: U) -> (T, Delivery<U>) {
         let message = Delivery {
             topic: self.topic,
             payload: self.payload,
@@ -99,7 +99,7 @@ impl<T> Delivery<T> {
             retain: self.retain,
             dup: self.dup,
             received: self.received,
-            ticket: (),
+            ticket,
             share: self.share,
         };
         (self.ticket, message)

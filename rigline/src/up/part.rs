@@ -19,7 +19,7 @@ use sink::from_file::{influx_settings, store_kind};
 use store::{InfluxHistory, InfluxStore, SqliteStore};
 use tokio::task::JoinSet;
 use transformer::settings::ShapeSettings;
-use transport::{Source, Wants};
+use transport::{Inbox, Source, Wants};
 
 use super::data_dir::{QUEUE_FILE, STORE_FILE};
 use super::settings::ServerSettings;
@@ -38,6 +38,8 @@ pub(super) struct Part {
     pub(super) store: PartStore,
     lists: QueueSettings,
     alerts: AlertBoard,
+    /// Messages that are posted to it.
+    pub(super) inbox: Inbox,
 }
 
 /// Where a pipeline's rows go.
@@ -93,6 +95,7 @@ impl Part {
             store,
             lists,
             alerts: AlertBoard::of(pipeline),
+            inbox: Inbox::default(),
         })
     }
 
@@ -110,12 +113,13 @@ impl Part {
         ServedPipeline {
             pipeline: self.pipeline.clone(),
             lists: queue::Lists::Sqlite(self.queue.clone()),
-            revalidate: Arc::new(match &self.pipeline {
+            stages: Arc::new(match &self.pipeline {
                 Pipeline::Rigs => Revalidation::of_rigs(settings.readings),
                 Pipeline::File(file) => Revalidation::of_file(file),
             }),
             history: self.history(),
             alerts: self.alerts.clone(),
+            inbox: Some(self.inbox.clone()),
         }
     }
 

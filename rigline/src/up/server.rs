@@ -187,6 +187,8 @@ fn start_ingester<S: Source + Sync>(
 ) {
     let (work, queue) = (part.ingester(settings), part.queue.clone());
     let process = part.process(process, "ingester");
+    let inbox = part.inbox.clone();
+    let session = move |up| inbox.beside(session(up));
     if let Pipeline::Rigs = part.pipeline {
         let wrapped = wrap.sessions(session);
         stages.spawn(ingester::run(work, queue, wrapped, process));
@@ -207,6 +209,7 @@ fn start_own_source(
     };
     let (work, queue) = (part.ingester(settings), part.queue.clone());
     let process = part.process(process, "ingester");
+    let inbox = part.inbox.clone();
     match file.source.kind() {
         SourceKind::Mqtt => {
             let mut mqtt = MqttSettings::at("localhost", 1883);
@@ -215,12 +218,13 @@ fn start_own_source(
             }
             let subscribe = SubscribeSettings::of_file(&file.source);
             let client_id = format!("rigline-{}", *file.name);
-            let session = move |up| Subscriber::start(&mqtt, &subscribe, &client_id, up);
+            let session =
+                move |up| inbox.beside(Subscriber::start(&mqtt, &subscribe, &client_id, up));
             stages.spawn(ingester::run(work, queue, session, process));
         }
         SourceKind::RedisPubsub => {
             let source = PubSubSettings::of_file(&file.source, &settings.redis)?;
-            let session = move |up| RedisSubscriber::start(&source, up);
+            let session = move |up| inbox.beside(RedisSubscriber::start(&source, up));
             stages.spawn(ingester::run(work, queue, session, process));
         }
     }

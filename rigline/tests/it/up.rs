@@ -304,6 +304,36 @@ fn full_disk_is_logged_and_retried() {
 }
 
 #[test]
+fn message_is_posted_over_http_and_acknowledged_when_it_is_on_disk() {
+    let up = Up::start(&[]);
+    let logs = up.stage.logs();
+    let (_, address) = logs
+        .split_once("curl http://127.0.0.1:")
+        .expect("the line to copy");
+    let (port, _) = address.split_once('/').expect("a path");
+    let port = port.parse().expect("a port");
+    let send = |topic: &str, body: &str| {
+        let path = format!("/api/v1/pipelines/rigs/messages?topic={topic}");
+        testkit::http_post(port, &path, body).unwrap()
+    };
+    let topic = "rigs/MINE/measurements/pressure";
+    assert_eq!(send(topic, "{\"value\": 2.5}"), (204, String::new()));
+    let (status, answer) = send(topic, "{\"value\": \"off\"}");
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer.contains("bad_value"), "{answer}");
+    let (status, answer) = send("elsewhere", "1");
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer.contains("bad_topic"), "{answer}");
+    // What was answered survives a kill.
+    let dir = up.kill();
+    let up = Up::start_in(dir, &[]);
+    up.wait_for_output(&["rows", "--last", "1h"], "2.5");
+    up.wait_for_output(&["dlq", "list"], "2 shown of 2");
+    up.run_ok(&["ledger"]);
+    up.stop();
+}
+
+#[test]
 fn stored_row_is_read_over_http() {
     let up = Up::start(&[]);
     up.publish("temp", "{\"value\":21.5}");

@@ -66,7 +66,7 @@ pub(crate) async fn replay(
     let mut handled = DeadLettersHandled::default();
     for (letter, content) in select(part, request, &mut handled).await? {
         let now = api.clock().now();
-        let replayed = match part.revalidate.validate(letter, &content, now) {
+        let replayed = match part.stages.validate(letter, &content, now) {
             Ok(replay) => match part.lists.replay(&replay).await? {
                 Replayed::Done => Ok(()),
                 Replayed::Gone => Err(changed()),

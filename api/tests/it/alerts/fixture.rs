@@ -105,8 +105,9 @@ impl Alerts {
             pipeline,
             lists: Lists::Sqlite(queue.open()),
             history: PipelineHistory::Sqlite(store.history()),
-            revalidate: Arc::new(Digits),
+            stages: Arc::new(Digits),
             alerts: board.clone(),
+            inbox: None,
         };
         let api = Api::new(vec![served], health.clone(), Clock::system());
         Self {

@@ -117,7 +117,7 @@ impl<S: PausableSource> Router<S> {
                 wanted.push(0);
             }
             let connection = S::connection(&delivery.ticket);
-            let (ticket, message) = delivery.take_ticket();
+            let (ticket, message) = delivery.replace_ticket(());
             for share in self.pending.add(connection, ticket, &wanted) {
                 let Some(route) = self.routes.get_mut(share.route) else {
                     continue;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use api::Revalidate;
+use api::StageChecks;
 use clap::Args;
 use common::clock::Clock;
 use common::pipelines::{Pipeline, PipelineSettings};
