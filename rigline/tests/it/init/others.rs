@@ -117,7 +117,7 @@ fn another_operator_token_replaces_the_stored_one() {
     let ended = site.init(&[("INFLUX_TOKEN", &token)]);
     assert!(ended.status.success(), "{}", text(&ended));
     assert_eq!(site.read("admin/influx-token"), token);
-    assert_eq!(site.state().tokens.len(), 4);
+    assert_eq!(site.state().tokens.len(), 5);
     assert!(site.init(&[]).status.success());
 }
 
