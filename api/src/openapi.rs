@@ -14,8 +14,8 @@ use crate::routes;
 #[openapi(
     info(
         title = "Rigline",
-        description = "Reads series, rows, dead letters and the state of pipelines, also as a live stream; replays and \
-                       discards dead letters. Times in requests: RFC 3339 with an offset, seconds or milliseconds \
+        description = "Reads series, rows, dead letters and the state of pipelines, also as a live stream; takes \
+                       messages; replays and discards dead letters. Times in requests: RFC 3339 with an offset, seconds or milliseconds \
                        since 1970, `now`, or relative to now (`-1h`). Time ranges are half-open: `from` is included, \
                        `to` isn't. Every error is a problem document (RFC 9457).",
     ),
