@@ -1,5 +1,5 @@
-//! Measures the HTTP API of `rigline up` on a month of rows, beside the `sqlite3` shell on the same file:
-//! `bench-api [DAYS]`. Prints a table for docs/benchmarks.md.
+//! Measures the HTTP API of `rigline up` on a month of rows, beside the `sqlite3` shell on the same file, and what
+//! readers of the live stream cost: `bench-api [DAYS]`. Prints tables for docs/benchmarks.md.
 //!
 //! A request's time is from its connection to the end of its response; the shell's is from its start to its end. Both
 //! are medians, and each shell query runs right behind its request, so that their ratio is of the same minutes.
@@ -11,14 +11,19 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
 use e2e::filled::fill_store;
-use e2e::measure::median;
+use e2e::measure::{cpu_us, median};
 use model::Timestamp;
 use tempfile::TempDir;
 use testkit::{Launch, StageProcess, http_get, target_dir};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Rigs of the month of rows.
 const RIGS: usize = 10;
@@ -26,6 +31,11 @@ const RIGS: usize = 10;
 const MANY: usize = 1_000;
 /// Seconds of rows of these.
 const OF_MANY: usize = 600;
+/// Readers of the live stream.
+const READERS: usize = 200;
+/// How long a fleet or readers have been there before they are measured, and how long they are.
+const SETTLED: Duration = Duration::from_secs(5);
+const MEASURED: Duration = Duration::from_secs(20);
 /// How often each request is sent.
 const RUNS: usize = 21;
 
@@ -53,7 +63,7 @@ impl Served {
         assert!(process.ready(Duration::from_mins(1)), "{}", process.logs());
         let logs = process.logs();
         let (_, address) = logs.split_once("http://").expect("the API's address");
-        let port = address.split([':', '/']).nth(1).expect("a port");
+        let port = address.split([':', '/', '\n']).nth(1).expect("a port");
         let port = port.parse().expect("a port");
         Self {
             process,
@@ -61,6 +71,16 @@ impl Served {
             port,
             rows,
         }
+    }
+
+    /// The rows that were stored so far.
+    fn rows_stored(&self) -> f64 {
+        let path = "/api/v1/pipelines/rigs/health";
+        let (_, body) = http_get(self.port, path).expect("a response");
+        let health: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        health["counters"]["rows_stored"]
+            .as_f64()
+            .expect("a number")
     }
 
     /// Prints a line of the table.
@@ -153,7 +173,60 @@ async fn main() {
             selected(week)
         ),
     );
-    for served in [many, month] {
-        drop(served.process);
+    drop((many, month));
+    println!("\n| readers of the stream | rows/s | cores of the process | MB/s to the readers |");
+    println!("| --- | --- | --- | --- |");
+    stream(now).await;
+}
+
+/// Prints what a fleet of 1,000 rows a second costs with readers of the live stream and without, in turn.
+async fn stream(now: Timestamp) {
+    let served = Served::start(1, 1, now).await;
+    let logs = served.process.logs();
+    let (_, address) = logs
+        .split_once("MQTT on 127.0.0.1:")
+        .expect("the listener's address");
+    let mqtt: String = address.chars().take_while(char::is_ascii_digit).collect();
+    let fleet = Launch::binary(&target_dir().join("release/rigline"))
+        .args(&["producer"])
+        .env("MQTT_HOST", "127.0.0.1")
+        .env("MQTT_PORT", &mqtt)
+        .env("RIGS", &MANY.to_string())
+        .spawn();
+    assert!(fleet.ready(Duration::from_mins(1)), "{}", fleet.logs());
+    for readers in [0, READERS, 0, READERS] {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let tasks: Vec<_> = (0..readers)
+            .map(|_| tokio::spawn(read_stream(served.port, Arc::clone(&bytes))))
+            .collect();
+        tokio::time::sleep(SETTLED).await;
+        let pid = served.process.pid();
+        let before = (served.rows_stored(), cpu_us(pid), bytes.load(Relaxed));
+        let started = Instant::now();
+        tokio::time::sleep(MEASURED).await;
+        let seconds = started.elapsed().as_secs_f64();
+        let rows = (served.rows_stored() - before.0) / seconds;
+        let cores = (cpu_us(pid) - before.1) / seconds / 1e6;
+        let sent = u32::try_from((bytes.load(Relaxed) - before.2) / 1_000_000).unwrap_or(u32::MAX);
+        let sent = f64::from(sent) / seconds;
+        println!("| {readers} | {rows:.0} | {cores:.2} | {sent:.0} |");
+        for task in tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Reads the live stream until it ends.
+async fn read_stream(port: u16, bytes: Arc<AtomicU64>) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let request = "GET /api/v1/pipelines/rigs/stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        bytes.fetch_add(read as u64, Relaxed);
     }
 }
