@@ -15,11 +15,10 @@ use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{BadSetting, Settings};
 use ingester::settings::ReadingLimits;
 use model::Layout;
-use model::pipeline::StoreKind;
 use queue::Lists;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
-use sink::from_file::{influx_settings, store_kind};
+use sink::from_file::{check_stores, influx_settings};
 use store::{History, InfluxHistory, InfluxSettings, Measurement};
 use tokio::task::JoinSet;
 
@@ -65,18 +64,7 @@ impl Settings for ApiProcessSettings {
         self.pipelines.check()?;
         self.api.check()?;
         self.influx.check()?;
-        for pipeline in self.pipelines.all() {
-            let Pipeline::File(file) = pipeline else {
-                continue;
-            };
-            if store_kind(file) == Some(StoreKind::Sqlite) {
-                return Err(BadSetting::File(format!(
-                    "the pipeline {} can't be used: a store of kind sqlite is for `rigline up`, which serves it",
-                    *file.name
-                )));
-            }
-            influx_settings(&self.influx, file)?;
-        }
+        check_stores(&self.influx, self.pipelines.all())?;
         self.queue.check()?;
         self.redis.check()
     }

@@ -1,6 +1,7 @@
 //! The store of a pipeline that a file describes.
 
 use anyhow::Context;
+use common::pipelines::Pipeline;
 use common::settings::{BadSetting, Settings};
 use model::pipeline::{At, PipelineFile, StoreKind, StoreTable};
 use store::{InfluxSettings, InfluxStore, Measurement};
@@ -44,6 +45,24 @@ pub fn influx_settings(
         .map_err(|error| BadSetting::new("measurement", &measurement, &error.to_string()))?;
     settings.check()?;
     Ok((settings, measurement))
+}
+
+/// Checks that the stores of pipelines are ones beside the four stages: `InfluxDB`, with valid settings.
+pub fn check_stores(settings: &InfluxSettings, pipelines: &[Pipeline]) -> Result<(), BadSetting> {
+    for pipeline in pipelines {
+        let Pipeline::File(file) = pipeline else {
+            continue;
+        };
+        if store_kind(file) == Some(StoreKind::Sqlite) {
+            return Err(BadSetting::File(format!(
+                "the pipeline {} can't be used: a store of kind sqlite is for `rigline up`, whose data \
+                 directory has it",
+                *file.name
+            )));
+        }
+        influx_settings(settings, file)?;
+    }
+    Ok(())
 }
 
 /// A client of the InfluxDB of a pipeline.

@@ -1,13 +1,12 @@
 //! The sink's settings.
 
 use clap::Args;
-use common::pipelines::{Pipeline, PipelineSettings};
+use common::pipelines::PipelineSettings;
 use common::settings::{BadSetting, Settings};
-use model::pipeline::StoreKind;
 use queue::settings::{QueueSettings, RedisSettings};
 use store::InfluxSettings;
 
-use crate::from_file::{influx_settings, store_kind};
+use crate::from_file::check_stores;
 
 /// All settings of the sink.
 #[derive(Debug, Clone, Args)]
@@ -30,19 +29,7 @@ impl Settings for SinkSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         self.pipelines.check()?;
         self.influx.check()?;
-        for pipeline in self.pipelines.all() {
-            let Pipeline::File(file) = pipeline else {
-                continue;
-            };
-            if store_kind(file) == Some(StoreKind::Sqlite) {
-                return Err(BadSetting::File(format!(
-                    "the pipeline {} can't be used: a store of kind sqlite is for `rigline up`, whose data \
-                     directory has it",
-                    *file.name
-                )));
-            }
-            influx_settings(&self.influx, file)?;
-        }
+        check_stores(&self.influx, self.pipelines.all())?;
         self.queue.check()?;
         self.redis.check()
     }

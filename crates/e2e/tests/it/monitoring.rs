@@ -47,7 +47,7 @@ fn every_alert_has_a_test_in_which_it_fires_and_a_line_in_the_readme() {
     }
 }
 
-/// The words of a text that are made of these characters and start with `rigline_`.
+/// The names of metrics in a text: they start with `rigline_`.
 fn metric_names(text: &str) -> BTreeSet<&str> {
     let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
     text.split(|c| !is_name(c))
@@ -55,7 +55,7 @@ fn metric_names(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The pairs `label="value"` of a text; alternatives of a pattern one by one.
+/// The label matchers in a text as `label="value"`, one for each alternative of a pattern.
 fn labels(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for label in ["counter", "stage", "dependency"] {
