@@ -150,7 +150,7 @@ mod tests {
         let store = SqliteStore::open(&path, &kept, Layout::Rigs, Clock::system()).unwrap();
         let queue = TempQueue::new(queue::testing::settings());
         let part = ServedPipeline {
-            pipeline: Pipeline::Rigs,
+            pipeline: Pipeline::Rigs(None),
             lists: Lists::Sqlite(queue.open()),
             history: PipelineHistory::Sqlite(store.history()),
             stages: Arc::new(Never),

@@ -44,7 +44,7 @@ async fn run(settings: IngesterSettings, process: Process) -> anyhow::Result<()>
     for pipeline in settings.pipelines.all() {
         let process = process.for_pipeline(pipeline.name());
         match pipeline {
-            Pipeline::Rigs => start_rigs(&settings, process, &mut pipelines)?,
+            Pipeline::Rigs(_) => start_rigs(&settings, process, &mut pipelines)?,
             Pipeline::File(file) => start_file(&settings, file, process, &mut pipelines)?,
         }
     }

@@ -36,7 +36,7 @@ pub(crate) async fn run_with(
     show: Show,
 ) -> anyhow::Result<()> {
     let pipelines = settings.pipelines.all();
-    if let [Pipeline::Rigs] = pipelines {
+    if let [Pipeline::Rigs(_)] = pipelines {
         return run_rigs(settings, process, show).await;
     }
     let mut running = JoinSet::new();
@@ -45,7 +45,7 @@ pub(crate) async fn run_with(
         let pipeline = pipeline.clone();
         running.spawn(async move {
             match pipeline {
-                Pipeline::Rigs => run_rigs(settings, process, Show::Lines).await,
+                Pipeline::Rigs(_) => run_rigs(settings, process, Show::Lines).await,
                 Pipeline::File(file) => simulated::run(&file, &settings, &process).await,
             }
         });

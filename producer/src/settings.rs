@@ -65,7 +65,7 @@ impl Settings for ProducerSettings {
         self.pipelines.check()?;
         self.mqtt.check()?;
         self.redis.check()?;
-        let is_rigs = matches!(self.pipelines.all(), [Pipeline::Rigs]);
+        let is_rigs = matches!(self.pipelines.all(), [Pipeline::Rigs(_)]);
         if self.replay.is_wanted() {
             let given = &self.pipelines.pipelines;
             BadSetting::unless(is_rigs, "PIPELINES", given, "rigs with REPLAY")?;

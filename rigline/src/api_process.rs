@@ -108,7 +108,7 @@ fn open(
     pipeline: &Pipeline,
 ) -> anyhow::Result<(ServedPipeline, RedisQueue, QueueSettings)> {
     let (lists, revalidation) = match pipeline {
-        Pipeline::Rigs => (
+        Pipeline::Rigs(_) => (
             settings.queue.clone(),
             Revalidation::of_rigs(settings.readings),
         ),
@@ -118,7 +118,7 @@ fn open(
         ),
     };
     let (influx, measurement, layout) = match pipeline {
-        Pipeline::Rigs => (
+        Pipeline::Rigs(_) => (
             settings.influx.clone(),
             Measurement::default(),
             Layout::Rigs,

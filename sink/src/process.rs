@@ -30,7 +30,7 @@ async fn run(settings: SinkSettings, process: Process) -> anyhow::Result<()> {
     let mut pipelines = JoinSet::new();
     for pipeline in settings.pipelines.all() {
         let (store, lists) = match pipeline {
-            Pipeline::Rigs => {
+            Pipeline::Rigs(_) => {
                 let store = InfluxStore::new(&settings.influx).context("cannot use InfluxDB")?;
                 (store, settings.queue.clone())
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::Name;
-use model::pipeline::{At, Period, PipelineFile, ShapeKind, SourceKind, Statistic, Statistics};
+use model::pipeline::{At, Period, PipelineFile, ShapeKind, SourceKind};
 use queue::settings::QueueSettings;
 
 use crate::settings::{
@@ -62,11 +62,8 @@ fn window(file: &PipelineFile) -> WindowSettings {
     WindowSettings {
         // The file's check asks for it.
         every: period(rows.every.as_ref(), Duration::from_secs(1)),
-        statistics: statistics(rows.statistics.as_deref()),
-        names: rows
-            .names
-            .as_deref()
-            .map_or_else(|| "{field}_{statistic}".to_owned(), String::clone),
+        statistics: file.statistics(),
+        names: file.statistic_names().to_owned(),
         grace: period(rows.grace.as_ref(), Duration::from_secs(2)),
         late_window: late_window(file),
         max_age: file.limits.times().max_age,
@@ -83,48 +80,6 @@ fn window(file: &PipelineFile) -> WindowSettings {
             .unwrap_or(100_000),
         limits: row_limits(file),
     }
-}
-
-/// Statistics with the names that they get.
-fn statistics(given: Option<&Statistics>) -> Vec<(String, Statistic)> {
-    match given {
-        None => default_statistics(),
-        Some(Statistics::List(list)) => list.iter().copied().map(named).collect(),
-        Some(Statistics::Named(named)) => {
-            let named = named.iter();
-            named
-                .map(|(name, statistic)| (name.clone(), *statistic))
-                .collect()
-        }
-    }
-}
-
-/// What is computed unless the file says otherwise.
-pub(crate) fn default_statistics() -> Vec<(String, Statistic)> {
-    let default = [
-        Statistic::Count,
-        Statistic::Mean,
-        Statistic::Median,
-        Statistic::Min,
-        Statistic::Max,
-    ];
-    default.map(named).into()
-}
-
-/// A statistic with its own name.
-fn named(statistic: Statistic) -> (String, Statistic) {
-    let name = match statistic {
-        Statistic::Count => "count",
-        Statistic::Mean => "mean",
-        Statistic::Median => "median",
-        Statistic::Min => "min",
-        Statistic::Max => "max",
-        Statistic::Sum => "sum",
-        Statistic::Stddev => "stddev",
-        Statistic::First => "first",
-        Statistic::Last => "last",
-    };
-    (name.to_owned(), statistic)
 }
 
 fn row_limits(file: &PipelineFile) -> RowLimits {

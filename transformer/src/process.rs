@@ -28,7 +28,7 @@ async fn run(settings: TransformerSettings, process: Process) -> anyhow::Result<
     let mut pipelines = JoinSet::new();
     for pipeline in settings.pipelines.all() {
         let work = match pipeline {
-            Pipeline::Rigs => Work {
+            Pipeline::Rigs(_) => Work {
                 shape: ShapeSettings::Pivot(settings.rows.clone()),
                 times: settings.times.limits(),
                 queue: settings.queue.clone(),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use model::Layout;
 use model::dead_letter::Rejection;
 use model::element::RawSample;
+use model::pipeline::Statistic;
 use queue::State;
 
-use crate::from_file::default_statistics;
 use crate::omitted::Examples;
 use crate::pivot::{self, Pivot};
 use crate::settings::{RowLimits, RowSettings, ShapeSettings, WindowSettings};
@@ -145,7 +145,9 @@ const fn pivot_settings() -> RowSettings {
 fn window_settings() -> WindowSettings {
     WindowSettings {
         every: Duration::ZERO,
-        statistics: default_statistics(),
+        statistics: Statistic::USUAL
+            .map(|statistic| (statistic.name().to_owned(), statistic))
+            .into(),
         names: "{field}_{statistic}".to_owned(),
         grace: Duration::ZERO,
         late_window: Duration::MAX,

@@ -45,12 +45,9 @@ impl AlertBoard {
     /// For a pipeline, whose alerts aren't evaluated yet.
     #[must_use]
     pub fn of(pipeline: &Pipeline) -> Self {
-        let rules = match pipeline {
-            Pipeline::Rigs => Vec::new(),
-            Pipeline::File(file) => Rule::all(file),
-        };
+        let rules = pipeline.file().map(Rule::all);
         Self {
-            rules: rules.into(),
+            rules: rules.unwrap_or_default().into(),
             shown: Arc::default(),
         }
     }

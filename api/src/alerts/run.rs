@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use common::harness::Process;
+use common::harness::{self, Process};
 use common::health::{Dependency, Health, Status};
 use common::metric;
 use metrics::{counter, gauge};
@@ -223,12 +223,12 @@ impl<H: History> Evaluator<H> {
     }
 }
 
-/// Whether all that the pipeline's stages depend on is up. Their names end with a slash and the pipeline.
+/// Whether all that the pipeline's stages depend on is up.
 fn stages_are_up(health: &Health, pipeline: &str) -> bool {
     let report = health.report();
     let mut of_stages = report.dependencies.iter().filter(|dependency| {
-        let stage = dependency.stage.split_once('/');
-        stage.is_some_and(|(stage, of)| of == pipeline && stage != Stage::Alerts.name())
+        let (stage, of) = harness::stage_and_pipeline(&dependency.stage);
+        of == pipeline && stage != Stage::Alerts.name()
     });
     let first = of_stages.next();
     let is_up = |dependency: &common::health::DependencyReport| dependency.state == Status::Up;

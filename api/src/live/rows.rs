@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn each_reader_gets_what_it_has_not_seen() {
-        let pipeline = Pipeline::Rigs;
+        let pipeline = Pipeline::Rigs(None);
         let of = |keys: &[&str]| Some((false, keys.iter().map(ToString::to_string).collect()));
         let all = |keys: &[&str]| Some((true, keys.iter().map(ToString::to_string).collect()));
         let first = AllRows::default().next(vec![series("a", 1.0), series("b", 1.0)], &pipeline, 1);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use common::pipelines::{Pipeline, RIGS};
+use common::harness;
+use common::pipelines::Pipeline;
 use queue::ledger::{Counter, Ledger};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -132,14 +133,11 @@ pub(crate) fn lines(ledger: &Ledger) -> Vec<LedgerLine> {
     lines.collect()
 }
 
-/// The dependencies of a pipeline's stages, which have its name behind a slash.
+/// The dependencies of a pipeline's stages.
 pub(crate) fn dependencies(api: &Api, pipeline: &Pipeline) -> Vec<DependencyState> {
     let report = api.health().report();
     let of_pipeline = report.dependencies.into_iter().filter_map(|dependency| {
-        let (stage, of) = match dependency.stage.split_once('/') {
-            Some((stage, of)) => (stage, of),
-            None => (dependency.stage.as_str(), RIGS),
-        };
+        let (stage, of) = harness::stage_and_pipeline(&dependency.stage);
         (of == pipeline.name()).then(|| DependencyState {
             stage: stage.to_owned(),
             name: dependency.name.to_owned(),

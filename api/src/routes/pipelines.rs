@@ -35,7 +35,7 @@ pub(crate) struct PipelineInfo {
 impl PipelineInfo {
     fn of(part: &ServedPipeline) -> Self {
         let (source, shape) = match &part.pipeline {
-            Pipeline::Rigs => ("mqtt", ShapeKind::Pivot),
+            Pipeline::Rigs(_) => ("mqtt", ShapeKind::Pivot),
             Pipeline::File(file) => {
                 let source = match file.source.kind() {
                     SourceKind::Mqtt => "mqtt",

@@ -91,10 +91,7 @@ pub(crate) struct LatestQuery {
 
 /// What a field is measured in, if the pipeline's file says so.
 pub(crate) fn unit(pipeline: &Pipeline, field: &str) -> Option<String> {
-    match pipeline {
-        Pipeline::Rigs => None,
-        Pipeline::File(file) => file.fields.of(field)?.unit.clone(),
-    }
+    pipeline.file()?.unit_of(field).map(str::to_owned)
 }
 
 /// Lists the series, ordered by key.

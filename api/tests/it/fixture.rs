@@ -140,7 +140,7 @@ impl Fixture {
         let elsewhere = Pipeline::File(file.into());
         let pipelines = vec![
             ServedPipeline {
-                pipeline: Pipeline::Rigs,
+                pipeline: Pipeline::Rigs(None),
                 lists: Lists::Sqlite(queue.open()),
                 history: PipelineHistory::Sqlite(store.history()),
                 stages: Arc::new(Digits),

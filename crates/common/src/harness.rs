@@ -68,6 +68,12 @@ impl Process {
     }
 }
 
+/// Takes a name as [`Process::for_pipeline`] makes it apart: the stage, and the pipeline.
+#[must_use]
+pub fn stage_and_pipeline(name: &str) -> (&str, &str) {
+    name.split_once('/').unwrap_or((name, RIGS))
+}
+
 /// Waits until all parts of a process have ended, each with a health of its own. If one ends early, the
 /// others are stopped; `part` names them in the error.
 pub async fn all(

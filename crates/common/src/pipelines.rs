@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use model::pipeline::{PipelineError, PipelineFile};
+use model::pipeline::{PipelineError, PipelineFile, only_adds};
 
 use crate::settings::{BadSetting, Settings, not_empty};
 
@@ -32,8 +32,8 @@ pub struct PipelineSettings {
 /// A pipeline.
 #[derive(Debug, Clone)]
 pub enum Pipeline {
-    /// The built-in pipeline `rigs`, whose settings are variables.
-    Rigs,
+    /// The built-in pipeline `rigs`, whose settings are variables; with its file, if that adds alerts or units.
+    Rigs(Option<Arc<PipelineFile>>),
     /// A pipeline that a file describes.
     File(Arc<PipelineFile>),
 }
@@ -59,8 +59,17 @@ impl Pipeline {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Rigs => RIGS,
+            Self::Rigs(_) => RIGS,
             Self::File(file) => &file.name,
+        }
+    }
+
+    /// Its file, if it has one; that of `rigs` only adds alerts and units.
+    #[must_use]
+    pub fn file(&self) -> Option<&PipelineFile> {
+        match self {
+            Self::Rigs(file) => file.as_deref(),
+            Self::File(file) => Some(file),
         }
     }
 }
@@ -77,7 +86,7 @@ impl PipelineSettings {
     pub fn simulated(&self) -> Self {
         let mut simulated = self.clone();
         simulated.loaded.retain(|pipeline| match pipeline {
-            Pipeline::Rigs => true,
+            Pipeline::Rigs(_) => true,
             Pipeline::File(file) => file.simulate.is_some(),
         });
         simulated
@@ -97,7 +106,7 @@ impl PipelineSettings {
     pub fn rigs() -> Self {
         Self {
             pipelines: RIGS.to_owned(),
-            loaded: vec![Pipeline::Rigs],
+            loaded: vec![Pipeline::Rigs(None)],
         }
     }
 
@@ -107,7 +116,7 @@ impl PipelineSettings {
 
     fn add(&mut self, item: &str) -> Result<(), BadSetting> {
         if item == RIGS {
-            return self.push(Pipeline::Rigs);
+            return self.push(Pipeline::Rigs(None));
         }
         if let Some(file) = built_in(item) {
             return self.push(Pipeline::File(Arc::new(file?)));
@@ -130,22 +139,34 @@ impl PipelineSettings {
             return Err(self.bad(&accepted));
         };
         for path in files {
-            let file = read(&path)?;
-            if *file.name == RIGS {
-                // The description of the built-in pipeline, as in a directory with all built-in ones.
-                let text = std::fs::read_to_string(&path).unwrap_or_default();
-                if built_in_text(RIGS) == Some(text.as_str()) {
-                    self.push(Pipeline::Rigs)?;
-                    continue;
-                }
-                return Err(self.bad(&format!(
-                    "files of pipelines with names of their own; {} is called {RIGS}, as the built-in one",
-                    path.display()
-                )));
-            }
-            self.push(Pipeline::File(Arc::new(file)))?;
+            let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
+            let file = Arc::new(parse(&path, &text)?);
+            let pipeline = if *file.name == RIGS {
+                self.rigs_of(&path, &text, file)?
+            } else {
+                Pipeline::File(file)
+            };
+            self.push(pipeline)?;
         }
         Ok(())
+    }
+
+    /// The pipeline `rigs` with the alerts and units of its file, which says nothing else that the built-in one
+    /// doesn't say.
+    fn rigs_of(
+        &self,
+        path: &Path,
+        text: &str,
+        file: Arc<PipelineFile>,
+    ) -> Result<Pipeline, BadSetting> {
+        if built_in_text(RIGS).is_some_and(|built_in| only_adds(text, built_in)) {
+            return Ok(Pipeline::Rigs(Some(file)));
+        }
+        Err(self.bad(&format!(
+            "files of pipelines with names of their own; {} is called {RIGS}, as the built-in one, which a \
+             file can only add alerts and units to (rigline pipelines show {RIGS})",
+            path.display()
+        )))
     }
 
     fn push(&mut self, pipeline: Pipeline) -> Result<(), BadSetting> {
@@ -207,7 +228,11 @@ pub fn built_in(name: &str) -> Option<Result<PipelineFile, FileError>> {
 /// Reads a pipeline file; its variables are those of the environment.
 pub fn read(path: &Path) -> Result<PipelineFile, FileError> {
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
-    let file = PipelineFile::parse(&path.display().to_string(), &text, &variable)?;
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<PipelineFile, FileError> {
+    let file = PipelineFile::parse(&path.display().to_string(), text, &variable)?;
     Ok(file)
 }
 
@@ -243,7 +268,7 @@ fn unreadable(path: &Path, error: std::io::Error) -> FileError {
 mod tests {
     use tempfile::TempDir;
 
-    use super::{BUILT_IN, PipelineSettings, built_in};
+    use super::{BUILT_IN, Pipeline, PipelineSettings, RIGS, built_in, built_in_text};
     use crate::settings::Settings;
 
     fn names(pipelines: &str) -> Result<Vec<String>, String> {
@@ -271,6 +296,34 @@ mod tests {
     }
 
     #[test]
+    fn file_of_rigs_adds_alerts_and_units_only() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("rigs.toml");
+        let load = |more: &str| {
+            let text = format!("{}{more}", built_in_text(RIGS).unwrap());
+            std::fs::write(&path, text).unwrap();
+            let mut settings = PipelineSettings {
+                pipelines: path.display().to_string(),
+                loaded: Vec::new(),
+            };
+            settings.check().map(|()| settings.loaded.remove(0))
+        };
+        let more = "[fields.pressure]\nunit = \"bar\"\n[[alert]]\nname = \"high\"\nfield = \"pressure\"\nabove = 30";
+        let pipeline = load(more).unwrap();
+        assert!(matches!(pipeline, Pipeline::Rigs(Some(_))));
+        let file = pipeline.file().unwrap();
+        assert_eq!(file.unit_of("pressure"), Some("bar"));
+        assert_eq!(file.alert.len(), 1);
+        for other in [
+            "[fields.pressure]\nunit = \"bar\"\nscale = 0.1",
+            "[simulate.fields.more]\nnormal = [1, 2]",
+        ] {
+            let error = load(other).unwrap_err().to_string();
+            assert!(error.contains("only add alerts and units"), "{error}");
+        }
+    }
+
+    #[test]
     fn names_paths_and_directories_are_pipelines() {
         let dir = TempDir::new().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
@@ -294,9 +347,6 @@ mod tests {
             let error = names(&bad).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
-        let own = "name = \"rigs\"\n[source]\ntopic = \"x/{y}\"";
-        std::fs::write(path("a.toml"), own).unwrap();
-        assert!(names(&whole).unwrap_err().contains("is called rigs"));
         std::fs::write(path("a.toml"), "name = \"a\"\n[source]\ntopics = 1").unwrap();
         let error = names(&whole).unwrap_err();
         assert!(error.contains("a.toml:3:1"), "{error}");

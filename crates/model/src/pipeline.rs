@@ -3,6 +3,7 @@
 //! [`PipelineFile::parse`] reads a file's text: variables are replaced, each value is validated where it
 //! stands, and then the rules between values are checked. An error shows the place in the file.
 
+mod additions;
 mod alert;
 mod check;
 mod error;
@@ -12,6 +13,7 @@ mod parse;
 mod scalar;
 mod simulate;
 mod split;
+mod statistics;
 mod template;
 mod value;
 mod variables;
@@ -20,6 +22,7 @@ mod zone;
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
 
+pub use self::additions::only_adds;
 pub use self::alert::AlertTable;
 pub use self::error::PipelineError;
 pub use self::file::{

@@ -71,7 +71,7 @@ impl Part {
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let (dir, lists) = match pipeline {
-            Pipeline::Rigs => (data.to_owned(), settings.queue()),
+            Pipeline::Rigs(_) => (data.to_owned(), settings.queue()),
             Pipeline::File(file) => (
                 data.join(file.name.as_str()),
                 settings.queue().of_pipeline(&file.name),
@@ -114,7 +114,7 @@ impl Part {
             pipeline: self.pipeline.clone(),
             lists: queue::Lists::Sqlite(self.queue.clone()),
             stages: Arc::new(match &self.pipeline {
-                Pipeline::Rigs => Revalidation::of_rigs(settings.readings),
+                Pipeline::Rigs(_) => Revalidation::of_rigs(settings.readings),
                 Pipeline::File(file) => Revalidation::of_file(file),
             }),
             history: self.history(),
@@ -126,7 +126,7 @@ impl Part {
     /// Which topics of the listener it wants; `None` if it has a source of its own.
     pub(super) fn wants(&self) -> Option<Wants> {
         let file = match &self.pipeline {
-            Pipeline::Rigs => return Some(Box::new(topic::fits)),
+            Pipeline::Rigs(_) => return Some(Box::new(topic::fits)),
             Pipeline::File(file) => file,
         };
         let template = file.source.topic.as_deref().cloned()?;
@@ -137,7 +137,7 @@ impl Part {
     /// How its messages are decoded.
     pub(super) fn ingester(&self, settings: &ServerSettings) -> ingester::settings::Work {
         let decoder = match &self.pipeline {
-            Pipeline::Rigs => Decoder::Rigs(settings.readings),
+            Pipeline::Rigs(_) => Decoder::Rigs(settings.readings),
             Pipeline::File(file) => Decoder::Mapped(Box::new(MappedDecoder::new(file))),
         };
         ingester::settings::Work {
@@ -156,7 +156,7 @@ impl Part {
     ) {
         let lists = self.lists.clone();
         let work = match &self.pipeline {
-            Pipeline::Rigs => transformer::settings::Work {
+            Pipeline::Rigs(_) => transformer::settings::Work {
                 shape: ShapeSettings::Pivot(settings.rows.clone()),
                 times: settings.readings.times.limits(),
                 queue: lists.clone(),
@@ -168,7 +168,7 @@ impl Part {
         stages.spawn(transformer::run(work, queue.clone(), transformer));
         let process = self.process(process, "sink");
         match (&self.pipeline, self.store.clone()) {
-            (Pipeline::Rigs, PartStore::Sqlite(store)) => {
+            (Pipeline::Rigs(_), PartStore::Sqlite(store)) => {
                 stages.spawn(sink::run(lists, queue, wrap.store(store), process));
             }
             (_, PartStore::Sqlite(store)) => {
@@ -207,7 +207,7 @@ impl Part {
     /// The context of one of its stages.
     pub(super) fn process(&self, process: &Process, stage: &str) -> Process {
         match &self.pipeline {
-            Pipeline::Rigs => process.for_stage(stage),
+            Pipeline::Rigs(_) => process.for_stage(stage),
             Pipeline::File(file) => process.for_stage(format!("{stage}/{}", *file.name)),
         }
     }

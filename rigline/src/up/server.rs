@@ -189,7 +189,7 @@ fn start_ingester<S: Source + Sync>(
     let process = part.process(process, "ingester");
     let inbox = part.inbox.clone();
     let session = move |up| inbox.beside(session(up));
-    if let Pipeline::Rigs = part.pipeline {
+    if let Pipeline::Rigs(_) = part.pipeline {
         let wrapped = wrap.sessions(session);
         stages.spawn(ingester::run(work, queue, wrapped, process));
     } else {

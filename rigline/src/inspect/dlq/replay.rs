@@ -118,7 +118,7 @@ fn revalidation(args: &mut ReplayArgs) -> anyhow::Result<Revalidation> {
     args.pipelines.check()?;
     match args.pipelines.find(name)? {
         Some(Pipeline::File(file)) => Ok(Revalidation::of_file(&file)),
-        Some(Pipeline::Rigs) | None => anyhow::bail!(
+        Some(Pipeline::Rigs(_)) | None => anyhow::bail!(
             "no file of the pipeline {name} is known: name it with --pipelines or PIPELINES"
         ),
     }
