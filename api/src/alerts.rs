@@ -14,4 +14,5 @@ mod webhook;
 
 pub use self::board::AlertBoard;
 pub(crate) use self::machine::{AlertKind, AlertState};
+pub(crate) use self::rule::usual_delay;
 pub use self::run::{AlertWork, run};

@@ -17,6 +17,7 @@ mod problem;
 mod routes;
 mod serve;
 mod settings;
+mod staleness;
 mod time;
 
 pub use self::alerts::{AlertBoard, AlertWork, run as run_alerts};

@@ -18,6 +18,7 @@ use transport::Inbox;
 use crate::alerts::AlertBoard;
 use crate::live::Live;
 use crate::problem::Problem;
+use crate::staleness::Staleness;
 
 /// The pipelines that are served, and the state of their process. Clones share it.
 #[derive(Debug, Clone)]
@@ -31,6 +32,7 @@ struct Inner {
     health: Health,
     clock: Clock,
     live: Live,
+    staleness: Staleness,
 }
 
 /// A pipeline with what is read of it.
@@ -140,6 +142,7 @@ impl Api {
             health,
             clock,
             live: Live::new(),
+            staleness: Staleness::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -156,6 +159,10 @@ impl Api {
 
     pub(crate) fn live(&self) -> &Live {
         &self.inner.live
+    }
+
+    pub(crate) fn staleness(&self) -> &Staleness {
+        &self.inner.staleness
     }
 
     pub(crate) fn clock(&self) -> Clock {

@@ -11,10 +11,11 @@ use api::{AlertBoard, AlertWork, Api, ApiSettings, PipelineHistory, ServedPipeli
 use clap::Args;
 use common::cli::Program;
 use common::harness::{self, Process};
+use common::health::Dependency;
 use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{BadSetting, Settings};
 use ingester::settings::ReadingLimits;
-use model::Layout;
+use model::{Layout, Stage};
 use queue::Lists;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
@@ -31,7 +32,7 @@ const PROGRAM: Program = Program {
     log_filter: "info",
 };
 
-/// How often Redis and `InfluxDB` are asked whether they answer.
+/// How often Redis and `InfluxDB` are asked whether they answer, and Redis whether the stages run.
 const CHECK: Duration = Duration::from_secs(5);
 /// A series that doesn't exist, which the store looks up in an index.
 const NO_SERIES: &str = "-";
@@ -90,10 +91,17 @@ async fn run(settings: ApiProcessSettings, process: Process) -> anyhow::Result<(
                 stages: process.health.clone(),
             };
             let process = process.for_stage(format!("alerts/{}", pipeline.name()));
-            parts.spawn(api::run_alerts(work, queue, part.history.clone(), process));
+            parts.spawn(api::run_alerts(
+                work,
+                queue.clone(),
+                part.history.clone(),
+                process,
+            ));
         }
+        let stages = [Stage::Transformer, Stage::Sink]
+            .map(|stage| ObservedStage::new(stage, pipeline, &process));
         let process = process.for_pipeline(pipeline.name());
-        parts.spawn(watch(part.clone(), process));
+        parts.spawn(watch(part.clone(), queue, stages, process));
         pipelines.push(part);
     }
     tracing::info!(%addr, "the API answers");
@@ -142,8 +150,41 @@ fn open(
     Ok((part, queue, lists))
 }
 
-/// Reports whether the servers answer, until the stop.
-async fn watch(part: ServedPipeline, process: Process) -> anyhow::Result<()> {
+/// A stage of another process, which is seen by its lease.
+struct ObservedStage {
+    stage: Stage,
+    holder: Dependency,
+}
+
+impl ObservedStage {
+    fn new(stage: Stage, pipeline: &Pipeline, process: &Process) -> Self {
+        let name = harness::stage_name(stage.name(), pipeline.name());
+        let health = process.health.add_observed_stage(name);
+        Self {
+            stage,
+            holder: health.dependency("process"),
+        }
+    }
+
+    async fn look(&self, queue: &RedisQueue) {
+        match queue.is_leased(self.stage).await {
+            Ok(true) => self.holder.up(),
+            Ok(false) => self.holder.down(&format_args!(
+                "no process holds the lease of the {}: is it running?",
+                self.stage.name()
+            )),
+            Err(error) => self.holder.down(&error),
+        }
+    }
+}
+
+/// Reports whether the servers answer and the stages run, until the stop.
+async fn watch(
+    part: ServedPipeline,
+    queue: RedisQueue,
+    stages: [ObservedStage; 2],
+    process: Process,
+) -> anyhow::Result<()> {
     let (redis, influx) = (
         process.health.dependency("redis"),
         process.health.dependency("influxdb"),
@@ -152,6 +193,9 @@ async fn watch(part: ServedPipeline, process: Process) -> anyhow::Result<()> {
         match part.lists.snapshot().await {
             Ok(_) => redis.up(),
             Err(error) => redis.down(&error),
+        }
+        for stage in &stages {
+            stage.look(&queue).await;
         }
         match part.history.latest(NO_SERIES).await {
             Ok(_) => influx.up(),

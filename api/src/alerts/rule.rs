@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use common::pipelines::Pipeline;
 use model::Timestamp;
 use model::pipeline::{AlertTable, PipelineFile, ShapeKind};
 
@@ -126,7 +127,12 @@ impl Rule {
     }
 }
 
-/// How long after its time a row of this pipeline is there at the latest: that of a window is its start.
+/// How long after its time a row of this pipeline is there at the latest, if its readings come at once.
+pub(crate) fn usual_delay(pipeline: &Pipeline) -> Duration {
+    pipeline.file().map_or(USUAL_FLUSH_INTERVAL, delay)
+}
+
+/// The same for a pipeline's file: the time of a window is its start.
 fn delay(file: &PipelineFile) -> Duration {
     let rows = &file.rows;
     let period = |period: &Option<_>, usual| {

@@ -35,6 +35,9 @@ pub(crate) struct SeriesInfo {
     last: Time,
     /// How long ago its newest row was.
     age_seconds: f64,
+    /// Whether it has gone silent: its newest row is older than 30 s and twice the median distance of its newest
+    /// rows, beyond the time that rows of its pipeline wait for their readings.
+    stale: bool,
     /// Its fields, ordered by name.
     fields: Vec<FieldInfo>,
 }
@@ -115,6 +118,7 @@ pub(crate) async fn list(
     let latest = history.latest_of_all().await?.into_iter();
     let mut fields: HashMap<_, _> = latest.map(|it| (it.key, it.values)).collect();
     let now = api.clock().now();
+    let stale = api.staleness().of(part, &spans, now).await?;
     let series = spans.into_iter().map(|span| {
         let fields = fields.remove(&span.key).unwrap_or_default().into_iter();
         let fields = fields.map(|latest| FieldInfo {
@@ -123,6 +127,7 @@ pub(crate) async fn list(
         });
         SeriesInfo {
             tags: tags(&span.tags),
+            stale: stale.contains(&span.key),
             key: span.key,
             first: Time(span.first),
             last: Time(span.last),

@@ -186,6 +186,18 @@ impl Fixture {
         self.store.write(&rows).await.unwrap();
     }
 
+    /// Stores rows of a rig with the one field `flow`, each this long ago.
+    pub async fn store_past(&self, rig: &'static str, ages: &[Duration]) {
+        let now = Clock::system().now();
+        let row = |age: &Duration| {
+            let mut row = Row::of_rig(Name::new(rig).unwrap(), now.minus(*age));
+            row.fields = vec![(Name::new("flow").unwrap(), Value::Float(1.0))];
+            row
+        };
+        let rows: Vec<_> = ages.iter().map(row).collect();
+        self.store.write(&rows).await.unwrap();
+    }
+
     /// Opens a stream without reading from it.
     pub async fn open(&self, path: &str) -> Response {
         let request = Request::get(path).body(Body::empty()).unwrap();

@@ -1,5 +1,7 @@
 //! Series and their rows.
 
+use std::time::Duration;
+
 use axum::http::header;
 use serde_json::{Value as Json, json};
 
@@ -53,6 +55,42 @@ async fn series_and_newest_values_are_listed() {
             (&json!("temp"), &json!(20.5), &json!(FIRST)),
         ]
     );
+}
+
+#[tokio::test]
+async fn series_are_stale_after_twice_their_usual_period() {
+    let fixture = Fixture::new();
+    let minutes = |ages: &[u64]| -> Vec<_> {
+        let ages = ages.iter().copied();
+        ages.map(Duration::from_mins).collect()
+    };
+    fixture
+        .store_past("EACH-HOUR", &minutes(&[110, 170, 230]))
+        .await;
+    fixture
+        .store_past("HOURLY-BEFORE", &minutes(&[140, 200, 260]))
+        .await;
+    // A gap isn't the usual period.
+    fixture
+        .store_past("EACH-MINUTE", &minutes(&[3, 4, 5, 500, 501, 502]))
+        .await;
+    fixture.store_past("NOW", &minutes(&[0])).await;
+    fixture.store_past("ONCE", &minutes(&[1])).await;
+    let stale = async || {
+        let series = fixture.get_json("/api/v1/pipelines/rigs/series").await;
+        let series = series["series"].as_array().unwrap().clone();
+        let stale = series.into_iter().filter(|one| one["stale"] == true);
+        stale
+            .map(|one| one["key"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let expected = ["EACH-MINUTE", "HOURLY-BEFORE", "ONCE"];
+    assert_eq!(stale().await, expected);
+    assert_eq!(stale().await, expected);
+    // Rows come again, and the next silence counts by what the period is then.
+    fixture.store_past("HOURLY-BEFORE", &minutes(&[20])).await;
+    fixture.store_past("EACH-MINUTE", &minutes(&[0])).await;
+    assert_eq!(stale().await, ["ONCE"]);
 }
 
 #[tokio::test]

@@ -50,12 +50,7 @@ impl Process {
     /// The context of a pipeline in a process of one stage.
     #[must_use]
     pub fn for_pipeline(&self, name: &str) -> Self {
-        let stage = self.health.stage();
-        if name == RIGS {
-            self.for_stage(stage)
-        } else {
-            self.for_stage(format!("{stage}/{name}"))
-        }
+        self.for_stage(stage_name(self.health.stage(), name))
     }
 
     /// Sleeps for `wait`, ticking the health, or until the stop.
@@ -68,7 +63,17 @@ impl Process {
     }
 }
 
-/// Takes a name as [`Process::for_pipeline`] makes it apart: the stage, and the pipeline.
+/// The name of a stage of a pipeline: of `rigs` it is the stage's own.
+#[must_use]
+pub fn stage_name(stage: &str, pipeline: &str) -> String {
+    if pipeline == RIGS {
+        stage.to_owned()
+    } else {
+        format!("{stage}/{pipeline}")
+    }
+}
+
+/// Takes a name of [`stage_name`] apart: the stage, and the pipeline.
 #[must_use]
 pub fn stage_and_pipeline(name: &str) -> (&str, &str) {
     name.split_once('/').unwrap_or((name, RIGS))

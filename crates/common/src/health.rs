@@ -37,6 +37,8 @@ struct Inner {
     dependencies: Mutex<Vec<Dependency>>,
     /// The stages that run in this process.
     stages: Mutex<Vec<Health>>,
+    /// Stages of other processes.
+    observed: Mutex<Vec<Health>>,
 }
 
 impl Default for Health {
@@ -56,6 +58,7 @@ impl Health {
                 last_tick_ms: AtomicU64::new(0),
                 dependencies: Mutex::default(),
                 stages: Mutex::default(),
+                observed: Mutex::default(),
             }),
         }
     }
@@ -66,6 +69,15 @@ impl Health {
     pub fn add_stage(&self, stage: impl Into<Arc<str>>) -> Self {
         let added = Self::for_stage(stage);
         lock(&self.inner.stages).push(added.clone());
+        added
+    }
+
+    /// Adds the health of a stage that runs in another process. It is reported, but this process is ready
+    /// without it.
+    #[must_use]
+    pub fn add_observed_stage(&self, stage: impl Into<Arc<str>>) -> Self {
+        let added = Self::for_stage(stage);
+        lock(&self.inner.observed).push(added.clone());
         added
     }
 
@@ -137,6 +149,12 @@ impl Health {
             ready &= report.ready;
             dependencies.extend(report.dependencies);
         }
+        let observed = lock(&self.inner.observed);
+        dependencies.extend(
+            observed
+                .iter()
+                .flat_map(|stage| stage.report().dependencies),
+        );
         Report {
             ready,
             dependencies,
@@ -375,6 +393,19 @@ mod tests {
         assert_eq!(report.dependencies[0].failures, 1);
         queue.up();
         assert!(health.report().ready);
+    }
+
+    #[test]
+    fn stages_of_other_processes_are_reported_only() {
+        let process = Health::for_stage("api");
+        let sink = process.add_observed_stage("sink").dependency("process");
+        let redis = process.dependency("redis");
+        redis.up();
+        sink.down(&"away");
+        let report = process.report();
+        assert!(report.ready);
+        assert_eq!(report.dependencies[1].stage, "sink");
+        assert_eq!(report.dependencies[1].state.name(), "down");
     }
 
     #[test]

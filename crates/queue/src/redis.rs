@@ -126,6 +126,14 @@ impl RedisQueue {
         }
     }
 
+    /// Whether a process holds the lease of this consumer.
+    pub async fn is_leased(&self, consumer: Stage) -> Result<bool, QueueError> {
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(self.inner.keys.of("lease", consumer));
+        let count = self.inner.connection.read(&exists).await?;
+        Ok(reply::signed(&count)? > 0)
+    }
+
     /// Reads up to `max` elements of a list from the position `from` on, or the newest ones, without taking
     /// them.
     pub async fn stretch(

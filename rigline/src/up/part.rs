@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use api::{AlertBoard, AlertWork, PipelineHistory, ServedPipeline};
 use common::clock::Clock;
-use common::harness::Process;
+use common::harness::{self, Process};
 use common::health::Dependency;
 use common::pipelines::Pipeline;
 use ingester::decoder::{Decoder, MappedDecoder};
@@ -206,10 +206,7 @@ impl Part {
 
     /// The context of one of its stages.
     pub(super) fn process(&self, process: &Process, stage: &str) -> Process {
-        match &self.pipeline {
-            Pipeline::Rigs(_) => process.for_stage(stage),
-            Pipeline::File(file) => process.for_stage(format!("{stage}/{}", *file.name)),
-        }
+        process.for_stage(harness::stage_name(stage, self.pipeline.name()))
     }
 }
 

@@ -22,6 +22,18 @@ fn get(port: u16, path: &str) -> Value {
     serde_json::from_str(&body).unwrap()
 }
 
+fn start_api(chain: &Chain) -> StageProcess {
+    let env: Vec<_> = chain
+        .env()
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    Launch::binary(&stage_binary("rigline"))
+        .args(&["api"])
+        .envs(&env)
+        .spawn()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn api_reads_lists_and_rows_of_the_stages_and_replays() {
     let mut chain = Chain::start(&[("FLUSH_INTERVAL", "200ms")]);
@@ -33,15 +45,7 @@ async fn api_reads_lists_and_rows_of_the_stages_and_replays() {
     for stage in &stages {
         assert!(stage.ready(SOON), "{}", stage.logs());
     }
-    let env: Vec<_> = chain
-        .env()
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    let api = Launch::binary(&stage_binary("rigline"))
-        .args(&["api"])
-        .envs(&env)
-        .spawn();
+    let api = start_api(&chain);
     assert!(api.ready(SOON), "{}\n{}", api.get("/readyz"), api.logs());
     let port = port_of(&api);
 
@@ -89,4 +93,25 @@ async fn api_reads_lists_and_rows_of_the_stages_and_replays() {
     assert!(is_down, "{}", get(port, "health"));
     let (status, body) = http_get(port, &format!("{RIGS}/latest")).unwrap();
     assert_eq!(status, 503, "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stages_of_other_processes_are_seen_by_their_leases() {
+    let chain = Chain::start(&[]);
+    let api = start_api(&chain);
+    assert!(api.ready(SOON), "{}\n{}", api.get("/readyz"), api.logs());
+    let port = port_of(&api);
+    let is_reported = |stage: &str, state: &str| {
+        let health = get(port, "health");
+        let mut dependencies = health["dependencies"].as_array().unwrap().iter();
+        dependencies.any(|one| one["stage"] == stage && one["state"] == state)
+    };
+    assert!(wait_until(SOON, || is_reported("sink", "down")));
+    assert_eq!(get(port, "health")["ready"], false);
+    let stages = [chain.spawn("transformer", &[]), chain.spawn("sink", &[])];
+    let all_up = wait_until(SOON, || get(port, "health")["ready"] == true);
+    assert!(all_up, "{}", get(port, "health"));
+    drop(stages);
+    assert!(wait_until(SOON, || is_reported("transformer", "down")));
+    assert!(api.ready(SOON), "the API itself is: {}", api.get("/readyz"));
 }

@@ -38,7 +38,11 @@ mod tests {
             ("expected = [\"t\"]", false),
             ("[limits]\nmax_age = \"1d\"", false),
         ] {
-            assert_eq!(only_adds(&format!("{base}{more}"), base), expected, "{more}");
+            assert_eq!(
+                only_adds(&format!("{base}{more}"), base),
+                expected,
+                "{more}"
+            );
         }
         assert!(!only_adds("name = \"a\"", base));
         assert!(!only_adds("no TOML", "no TOML"));

@@ -7,13 +7,7 @@ const USUAL_NAMES: &str = "{field}_{statistic}";
 
 impl Statistic {
     /// What is computed unless the file says otherwise.
-    pub const USUAL: [Self; 5] = [
-        Self::Count,
-        Self::Mean,
-        Self::Median,
-        Self::Min,
-        Self::Max,
-    ];
+    pub const USUAL: [Self; 5] = [Self::Count, Self::Mean, Self::Median, Self::Min, Self::Max];
 
     /// The name in a pipeline file, and in a field's name unless the file gives it another one.
     #[must_use]
@@ -109,7 +103,14 @@ mod tests {
         assert_eq!(
             units(
                 window,
-                &["t_mean", "t_max", "t_max_max", "t_count", "t_stddev", "u_mean"]
+                &[
+                    "t_mean",
+                    "t_max",
+                    "t_max_max",
+                    "t_count",
+                    "t_stddev",
+                    "u_mean"
+                ]
             ),
             [some("°C"), some("°C"), some("bar"), None, None, None]
         );
