@@ -6,6 +6,7 @@
 
 mod access;
 mod alerts;
+mod client;
 mod cursor;
 mod dashboard;
 mod extract;
@@ -21,7 +22,9 @@ mod staleness;
 mod time;
 
 pub use self::alerts::{AlertBoard, AlertWork, run as run_alerts};
+pub use self::client::{ClientError, MessageLines};
 pub use self::openapi::document;
 pub use self::parts::{Api, PipelineHistory, ServedPipeline, StageChecks};
+pub use self::routes::watch::{WatchLine, WatchedMessage};
 pub use self::serve::{Server, router};
 pub use self::settings::ApiSettings;

@@ -67,10 +67,7 @@ impl Live {
         api: &Api,
         part: &ServedPipeline,
     ) -> Result<Subscription, Problem> {
-        let permit = Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
-            let detail = format!("there are {MAX_STREAMS} streams already: close some of them");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-        })?;
+        let permit = self.permit()?;
         let name = part.pipeline.name();
         let mut channels = self.channels();
         let newest = if let Some(sender) = channels.get(name) {
@@ -87,6 +84,19 @@ impl Live {
             stop: self.stop.clone(),
             _permit: permit,
         })
+    }
+
+    /// The right to one of the streams that there may be.
+    pub(crate) fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
+            let detail = format!("there are {MAX_STREAMS} streams already: close some of them");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        })
+    }
+
+    /// Cancelled when the process stops.
+    pub(crate) fn stopped(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// Forgets a pipeline's states if nobody reads them. Under the lock, so that no reader comes in between.

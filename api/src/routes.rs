@@ -15,6 +15,7 @@ mod select;
 pub(crate) mod series;
 mod stream;
 pub(crate) mod value;
+pub(crate) mod watch;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -33,7 +34,7 @@ pub(crate) fn all() -> OpenApiRouter<Api> {
         .routes(routes!(buckets::list))
         .routes(routes!(buckets::statistics))
         .routes(routes!(alerts::show))
-        .routes(routes!(messages::post))
+        .routes(routes!(messages::post, watch::open))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::counts))
         .routes(routes!(dead_letters::show))

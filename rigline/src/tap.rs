@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use common::secret::Secret;
 use common::settings::{Settings, count};
 use globset::{Glob, GlobMatcher};
 use model::topic::DEFAULT_FILTER;
@@ -40,7 +41,13 @@ pub struct TapArgs {
     lists: Where,
     #[command(flatten)]
     mqtt: MqttSettings,
-    /// Topic filter of the messages
+    /// Address of the HTTP API of `rigline up`, for messages that it takes itself: <http://127.0.0.1:8050>
+    #[arg(long, env = "API_URL", value_name = "URL")]
+    api: Option<String>,
+    /// Token of that API, if it needs one
+    #[arg(long, env = "API_TOKEN", hide_env_values = true)]
+    api_token: Option<Secret>,
+    /// Topic filter of the messages of a broker
     #[arg(long, env = "MQTT_TOPIC", default_value = DEFAULT_FILTER, help_heading = "MQTT")]
     mqtt_topic: String,
 }
@@ -48,7 +55,7 @@ pub struct TapArgs {
 /// What can be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// What devices publish, from the broker
+    /// What devices publish, from the broker or with --api from `rigline up`
     Messages,
     /// The list of readings
     Raw,

@@ -8,15 +8,11 @@ import { after, before, test } from 'node:test';
 import { AxeBuilder } from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
 
-import { Rigline, until } from './rigline.mjs';
+import { FLAGS, Rigline, until } from './rigline.mjs';
 
 const RIGS = 5;
 const FLEET = { rigs: RIGS };
 const VIEWS = ['#/', '#/series/RIG-01', '#/pipeline', '#/dead-letters', '#/alerts'];
-const FLAGS = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync',
-];
 
 let rigline;
 let browser;
@@ -178,6 +174,32 @@ test('dead letters show what a device sent, as text only, and are discarded afte
   await until('one is left', async () => (await page.locator('.letter').count()) === 1);
   const { counters } = await rigline.get('health');
   assert.equal(counters.dead_ingester, 2);
+});
+
+test('a dead letter is replayed once what was wrong has passed', async (t) => {
+  // A clock that is ahead: what is of the future now is not in a few seconds.
+  const ahead = await Rigline.start(null, ['--max-future', '1s']);
+  t.after(() => ahead.end());
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const page = await context.newPage();
+  const time = new Date(Date.now() + 4000).toISOString();
+  await ahead.publish('rigs/RIG-01/measurements/pressure', JSON.stringify({ timestamp: time, value: 7.5 }));
+  await page.goto(`${ahead.base}/#/dead-letters`);
+  const letter = page.locator('.letter', { hasText: 'future' });
+  await letter.getByRole('checkbox').check();
+  const replay = page.getByRole('button', { name: 'Replay 1' });
+  await replay.click();
+  await page.getByText('1 refused:').waitFor();
+  await until('the time has come', () => Date.now() > Date.parse(time));
+  await replay.click();
+  await page.getByText('1 dead letter replayed.').waitFor();
+  await until('the reading is stored', async () => {
+    const { series } = await ahead.get('latest');
+    return series.length === 1 && series[0].values[0].value === 7.5;
+  });
+  const { counters } = await ahead.get('health');
+  assert.equal(counters.raw_replayed, 1);
 });
 
 test('axe finds nothing in either colour scheme', async (t) => {

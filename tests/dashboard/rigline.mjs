@@ -8,6 +8,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** Chromium without a screen, as root, that asks no server. */
+export const FLAGS = [
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync',
+];
+
 /** A port that is free now. */
 async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1');

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Tests the dashboard of target/debug/rigline (or RIGLINE) in Chromium: CHROMIUM, or chromium of the PATH.
-# Without one it fails, unless RIGLINE_SKIP_BROWSER=1 says that this is known.
+# `cost` instead measures what the page costs. Without a browser it fails, unless RIGLINE_SKIP_BROWSER=1 says that
+# this is known.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -24,4 +25,7 @@ if ! cmp -s package-lock.json installed-lock.json; then
     cp package-lock.json installed-lock.json
 fi
 export CHROMIUM RIGLINE
-exec node --test --test-reporter=spec dashboard.test.mjs
+case "${1:-test}" in
+    test) exec node --test --test-reporter=spec dashboard.test.mjs ;;
+    cost) exec node cost.mjs ;;
+esac

@@ -83,6 +83,7 @@ pub(crate) struct AlertEvent {
 /// Shows the alerts of a pipeline: their rules, states and events.
 #[utoipa::path(
     get,
+    operation_id = "getAlerts",
     path = "/pipelines/{pipeline}/alerts",
     tag = "alerts",
     params(PipelineName),

@@ -103,6 +103,7 @@ impl From<Bucket> for BucketStatistics {
 /// Reads numbers of a series in buckets.
 #[utoipa::path(
     get,
+    operation_id = "listBuckets",
     path = "/pipelines/{pipeline}/buckets",
     tag = "rows",
     params(PipelineName, BucketsQuery),
@@ -140,6 +141,7 @@ pub(crate) async fn list(
 /// Reads statistics of the numbers of a series in a whole time range.
 #[utoipa::path(
     get,
+    operation_id = "getStatistics",
     path = "/pipelines/{pipeline}/statistics",
     tag = "rows",
     params(PipelineName, RangeQuery),

@@ -146,6 +146,7 @@ async fn newest_first(
 /// Lists dead letters, the newest first.
 #[utoipa::path(
     get,
+    operation_id = "listDeadLetters",
     path = "/pipelines/{pipeline}/dead-letters",
     tag = "dead letters",
     params(PipelineName, ListQuery),
@@ -198,6 +199,7 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
 /// Counts dead letters by stage and reason.
 #[utoipa::path(
     get,
+    operation_id = "countDeadLetters",
     path = "/pipelines/{pipeline}/dead-letters/counts",
     tag = "dead letters",
     params(PipelineName),
@@ -241,6 +243,7 @@ pub(crate) async fn count(queue: &impl DeadLetters) -> Result<DeadLetterCounts, 
 /// Shows one dead letter.
 #[utoipa::path(
     get,
+    operation_id = "getDeadLetter",
     path = "/pipelines/{pipeline}/dead-letters/{id}",
     tag = "dead letters",
     params(

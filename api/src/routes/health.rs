@@ -80,6 +80,7 @@ pub(crate) struct LedgerLine {
 /// Shows the state of a pipeline.
 #[utoipa::path(
     get,
+    operation_id = "getHealth",
     path = "/pipelines/{pipeline}/health",
     tag = "pipelines",
     params(PipelineName),

@@ -32,6 +32,7 @@ pub(crate) struct MessagesQuery {
 /// After 503, messages may be stored later, so the same ones may be sent again.
 #[utoipa::path(
     post,
+    operation_id = "postMessages",
     path = "/pipelines/{pipeline}/messages",
     tag = "messages",
     params(PipelineName, MessagesQuery),
@@ -57,11 +58,7 @@ pub(crate) async fn post(
 ) -> Result<StatusCode, Problem> {
     let part = api.pipeline(&name)?;
     let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
-    let Some(inbox) = &part.inbox else {
-        return Err(Problem::not_found(
-            "this process has no ingester: publish messages over MQTT",
-        ));
-    };
+    let inbox = part.inbox.as_ref().ok_or_else(no_ingester)?;
     let messages = split(&headers, &body);
     if messages.is_empty() || messages.len() > MAX_MESSAGES {
         let detail = format!("the body: at least 1 and at most {MAX_MESSAGES} messages");
@@ -99,6 +96,13 @@ pub(crate) async fn post(
         errors.len()
     );
     Err(Problem::invalid(detail).with_errors(errors))
+}
+
+/// Messages don't pass through this process.
+pub(super) fn no_ingester() -> Problem {
+    Problem::not_found(
+        "this process has no ingester: its messages are those of the broker, over MQTT",
+    )
 }
 
 /// The messages of a body.

@@ -58,7 +58,13 @@ impl PipelineInfo {
 }
 
 /// Lists the pipelines.
-#[utoipa::path(get, path = "/pipelines", tag = "pipelines", responses((status = 200, body = Pipelines)))]
+#[utoipa::path(
+    get,
+    operation_id = "listPipelines",
+    path = "/pipelines",
+    tag = "pipelines",
+    responses((status = 200, body = Pipelines)),
+)]
 pub(crate) async fn list(State(api): State<Api>) -> Json<Pipelines> {
     Json(Pipelines {
         pipelines: api.pipelines().iter().map(PipelineInfo::of).collect(),

@@ -104,6 +104,7 @@ impl RowInfo {
 /// of the range, as they are read.
 #[utoipa::path(
     get,
+    operation_id = "listRows",
     path = "/pipelines/{pipeline}/rows",
     tag = "rows",
     params(PipelineName, RowsQuery),

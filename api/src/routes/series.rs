@@ -100,6 +100,7 @@ pub(crate) fn unit(pipeline: &Pipeline, field: &str) -> Option<String> {
 /// Lists the series, ordered by key.
 #[utoipa::path(
     get,
+    operation_id = "listSeries",
     path = "/pipelines/{pipeline}/series",
     tag = "rows",
     params(PipelineName),
@@ -143,6 +144,7 @@ pub(crate) async fn list(
 /// Reads the newest value of each field, of one series or of all.
 #[utoipa::path(
     get,
+    operation_id = "getLatest",
     path = "/pipelines/{pipeline}/latest",
     tag = "rows",
     params(PipelineName, LatestQuery),

@@ -27,6 +27,7 @@ const WAITING: usize = 1;
 /// and `recovered` (`Recovered`). After a gap, the first events of the next connection hold everything.
 #[utoipa::path(
     get,
+    operation_id = "openStream",
     path = "/pipelines/{pipeline}/stream",
     tag = "pipelines",
     params(PipelineName),

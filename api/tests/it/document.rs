@@ -25,3 +25,17 @@ async fn committed_document_is_what_the_code_says() {
     assert_eq!(served, serde_json::from_str::<Json>(&committed).unwrap());
     assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
 }
+
+#[test]
+fn each_operation_has_an_id_of_its_own() {
+    let document: Json = serde_json::from_str(&api::document().unwrap()).unwrap();
+    let paths = document["paths"].as_object().unwrap().values();
+    let operations = paths.flat_map(|path| path.as_object().unwrap().values());
+    let mut ids: Vec<_> = operations
+        .map(|one| one["operationId"].as_str().unwrap())
+        .collect();
+    ids.sort_unstable();
+    let count = ids.len();
+    ids.dedup();
+    assert_eq!((count, ids.len()), (16, 16), "{ids:?}");
+}

@@ -117,6 +117,8 @@ async fn messages_that_nothing_takes_are_refused() {
     let elsewhere = "/api/v1/pipelines/elsewhere/messages?topic=a";
     let answer = fixture.post(elsewhere, &[], &json!(1)).await;
     assert_problem(&answer, StatusCode::NOT_FOUND, "no ingester", "elsewhere");
+    let answer = fixture.get("/api/v1/pipelines/elsewhere/messages").await;
+    assert_problem(&answer, StatusCode::NOT_FOUND, "no ingester", "watched");
     let answer = fixture
         .post("/api/v1/pipelines/rigs/messages", &[], &json!(1))
         .await;

@@ -23,6 +23,13 @@ pub fn http_get(port: u16, path: &str) -> Result<(u16, String), Error> {
     Ok((answer.status, answer.body))
 }
 
+/// Like [`http_get`], with the media type that is accepted.
+pub fn http_get_as(port: u16, path: &str, accept: &str) -> Result<(u16, String), Error> {
+    let accept = [("Accept", accept)];
+    let answer = exchange(localhost(port), ("GET", path), &accept, b"", TIMEOUT)?;
+    Ok((answer.status, answer.body))
+}
+
 /// Sends `POST path` with a JSON body to 127.0.0.1 and returns status and body.
 pub fn http_post(port: u16, path: &str, body: &str) -> Result<(u16, String), Error> {
     let kind = [("Content-Type", "application/json")];

@@ -28,7 +28,7 @@ mod tools;
 pub use disk::SmallDisk;
 pub use fake_time::FakeTime;
 pub use hosts::HostsFile;
-pub use http::{http_get, http_post};
+pub use http::{http_get, http_get_as, http_post};
 pub use influx_proxy::InfluxProxy;
 pub use influxdb::InfluxDb;
 pub use launch::{BlockedOutput, Launch};

@@ -24,6 +24,7 @@ mod reconnect;
 mod settings;
 mod source;
 mod subscriber;
+mod watch;
 mod window;
 
 pub use broker_drops::watch_broker_drops;
@@ -42,3 +43,4 @@ pub use pubsub::{Channels, PubSubError, PubSubSettings, RedisPublisher, RedisSub
 pub use settings::{MqttSettings, Retained, SubscribeSettings, UrlError};
 pub use source::{Delivery, PausableSource, SessionEnded, Source, Ticket};
 pub use subscriber::Subscriber;
+pub use watch::{MessageWatch, Seen};

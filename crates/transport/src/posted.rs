@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::source::{Delivery, SessionEnded, Source};
+use crate::watch::{MessageWatch, Watched};
 
 /// Posts that wait for the ingester. More of them wait in their callers.
 const WAITING: usize = 1_000;
@@ -17,6 +18,7 @@ const WAITING: usize = 1_000;
 pub struct Inbox {
     sender: mpsc::Sender<Post>,
     receiver: Arc<Mutex<mpsc::Receiver<Post>>>,
+    watched: Watched,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,7 @@ impl Default for Inbox {
         Self {
             sender,
             receiver: Arc::new(Mutex::new(receiver)),
+            watched: Watched::default(),
         }
     }
 }
@@ -71,7 +74,14 @@ impl Inbox {
             source,
             received: Vec::new(),
             posts: Arc::clone(&self.receiver),
+            watched: self.watched.clone(),
         }
+    }
+
+    /// Copies of the messages that the ingester receives from now on: posts and those of the source.
+    #[must_use]
+    pub fn watch(&self) -> MessageWatch {
+        self.watched.watch()
     }
 }
 
@@ -82,6 +92,7 @@ pub struct WithPosts<S: Source> {
     /// Messages of the source that weren't handed over.
     received: Vec<Delivery<S::Ticket>>,
     posts: Arc<Mutex<mpsc::Receiver<Post>>>,
+    watched: Watched,
 }
 
 /// The right to acknowledge a message of a source, or one that was posted.
@@ -118,11 +129,14 @@ impl<S: Source> Source for WithPosts<S> {
             tokio::select! {
                 received = self.source.recv_batch(max, &mut self.received) => {
                     received?;
+                    self.watched.show(&self.received);
                 }
                 // Its sender is in the inbox, which the ingester's session outlives only at the end.
                 Some(post) = post => {
                     let ticket = PostedTicket::Post(post.stored);
-                    batch.push(Delivery::new(post.topic, post.payload, ticket));
+                    let delivery = Delivery::new(post.topic, post.payload, ticket);
+                    self.watched.show(std::slice::from_ref(&delivery));
+                    batch.push(delivery);
                     return Ok(1);
                 }
             }
@@ -155,8 +169,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::{Inbox, NotStored};
+    use crate::capture::Captured;
     use crate::memory::MemoryBroker;
     use crate::source::Source;
+    use crate::watch::Seen;
 
     const LIMIT: Duration = Duration::from_secs(5);
 
@@ -188,6 +204,40 @@ mod tests {
         assert_eq!(post.await.unwrap(), Ok(()));
         assert_eq!(broker.acknowledged(), [number]);
         session.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watchers_get_copies_and_hold_up_nothing() {
+        let (broker, inbox) = (MemoryBroker::default(), Inbox::default());
+        let mut session = inbox.beside(broker.session());
+        let mut batch = Vec::new();
+        let mut watch = inbox.watch();
+        let long = "x".repeat(100_000);
+        for payload in ["first".to_owned(), long] {
+            broker.publish("a", payload);
+        }
+        while batch.len() < 2 {
+            session.recv_batch(10, &mut batch).await.unwrap();
+        }
+        assert_eq!(watch.next().await, Some(message("first")));
+        assert_eq!(watch.next().await, Some(message(&"x".repeat(64 << 10))));
+        // One that doesn't read misses what is too much.
+        for number in 0..300 {
+            broker.publish("a", number.to_string());
+        }
+        while batch.len() < 302 {
+            session.recv_batch(10, &mut batch).await.unwrap();
+        }
+        assert_eq!(watch.next().await, Some(Seen::Missed(44)));
+        assert_eq!(watch.next().await, Some(message("44")));
+    }
+
+    fn message(payload: &str) -> Seen {
+        Seen::Message(Captured {
+            topic: "a".to_owned(),
+            payload: Bytes::from(payload.to_owned()),
+            is_retained: false,
+        })
     }
 
     #[tokio::test(start_paused = true)]

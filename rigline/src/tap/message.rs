@@ -1,50 +1,69 @@
-//! Messages of a broker.
+//! Messages of a broker, or of a process that devices publish to.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use api::{MessageLines, WatchLine, WatchedMessage};
 use common::clock::Clock;
 use serde_json::json;
-use transport::{Capture, Captured};
+use transport::Capture;
 
 use super::TapArgs;
+use super::elements::Printer;
 
 /// Prints the next messages, or with `--follow` all that come.
 pub(super) async fn messages(args: &TapArgs) -> anyhow::Result<()> {
+    match &args.api {
+        Some(url) => of_api(args, url).await,
+        None => of_broker(args).await,
+    }
+}
+
+async fn of_broker(args: &TapArgs) -> anyhow::Result<()> {
     let mut printer = args.printer();
     let clock = Clock::system();
     let mut capture = Capture::open(&args.mqtt, &args.mqtt_topic).await?;
     let mut shown = 0;
     while args.follow || shown < args.number {
-        let message = capture.next().await?;
-        if !printer.wants(&[&message.topic]) {
-            continue;
-        }
-        shown += 1;
-        let time = clock.now().to_string();
-        let mut text = String::from_utf8_lossy(&message.payload).into_owned();
-        if message.is_retained {
-            text.push_str("  (retained)");
-        }
-        printer.either(|| as_json(&time, &message), [&time, &message.topic, &text])?;
-        printer.flush()?;
+        let message = WatchedMessage::new(clock.now().to_string(), capture.next().await?);
+        shown += usize::from(print(&mut printer, &message)?);
     }
     capture.close().await;
     Ok(())
 }
 
-/// The message as `rigline try` and `producer --replay` take it, with the time at which it arrived here. A
-/// payload that isn't UTF-8 is in base64.
-fn as_json(time: &str, message: &Captured) -> serde_json::Value {
-    let mut object = json!({
-        "time": time,
-        "topic": message.topic,
-        "retained": message.is_retained,
-    });
-    if let Ok(text) = str::from_utf8(&message.payload) {
-        object["payload"] = json!(text);
-    } else {
-        object["payload"] = json!(BASE64_STANDARD.encode(&message.payload));
-        object["encoding"] = json!("base64");
+async fn of_api(args: &TapArgs, url: &str) -> anyhow::Result<()> {
+    let mut printer = args.printer();
+    let pipeline = args.lists.pipeline();
+    let mut lines = MessageLines::open(url, pipeline, args.api_token.as_ref()).await?;
+    let mut shown = 0;
+    while args.follow || shown < args.number {
+        match lines.next().await? {
+            Some(WatchLine::Message(message)) => {
+                shown += usize::from(print(&mut printer, &message)?);
+            }
+            Some(WatchLine::Missed { missed }) => tell_missed(missed),
+            None => anyhow::bail!("the process at {url} has ended"),
+        }
     }
-    object
+    Ok(())
+}
+
+/// Prints a message, as `rigline try` and `producer --replay` take it, if it is wanted.
+fn print(printer: &mut Printer, message: &WatchedMessage) -> anyhow::Result<bool> {
+    if !printer.wants(&[&message.topic]) {
+        return Ok(false);
+    }
+    let mut text = message.payload.clone();
+    if message.encoding.is_some() {
+        text.push_str("  (base64)");
+    }
+    if message.retained {
+        text.push_str("  (retained)");
+    }
+    printer.either(|| json!(message), [&message.time, &message.topic, &text])?;
+    printer.flush()?;
+    Ok(true)
+}
+
+#[expect(clippy::print_stderr, reason = "the answer of a command")]
+fn tell_missed(missed: u64) {
+    eprintln!("{missed} not shown: they came faster than they could be read");
 }

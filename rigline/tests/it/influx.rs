@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use testkit::influxdb::{ORG, TOKEN};
-use testkit::{InfluxDb, InfluxProxy, free_port, http_get, mqtt_client, wait_until};
+use testkit::{InfluxDb, InfluxProxy, free_port, http_get, http_get_as, mqtt_client, wait_until};
 
 use crate::fixture::{SOON, Up};
 
@@ -135,6 +135,8 @@ fn rows_in_influxdb_are_read_over_http() {
         Some(2)
     );
     assert_eq!(running.get("rows?series=%7B%7D").0, 404);
+    assert_eq!(running.get_ok("series")["series"][0]["stale"], true);
+    assert_streamed(&running, &rows);
 
     server.stop();
     let (status, problem) = running.get(&rows);
@@ -143,6 +145,29 @@ fn rows_in_influxdb_are_read_over_http() {
     server.restart();
     running.get_ok(&rows);
     running.up.stop();
+}
+
+/// CSV and NDJSON hold the same rows.
+fn assert_streamed(running: &Served, rows: &str) {
+    let streamed = |accept| {
+        let path = format!("/api/v1/pipelines/greenhouse/{rows}");
+        let (status, body) = http_get_as(running.api, &path, accept).unwrap();
+        assert_eq!(status, 200, "{body}");
+        body
+    };
+    assert_eq!(
+        streamed("text/csv"),
+        "time,device,count,open,state,temperature\n\
+         2026-01-31T08:00:00Z,D,3,true,\"a \"\"b\"\"\",21.5\n\
+         2026-01-31T08:01:00Z,D,,false,,22.5\n\
+         2026-01-31T08:02:00Z,D,-4,,,23.5\n"
+    );
+    let lines = streamed("application/x-ndjson");
+    let lines: Vec<Json> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(Json::Array(lines), running.get_ok(rows)["rows"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use common::clock::Clock;
 use model::Stage;
@@ -10,7 +11,7 @@ use model::dead_letter::{Reason, Rejection, encode};
 use queue::redis::RedisQueue;
 use queue::{Append, Commit, Queue};
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::{Mosquitto, Redis, mqtt_client};
+use testkit::{Mosquitto, Redis, free_port, mqtt_client, wait_until};
 
 use crate::fixture::{SOON, Up, binary, payload, second, text};
 
@@ -226,6 +227,57 @@ fn a_data_directory_is_read_beside_its_process_and_when_it_is_stopped() {
     let dead = crate::fixture::run(&data, &["tap", "dead", "--number", "1"]);
     assert!(out(&dead).contains("\"also none\""));
     assert_eq!(out(&crate::fixture::run(&data, &["tap", "rows"])), "");
+}
+
+#[test]
+fn messages_of_the_one_process_are_shown_by_its_api() {
+    let api = free_port();
+    let up = Up::start(&[
+        ("API_ADDR", &format!("127.0.0.1:{api}")),
+        ("API_TOKEN", "a token of the tests"),
+    ]);
+    let command = |args: &[&str]| {
+        let mut command = Command::new(binary());
+        command.args(["tap", "messages"]).args(args).env_clear();
+        command.env("API_URL", format!("http://127.0.0.1:{api}"));
+        command
+    };
+    let refused = command(&[]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused).contains("answers 401"), "{}", text(&refused));
+    let elsewhere = command(&["--api", "http://127.0.0.1:1"]).output().unwrap();
+    assert_eq!(elsewhere.status.code(), Some(2));
+    assert!(
+        text(&elsewhere).contains("can't be read"),
+        "{}",
+        text(&elsewhere)
+    );
+
+    let mut all = command(&["--follow", "--filter", "*/pressure"]);
+    let tap = Tap::start({
+        all.env("API_TOKEN", "a token of the tests");
+        all
+    });
+    // Until it watches, nothing is shown.
+    let shown = wait_until(SOON, || {
+        up.publish("pressure", "begin");
+        tap.lines.try_recv().is_ok()
+    });
+    assert!(shown);
+    while tap.lines.recv_timeout(Duration::from_secs(1)).is_ok() {}
+    up.publish("flow_rate", "1");
+    up.publish("pressure", "no json");
+    let line: serde_json::Value = serde_json::from_str(&tap.line()).unwrap();
+    assert_eq!(line["payload"], "no json");
+    assert!(
+        line["topic"].as_str().unwrap().ends_with("/pressure"),
+        "{line}"
+    );
+    // What the process does with it is as without a watcher.
+    up.wait_for_output(&["tap", "dead"], "no json");
+    let (rest, _) = tap.interrupt();
+    assert_eq!(rest, Vec::<String>::new());
+    up.stop();
 }
 
 #[test]

@@ -48,6 +48,7 @@ pub(crate) struct DeadLetterRefused {
 /// not replayed again.
 #[utoipa::path(
     post,
+    operation_id = "replayDeadLetters",
     path = "/pipelines/{pipeline}/dead-letters/replay",
     tag = "dead letters",
     params(PipelineName),
@@ -85,6 +86,7 @@ pub(crate) async fn replay(
 /// is trimmed.
 #[utoipa::path(
     post,
+    operation_id = "discardDeadLetters",
     path = "/pipelines/{pipeline}/dead-letters/discard",
     tag = "dead letters",
     params(PipelineName),
