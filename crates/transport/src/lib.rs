@@ -30,6 +30,8 @@ mod window;
 pub use broker_drops::watch_broker_drops;
 pub use capture::{Capture, CaptureError, Captured, capture};
 pub use fanout::{Fanout, FanoutSession, Wants};
+#[cfg(feature = "testing")]
+pub use listener::testing as generated;
 pub use listener::{BindError, ListenSettings, Listener, Listening, PasswordError, hash_password};
 #[cfg(feature = "testing")]
 pub use memory::{MemoryBroker, MemorySession};

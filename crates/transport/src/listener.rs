@@ -18,6 +18,8 @@ mod reason;
 mod registry;
 mod report;
 mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -25,7 +25,7 @@ const API: &str = "api";
 /// The binary that combines all of them.
 const COMBINED: &str = "rigline";
 /// Crates that only tests use; they may depend on everything.
-const TEST_CRATES: [&str; 3] = ["testkit", "e2e", "prove"];
+const TEST_CRATES: [&str; 4] = ["testkit", "e2e", "prove", "fuzz"];
 /// The maximum number of lines of a file.
 const MAX_LINES: usize = 500;
 

@@ -190,7 +190,7 @@ impl Users {
     }
 
     /// Parses the content of the file that errors call `name`.
-    fn parse(text: &str, name: &str) -> Result<Self, BadSetting> {
+    pub(super) fn parse(text: &str, name: &str) -> Result<Self, BadSetting> {
         let mut all = Self {
             hashes: HashMap::new(),
             iterations: 1,

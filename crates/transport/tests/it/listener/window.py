@@ -11,6 +11,7 @@ import paho.mqtt.client as mqtt
 port, protocol, count, window = map(int, sys.argv[1:5])
 user, password = sys.argv[5:7]
 done = threading.Event()
+connected = threading.Event()
 refused = []
 acknowledged = []
 
@@ -19,6 +20,7 @@ def on_connect(client, userdata, flags, reason, properties):
     if reason.is_failure:
         refused.append(str(reason))
         done.set()
+    connected.set()
 
 
 def on_publish(client, userdata, mid, reason, properties):
@@ -38,6 +40,8 @@ client.on_connect = on_connect
 client.on_publish = on_publish
 client.connect("127.0.0.1", port, keepalive=5)
 client.loop_start()
+# What is published before the CONNACK, the client may send twice.
+connected.wait(60)
 sent = [
     client.publish("rigs/RIG-1/measurements/pressure", str(n), qos=1, retain=n % 2 == 0).mid
     for n in range(count)

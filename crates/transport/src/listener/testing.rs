@@ -1,0 +1,63 @@
+//! Entry points for tests with generated inputs.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+
+use super::auth::Users;
+use super::codec::{Connect, Header, PacketBuffer, Version};
+
+/// Most bytes of a packet.
+const MAX_PACKET: usize = 4096;
+
+/// Decodes bytes of a client as the listener does, first a CONNECT, then all packets that follow. The bytes arrive in
+/// two parts. Returns what was decoded, in words.
+#[must_use]
+pub fn decode_packets(bytes: &[u8], first_part: usize) -> String {
+    let mut all = String::new();
+    let (first, second) = bytes.split_at(first_part.min(bytes.len()));
+    for version in [Version::V4, Version::V5] {
+        let mut buffer = PacketBuffer::new(version, MAX_PACKET, Bytes::copy_from_slice(first));
+        // A connection ends with its first error.
+        if decode_all(&mut buffer, &mut all) {
+            buffer.append(second);
+            decode_all(&mut buffer, &mut all);
+        }
+    }
+    all
+}
+
+/// Decodes until nothing more is complete. False after an error.
+fn decode_all(buffer: &mut PacketBuffer, all: &mut String) -> bool {
+    loop {
+        // Writing to a string can't fail.
+        match buffer.next_packet() {
+            Ok(None) => return true,
+            Ok(Some(packet)) => {
+                let _ = writeln!(all, "{packet:?}");
+            }
+            Err(error) => {
+                let _ = writeln!(all, "{error}");
+                return false;
+            }
+        }
+    }
+}
+
+/// Decodes a CONNECT. Returns what it holds, in words.
+#[must_use]
+pub fn decode_connect(bytes: &[u8]) -> String {
+    match Header::decode(bytes) {
+        Ok(Some(header)) => {
+            let body = bytes.get(header.body_at..header.length);
+            format!("{:?}", Connect::decode(header, body.unwrap_or_default()))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// Reads the content of a password file. Returns the error, if there is one.
+#[must_use]
+pub fn read_password_file(text: &str) -> Option<String> {
+    Users::parse(text, "users").err().map(|bad| bad.to_string())
+}
