@@ -14,4 +14,5 @@ mod rules;
 mod settings;
 mod simulation;
 mod statistics;
+mod systemd;
 mod windows;
