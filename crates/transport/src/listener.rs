@@ -8,6 +8,7 @@
 //! [`Listening`]; and of its acknowledgement: [`Listening`] → [`registry`] → [`connection`] (writer).
 
 mod accept;
+mod acl;
 mod admission;
 mod auth;
 mod codec;
@@ -120,16 +121,24 @@ impl Listener {
         self.address
     }
 
-    /// A function that reads the password file again. Open connections stay.
-    pub fn reload_users(&self) -> impl Fn() + Send + 'static {
-        let file = self.access_policy.users.clone();
+    /// A function that reads the password file and the rule file again. Open connections stay, and new rules
+    /// apply to them.
+    pub fn reload(&self) -> impl Fn() + Send + 'static {
+        let AccessPolicy { users, acl, .. } = self.access_policy.clone();
         move || {
-            let Some(file) = &file else { return };
-            match file.reload() {
-                Ok(users) => tracing::info!(users, "read MQTT_USERS again"),
-                Err(error) => {
+            match users.as_ref().map(|file| file.reload()) {
+                Some(Ok(users)) => tracing::info!(users, "read MQTT_USERS again"),
+                Some(Err(error)) => {
                     tracing::error!(%error, "can't read MQTT_USERS again, the users are as before");
                 }
+                None => {}
+            }
+            match acl.as_ref().map(|file| file.reload()) {
+                Some(Ok(rules)) => tracing::info!(rules, "read MQTT_ACL again"),
+                Some(Err(error)) => {
+                    tracing::error!(%error, "can't read MQTT_ACL again, the rules are as before");
+                }
+                None => {}
             }
         }
     }

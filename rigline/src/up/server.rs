@@ -115,7 +115,7 @@ impl Server {
         let watch = dir
             .watch(files)
             .context("cannot watch the data directory")?;
-        let reload_users = listener.reload_users();
+        let reload = listener.reload();
         let mut stages = Stages::new();
         start_ingesters(&parts, &settings, listener, &wrap, process, &mut stages)?;
         for part in &parts {
@@ -132,7 +132,7 @@ impl Server {
         let ended = tokio::select! {
             ended = harness::all(&mut stages, process, "stage") => ended,
             lost = watch.lost() => Err(lost.into()),
-            never = on_reload(process, reload_users) => match never {},
+            never = on_reload(process, reload) => match never {},
         };
         drop(dir);
         ended

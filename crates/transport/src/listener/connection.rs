@@ -29,12 +29,14 @@ pub(crate) use self::qos2::Unreleased;
 use self::reader::{Arrived, PacketReader};
 use self::writer::PacketWriter;
 use super::Shared;
+use super::acl::Permissions;
 use super::admission::Slot;
 use super::codec::{Packet, PacketBuffer, encode};
 use super::handshake::{self, HandshakeError};
 use super::limits::Reservation;
 use super::reason::{ConnectionEnd, DisconnectReason};
 use super::registry::Registration;
+use crate::source::Sender;
 
 /// Time to send the last packets, and for the client to close the connection: closed by us with
 /// unread input, it would be reset, and the client might not receive them.
@@ -76,6 +78,11 @@ pub(crate) async fn run(
         return;
     }
     handshake::encode_connack(&client, &mut unsent);
+    let sender = Sender {
+        user: client.user,
+        client_id: client.connect.client_id.clone(),
+    };
+    let permissions = Permissions::new(shared.authenticator.acl(), sender);
     let connect = client.connect;
     let (registration, commands) = shared.registry.register(slot.number(), &connect.client_id);
     let buffer = PacketBuffer::new(
@@ -86,11 +93,12 @@ pub(crate) async fn run(
     let keep_alive = KeepAlive::new(connect.keep_alive);
     let mut connection = Connection {
         reader: PacketReader::new(read_half, shared.limits.clone(), keep_alive, buffer),
-        writer: PacketWriter::new(write_half, commands, unsent),
+        writer: PacketWriter::new(write_half, commands, unsent, connect.version),
         shared,
         peer,
         number: slot.number(),
         registration,
+        permissions,
         maximum_packet: connect.properties.maximum_packet,
     };
     drop(connect);
@@ -109,6 +117,7 @@ struct Connection {
     peer: SocketAddr,
     number: u64,
     registration: Registration,
+    permissions: Permissions,
     /// The largest packet that the client accepts.
     maximum_packet: Option<u32>,
     reader: PacketReader,
@@ -164,7 +173,9 @@ impl Connection {
         let publish = oversize.decode(self.reader.buffer.version())?;
         let (unreleased, answers) = self.writer.state();
         if unreleased.accept(&publish, answers) {
-            messages.push_truncated(&publish, Some(oversize.whole));
+            self.permissions.refresh();
+            let refused = self.permissions.refused(publish.topic);
+            messages.push_truncated(&publish, refused, Some(oversize.whole));
         }
         self.send(messages, reservation);
         self.reader.finish(true);
@@ -181,7 +192,14 @@ impl Connection {
     /// Hands over the messages that were read, and answers the other packets.
     fn handle_packets(&mut self, reservation: Reservation) -> Result<(), ConnectionEnd> {
         let (unreleased, answers) = self.writer.state();
-        let handled = handle_packets(self.number, &mut self.reader.buffer, unreleased, answers);
+        self.permissions.refresh();
+        let handled = handle_packets(
+            self.number,
+            &mut self.reader.buffer,
+            &self.permissions,
+            unreleased,
+            answers,
+        );
         self.send(handled.messages, reservation);
         if handled.subscription_refused {
             let client_id = &self.registration.client_id;
@@ -210,6 +228,7 @@ pub(crate) struct Handled {
 pub(crate) fn handle_packets(
     connection: u64,
     buffer: &mut PacketBuffer,
+    permissions: &Permissions,
     unreleased: &mut Unreleased,
     answers: &mut BytesMut,
 ) -> Handled {
@@ -233,7 +252,8 @@ pub(crate) fn handle_packets(
         match packet {
             Packet::Publish(publish) => {
                 if unreleased.accept(&publish, answers) {
-                    handled.messages.push(&publish);
+                    let refused = permissions.refused(publish.topic);
+                    handled.messages.push(&publish, refused);
                 }
             }
             Packet::PubRel(id) => match unreleased.release(id) {

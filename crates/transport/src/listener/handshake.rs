@@ -36,6 +36,8 @@ pub(crate) struct RefusedClient {
 #[derive(Debug)]
 pub(crate) struct AcceptedClient {
     pub(crate) connect: Connect,
+    /// Its user name, if that was checked.
+    pub(crate) user: Option<String>,
     /// The listener chose the client id.
     pub(crate) has_assigned_id: bool,
     /// Bytes that arrived behind the CONNECT.
@@ -93,9 +95,11 @@ async fn accept(socket: &OwnedReadHalf, shared: &Shared) -> Result<AcceptedClien
         Some(refusal) => Err(refusal),
         None => shared.authenticator.authenticate(&connect).await,
     };
-    match accepted.and_then(|()| assign_client_id(&mut connect)) {
-        Ok(has_assigned_id) => Ok(AcceptedClient {
+    let accepted = accepted.and_then(|user| Ok((user, assign_client_id(&mut connect)?)));
+    match accepted {
+        Ok((user, has_assigned_id)) => Ok(AcceptedClient {
             connect,
+            user,
             has_assigned_id,
             read_ahead: bytes,
         }),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use common::settings::{BadSetting, Settings, bytes, count, path};
 
+use super::acl::AclFile;
 use super::admission::ConnectionLimits;
 use super::auth::{AccessPolicy, UserFile};
 use crate::broker::MAX_PACKET;
@@ -24,6 +25,10 @@ pub struct ListenSettings {
     /// Password file as `mosquitto_passwd` writes it; its users may publish. It is read again on SIGHUP
     #[arg(long, env = "MQTT_USERS", value_name = "PATH", value_parser = path())]
     pub mqtt_users: Option<PathBuf>,
+    /// Rule file in the format of Mosquitto's `acl_file`: who may publish to which topics. It is read again on
+    /// SIGHUP
+    #[arg(long, env = "MQTT_ACL", value_name = "PATH", value_parser = path())]
+    pub mqtt_acl: Option<PathBuf>,
     /// Let clients without a user name publish, from other machines and beside `MQTT_USERS`, too
     #[arg(long, env = "ALLOW_ANONYMOUS", value_parser = BoolishValueParser::new())]
     pub allow_anonymous: bool,
@@ -43,6 +48,11 @@ fn address(given: &str) -> Result<SocketAddr, String> {
     given.trim().parse().map_err(accepted)
 }
 
+/// A path that isn't empty.
+fn given(path: Option<&PathBuf>) -> Option<&PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
+}
+
 impl ListenSettings {
     /// The defaults, for a listener at this address.
     #[must_use]
@@ -50,6 +60,7 @@ impl ListenSettings {
         Self {
             mqtt_listen: address,
             mqtt_users: None,
+            mqtt_acl: None,
             allow_anonymous: false,
             mqtt_max_connections: 10_000,
             mqtt_max_connections_per_address: None,
@@ -68,7 +79,7 @@ impl ListenSettings {
         }
     }
 
-    /// Checks the settings, and reads the password file.
+    /// Checks the settings, and reads the password file and the rule file.
     pub(crate) fn access_policy(&self) -> Result<AccessPolicy, BadSetting> {
         BadSetting::unless(
             (MIN_MAX_PACKET..=MAX_PACKET).contains(&self.mqtt_max_packet),
@@ -76,8 +87,7 @@ impl ListenSettings {
             &self.mqtt_max_packet.to_string(),
             "1KiB to 268435460, the largest packet of MQTT",
         )?;
-        let file = self.mqtt_users.as_ref();
-        let file = file.filter(|path| !path.as_os_str().is_empty());
+        let file = given(self.mqtt_users.as_ref());
         let local = self.mqtt_listen.ip().to_canonical().is_loopback();
         BadSetting::unless(
             local || file.is_some() || self.allow_anonymous,
@@ -93,6 +103,10 @@ impl ListenSettings {
                 .transpose()?
                 .map(Arc::new),
             anonymous: self.allow_anonymous,
+            acl: given(self.mqtt_acl.as_ref())
+                .map(|path| AclFile::open(path, file.is_some()))
+                .transpose()?
+                .map(Arc::new),
         })
     }
 }
@@ -146,6 +160,7 @@ mod tests {
     fn invalid_settings_are_errors_that_name_the_setting() {
         for (arguments, variable) in [
             (["--mqtt-users", "/nowhere"], "MQTT_USERS"),
+            (["--mqtt-acl", "/nowhere"], "MQTT_ACL"),
             (["--mqtt-max-packet", "100"], "MQTT_MAX_PACKET"),
             (["--mqtt-max-packet", "1GiB"], "MQTT_MAX_PACKET"),
             (["--mqtt-max-connections", "0"], "--mqtt-max-connections"),

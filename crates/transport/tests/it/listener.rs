@@ -1,5 +1,6 @@
 //! The listener, with clients of every kind.
 
+mod acl;
 mod clients;
 mod fanout;
 mod flow;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::qos2::Unreleased;
-use crate::listener::codec::encode;
+use crate::listener::codec::{Version, encode};
 use crate::listener::reason::{ConnectionEnd, DisconnectReason};
 use crate::listener::registry::Command;
 use crate::source::Ticket;
@@ -28,6 +28,7 @@ pub(crate) struct PacketWriter {
     socket: OwnedWriteHalf,
     commands: mpsc::UnboundedReceiver<Command>,
     unsent: BytesMut,
+    version: Version,
     unreleased: Unreleased,
     /// Since when the client has accepted no bytes.
     stalled: Option<Instant>,
@@ -43,11 +44,13 @@ impl PacketWriter {
         socket: OwnedWriteHalf,
         commands: mpsc::UnboundedReceiver<Command>,
         unsent: BytesMut,
+        version: Version,
     ) -> Self {
         Self {
             socket,
             commands,
             unsent,
+            version,
             unreleased: Unreleased::new(),
             stalled: None,
             acknowledging: false,
@@ -133,6 +136,8 @@ impl PacketWriter {
         if ticket.exactly_once {
             self.unreleased.mark_safe(ticket.packet_id);
             encode::publish_received(&mut self.unsent, ticket.packet_id);
+        } else if ticket.refused && self.version == Version::V5 {
+            encode::publish_refused(&mut self.unsent, ticket.packet_id);
         } else {
             encode::publish_ack(&mut self.unsent, ticket.packet_id);
         }
