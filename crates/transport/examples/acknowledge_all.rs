@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (address, seconds): (SocketAddr, u64) = (address.parse()?, seconds.parse()?);
     let listener = Listener::bind(&ListenSettings::at(address)).await?;
-    let mut listening = listener.start(Dependency::unreported("mqtt"));
+    let mut listening = listener.start(&Dependency::unreported("mqtt"));
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut batch = Vec::new();
     let mut messages = 0_u64;

@@ -29,7 +29,9 @@ mod window;
 pub use broker_drops::watch_broker_drops;
 pub use capture::{Capture, CaptureError, Captured, capture};
 pub use fanout::{Fanout, FanoutSession, Wants};
-pub use listener::{BindError, ListenSettings, Listener, Listening, PasswordError, hash_password};
+pub use listener::{
+    BindError, ListenSettings, Listener, Listening, PasswordError, SocketSettings, hash_password,
+};
 #[cfg(feature = "testing")]
 pub use memory::{MemoryBroker, MemorySession};
 pub use posted::{Inbox, NotStored, PostedTicket, WithPosts};

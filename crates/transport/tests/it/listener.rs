@@ -5,5 +5,8 @@ mod clients;
 mod fanout;
 mod flow;
 mod hostile;
+mod rates;
 mod raw;
 mod server;
+mod tls;
+mod web_socket;

@@ -75,6 +75,11 @@ impl BatchBuilder {
         });
     }
 
+    /// How many messages there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.deliveries.len()
+    }
+
     /// The messages, with what they need of the reservation; `None` if there are none.
     pub(crate) fn finish(mut self, reservation: Reservation) -> Option<MessageBatch> {
         if self.deliveries.is_empty() {
