@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tests the dashboard of target/debug/rigline (or RIGLINE) in Chromium: CHROMIUM, or chromium of the PATH.
+# Tests the dashboard and the WebSocket of target/debug/rigline (or RIGLINE) in Chromium: CHROMIUM, or chromium of the PATH.
 # Without one it fails, unless RIGLINE_SKIP_BROWSER=1 says that this is known.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,4 +24,4 @@ if ! cmp -s package-lock.json installed-lock.json; then
     cp package-lock.json installed-lock.json
 fi
 export CHROMIUM RIGLINE
-exec node --test --test-reporter=spec dashboard.test.mjs
+exec node --test --test-reporter=spec dashboard.test.mjs mqtt.test.mjs
