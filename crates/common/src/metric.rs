@@ -134,6 +134,10 @@ pub fn describe() {
         MQTT_REFUSED,
         "connections of devices that were refused or closed, by reason"
     );
+    describe_counter!(
+        MQTT_DELAYED,
+        "pauses of connections that sent more messages a second than they may, by reason"
+    );
     describe_gauge!(ALERTS_FIRING, "alerts that are firing");
     describe_counter!(ALERT_EVENTS, "alerts that began or ended");
     describe_counter!(
