@@ -254,9 +254,9 @@ impl<Q: Queue> Ingester<Q> {
             let Delivery { topic, payload, .. } = delivery;
             let arrived = arrival(delivery.received, now, *last_arrival);
             *last_arrival = Some(arrived);
-            let decoded = match &delivery.truncated {
-                Some(_) => Decoded {
-                    rejection: Some(Rejection::new(Reason::TooLarge, TRUNCATED)),
+            let decoded = match refusal(delivery) {
+                Some(rejection) => Decoded {
+                    rejection: Some(rejection),
                     ..Decoded::default()
                 },
                 None => self.settings.decoder.decode(topic, payload, arrived),
@@ -267,8 +267,12 @@ impl<Q: Queue> Ingester<Q> {
                 batch.append.raw.push(element);
             }
             if let Some(rejection) = decoded.rejection {
+                let series = match &delivery.refused {
+                    Some(sender) => sender.user.as_deref().unwrap_or_default(),
+                    None => self.settings.decoder.series(topic),
+                };
                 let input = Input {
-                    series: self.settings.decoder.series(topic),
+                    series,
                     topic,
                     payload,
                     truncated: delivery.truncated.as_ref(),
@@ -318,6 +322,23 @@ impl<Q: Queue> Ingester<Q> {
         #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
         histogram!(metric::BATCH_SIZE, "stage" => STAGE.name()).record(batch.deliveries as f64);
         metric::record_list_length("raw", delta(length), self.settings.queue.limits.queue_limit);
+    }
+}
+
+/// Why a message is rejected before it is decoded. The quota of such a dead letter is that of the user, not
+/// of the series that the user has named.
+fn refusal<T>(delivery: &Delivery<T>) -> Option<Rejection> {
+    match (&delivery.refused, &delivery.truncated) {
+        (None, None) => None,
+        (None, Some(_)) => Some(Rejection::new(Reason::TooLarge, TRUNCATED)),
+        (Some(sender), whole) => {
+            let detail = format!("{sender} may not publish to this topic (MQTT_ACL)");
+            Some(match whole {
+                None => Rejection::new(Reason::NotAllowed, detail),
+                // Only the beginning of it is there.
+                Some(_) => Rejection::new(Reason::TooLarge, format!("{TRUNCATED}; {detail}")),
+            })
+        }
     }
 }
 

@@ -48,6 +48,9 @@ fn print_start(console: &Console, server: &Server) {
         "Rigline {} is up: MQTT on {listen}, data in {data}",
         env!("CARGO_PKG_VERSION")
     ));
+    for line in server.other_listeners() {
+        console.print(line);
+    }
     console.print(dashboard_line(server));
     for line in lines_to_copy(server) {
         console.print(line);

@@ -15,7 +15,7 @@ export const FLAGS = [
 ];
 
 /** A port that is free now. */
-async function freePort() {
+export async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();

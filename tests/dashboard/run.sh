@@ -1,7 +1,7 @@
 #!/bin/sh
-# Tests the dashboard of target/debug/rigline (or RIGLINE) in Chromium: CHROMIUM, or chromium of the PATH.
-# `cost` instead measures what the page costs. Without a browser it fails, unless RIGLINE_SKIP_BROWSER=1 says that
-# this is known.
+# Tests the dashboard and the WebSocket of target/debug/rigline (or RIGLINE) in Chromium: CHROMIUM, or chromium of the
+# PATH. `cost` instead measures what the page costs. Without a browser it fails, unless RIGLINE_SKIP_BROWSER=1 says
+# that this is known.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -26,6 +26,6 @@ if ! cmp -s package-lock.json installed-lock.json; then
 fi
 export CHROMIUM RIGLINE
 case "${1:-test}" in
-    test) exec node --test --test-reporter=spec dashboard.test.mjs ;;
+    test) exec node --test --test-reporter=spec dashboard.test.mjs mqtt.test.mjs ;;
     cost) exec node cost.mjs ;;
 esac

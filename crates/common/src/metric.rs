@@ -51,6 +51,9 @@ pub const LEDGER: &str = "rigline_ledger";
 pub const MQTT_CONNECTIONS: &str = "rigline_mqtt_connections";
 /// Connections of devices that the listener refused or closed, by `reason`.
 pub const MQTT_REFUSED: &str = "rigline_mqtt_refused_total";
+/// Times that the listener read nothing from a connection for a while, because of a limit on messages a second;
+/// by `reason`.
+pub const MQTT_DELAYED: &str = "rigline_mqtt_delayed_total";
 /// Readings that the producer handed to the broker, by `state`: `sent`, `acknowledged`.
 pub const PRODUCED: &str = "rigline_produced_readings_total";
 
@@ -130,6 +133,10 @@ pub fn describe() {
     describe_counter!(
         MQTT_REFUSED,
         "connections of devices that were refused or closed, by reason"
+    );
+    describe_counter!(
+        MQTT_DELAYED,
+        "pauses of connections that sent more messages a second than they may, by reason"
     );
     describe_gauge!(ALERTS_FIRING, "alerts that are firing");
     describe_counter!(ALERT_EVENTS, "alerts that began or ended");

@@ -32,7 +32,9 @@ pub use capture::{Capture, CaptureError, Captured, capture};
 pub use fanout::{Fanout, FanoutSession, Wants};
 #[cfg(feature = "testing")]
 pub use listener::testing as generated;
-pub use listener::{BindError, ListenSettings, Listener, Listening, PasswordError, hash_password};
+pub use listener::{
+    BindError, ListenSettings, Listener, Listening, PasswordError, SocketSettings, hash_password,
+};
 #[cfg(feature = "testing")]
 pub use memory::{MemoryBroker, MemorySession};
 pub use posted::{Inbox, NotStored, PostedTicket, WithPosts};
@@ -43,6 +45,6 @@ pub use probe::{
 pub use publisher::{Counts, PublishError, Publisher};
 pub use pubsub::{Channels, PubSubError, PubSubSettings, RedisPublisher, RedisSubscriber};
 pub use settings::{MqttSettings, Retained, SubscribeSettings, UrlError};
-pub use source::{Delivery, PausableSource, SessionEnded, Source, Ticket};
+pub use source::{Delivery, PausableSource, Sender, SessionEnded, Source, Ticket};
 pub use subscriber::Subscriber;
 pub use watch::{MessageWatch, Seen};

@@ -1,5 +1,6 @@
 //! The trait for everything that messages are received from.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -65,6 +66,9 @@ pub struct Delivery<T = Ticket> {
     pub received: Instant,
     /// Hand it to [`Source::ack`] once the message is safe.
     pub ticket: T,
+    /// The client that published it, if the rules of the listener (`MQTT_ACL`) don't allow it the topic. Such
+    /// a message becomes a dead letter.
+    pub refused: Option<Arc<Sender>>,
     /// The memory that the listener has reserved for it and the messages that were read with it. It is
     /// released when the last of them is dropped.
     pub(crate) share: Option<Arc<OwnedSemaphorePermit>>,
@@ -83,6 +87,7 @@ impl<T> Delivery<T> {
             dup: false,
             received: Instant::now(),
             ticket,
+            refused: None,
             share: None,
         }
     }
@@ -100,6 +105,7 @@ impl<T> Delivery<T> {
             dup: self.dup,
             received: self.received,
             ticket,
+            refused: self.refused,
             share: self.share,
         };
         (self.ticket, message)
@@ -116,8 +122,28 @@ impl<T> Delivery<T> {
             dup: self.dup,
             received: self.received,
             ticket,
+            refused: self.refused.clone(),
             share: self.share.clone(),
         }
+    }
+}
+
+/// A client of the listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// Its user name, if that was checked.
+    pub user: Option<String>,
+    /// Its client id, which it chooses itself.
+    pub client_id: String,
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.user {
+            Some(user) => write!(f, "user {user:?}")?,
+            None => f.write_str("a client without a user name")?,
+        }
+        write!(f, " (client id {:?})", self.client_id)
     }
 }
 
@@ -131,6 +157,8 @@ pub struct Ticket {
     pub(crate) packet_id: u16,
     /// It was published with QoS 2, which has another acknowledgement.
     pub(crate) exactly_once: bool,
+    /// Its publisher isn't allowed the topic, which the acknowledgement of MQTT 5 says.
+    pub(crate) refused: bool,
 }
 
 /// The session has ended. This happens only if its task has panicked.

@@ -249,6 +249,7 @@ impl SubscriberTask {
             packet_id: publish.pkid,
             // The subscription is for QoS 1.
             exactly_once: false,
+            refused: false,
         };
         Delivery {
             topic: publish.topic,
@@ -259,6 +260,7 @@ impl SubscriberTask {
             dup: publish.dup,
             received: Instant::now(),
             ticket,
+            refused: None,
             share: None,
         }
     }

@@ -67,6 +67,20 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// What else devices can publish by, with its address.
+    pub fn other_listeners(&self) -> impl Iterator<Item = String> {
+        let all = [
+            ("MQTT with TLS", self.listener.tls_addr()),
+            ("MQTT over WebSocket", self.listener.web_socket_addr()),
+            (
+                "MQTT over WebSocket with TLS",
+                self.listener.web_socket_tls_addr(),
+            ),
+        ];
+        all.into_iter()
+            .filter_map(|(what, address)| Some(format!("{what} on {}", address?)))
+    }
+
     /// The address of the HTTP API.
     #[must_use]
     pub fn api_listens_on(&self) -> SocketAddr {
@@ -115,7 +129,7 @@ impl Server {
         let watch = dir
             .watch(files)
             .context("cannot watch the data directory")?;
-        let reload_users = listener.reload_users();
+        let reload = listener.reload();
         let mut stages = Stages::new();
         start_ingesters(&parts, &settings, listener, &wrap, process, &mut stages)?;
         for part in &parts {
@@ -132,7 +146,7 @@ impl Server {
         let ended = tokio::select! {
             ended = harness::all(&mut stages, process, "stage") => ended,
             lost = watch.lost() => Err(lost.into()),
-            never = on_reload(process, reload_users) => match never {},
+            never = on_reload(process, reload) => match never {},
         };
         drop(dir);
         ended
@@ -157,13 +171,13 @@ fn start_ingesters(
         [] => {}
         // Without a task in between.
         [part] => {
-            let session = move |up| listener.start(up);
+            let session = move |up: Dependency| listener.start(&up);
             start_ingester(part, settings, session, wrap, process, stages);
         }
         several => {
             let up = process.health.dependency("mqtt");
             let wants = several.iter().filter_map(|part| part.wants()).collect();
-            let fanout = Fanout::new(move || listener.start(up.clone()), wants);
+            let fanout = Fanout::new(move || listener.start(&up), wants);
             for (place, part) in several.iter().enumerate() {
                 let fanout = fanout.clone();
                 let session = move |up: Dependency| {

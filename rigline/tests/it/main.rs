@@ -1,6 +1,7 @@
 //! The binary `rigline`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod acl;
 mod alerts;
 mod check;
 mod connections;

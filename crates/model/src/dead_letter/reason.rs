@@ -49,6 +49,8 @@ pub enum Reason {
     TooLate,
     /// Its window has `MAX_WINDOW_READINGS` readings of the field.
     WindowFull,
+    /// The publisher may not publish to the topic, by the listener's rules.
+    NotAllowed,
 }
 
 /// A string that isn't the name of a [`Reason`].
@@ -58,7 +60,7 @@ pub struct UnknownReason(pub String);
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NotJson,
         Self::NotObject,
         Self::BadTopic,
@@ -79,6 +81,7 @@ impl Reason {
         Self::OutOfRange,
         Self::TooLate,
         Self::WindowFull,
+        Self::NotAllowed,
     ];
 
     /// The name in a dead letter's JSON and in metric labels.
@@ -105,6 +108,7 @@ impl Reason {
             Self::OutOfRange => "out_of_range",
             Self::TooLate => "too_late",
             Self::WindowFull => "window_full",
+            Self::NotAllowed => "not_allowed",
         }
     }
 }

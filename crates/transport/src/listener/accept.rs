@@ -15,8 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::admission::{Admission, Admitted};
-use super::{Shared, connection};
+use super::connection::Incomplete;
+use super::endpoint::Endpoint;
 
 /// Time for all connections to end in.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -31,6 +33,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 /// The task that accepts connections.
 pub(crate) struct AcceptLoop {
     pub(crate) socket: Arc<TcpListener>,
+    /// What is spoken at the socket's address.
+    pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) shared: Arc<Shared>,
     /// The number of the last connection that was accepted.
     pub(crate) last_connection: Arc<AtomicU64>,
@@ -86,10 +90,15 @@ impl AcceptLoop {
             return;
         }
         let open = OpenConnection::new(open.clone());
-        let (shared, stop) = (self.shared.clone(), self.stop.clone());
-        let connection = connection::run(shared, stream, peer, slot, stop);
+        let connection = Incomplete {
+            shared: self.shared.clone(),
+            endpoint: self.endpoint.clone(),
+            peer,
+            slot,
+            stop: self.stop.clone(),
+        };
         tasks.spawn(async move {
-            connection.await;
+            connection.run(stream).await;
             drop(open);
         });
     }

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
+use super::acl::AclFile;
 use super::codec::Connect;
 use super::reason::ConnectRefusal;
 
@@ -74,6 +75,8 @@ pub(crate) struct AccessPolicy {
     pub(crate) users: Option<Arc<UserFile>>,
     /// Clients without a user name are accepted although there are users.
     pub(crate) anonymous: bool,
+    /// `None`: whoever may publish may publish everything.
+    pub(crate) acl: Option<Arc<AclFile>>,
 }
 
 /// A password file, and its users as last read.
@@ -120,31 +123,39 @@ impl Authenticator {
         }
     }
 
-    /// Fails if this client may not publish.
-    pub(crate) async fn authenticate(&self, connect: &Connect) -> Result<(), ConnectRefusal> {
+    /// The rules about topics.
+    pub(crate) fn acl(&self) -> Option<Arc<AclFile>> {
+        self.policy.acl.clone()
+    }
+
+    /// The user name of a client if it was checked. Fails if this client may not publish.
+    pub(crate) async fn authenticate(
+        &self,
+        connect: &Connect,
+    ) -> Result<Option<String>, ConnectRefusal> {
         let Some(file) = &self.policy.users else {
-            return Ok(());
+            return Ok(None);
         };
         let Some(user) = connect.user.clone() else {
             return if self.policy.anonymous {
-                Ok(())
+                Ok(None)
             } else {
                 Err(ConnectRefusal::NotAuthorized)
             };
         };
         let (users, password) = (file.users(), connect.password.clone().unwrap_or_default());
         if users.was_accepted(&user, &password) {
-            return Ok(());
+            return Ok(Some(user));
         }
         let permit = self.checks.clone().acquire_owned().await;
         let checked = tokio::task::spawn_blocking(move || {
             // Held until the check ends, also if the client is gone by then.
             let _permit = permit;
-            users.accept(&user, &password)
+            users.accept(&user, &password).then_some(user)
         });
         match checked.await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(ConnectRefusal::Login),
+            Ok(Some(user)) => Ok(Some(user)),
+            Ok(None) => Err(ConnectRefusal::Login),
             // The runtime is shutting down.
             Err(_) => Err(ConnectRefusal::Busy),
         }

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::coop::consume_budget;
-use tokio::time::timeout;
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::batch::{BatchBuilder, MessageBatch};
@@ -29,12 +29,18 @@ pub(crate) use self::qos2::Unreleased;
 use self::reader::{Arrived, PacketReader};
 use self::writer::PacketWriter;
 use super::Shared;
+use super::acl::Permissions;
 use super::admission::Slot;
 use super::codec::{Packet, PacketBuffer, encode};
-use super::handshake::{self, HandshakeError};
+use super::endpoint::{Endpoint, Opened};
+use super::handshake::{self, CONNECT_TIMEOUT, HandshakeError, RefusedClient};
 use super::limits::Reservation;
-use super::reason::{ConnectionEnd, DisconnectReason};
-use super::registry::Registration;
+use super::mismatch::Mismatch;
+use super::rate::ClientRate;
+use super::reason::{ConnectRefusal, ConnectionEnd, DisconnectReason};
+use super::registry::{Registration, UserIsFull};
+use super::stream::{Buffered, Incoming, read_arrived};
+use crate::source::Sender;
 
 /// Time to send the last packets, and for the client to close the connection: closed by us with
 /// unread input, it would be reset, and the client might not receive them.
@@ -42,86 +48,184 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(700);
 /// Bytes of unread input that are discarded at once.
 const DISCARD_SIZE: usize = 16 << 10;
 
-/// Serves a connection from its first byte to its last.
-pub(crate) async fn run(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    mut slot: Slot,
-    stop: CancellationToken,
-) {
-    let (read_half, write_half) = stream.into_split();
-    let mut unsent = BytesMut::new();
-    let accepted = tokio::select! {
-        () = stop.cancelled() => return,
-        () = slot.evicted() => return,
-        accepted = handshake::accept_client(&read_half, &shared) => accepted,
-    };
-    let client = match accepted {
-        Ok(client) => client,
-        Err(HandshakeError::Closed) => return,
-        Err(HandshakeError::Disconnect(reason)) => {
-            return shared.reporter.disconnected(&reason, "", peer);
+/// A connection that was admitted.
+pub(crate) struct Incomplete {
+    pub(crate) shared: Arc<Shared>,
+    /// What is spoken at the address that it has come to.
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) slot: Slot,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Incomplete {
+    /// Serves the connection from its first byte to its last.
+    pub(crate) async fn run(mut self, stream: TcpStream) {
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        if self.endpoint.is_plain() {
+            let (read_half, write_half) = stream.into_split();
+            return self.serve(read_half, write_half, None, deadline).await;
         }
-        Err(HandshakeError::Refused(client)) => {
-            let (refusal, maximum_packet) = (client.refusal, client.maximum_packet);
-            shared
-                .reporter
-                .connect_refused(refusal, &client.client_id, peer);
-            encode::connect_refused(&mut unsent, client.version, refusal, maximum_packet);
-            return close(read_half, write_half, unsent).await;
-        }
-    };
-    if !slot.log_in() {
-        return;
+        // In memory of its own: connections without handshakes below MQTT needn't take it.
+        let rest = Box::pin(async move {
+            let opened = tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.slot.evicted() => return,
+                opened = timeout_at(deadline, self.endpoint.open(stream)) => opened,
+            };
+            let opened = opened.map_err(|_| DisconnectReason::Slow(CONNECT_TIMEOUT).into());
+            match opened.and_then(|opened| opened) {
+                Ok(Opened { stream, user }) => {
+                    let (read_half, write_half) = tokio::io::split(stream);
+                    let read_half = Buffered::new(read_half);
+                    self.serve(read_half, write_half, user, deadline).await;
+                }
+                Err(error) => self.report(error),
+            }
+        });
+        rest.await;
     }
-    handshake::encode_connack(&client, &mut unsent);
-    let connect = client.connect;
-    let (registration, commands) = shared.registry.register(slot.number(), &connect.client_id);
-    let buffer = PacketBuffer::new(
-        connect.version,
-        shared.max_packet,
-        client.read_ahead.freeze(),
-    );
-    let keep_alive = KeepAlive::new(connect.keep_alive);
-    let mut connection = Connection {
-        reader: PacketReader::new(read_half, shared.limits.clone(), keep_alive, buffer),
-        writer: PacketWriter::new(write_half, commands, unsent),
-        shared,
-        peer,
-        number: slot.number(),
-        registration,
-        maximum_packet: connect.properties.maximum_packet,
-    };
-    drop(connect);
-    let reason = match connection.serve().await {
-        Ok(never) => match never {},
-        Err(ConnectionEnd::ByClient) => return,
-        Err(ConnectionEnd::ByListener(reason)) => reason,
-    };
-    let (read_half, write_half, unsent) = connection.disconnect(&reason);
-    close(read_half, write_half, unsent).await;
+
+    /// Serves the connection from the first byte of its CONNECT to its last.
+    async fn serve<R: Incoming, W: AsyncWrite + Unpin>(
+        mut self,
+        mut read_half: R,
+        write_half: W,
+        user: Option<String>,
+        deadline: Instant,
+    ) {
+        let accepted = tokio::select! {
+            () = self.stop.cancelled() => return,
+            () = self.slot.evicted() => return,
+            accepted = handshake::accept_client(&mut read_half, &self.shared, user, deadline) => accepted,
+        };
+        let client = match accepted {
+            Ok(client) => client,
+            Err(HandshakeError::Refused(client)) => {
+                return self.refuse(read_half, write_half, &client).await;
+            }
+            Err(error) => return self.report(error),
+        };
+        if !self.slot.log_in() {
+            return;
+        }
+        let Self {
+            shared, peer, slot, ..
+        } = &self;
+        let registered = shared.registry.register(
+            slot.number(),
+            &client.connect.client_id,
+            client.user.as_deref(),
+            shared.max_of_user,
+        );
+        let (registration, commands) = match registered {
+            Ok(registered) => registered,
+            Err(UserIsFull(max)) => {
+                let client = RefusedClient {
+                    version: client.connect.version,
+                    refusal: ConnectRefusal::OfUser(max),
+                    maximum_packet: client.connect.properties.maximum_packet,
+                    client_id: client.connect.client_id,
+                };
+                return self.refuse(read_half, write_half, &client).await;
+            }
+        };
+        let mut unsent = BytesMut::new();
+        handshake::encode_connack(&client, &mut unsent);
+        let connect = client.connect;
+        let buffer = client.read_ahead.freeze();
+        let buffer = PacketBuffer::new(connect.version, shared.max_packet, buffer);
+        let keep_alive = KeepAlive::new(connect.keep_alive);
+        let rate = shared.rates.of(client.user.as_deref(), peer.ip());
+        let limits = shared.limits.clone();
+        let sender = Sender {
+            user: client.user,
+            client_id: connect.client_id,
+        };
+        let connection = Connection {
+            reader: PacketReader::new(read_half, limits, keep_alive, buffer, rate.is_some()),
+            writer: PacketWriter::new(write_half, commands, unsent, connect.version),
+            permissions: Permissions::new(shared.authenticator.acl(), sender),
+            rate,
+            shared: shared.clone(),
+            peer: *peer,
+            number: slot.number(),
+            registration,
+            maximum_packet: connect.properties.maximum_packet,
+        };
+        connection.run().await;
+    }
+
+    /// Tells a client why it isn't accepted.
+    async fn refuse(
+        self,
+        read_half: impl Incoming,
+        write_half: impl AsyncWrite + Unpin,
+        client: &RefusedClient,
+    ) {
+        let Self { shared, peer, .. } = &self;
+        let (refusal, maximum_packet) = (client.refusal, client.maximum_packet);
+        shared
+            .reporter
+            .connect_refused(refusal, &client.client_id, *peer);
+        let mut unsent = BytesMut::new();
+        encode::connect_refused(&mut unsent, client.version, refusal, maximum_packet);
+        close(read_half, write_half, unsent).await;
+    }
+
+    /// Reports why a client isn't accepted that isn't told by MQTT.
+    fn report(&self, error: HandshakeError) {
+        let reason = match error {
+            HandshakeError::Closed | HandshakeError::Refused(_) => return,
+            HandshakeError::Disconnect(reason) => reason,
+            HandshakeError::NotUpgraded(refused) => DisconnectReason::NotUpgraded(refused.why),
+            HandshakeError::Mismatch(speaks) => {
+                let mismatch = Mismatch {
+                    speaks,
+                    ports: self.shared.ports,
+                    at_tls: self.endpoint.tls.is_some(),
+                };
+                DisconnectReason::WrongProtocol(mismatch.to_string())
+            }
+        };
+        self.shared.reporter.disconnected(&reason, "", self.peer);
+    }
 }
 
 /// A connection whose client was accepted.
-struct Connection {
+struct Connection<R, W> {
     shared: Arc<Shared>,
     peer: SocketAddr,
     number: u64,
     registration: Registration,
+    permissions: Permissions,
     /// The largest packet that the client accepts.
     maximum_packet: Option<u32>,
-    reader: PacketReader,
-    writer: PacketWriter,
+    /// `None`: without limits on messages a second.
+    rate: Option<ClientRate>,
+    reader: PacketReader<R>,
+    writer: PacketWriter<W>,
 }
 
-impl Connection {
+impl<R: Incoming, W: AsyncWrite + Unpin> Connection<R, W> {
+    /// Serves the client, and ends the connection.
+    async fn run(mut self) {
+        let reason = match self.serve().await {
+            Ok(never) => match never {},
+            Err(ConnectionEnd::ByClient) => return,
+            Err(ConnectionEnd::ByListener(reason)) => reason,
+        };
+        let (read_half, write_half, unsent) = self.disconnect(&reason);
+        close(read_half, write_half, unsent).await;
+    }
+
     /// Reads and handles packets, and writes answers and acknowledgements, until the connection ends.
     async fn serve(&mut self) -> Result<Infallible, ConnectionEnd> {
         loop {
             if self.writer.is_backlogged() {
                 self.reader.pause(self.writer.drain_backlog()).await?;
             }
+            self.wait_for_rate().await?;
             // Only the writer is cancelled, and created again: what it does is cancel-safe.
             let read = tokio::select! {
                 biased;
@@ -137,12 +241,23 @@ impl Connection {
         }
     }
 
+    /// Waits while the client has sent more messages than it may.
+    async fn wait_for_rate(&mut self) -> Result<(), ConnectionEnd> {
+        while let Some((wait, reached)) = self.rate.as_ref().and_then(ClientRate::wait) {
+            let client_id = &self.registration.client_id;
+            self.shared.reporter.delayed(client_id, self.peer, reached);
+            let written = self.writer.run();
+            let written = self.reader.pause(timeout(wait, written)).await;
+            if let Ok(end) = written {
+                match end? {}
+            }
+        }
+        Ok(())
+    }
+
     /// Reports the reason, and adds a DISCONNECT to the unsent packets. Releases everything but the
     /// socket and these packets: a new connection of the same client doesn't wait for the end of this.
-    fn disconnect(
-        mut self,
-        reason: &DisconnectReason,
-    ) -> (OwnedReadHalf, OwnedWriteHalf, BytesMut) {
+    fn disconnect(mut self, reason: &DisconnectReason) -> (R, W, BytesMut) {
         let client_id = &self.registration.client_id;
         self.shared
             .reporter
@@ -164,7 +279,9 @@ impl Connection {
         let publish = oversize.decode(self.reader.buffer.version())?;
         let (unreleased, answers) = self.writer.state();
         if unreleased.accept(&publish, answers) {
-            messages.push_truncated(&publish, Some(oversize.whole));
+            self.permissions.refresh();
+            let refused = self.permissions.refused(publish.topic);
+            messages.push_truncated(&publish, refused, Some(oversize.whole));
         }
         self.send(messages, reservation);
         self.reader.finish(true);
@@ -172,6 +289,9 @@ impl Connection {
     }
 
     fn send(&self, messages: BatchBuilder, reservation: Reservation) {
+        if let Some(rate) = &self.rate {
+            rate.count(messages.len());
+        }
         if let Some(batch) = messages.finish(reservation) {
             // Fails only when the listener is closed, which ends this connection.
             let _ = self.shared.batches.send(batch);
@@ -181,7 +301,14 @@ impl Connection {
     /// Hands over the messages that were read, and answers the other packets.
     fn handle_packets(&mut self, reservation: Reservation) -> Result<(), ConnectionEnd> {
         let (unreleased, answers) = self.writer.state();
-        let handled = handle_packets(self.number, &mut self.reader.buffer, unreleased, answers);
+        self.permissions.refresh();
+        let handled = handle_packets(
+            self.number,
+            &mut self.reader.buffer,
+            &self.permissions,
+            unreleased,
+            answers,
+        );
         self.send(handled.messages, reservation);
         if handled.subscription_refused {
             let client_id = &self.registration.client_id;
@@ -210,6 +337,7 @@ pub(crate) struct Handled {
 pub(crate) fn handle_packets(
     connection: u64,
     buffer: &mut PacketBuffer,
+    permissions: &Permissions,
     unreleased: &mut Unreleased,
     answers: &mut BytesMut,
 ) -> Handled {
@@ -233,7 +361,8 @@ pub(crate) fn handle_packets(
         match packet {
             Packet::Publish(publish) => {
                 if unreleased.accept(&publish, answers) {
-                    handled.messages.push(&publish);
+                    let refused = permissions.refused(publish.topic);
+                    handled.messages.push(&publish, refused);
                 }
             }
             Packet::PubRel(id) => match unreleased.release(id) {
@@ -255,24 +384,25 @@ pub(crate) fn handle_packets(
 }
 
 /// Sends the last packets, and waits for the client to close the connection.
-async fn close(read_half: OwnedReadHalf, mut write_half: OwnedWriteHalf, mut unsent: BytesMut) {
+async fn close(
+    mut read_half: impl Incoming,
+    mut write_half: impl AsyncWrite + Unpin,
+    mut unsent: BytesMut,
+) {
     let close = async {
         write_half.write_all_buf(&mut unsent).await?;
         write_half.shutdown().await?;
-        while discard_arrived(&read_half)? {
-            consume_budget().await;
-            read_half.readable().await?;
+        // Reads and drops what has arrived, to the end of the stream.
+        loop {
+            match read_arrived::<DISCARD_SIZE>(&mut read_half, DISCARD_SIZE, &mut |_| {}).await? {
+                Some(0) => return io::Result::Ok(()),
+                Some(_) => consume_budget().await,
+                None => {
+                    yield_now().await;
+                    read_half.readable().await?;
+                }
+            }
         }
-        io::Result::Ok(())
     };
     let _: Result<io::Result<()>, _> = timeout(CLOSE_TIMEOUT, close).await;
-}
-
-/// Reads and drops what has arrived; `false` at the end of the stream.
-fn discard_arrived(read_half: &OwnedReadHalf) -> io::Result<bool> {
-    match read_half.try_read(&mut [0; DISCARD_SIZE]) {
-        Ok(count) => Ok(count > 0),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-        Err(error) => Err(error),
-    }
 }

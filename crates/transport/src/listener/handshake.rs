@@ -1,19 +1,21 @@
 //! From the first byte of a connection to its CONNACK.
 
-use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::timeout;
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
 use super::codec::encode::{self, Accepted};
 use super::codec::{Connect, ConnectError, Header, ProtocolError, Version};
+use super::mismatch::{Mismatch, Speaks};
 use super::reason::{ConnectRefusal, DisconnectReason};
+use super::stream::{Incoming, read_arrived};
+use super::websocket;
 
-/// Time for the complete CONNECT to arrive, and for the check of its password.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for all handshakes: for the complete CONNECT to arrive, and for the check of its password.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest CONNECT. Each of its strings can have 64 KiB, but the client hasn't logged in yet.
 const MAX_CONNECT: usize = 512 << 10;
 /// A CONNECT of up to this size may be incomplete without reserving memory.
@@ -36,6 +38,8 @@ pub(crate) struct RefusedClient {
 #[derive(Debug)]
 pub(crate) struct AcceptedClient {
     pub(crate) connect: Connect,
+    /// Its user name, if that was checked.
+    pub(crate) user: Option<String>,
     /// The listener chose the client id.
     pub(crate) has_assigned_id: bool,
     /// Bytes that arrived behind the CONNECT.
@@ -49,6 +53,10 @@ pub(crate) enum HandshakeError {
     Refused(RefusedClient),
     /// It gets no answer.
     Disconnect(DisconnectReason),
+    /// It speaks this, at the wrong port.
+    Mismatch(Speaks),
+    /// It got an error of HTTP.
+    NotUpgraded(websocket::Refused),
     /// The client has closed the connection.
     Closed,
 }
@@ -66,16 +74,24 @@ impl From<ProtocolError> for HandshakeError {
 }
 
 /// Reads the CONNECT, authenticates the client, and assigns a client id if the client has none.
+///
+/// `user` is the one that its certificate names, if it has to show one.
 pub(crate) async fn accept_client(
-    socket: &OwnedReadHalf,
+    socket: &mut impl Incoming,
     shared: &Shared,
+    user: Option<String>,
+    deadline: Instant,
 ) -> Result<AcceptedClient, HandshakeError> {
-    timeout(CONNECT_TIMEOUT, accept(socket, shared))
+    timeout_at(deadline, accept(socket, shared, user))
         .await
         .map_err(|_| DisconnectReason::Slow(CONNECT_TIMEOUT))?
 }
 
-async fn accept(socket: &OwnedReadHalf, shared: &Shared) -> Result<AcceptedClient, HandshakeError> {
+async fn accept(
+    socket: &mut impl Incoming,
+    shared: &Shared,
+    user: Option<String>,
+) -> Result<AcceptedClient, HandshakeError> {
     let mut bytes = BytesMut::new();
     let header = read_connect(socket, shared, &mut bytes).await?;
     let packet = bytes.split_to(header.length);
@@ -89,13 +105,16 @@ async fn accept(socket: &OwnedReadHalf, shared: &Shared) -> Result<AcceptedClien
             maximum_packet: None,
         }),
     })?;
-    let accepted = match refusal(&connect) {
-        Some(refusal) => Err(refusal),
-        None => shared.authenticator.authenticate(&connect).await,
+    let accepted = match (refusal(&connect), user) {
+        (Some(refusal), _) => Err(refusal),
+        (None, Some(user)) => Ok(Some(user)),
+        (None, None) => shared.authenticator.authenticate(&connect).await,
     };
-    match accepted.and_then(|()| assign_client_id(&mut connect)) {
-        Ok(has_assigned_id) => Ok(AcceptedClient {
+    let accepted = accepted.and_then(|user| Ok((user, assign_client_id(&mut connect)?)));
+    match accepted {
+        Ok((user, has_assigned_id)) => Ok(AcceptedClient {
             connect,
+            user,
             has_assigned_id,
             read_ahead: bytes,
         }),
@@ -146,12 +165,15 @@ pub(crate) fn refusal(connect: &Connect) -> Option<ConnectRefusal> {
 
 /// Reads until `bytes` begins with a complete packet.
 async fn read_connect(
-    socket: &OwnedReadHalf,
+    socket: &mut impl Incoming,
     shared: &Shared,
     bytes: &mut BytesMut,
 ) -> Result<Header, HandshakeError> {
     let mut reserved = None;
     loop {
+        if let Some(other) = Mismatch::of(bytes).filter(|&speaks| speaks != Speaks::Mqtt) {
+            return Err(HandshakeError::Mismatch(other));
+        }
         if let Some(header) = Header::decode(bytes)? {
             header.check_length(shared.max_packet.min(MAX_CONNECT))?;
             if bytes.len() >= header.length {
@@ -169,21 +191,16 @@ async fn read_connect(
         if bytes.first().is_some_and(|first| first >> 4 != 1) {
             return Err(ProtocolError::NotAllowed("a first packet that isn't CONNECT").into());
         }
-        if socket.readable().await.is_err() || !read_arrived(socket, bytes) {
-            return Err(HandshakeError::Closed);
+        let arrived = async {
+            socket.readable().await?;
+            read_arrived::<READ_SIZE>(socket, READ_SIZE, &mut |read| bytes.extend_from_slice(read))
+                .await
+        };
+        match arrived.await {
+            Ok(Some(1..)) => {}
+            // Either the socket isn't readable after all, or it is the turn of other tasks.
+            Ok(None) => yield_now().await,
+            Ok(Some(0)) | Err(_) => return Err(HandshakeError::Closed),
         }
-    }
-}
-
-/// Reads what has arrived; `false` at the end of the stream.
-fn read_arrived(socket: &OwnedReadHalf, bytes: &mut BytesMut) -> bool {
-    let mut chunk = [0; READ_SIZE];
-    match socket.try_read(&mut chunk) {
-        Ok(0) => false,
-        Ok(count) => {
-            bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
-            true
-        }
-        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     }
 }

@@ -21,6 +21,14 @@ pub(crate) enum DisconnectReason {
     NotReading(Duration),
     #[error("another client connected with its client id")]
     TakenOver,
+    #[error("{0}")]
+    WrongProtocol(String),
+    #[error("the TLS handshake failed: {0}")]
+    Tls(String),
+    #[error("its WebSocket handshake was refused: {0}")]
+    NotUpgraded(String),
+    #[error("it broke the WebSocket protocol: it sent {0}")]
+    WebSocket(&'static str),
     #[error("the listener is shutting down")]
     ShuttingDown,
 }
@@ -30,7 +38,11 @@ impl DisconnectReason {
     pub(crate) const fn code(&self) -> u8 {
         match self {
             Self::Protocol(ProtocolError::Malformed(_)) => 0x81,
-            Self::Protocol(ProtocolError::NotAllowed(_)) => 0x82,
+            Self::Protocol(ProtocolError::NotAllowed(_))
+            | Self::WrongProtocol(_)
+            | Self::Tls(_)
+            | Self::NotUpgraded(_)
+            | Self::WebSocket(_) => 0x82,
             Self::Protocol(ProtocolError::QoS2) => 0x9b,
             Self::Protocol(ProtocolError::TopicAlias) => 0x94,
             Self::Protocol(ProtocolError::TooLarge { .. }) => 0x95,
@@ -53,6 +65,9 @@ impl DisconnectReason {
             Self::Slow(_) | Self::SlowRate(..) => "slow",
             Self::NotReading(_) => "not_reading",
             Self::TakenOver => "taken_over",
+            Self::WrongProtocol(_) => "wrong_protocol",
+            Self::Tls(_) => "tls",
+            Self::NotUpgraded(_) | Self::WebSocket(_) => "websocket",
             Self::ShuttingDown => return None,
         })
     }
@@ -80,8 +95,11 @@ impl From<ProtocolError> for ConnectionEnd {
 }
 
 impl From<io::Error> for ConnectionEnd {
-    fn from(_: io::Error) -> Self {
-        Self::ByClient
+    fn from(error: io::Error) -> Self {
+        match error.downcast() {
+            Ok(reason) => Self::ByListener(reason),
+            Err(_) => Self::ByClient,
+        }
     }
 }
 
@@ -102,6 +120,8 @@ pub(crate) enum ConnectRefusal {
     Method,
     #[error("the listener is busy, try again")]
     Busy,
+    #[error("{0} connections of its user are open, the limit (MQTT_MAX_CONNECTIONS_PER_USER)")]
+    OfUser(usize),
 }
 
 impl ConnectRefusal {
@@ -112,7 +132,7 @@ impl ConnectRefusal {
             Self::ClientId => 2,
             Self::Login => 4,
             Self::NotAuthorized | Self::WillQoS | Self::Method => 5,
-            Self::Busy => 3,
+            Self::Busy | Self::OfUser(_) => 3,
         }
     }
 
@@ -126,6 +146,7 @@ impl ConnectRefusal {
             Self::WillQoS => 0x9b,
             Self::Method => 0x8c,
             Self::Busy => 0x89,
+            Self::OfUser(_) => 0x97,
         }
     }
 
@@ -139,6 +160,7 @@ impl ConnectRefusal {
             Self::WillQoS => "will_qos_2",
             Self::Method => "method",
             Self::Busy => "busy",
+            Self::OfUser(_) => "connections_of_user",
         }
     }
 }

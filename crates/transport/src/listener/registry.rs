@@ -27,11 +27,24 @@ pub(crate) struct Registry(Arc<Mutex<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    connections: HashMap<u64, mpsc::UnboundedSender<Command>>,
+    connections: HashMap<u64, Entry>,
     /// The connection of each client id.
     clients: HashMap<Arc<str>, u64>,
+    /// How many connections each user has.
+    users: HashMap<Arc<str>, usize>,
     closed: bool,
 }
+
+#[derive(Debug)]
+struct Entry {
+    commands: mpsc::UnboundedSender<Command>,
+    /// The user that it is counted for.
+    user: Option<Arc<str>>,
+}
+
+/// A user has as many connections as it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UserIsFull(pub(crate) usize);
 
 /// A connection's entry; dropping it removes the entry.
 #[derive(Debug)]
@@ -41,35 +54,72 @@ pub(crate) struct Registration {
     pub(crate) client_id: Arc<str>,
 }
 
+impl Table {
+    /// Counts one connection less for a user.
+    fn leave(&mut self, user: Option<Arc<str>>) {
+        let Some(user) = user else { return };
+        if let Some(count) = self.users.get_mut(&user) {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&user);
+            }
+        }
+    }
+}
+
 impl Registry {
-    /// Adds a connection. An earlier connection with the same client id is ended.
+    /// Adds a connection. An earlier connection with the same client id is ended, and isn't counted for its user
+    /// any more. Fails if the user has `max_of_user` others.
     pub(crate) fn register(
         &self,
         connection: u64,
         client_id: &str,
-    ) -> (Registration, mpsc::UnboundedReceiver<Command>) {
+        user: Option<&str>,
+        max_of_user: Option<usize>,
+    ) -> Result<(Registration, mpsc::UnboundedReceiver<Command>), UserIsFull> {
         let client_id: Arc<str> = client_id.into();
         // Unbounded: the messages that aren't acknowledged bound the commands.
         let (commands, receiver) = mpsc::unbounded_channel();
         let mut table = self.lock();
-        if let Some(earlier) = table.clients.insert(client_id.clone(), connection)
-            && let Some(earlier) = table.connections.get(&earlier)
-        {
-            let _ = earlier.send(Command::Disconnect(DisconnectReason::TakenOver));
+        let table = &mut *table;
+        let earlier = table.clients.get(&client_id).copied();
+        let earlier = earlier.and_then(|earlier| table.connections.get_mut(&earlier));
+        let user: Option<Arc<str>> = user.map(Into::into);
+        if let (Some(user), Some(max)) = (&user, max_of_user) {
+            let replaces = earlier
+                .as_ref()
+                .is_some_and(|earlier| earlier.user.as_ref() == Some(user));
+            let others = table.users.get(user).copied().unwrap_or_default() - usize::from(replaces);
+            if others >= max {
+                return Err(UserIsFull(max));
+            }
+        }
+        if let Some(earlier) = earlier {
+            let _ = earlier
+                .commands
+                .send(Command::Disconnect(DisconnectReason::TakenOver));
+            let user = earlier.user.take();
+            table.leave(user);
+        }
+        table.clients.insert(client_id.clone(), connection);
+        if let Some(user) = &user {
+            *table.users.entry(user.clone()).or_default() += 1;
         }
         if table.closed {
             let _ = commands.send(Command::Disconnect(DisconnectReason::ShuttingDown));
         }
-        table.connections.insert(connection, commands);
+        table
+            .connections
+            .insert(connection, Entry { commands, user });
         let registry = self.clone();
-        (
+        Ok((
             Registration {
                 registry,
                 connection,
                 client_id,
             },
             receiver,
-        )
+        ))
     }
 
     /// Hands a connection its acknowledgements, if it is still there.
@@ -79,8 +129,8 @@ impl Registry {
 
     /// Hands a connection a command, if it is still there.
     pub(crate) fn command(&self, connection: u64, command: Command) {
-        if let Some(commands) = self.lock().connections.get(&connection) {
-            let _ = commands.send(command);
+        if let Some(entry) = self.lock().connections.get(&connection) {
+            let _ = entry.commands.send(command);
         }
     }
 
@@ -88,8 +138,10 @@ impl Registry {
     pub(crate) fn close(&self) {
         let mut table = self.lock();
         table.closed = true;
-        for commands in table.connections.values() {
-            let _ = commands.send(Command::Disconnect(DisconnectReason::ShuttingDown));
+        for entry in table.connections.values() {
+            let _ = entry
+                .commands
+                .send(Command::Disconnect(DisconnectReason::ShuttingDown));
         }
     }
 
@@ -101,7 +153,9 @@ impl Registry {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut table = self.registry.lock();
-        table.connections.remove(&self.connection);
+        if let Some(entry) = table.connections.remove(&self.connection) {
+            table.leave(entry.user);
+        }
         if table.clients.get(&self.client_id) == Some(&self.connection) {
             table.clients.remove(&self.client_id);
         }
@@ -110,20 +164,20 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, Registry};
+    use super::{Command, Registry, UserIsFull};
     use crate::listener::reason::DisconnectReason;
 
     #[test]
     fn a_connection_that_was_taken_over_leaves_the_entry_of_the_new_one() {
         let registry = Registry::default();
-        let (first, mut commands) = registry.register(1, "a");
-        let (second, mut newer) = registry.register(2, "a");
+        let (first, mut commands) = registry.register(1, "a", None, None).unwrap();
+        let (second, mut newer) = registry.register(2, "a", None, None).unwrap();
         assert!(matches!(
             commands.try_recv(),
             Ok(Command::Disconnect(DisconnectReason::TakenOver))
         ));
         drop(first);
-        let (third, _commands) = registry.register(3, "a");
+        let (third, _commands) = registry.register(3, "a", None, None).unwrap();
         assert!(matches!(
             newer.try_recv(),
             Ok(Command::Disconnect(DisconnectReason::TakenOver))
@@ -131,5 +185,24 @@ mod tests {
         drop((second, third));
         let table = registry.lock();
         assert!(table.clients.is_empty() && table.connections.is_empty());
+    }
+
+    #[test]
+    fn a_user_has_connections_up_to_its_limit_and_a_client_that_connects_again_replaces_its_own() {
+        let registry = Registry::default();
+        let register = |number, client, user| registry.register(number, client, user, Some(2));
+        let _first = register(1, "a", Some("ann")).unwrap();
+        let second = register(2, "b", Some("ann")).unwrap();
+        assert_eq!(register(3, "c", Some("ann")).unwrap_err(), UserIsFull(2));
+        let _others =
+            [(4, "d", Some("bob")), (5, "e", None)].map(|(n, id, user)| register(n, id, user));
+        let again = register(6, "b", Some("ann")).unwrap();
+        assert_eq!(register(7, "c", Some("ann")).unwrap_err(), UserIsFull(2));
+        // The one that was replaced isn't counted any more, so its end changes nothing.
+        drop(second);
+        assert_eq!(register(8, "c", Some("ann")).unwrap_err(), UserIsFull(2));
+        drop(again);
+        assert!(register(9, "c", Some("ann")).is_ok());
+        assert_eq!(registry.lock().users.len(), 2);
     }
 }

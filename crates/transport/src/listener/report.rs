@@ -7,10 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::log_interval::LogInterval;
-use common::metric::MQTT_REFUSED;
+use common::metric::{MQTT_DELAYED, MQTT_REFUSED};
 use metrics::counter;
 
 use super::admission::LimitReached;
+use super::rate::RateReached;
 use super::reason::{ConnectRefusal, DisconnectReason};
 
 /// The longest prefix of a client id that is logged, in characters.
@@ -62,6 +63,16 @@ impl Reporter {
                 %address, repeats,
                 "closed a connection that hasn't logged in, for one of another address: {limit}"
             );
+        }
+    }
+
+    /// A client isn't read from for a while.
+    pub(crate) fn delayed(&self, client: &str, peer: SocketAddr, rate: RateReached) {
+        let label = rate.label();
+        counter!(MQTT_DELAYED, "reason" => label).increment(1);
+        if let Some(repeats) = self.0.allow(label) {
+            let client = shorten(client);
+            tracing::warn!(client, %peer, repeats, "slowed down an mqtt client: {rate}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Settings of the listener.
 
+mod sockets;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,8 +9,13 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use common::settings::{BadSetting, Settings, bytes, count, path};
 
+pub use self::sockets::SocketSettings;
+pub(crate) use self::sockets::Wanted;
+use super::acl::AclFile;
 use super::admission::ConnectionLimits;
 use super::auth::{AccessPolicy, UserFile};
+use super::endpoint::Endpoint;
+use super::rate::RateLimits;
 use crate::broker::MAX_PACKET;
 
 /// The least that `MQTT_MAX_PACKET` can be: a CONNECT with a user name and a password has to fit.
@@ -24,6 +31,10 @@ pub struct ListenSettings {
     /// Password file as `mosquitto_passwd` writes it; its users may publish. It is read again on SIGHUP
     #[arg(long, env = "MQTT_USERS", value_name = "PATH", value_parser = path())]
     pub mqtt_users: Option<PathBuf>,
+    /// Rule file in the format of Mosquitto's `acl_file`: who may publish to which topics. It is read again on
+    /// SIGHUP
+    #[arg(long, env = "MQTT_ACL", value_name = "PATH", value_parser = path())]
+    pub mqtt_acl: Option<PathBuf>,
     /// Let clients without a user name publish, from other machines and beside `MQTT_USERS`, too
     #[arg(long, env = "ALLOW_ANONYMOUS", value_parser = BoolishValueParser::new())]
     pub allow_anonymous: bool,
@@ -33,9 +44,21 @@ pub struct ListenSettings {
     /// Connections of one IP address at the same time; half of `MQTT_MAX_CONNECTIONS` by default
     #[arg(long, env = "MQTT_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N", value_parser = count)]
     pub mqtt_max_connections_per_address: Option<usize>,
+    /// Connections of one user of `MQTT_USERS` at the same time; unlimited by default
+    #[arg(long, env = "MQTT_MAX_CONNECTIONS_PER_USER", value_name = "N", value_parser = count)]
+    pub mqtt_max_connections_per_user: Option<usize>,
+    /// Messages a second of one user of `MQTT_USERS`; those above wait on the device. Unlimited by default
+    #[arg(long, env = "MQTT_MAX_RATE_PER_USER", value_name = "N", value_parser = count)]
+    pub mqtt_max_rate_per_user: Option<usize>,
+    /// Messages a second of one IP address; those above wait on the device. Unlimited by default
+    #[arg(long, env = "MQTT_MAX_RATE_PER_ADDRESS", value_name = "N", value_parser = count)]
+    pub mqtt_max_rate_per_address: Option<usize>,
     /// Largest MQTT packet; a larger PUBLISH becomes a dead letter, any other ends its connection
     #[arg(long, env = "MQTT_MAX_PACKET", default_value = "1MiB", value_parser = bytes)]
     pub mqtt_max_packet: usize,
+    /// The addresses for TLS and WebSocket.
+    #[command(flatten)]
+    pub sockets: SocketSettings,
 }
 
 fn address(given: &str) -> Result<SocketAddr, String> {
@@ -43,17 +66,35 @@ fn address(given: &str) -> Result<SocketAddr, String> {
     given.trim().parse().map_err(accepted)
 }
 
+/// A path that isn't empty.
+fn given(path: Option<&PathBuf>) -> Option<&PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
+}
+
+/// What the settings ask for.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) access_policy: AccessPolicy,
+    /// The first one is for plain MQTT.
+    pub(crate) sockets: Vec<Wanted>,
+}
+
 impl ListenSettings {
     /// The defaults, for a listener at this address.
     #[must_use]
-    pub const fn at(address: SocketAddr) -> Self {
+    pub fn at(address: SocketAddr) -> Self {
         Self {
             mqtt_listen: address,
             mqtt_users: None,
+            mqtt_acl: None,
             allow_anonymous: false,
             mqtt_max_connections: 10_000,
             mqtt_max_connections_per_address: None,
+            mqtt_max_connections_per_user: None,
+            mqtt_max_rate_per_user: None,
+            mqtt_max_rate_per_address: None,
             mqtt_max_packet: 1 << 20,
+            sockets: SocketSettings::default(),
         }
     }
 
@@ -68,38 +109,63 @@ impl ListenSettings {
         }
     }
 
-    /// Checks the settings, and reads the password file.
-    pub(crate) fn access_policy(&self) -> Result<AccessPolicy, BadSetting> {
+    /// How many messages a second users and addresses may send.
+    pub(crate) fn rates(&self) -> RateLimits {
+        RateLimits::new(self.mqtt_max_rate_per_user, self.mqtt_max_rate_per_address)
+    }
+
+    /// Checks the settings, and reads the files that they name.
+    pub(crate) fn plan(&self) -> Result<Plan, BadSetting> {
         BadSetting::unless(
             (MIN_MAX_PACKET..=MAX_PACKET).contains(&self.mqtt_max_packet),
             "MQTT_MAX_PACKET",
             &self.mqtt_max_packet.to_string(),
             "1KiB to 268435460, the largest packet of MQTT",
         )?;
-        let file = self.mqtt_users.as_ref();
-        let file = file.filter(|path| !path.as_os_str().is_empty());
-        let local = self.mqtt_listen.ip().to_canonical().is_loopback();
-        BadSetting::unless(
-            local || file.is_some() || self.allow_anonymous,
-            "MQTT_LISTEN",
-            &self.mqtt_listen.to_string(),
-            "an address that other machines reach needs MQTT_USERS=PATH (--mqtt-users PATH), a \
-             password file, or ALLOW_ANONYMOUS=true (--allow-anonymous), which lets anybody \
-             publish; 127.0.0.1:1883 needs neither",
-        )?;
-        Ok(AccessPolicy {
+        let file = given(self.mqtt_users.as_ref());
+        let mut sockets = vec![Wanted {
+            setting: "MQTT_LISTEN",
+            address: self.mqtt_listen,
+            endpoint: Endpoint::default(),
+        }];
+        let required = file.is_some() && !self.allow_anonymous;
+        sockets.extend(self.sockets.wanted(required)?);
+        for wanted in &sockets {
+            let local = wanted.address.ip().to_canonical().is_loopback();
+            BadSetting::unless(
+                local
+                    || file.is_some()
+                    || self.allow_anonymous
+                    || wanted.endpoint.certificate_is_login,
+                wanted.setting,
+                &wanted.address.to_string(),
+                "an address that other machines reach needs MQTT_USERS=PATH (--mqtt-users PATH), a \
+                 password file, or ALLOW_ANONYMOUS=true (--allow-anonymous), which lets anybody \
+                 publish; 127.0.0.1 needs neither",
+            )?;
+        }
+        let has_users = file.is_some() || self.sockets.certificate_is_login();
+        let access_policy = AccessPolicy {
             users: file
                 .map(|path| UserFile::open(path))
                 .transpose()?
                 .map(Arc::new),
             anonymous: self.allow_anonymous,
+            acl: given(self.mqtt_acl.as_ref())
+                .map(|path| AclFile::open(path, has_users))
+                .transpose()?
+                .map(Arc::new),
+        };
+        Ok(Plan {
+            access_policy,
+            sockets,
         })
     }
 }
 
 impl Settings for ListenSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
-        self.access_policy().map(drop)
+        self.plan().map(drop)
     }
 }
 
@@ -146,6 +212,7 @@ mod tests {
     fn invalid_settings_are_errors_that_name_the_setting() {
         for (arguments, variable) in [
             (["--mqtt-users", "/nowhere"], "MQTT_USERS"),
+            (["--mqtt-acl", "/nowhere"], "MQTT_ACL"),
             (["--mqtt-max-packet", "100"], "MQTT_MAX_PACKET"),
             (["--mqtt-max-packet", "1GiB"], "MQTT_MAX_PACKET"),
             (["--mqtt-max-connections", "0"], "--mqtt-max-connections"),

@@ -7,12 +7,14 @@ use proptest::prelude::*;
 use rumqttc::mqttbytes::{QoS as Q4, v4};
 use rumqttc::v5::mqttbytes::{QoS as Q5, v5};
 
+use super::acl::Permissions;
 use super::codec::encode::{self, Accepted};
 use super::codec::{Connect, ConnectError, Header, PacketBuffer, ProtocolError, Version};
 use super::connection::{Unreleased, handle_packets};
 use super::handshake::refusal;
 use super::limits::MemoryLimits;
 use super::reason::{ConnectRefusal, ConnectionEnd, DisconnectReason};
+use crate::source::Sender;
 
 const MAX_PACKET: usize = 1 << 20;
 
@@ -39,6 +41,11 @@ fn decode(bytes: &[u8], version: Version, pieces: &[usize]) -> Decoded {
         left: 0,
     };
     let mut unreleased = Unreleased::new();
+    let sender = Sender {
+        user: None,
+        client_id: String::new(),
+    };
+    let permissions = Permissions::new(None, sender);
     let mut rest = bytes;
     let mut sizes = pieces.iter().cycle();
     while !rest.is_empty() && decoded.end.is_none() {
@@ -49,7 +56,7 @@ fn decode(bytes: &[u8], version: Version, pieces: &[usize]) -> Decoded {
         let count = (size / 5 + 1).min(20_000);
         let reservation = limits.try_reserve(size, count).unwrap();
         let answers = &mut decoded.answers;
-        let handled = handle_packets(1, &mut buffer, &mut unreleased, answers);
+        let handled = handle_packets(1, &mut buffer, &permissions, &mut unreleased, answers);
         decoded.end = handled.end;
         let left = buffer.remaining().len();
         if decoded.end.is_none() {

@@ -13,7 +13,7 @@ use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::Settings;
 use ingester::settings::ReadingLimits;
 use model::Layout;
-use model::dead_letter::{DeadLetter, Summary, id_of};
+use model::dead_letter::{DeadLetter, Reason, Summary, id_of};
 use queue::{DeadLetterEntry, Replay, Replayed};
 
 use super::{Filter, for_each};
@@ -28,7 +28,8 @@ pub(super) struct ReplayArgs {
     /// Ids of dead letters
     #[arg(group = "wanted", value_name = "ID")]
     ids: Vec<String>,
-    /// All dead letters that weren't replayed yet, restricted by --reason and --stage
+    /// All dead letters that weren't replayed yet, restricted by --reason and --stage; those that a user wasn't
+    /// allowed only with --reason `not_allowed`
     #[arg(long, group = "wanted", conflicts_with = "ids")]
     all: bool,
     /// The dead letters in this file (`-` for standard input): what `export` printed, with topics or payloads
@@ -150,8 +151,12 @@ async fn select(args: &ReplayArgs, lists: &Lists) -> anyhow::Result<Selected> {
     let mut letters = Vec::new();
     for_each(lists, |letter| {
         let edited = if args.all {
-            let matches =
-                |of: Summary| of.handled.is_none() && args.filter.matches(of.stage, of.reason);
+            let matches = |of: Summary| {
+                of.handled.is_none()
+                    && args.filter.matches(of.stage, of.reason)
+                    // Otherwise whoever may publish anything could smuggle in readings of others.
+                    && (of.reason != Reason::NotAllowed || args.filter.reason.is_some())
+            };
             Summary::of(&letter.element)
                 .filter(|of| matches(*of))
                 .map(|_| None)

@@ -68,6 +68,12 @@ pub(crate) fn publish_ack(out: &mut BytesMut, id: u16) {
     with_packet_id(out, 0x40, id);
 }
 
+/// The PUBACK of MQTT 5 that refuses a message: not authorized. MQTT 3.1.1 has none.
+pub(crate) fn publish_refused(out: &mut BytesMut, id: u16) {
+    let [high, low] = id.to_be_bytes();
+    out.extend_from_slice(&[0x40, 3, high, low, 0x87]);
+}
+
 /// The PUBREC of MQTT 3.1.1: a message of QoS 2 is safe.
 pub(crate) fn publish_received(out: &mut BytesMut, id: u16) {
     with_packet_id(out, 0x50, id);

@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::listener::codec::Publish;
 use crate::listener::limits::{MESSAGE_OVERHEAD, Reservation};
-use crate::source::{Delivery, Ticket};
+use crate::source::{Delivery, Sender, Ticket};
 
 /// Messages for the caller.
 #[derive(Debug)]
@@ -43,13 +43,18 @@ impl BatchBuilder {
         }
     }
 
-    /// Adds a message that was decoded from the source.
-    pub(crate) fn push(&mut self, publish: &Publish<'_>) {
-        self.push_truncated(publish, None);
+    /// Adds a message that was decoded from the source, with its publisher if it isn't allowed the topic.
+    pub(crate) fn push(&mut self, publish: &Publish<'_>, refused: Option<Arc<Sender>>) {
+        self.push_truncated(publish, refused, None);
     }
 
     /// Like [`Self::push`]. With a digest, the payload is the beginning of the one that it describes.
-    pub(crate) fn push_truncated(&mut self, publish: &Publish<'_>, whole: Option<PayloadDigest>) {
+    pub(crate) fn push_truncated(
+        &mut self,
+        publish: &Publish<'_>,
+        refused: Option<Arc<Sender>>,
+        whole: Option<PayloadDigest>,
+    ) {
         self.bytes += publish.topic.len() + MESSAGE_OVERHEAD;
         self.deliveries.push(Delivery {
             topic: publish.topic.to_owned(),
@@ -63,9 +68,16 @@ impl BatchBuilder {
                 connection: self.connection,
                 packet_id: publish.packet_id,
                 exactly_once: publish.qos == 2,
+                refused: refused.is_some(),
             },
+            refused,
             share: None,
         });
+    }
+
+    /// How many messages there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.deliveries.len()
     }
 
     /// The messages, with what they need of the reservation; `None` if there are none.

@@ -4,15 +4,10 @@
 //! in the socket. Between reads a connection keeps only the incomplete packet: an idle one takes next
 //! to no memory.
 
-use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
-use std::task::Poll;
 
 use bytes::{BufMut, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 
@@ -22,13 +17,14 @@ use super::progress::Progress;
 use crate::listener::codec::{Header, PacketBuffer, SMALLEST_PUBLISH};
 use crate::listener::limits::{MemoryLimits, Reservation};
 use crate::listener::reason::{ConnectionEnd, DisconnectReason};
+use crate::listener::stream::{Incoming, read_arrived};
 
 /// Bytes that are read at once.
 const READ_SIZE: usize = 16 << 10;
+/// And from a client with a limit on messages a second: about so many are taken beyond the limit.
+const SLOW_READ_SIZE: usize = 1 << 10;
 /// A packet of up to this size may be incomplete without reserving memory.
 const SMALL_PACKET: usize = 4 << 10;
-/// The most bytes to decode after a read: an incomplete small packet, and what was read.
-const MAX_BUFFERED: usize = SMALL_PACKET + READ_SIZE;
 
 /// What was read.
 #[derive(Debug)]
@@ -40,8 +36,9 @@ pub(crate) enum Arrived {
 }
 
 /// Reads packets of a client.
-pub(crate) struct PacketReader {
-    socket: OwnedReadHalf,
+pub(crate) struct PacketReader<R> {
+    socket: R,
+    read_size: usize,
     limits: MemoryLimits,
     keep_alive: KeepAlive,
     /// What was read; after [`Self::finish`] the incomplete packet.
@@ -51,16 +48,23 @@ pub(crate) struct PacketReader {
     read_ahead: bool,
 }
 
-impl PacketReader {
+impl<R: Incoming> PacketReader<R> {
     /// A reader that begins with the bytes in `buffer`.
     pub(crate) fn new(
-        socket: OwnedReadHalf,
+        socket: R,
         limits: MemoryLimits,
         keep_alive: KeepAlive,
         buffer: PacketBuffer,
+        is_rate_limited: bool,
     ) -> Self {
+        let read_size = if is_rate_limited {
+            SLOW_READ_SIZE
+        } else {
+            READ_SIZE
+        };
         Self {
             socket,
+            read_size,
             limits,
             keep_alive,
             read_ahead: !buffer.bytes().is_empty(),
@@ -89,8 +93,9 @@ impl PacketReader {
     async fn read_small(&mut self) -> Result<Option<Reservation>, ConnectionEnd> {
         loop {
             self.keep_alive.limit(self.socket.readable()).await?;
-            let count = MAX_BUFFERED / SMALLEST_PUBLISH + 1;
-            let reservation = self.reserve(MAX_BUFFERED, count).await?;
+            let most = SMALL_PACKET + self.read_size;
+            let count = most / SMALLEST_PUBLISH + 1;
+            let reservation = self.reserve(most, count).await?;
             match self.read_arrived().await? {
                 Some(0) => return Ok(None),
                 Some(_) => return Ok(Some(reservation)),
@@ -157,7 +162,7 @@ impl PacketReader {
     }
 
     /// The socket, for the end of the connection.
-    pub(crate) fn into_socket(self) -> OwnedReadHalf {
+    pub(crate) fn into_socket(self) -> R {
         self.socket
     }
 
@@ -181,22 +186,13 @@ impl PacketReader {
 
     /// Appends what has arrived to the buffer, without waiting for more. `None` if nothing has, or if
     /// the task has run for so long that it has to yield.
-    ///
-    /// `try_read` would do the same with one more system call: only `poll_read` notes that a read that
-    /// doesn't fill its space has emptied the socket.
     async fn read_arrived(&mut self) -> io::Result<Option<usize>> {
-        poll_fn(|context| {
-            let mut space = [const { MaybeUninit::uninit() }; READ_SIZE];
-            let mut read = ReadBuf::uninit(&mut space);
-            match Pin::new(&mut self.socket).poll_read(context, &mut read) {
-                Poll::Pending => Poll::Ready(Ok(None)),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => {
-                    self.buffer.append(read.filled());
-                    Poll::Ready(Ok(Some(read.filled().len())))
-                }
-            }
-        })
-        .await
+        let Self {
+            socket,
+            read_size,
+            buffer,
+            ..
+        } = self;
+        read_arrived::<READ_SIZE>(socket, *read_size, &mut |read| buffer.append(read)).await
     }
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use common::faults::{self, Point};
-use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::qos2::Unreleased;
-use crate::listener::codec::encode;
+use crate::listener::codec::{Version, encode};
 use crate::listener::reason::{ConnectionEnd, DisconnectReason};
 use crate::listener::registry::Command;
 use crate::source::Ticket;
@@ -24,10 +23,13 @@ const MAX_UNSENT: usize = 64 << 10;
 
 /// Writes acknowledgements and answers to a client.
 #[derive(Debug)]
-pub(crate) struct PacketWriter {
-    socket: OwnedWriteHalf,
+pub(crate) struct PacketWriter<W> {
+    socket: W,
     commands: mpsc::UnboundedReceiver<Command>,
     unsent: BytesMut,
+    /// The socket may hold bytes that it hasn't sent.
+    unflushed: bool,
+    version: Version,
     unreleased: Unreleased,
     /// Since when the client has accepted no bytes.
     stalled: Option<Instant>,
@@ -37,17 +39,20 @@ pub(crate) struct PacketWriter {
     paused: bool,
 }
 
-impl PacketWriter {
+impl<W: AsyncWrite + Unpin> PacketWriter<W> {
     /// A writer that begins with the packets in `unsent`.
     pub(crate) const fn new(
-        socket: OwnedWriteHalf,
+        socket: W,
         commands: mpsc::UnboundedReceiver<Command>,
         unsent: BytesMut,
+        version: Version,
     ) -> Self {
         Self {
             socket,
             commands,
             unsent,
+            unflushed: false,
+            version,
             unreleased: Unreleased::new(),
             stalled: None,
             acknowledging: false,
@@ -88,7 +93,7 @@ impl PacketWriter {
 
     /// Executes a command; if there is none, writes once.
     async fn step(&mut self) -> Result<(), ConnectionEnd> {
-        if self.unsent.is_empty() {
+        if self.unsent.is_empty() && !self.unflushed {
             let command = self.commands.recv().await;
             return self.execute(command);
         }
@@ -96,9 +101,13 @@ impl PacketWriter {
         tokio::select! {
             biased;
             command = self.commands.recv() => self.execute(command),
-            written = timeout_at(stalled + WRITE_TIMEOUT, self.socket.write(&self.unsent)) => {
-                let count = written.map_err(|_| DisconnectReason::NotReading(WRITE_TIMEOUT))??;
-                self.written(count)
+            sent = timeout_at(stalled + WRITE_TIMEOUT, send(&mut self.socket, &self.unsent)) => {
+                let sent = sent.map_err(|_| DisconnectReason::NotReading(WRITE_TIMEOUT))??;
+                if let Some(count) = sent {
+                    return self.written(count);
+                }
+                (self.unflushed, self.stalled) = (false, None);
+                Ok(())
             }
         }
     }
@@ -133,6 +142,8 @@ impl PacketWriter {
         if ticket.exactly_once {
             self.unreleased.mark_safe(ticket.packet_id);
             encode::publish_received(&mut self.unsent, ticket.packet_id);
+        } else if ticket.refused && self.version == Version::V5 {
+            encode::publish_refused(&mut self.unsent, ticket.packet_id);
         } else {
             encode::publish_ack(&mut self.unsent, ticket.packet_id);
         }
@@ -143,7 +154,7 @@ impl PacketWriter {
             return Err(io::Error::from(io::ErrorKind::WriteZero).into());
         }
         self.unsent.advance(count);
-        self.stalled = None;
+        (self.unflushed, self.stalled) = (true, None);
         if self.unsent.is_empty() {
             // An idle connection keeps no buffer.
             self.unsent = BytesMut::new();
@@ -155,7 +166,16 @@ impl PacketWriter {
     }
 
     /// The socket, and what is unsent, for the end of the connection.
-    pub(crate) fn into_parts(self) -> (OwnedWriteHalf, BytesMut) {
+    pub(crate) fn into_parts(self) -> (W, BytesMut) {
         (self.socket, self.unsent)
     }
+}
+
+/// Writes once and returns the number of bytes; `None` if there are none, and what was written is sent.
+async fn send(socket: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<Option<usize>> {
+    if bytes.is_empty() {
+        socket.flush().await?;
+        return Ok(None);
+    }
+    socket.write(bytes).await.map(Some)
 }

@@ -22,7 +22,7 @@ async fn listen(beginnings: &[&'static str]) -> (Arc<Listener>, Fanout<Listening
         Box::new(move |topic: &str| topic.starts_with(beginning))
     });
     let started = Arc::clone(&listener);
-    let start = move || started.start(Dependency::unreported("mqtt"));
+    let start = move || started.start(&Dependency::unreported("mqtt"));
     let fanout = Fanout::new(start, wants.collect());
     (listener, fanout)
 }

@@ -217,7 +217,7 @@ async fn closing_sends_the_last_acknowledgements_and_starting_again_works() {
 
     let mut raw = Raw::open(listener.local_addr());
     raw.send(&connect(4, "old", 0));
-    let mut listening = listener.start(Dependency::unreported("mqtt"));
+    let mut listening = listener.start(&Dependency::unreported("mqtt"));
     raw.expect(&[0x20, 2, 0, 0]);
     raw.send(&publish("t", 5, b"again"));
     let again = receive(&mut listening, 1).await;
@@ -236,7 +236,7 @@ async fn a_bind_error_names_the_address_and_the_remedy() {
     let mut settings = settings();
     settings.mqtt_listen = listener.local_addr();
     let refused = Listener::bind(&settings).await.unwrap_err();
-    assert!(matches!(refused, BindError::InUse(_)));
+    assert!(matches!(refused, BindError::InUse { .. }));
     let message = refused.to_string();
     let address = listener.local_addr().to_string();
     assert!(

@@ -23,6 +23,18 @@ pub fn connect(level: u8, id: &str, keep_alive: u8) -> Vec<u8> {
     packet
 }
 
+/// A CONNECT with a clean session, a user name and a password.
+pub fn connect_as(level: u8, id: &str, user: &str, password: &str) -> Vec<u8> {
+    let mut packet = connect(level, id, 0);
+    packet[9] |= 0xc0;
+    for text in [user, password] {
+        packet.extend([0, u8::try_from(text.len()).unwrap()]);
+        packet.extend(text.bytes());
+    }
+    packet[1] = u8::try_from(packet.len() - 2).unwrap();
+    packet
+}
+
 /// A PUBLISH of MQTT 3.1.1; at QoS 0 if the packet id is 0.
 pub fn publish(topic: &str, packet_id: u16, payload: &[u8]) -> Vec<u8> {
     let mut body = u16::try_from(topic.len()).unwrap().to_be_bytes().to_vec();

@@ -17,7 +17,7 @@ pub fn settings() -> ListenSettings {
 pub async fn listen(settings: &ListenSettings) -> (Listener, Listening) {
     let listener = Listener::bind(settings).await.unwrap();
     let health = Health::default();
-    let listening = listener.start(health.dependency("mqtt"));
+    let listening = listener.start(&health.dependency("mqtt"));
     crate::harness::up(&health).await;
     (listener, listening)
 }
@@ -51,7 +51,7 @@ pub struct Server {
 impl Server {
     pub async fn start(settings: &ListenSettings) -> Self {
         let listener = Listener::bind(settings).await.unwrap();
-        let mut listening = listener.start(Dependency::unreported("mqtt"));
+        let mut listening = listener.start(&Dependency::unreported("mqtt"));
         let messages = Arc::new(Mutex::new(Vec::new()));
         let list = messages.clone();
         let address = listener.local_addr();
