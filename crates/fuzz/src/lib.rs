@@ -12,8 +12,8 @@ mod files;
 mod lists;
 mod requests;
 
-pub use self::devices::{message, mqtt, topic};
-pub use self::files::{passwords, pipeline};
+pub use self::devices::{message, mqtt, topic, websocket};
+pub use self::files::{passwords, pipeline, rules};
 pub use self::lists::element;
 pub use self::requests::http;
 
@@ -21,13 +21,15 @@ pub use self::requests::http;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("mqtt", mqtt),
+    ("websocket", websocket),
     ("topic", topic),
     ("message", message),
     ("element", element),
     ("pipeline", pipeline),
     ("passwords", passwords),
+    ("rules", rules),
     ("http", http),
 ];
 

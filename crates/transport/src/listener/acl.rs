@@ -108,6 +108,13 @@ impl Permissions {
     }
 }
 
+/// Whether rules allow a client to publish to a topic, or the number of a wrong line.
+#[cfg(feature = "testing")]
+pub(super) fn may_publish(rules: &str, sender: &Sender, topic: &str) -> Result<bool, usize> {
+    let acl = Acl::parse(rules, true).map_err(|(line, _)| line)?;
+    Ok(acl.granted_to(sender).allows(topic))
+}
+
 /// The filters of one client.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Granted {

@@ -2,10 +2,14 @@
 
 use std::fmt::Write;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, join, sink};
 
+use super::acl;
 use super::auth::Users;
 use super::codec::{Connect, Header, PacketBuffer, Version};
+use super::websocket::{Origins, WebSocket, upgrade};
+use crate::source::Sender;
 
 /// Most bytes of a packet.
 const MAX_PACKET: usize = 4096;
@@ -60,4 +64,29 @@ pub fn decode_connect(bytes: &[u8]) -> String {
 #[must_use]
 pub fn read_password_file(text: &str) -> Option<String> {
     Users::parse(text, "users").err().map(|bad| bad.to_string())
+}
+
+/// Whether the rules of an ACL file allow a user to publish to a topic, or the number of a wrong line.
+pub fn may_publish(rules: &str, user: &str, topic: &str) -> Result<bool, usize> {
+    let sender = Sender {
+        user: Some(user.to_owned()),
+        client_id: user.to_owned(),
+    };
+    acl::may_publish(rules, &sender, topic)
+}
+
+/// Reads the bytes in the frames of a WebSocket, of which the first ones arrived with its handshake. Returns them,
+/// and whether the stream ended without an error.
+pub async fn read_frames(first: &[u8], rest: &[u8]) -> (Vec<u8>, bool) {
+    let stream = join(rest, sink());
+    let mut socket = WebSocket::new(stream, BytesMut::from(first));
+    let mut all = Vec::new();
+    let ended = socket.read_to_end(&mut all).await;
+    (all, ended.is_ok())
+}
+
+/// Answers the request that begins a WebSocket. Returns whether it is accepted.
+pub async fn begin_websocket(request: &[u8]) -> bool {
+    let origins = Origins::Local;
+    upgrade(join(request, sink()), &origins).await.is_ok()
 }

@@ -1,0 +1,4 @@
+//! Runs `fuzz::websocket` on generated inputs: `make fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::websocket(data));
