@@ -200,7 +200,13 @@ async fn read_connect(
             Ok(Some(1..)) => {}
             // Either the socket isn't readable after all, or it is the turn of other tasks.
             Ok(None) => yield_now().await,
-            Ok(Some(0)) | Err(_) => return Err(HandshakeError::Closed),
+            Ok(Some(0)) => return Err(HandshakeError::Closed),
+            // It breaks the protocol below MQTT, or the connection.
+            Err(error) => {
+                return Err(error
+                    .downcast()
+                    .map_or(HandshakeError::Closed, HandshakeError::Disconnect));
+            }
         }
     }
 }

@@ -222,4 +222,37 @@ mod tests {
             assert!(error.contains(variable), "{error}");
         }
     }
+
+    #[test]
+    fn addresses_for_tls_and_websocket_need_what_they_use_and_a_login_if_others_reach_them() {
+        let tls = ["--mqtt-tls-listen", "127.0.0.1:8883"];
+        for (arguments, named) in [
+            (tls.to_vec(), "MQTT_TLS_CERT_FILE"),
+            (
+                [&tls[..], &["--mqtt-tls-cert-file", "/a"]].concat(),
+                "MQTT_TLS_KEY_FILE",
+            ),
+            (
+                [
+                    &tls[..],
+                    &["--mqtt-tls-cert-file", "/a", "--mqtt-tls-key-file", "/b"],
+                ]
+                .concat(),
+                "\"/a\"",
+            ),
+            (vec!["--mqtt-tls-client-ca-file", "/a"], "MQTT_TLS_LISTEN"),
+            (vec!["--mqtt-ws-listen", "0.0.0.0:9001"], "MQTT_WS_LISTEN"),
+            (vec!["--mqtt-ws-listen", "9001"], "--mqtt-ws-listen"),
+            (
+                vec!["--mqtt-max-rate-per-user", "0"],
+                "--mqtt-max-rate-per-user",
+            ),
+        ] {
+            let error = check(&arguments).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+        let open = ["--mqtt-ws-listen", "0.0.0.0:9001", "--allow-anonymous"];
+        assert_eq!(check(&open), Ok(()));
+        assert_eq!(check(&["--mqtt-ws-listen", "127.0.0.1:9001"]), Ok(()));
+    }
 }

@@ -142,6 +142,10 @@ async fn what_breaks_the_protocol_ends_the_connection_with_the_reason() {
         socket.get_mut().write_all(frame).unwrap();
         assert_eq!(ended(socket), CloseCode::Protocol, "{frame:x?}");
     }
+    // Before the login.
+    let mut socket = upgrade(address, &[MQTT]).unwrap();
+    socket.send(Message::Text("hello".into())).unwrap();
+    assert!(socket.read().is_err());
     // An error of MQTT.
     let mut socket = open();
     socket.send(binary(b"\xf0\0")).unwrap();
