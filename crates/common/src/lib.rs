@@ -7,6 +7,7 @@ pub mod guard;
 pub mod pipelines;
 pub mod secret;
 pub mod settings;
+pub mod tls;
 
 pub mod backoff;
 pub mod health;

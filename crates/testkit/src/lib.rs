@@ -10,6 +10,7 @@
     reason = "only tests use it, and a test that can't be set up has to fail"
 )]
 
+mod certificates;
 mod disk;
 mod fake_time;
 mod hosts;
@@ -25,6 +26,7 @@ mod stage_process;
 mod tcp_proxy;
 mod tools;
 
+pub use certificates::Certificates;
 pub use disk::SmallDisk;
 pub use fake_time::FakeTime;
 pub use hosts::HostsFile;

@@ -1,0 +1,138 @@
+//! What an error of TLS means, and what to do.
+
+use std::error::Error;
+use std::io;
+
+use rustls::{AlertDescription as Alert, CertificateError as Bad, Error as Tls};
+
+use super::ClientTls;
+
+/// Explains the error of TLS at the bottom of `error`.
+pub(super) fn explain(
+    error: &(dyn Error + 'static),
+    client: &ClientTls,
+    name: &str,
+) -> Option<String> {
+    let prefix = client.prefix;
+    let Some(error) = tls_error(error) else {
+        // A server without TLS that can't read the handshake ends the connection, as do some with it.
+        return ended(error).then(|| {
+            "the server closed the connection during the TLS handshake: is this its port for TLS?"
+                .to_owned()
+        });
+    };
+    Some(match error {
+        Tls::InvalidCertificate(bad) => certificate(bad, prefix, name),
+        Tls::AlertReceived(alert) => alert_received(*alert, client)?,
+        Tls::InvalidMessage(_) => {
+            "the server doesn't speak TLS at this port: check the port, or don't ask for TLS"
+                .to_owned()
+        }
+        Tls::PeerIncompatible(why) => {
+            format!("the server offers nothing that we accept, TLS 1.2 at least ({why:?})")
+        }
+        _ => return None,
+    })
+}
+
+/// Whether what a client has sent can't be TLS, as when it connects without TLS to a port for it.
+#[must_use]
+pub fn is_not_tls(error: &(dyn Error + 'static)) -> bool {
+    matches!(tls_error(error), Some(Tls::InvalidMessage(_)))
+}
+
+fn certificate(bad: &Bad, prefix: &str, name: &str) -> String {
+    match bad {
+        // A bad signature: the authority was renewed under its old name.
+        Bad::UnknownIssuer | Bad::BadSignature => format!(
+            "the server's certificate is of an authority that isn't trusted: set {prefix}_CA_FILE to \
+             the certificate of that authority"
+        ),
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+            let names = match bad {
+                Bad::NotValidForNameContext { presented, .. } => presented.join(", "),
+                _ => String::new(),
+            };
+            format!(
+                "the server's certificate isn't for {name:?} (it is for: {names}): set \
+                 {prefix}_SERVER_NAME to a name in it, if this is the right server"
+            )
+        }
+        Bad::Expired | Bad::ExpiredContext { .. } => {
+            "the server's certificate has expired: renew it, or correct this machine's clock".to_owned()
+        }
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "the server's certificate isn't valid yet: correct this machine's clock, or the server's"
+                .to_owned()
+        }
+        // What `openssl req -x509` makes unless it is told otherwise.
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "the server's certificate is that of an authority: give the server one that the authority \
+             has signed (docs/tls.md)"
+                .to_owned()
+        }
+        other => format!("the server's certificate can't be used: {other:?}"),
+    }
+}
+
+fn alert_received(alert: Alert, client: &ClientTls) -> Option<String> {
+    let prefix = client.prefix;
+    Some(match alert {
+        Alert::CertificateRequired => wants_certificate(prefix),
+        // What servers of version 1.2 answer to a client without a certificate.
+        Alert::HandshakeFailure if client.cert_file.is_none() => format!(
+            "the server ended the TLS handshake; if it requires a certificate, set {prefix}_CERT_FILE \
+             and {prefix}_KEY_FILE"
+        ),
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::DecryptError
+        | Alert::AccessDenied
+            if client.cert_file.is_some() =>
+        {
+            format!("the server refuses the certificate in {prefix}_CERT_FILE ({alert:?})")
+        }
+        Alert::ProtocolVersion => {
+            "the server doesn't speak TLS 1.2 or newer: update it, or allow 1.2 there".to_owned()
+        }
+        Alert::UnrecognisedName => format!(
+            "the server doesn't know the name that we connect to: set {prefix}_SERVER_NAME to one \
+             that it has"
+        ),
+        _ => return None,
+    })
+}
+
+fn wants_certificate(prefix: &str) -> String {
+    format!(
+        "the server requires a client certificate: set {prefix}_CERT_FILE and {prefix}_KEY_FILE"
+    )
+}
+
+/// The error of TLS among an error and its causes.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Tls> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<Tls>() {
+            return Some(found);
+        }
+        // The source of an I/O error is that of the error in it, not the error itself.
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+fn ended(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    kind == Some(io::ErrorKind::UnexpectedEof)
+}
