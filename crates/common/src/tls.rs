@@ -17,12 +17,14 @@ use crate::settings::BadSetting;
 mod client;
 mod problem;
 mod server;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use client::{ClientTls, ConnectError};
 pub use problem::is_not_tls;
 pub use server::{ClientCertificates, ServerTls};
+pub use stream::{Stream, StreamError, open};
 
 /// A setting whose value is the path of a file, for error messages.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,6 @@
 //! TLS of the connections that we open.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -96,7 +97,17 @@ impl ClientTls {
         let connected = TlsConnector::from(config).connect(server, stream).await;
         connected.map_err(|error| {
             let explained = self.explain(&error, host);
-            ConnectError::Handshake(explained.unwrap_or_else(|| format!("TLS: {error}")))
+            ConnectError::Handshake(explained.unwrap_or_else(|| {
+                match error.kind() {
+                // As a server without TLS does, which can't read the handshake.
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
+                    "the server closed the connection during the TLS handshake: is this its port \
+                     for TLS?"
+                        .to_owned()
+                }
+                _ => format!("TLS: {error}"),
+            }
+            }))
         })
     }
 

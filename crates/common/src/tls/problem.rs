@@ -14,14 +14,7 @@ pub(super) fn explain(
     name: &str,
 ) -> Option<String> {
     let prefix = client.prefix;
-    let Some(error) = tls_error(error) else {
-        // A server without TLS that can't read the handshake ends the connection, as do some with it.
-        return ended(error).then(|| {
-            "the server closed the connection during the TLS handshake: is this its port for TLS?"
-                .to_owned()
-        });
-    };
-    Some(match error {
+    Some(match tls_error(error)? {
         Tls::InvalidCertificate(bad) => certificate(bad, prefix, name),
         Tls::AlertReceived(alert) => alert_received(*alert, client)?,
         Tls::InvalidMessage(_) => {
@@ -130,9 +123,4 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Tls> {
         };
     }
     None
-}
-
-fn ended(error: &(dyn Error + 'static)) -> bool {
-    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    kind == Some(io::ErrorKind::UnexpectedEof)
 }

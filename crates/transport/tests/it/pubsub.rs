@@ -15,9 +15,7 @@ fn start(redis: &Redis, channels: Channels) -> (RedisSubscriber, Health) {
     let server = RedisSettings {
         redis_host: "127.0.0.1".into(),
         redis_port: redis.port(),
-        redis_username: None,
-        redis_password: None,
-        redis_password_file: None,
+        ..RedisSettings::local()
     };
     let settings = PubSubSettings::at(&server, channels).unwrap();
     let session = RedisSubscriber::start(&settings, health.dependency("redis_pubsub"));
