@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{BadSetting, RedisTls, Settings, not_empty, path};
 use crate::secret::Secret;
+use crate::tls::ClientTls;
 
 /// Where Redis is.
 #[derive(Debug, Clone, Args)]
@@ -40,6 +41,12 @@ pub struct RedisSettings {
 }
 
 impl RedisSettings {
+    /// TLS, if it is used.
+    #[must_use]
+    pub fn client_tls(&self) -> Option<ClientTls> {
+        self.redis_tls.then(|| self.tls.client())
+    }
+
     /// A server on this machine, without a login.
     #[must_use]
     pub fn local() -> Self {

@@ -64,7 +64,3 @@ client_settings!(
     /// TLS of connections to InfluxDB.
     InfluxTls, "InfluxDB", "INFLUX", "influx", "InfluxDB"
 );
-client_settings!(
-    /// TLS of connections to the receivers of alerts.
-    WebhookTls, "Alerts", "WEBHOOK", "webhook", "a webhook"
-);

@@ -97,17 +97,11 @@ impl ClientTls {
         let connected = TlsConnector::from(config).connect(server, stream).await;
         connected.map_err(|error| {
             let explained = self.explain(&error, host);
-            ConnectError::Handshake(explained.unwrap_or_else(|| {
-                match error.kind() {
-                // As a server without TLS does, which can't read the handshake.
-                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
-                    "the server closed the connection during the TLS handshake: is this its port \
-                     for TLS?"
-                        .to_owned()
-                }
+            let text = explained.unwrap_or_else(|| match error.kind() {
+                ErrorKind::ConnectionReset => problem::CLOSED.to_owned(),
                 _ => format!("TLS: {error}"),
-            }
-            }))
+            });
+            ConnectError::Handshake(text)
         })
     }
 

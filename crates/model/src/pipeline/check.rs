@@ -291,7 +291,7 @@ fn has_one_field(file: &PipelineFile) -> bool {
 
 fn store(store: &At<StoreTable>) -> Checked {
     match store.kind {
-        StoreKind::Influx => url_scheme(store.url.as_ref(), &["http://"]),
+        StoreKind::Influx => url_scheme(store.url.as_ref(), &["http://", "https://"]),
         StoreKind::Sqlite => {
             let why = "it is for kind = \"influx\"";
             for option in [&store.url, &store.token, &store.org, &store.bucket] {

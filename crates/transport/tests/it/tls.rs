@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use common::health::Health;
 use common::secret::Secret;
-use common::settings::{MqttTls, Settings};
-use testkit::{Certificates, Mosquitto, tool};
+use common::settings::{MqttTls, RedisTls, Settings};
+use testkit::{Certificates, Mosquitto, Redis, free_port, tool};
 use tokio::time::timeout;
 use transport::{
-    Capture, MqttSettings, ProbeError, Publisher, Source, SubscribeSettings, Subscriber,
-    keeps_sessions, probe_limits, probe_login,
+    Capture, Channels, MqttSettings, ProbeError, PubSubSettings, Publisher, RedisPublisher,
+    RedisSubscriber, Source, SubscribeSettings, Subscriber, keeps_sessions, probe_limits,
+    probe_login,
 };
 
 use crate::harness::{TIMEOUT, last_error, up};
@@ -214,4 +215,50 @@ async fn a_password_and_an_authority_that_change_are_read_at_the_next_connection
     fs::write(&ours, "second\n").unwrap();
     assert!(publisher.drain(TIMEOUT).await, "{:?}", health.report());
     assert_eq!(publisher.close().await.acknowledged, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_pub_sub_works_over_tls() {
+    let made = authority();
+    let (port, file) = (free_port(), |path: std::path::PathBuf| {
+        path.display().to_string()
+    });
+    let _redis = Redis::start_with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        &file(made.certificate("broker")),
+        "--tls-key-file",
+        &file(made.key("broker")),
+        "--tls-ca-cert-file",
+        &file(made.ca()),
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let tls = RedisTls {
+        ca_file: Some(made.ca()),
+        ..RedisTls::default()
+    };
+    let (url, channels) = (
+        format!("rediss://localhost:{port}"),
+        Channels::Name("c".into()),
+    );
+    let settings = PubSubSettings::from_url(&url, &tls, channels.clone()).unwrap();
+    let health = Health::default();
+    let mut session = RedisSubscriber::start(&settings, health.dependency("redis_pubsub"));
+    up(&health).await;
+    let publisher = RedisPublisher::new(&settings, Health::default().dependency("redis"));
+    assert_eq!(publisher.publish("c", b"over TLS").await.unwrap(), 1);
+    let mut batch = Vec::new();
+    let received = session.recv_batch(1, &mut batch);
+    timeout(TIMEOUT, received).await.unwrap().unwrap();
+    assert_eq!(batch[0].payload.as_ref(), b"over TLS");
+    session.close().await;
+
+    let other = RedisTls {
+        ca_file: Some(Certificates::new().ca()),
+        ..RedisTls::default()
+    };
+    let gone = PubSubSettings::from_url(&url, &other, channels).unwrap_err();
+    assert!(gone.to_string().contains("REDIS_CA_FILE"), "{gone}");
 }
