@@ -120,13 +120,13 @@ impl Server {
         start_ingesters(&parts, &settings, listener, &wrap, process, &mut stages)?;
         for part in &parts {
             part.start(&settings, &wrap, process, &mut stages);
-            part.start_alerts(process, &mut stages);
+            part.start_alerts(&settings, process, &mut stages);
         }
         let served = parts.iter().map(|part| part.served(&settings)).collect();
         let served = api::Api::new(served, process.health.clone(), process.clock);
         let api_settings = settings.api.clone();
-        let stop = process.stop.clone();
-        stages.spawn(async move { api.run(served, &api_settings, stop).await });
+        let of_api = process.clone();
+        stages.spawn(async move { api.run(served, &api_settings, of_api).await });
         // The stages and the API have handles of their own, and the last one closes its file.
         drop(parts);
         let ended = tokio::select! {
@@ -213,6 +213,7 @@ fn start_own_source(
     match file.source.kind() {
         SourceKind::Mqtt => {
             let mut mqtt = MqttSettings::at("localhost", 1883);
+            mqtt.tls = settings.broker_tls.clone();
             if let Some(url) = &file.source.url {
                 mqtt.set_url(url)?;
             }
