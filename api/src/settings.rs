@@ -93,7 +93,8 @@ impl ApiSettings {
     }
 
     /// Whether the API is at https.
-    pub(crate) fn is_https(&self) -> bool {
+    #[must_use]
+    pub fn is_https(&self) -> bool {
         given(self.api_tls_cert_file.as_ref()).is_some()
     }
 

@@ -73,6 +73,12 @@ impl Server {
         self.api.addr()
     }
 
+    /// Whether the HTTP API is at https.
+    #[must_use]
+    pub fn api_is_https(&self) -> bool {
+        self.settings.api.is_https()
+    }
+
     /// Whether clients of the HTTP API need a token.
     #[must_use]
     pub const fn api_requires_token(&self) -> bool {
