@@ -26,7 +26,8 @@ COPY . .
 # Sources are older than the programs that do nothing, so that cargo would keep those.
 RUN find . -name '*.rs' -exec touch {} + \
     && $CARGO_BUILD --target "$(uname -m)-unknown-linux-gnu" \
-    && mkdir -p /built/bin /built/empty \
+    && mkdir -p /built/bin /built/empty /built/certs \
+    && cp /etc/ssl/certs/ca-certificates.crt /built/certs/ \
     && for name in producer ingester transformer sink rigline; do \
         cp "target/$(uname -m)-unknown-linux-gnu/container/$name" /built/bin/ || exit 1; \
     done
@@ -45,6 +46,8 @@ LABEL org.opencontainers.image.vendor="Rigline" \
 USER 65532:65532
 # Volumes that are mounted here begin with this owner, so that nothing has to run as root.
 COPY --from=build --chown=65532:65532 /built/empty /run/rigline
+# The authorities that are trusted with TLS.
+COPY --from=build /built/certs /etc/ssl/certs
 COPY LICENSE /
 
 FROM image AS producer

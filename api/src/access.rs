@@ -28,6 +28,7 @@ pub(crate) struct Access {
     tokens: Tokens,
     failures: Failures,
     clock: Clock,
+    is_https: bool,
 }
 
 impl Access {
@@ -39,7 +40,13 @@ impl Access {
             ),
             failures: Failures::default(),
             clock,
+            is_https: settings.is_https(),
         }
+    }
+
+    /// Whether browsers may send the cookie over TLS only.
+    pub(crate) const fn is_https(&self) -> bool {
+        self.is_https
     }
 
     /// Checks a token from an address. Wrong tokens count towards the limit of the address.

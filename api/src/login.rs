@@ -29,17 +29,21 @@ pub(crate) async fn log_in(
         access.check_token(&token, from)?;
     }
     let value = URL_SAFE_NO_PAD.encode(token.trim());
-    Ok(cookie(&format!("{COOKIE}={value}")))
+    Ok(cookie(&access, &format!("{COOKIE}={value}")))
 }
 
 /// Removes the cookie.
-pub(crate) async fn log_out(request: Request) -> Result<Response, Problem> {
+pub(crate) async fn log_out(
+    State(access): State<Access>,
+    request: Request,
+) -> Result<Response, Problem> {
     refuse_other_sites(&request)?;
-    Ok(cookie(&format!("{COOKIE}=; Max-Age=0")))
+    Ok(cookie(&access, &format!("{COOKIE}=; Max-Age=0")))
 }
 
-fn cookie(pair: &str) -> Response {
-    let value = format!("{pair}; Path=/; HttpOnly; SameSite=Strict");
+fn cookie(access: &Access, pair: &str) -> Response {
+    let secure = if access.is_https() { "; Secure" } else { "" };
+    let value = format!("{pair}; Path=/; HttpOnly; SameSite=Strict{secure}");
     (StatusCode::NO_CONTENT, [(header::SET_COOKIE, value)]).into_response()
 }
 

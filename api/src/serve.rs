@@ -10,9 +10,10 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use common::harness::Process;
 use common::listen;
+use common::tls::ServerTls;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -24,6 +25,10 @@ use crate::parts::Api;
 use crate::problem::Problem;
 use crate::settings::ApiSettings;
 use crate::{login, openapi};
+
+mod tls;
+
+use self::tls::{Peer, TlsListener};
 
 /// How long a response may take to begin.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(30);
@@ -37,15 +42,21 @@ const LAST_RESPONSES: Duration = Duration::from_millis(500);
 pub struct Server {
     listener: TcpListener,
     addr: SocketAddr,
+    tls: Option<ServerTls>,
 }
 
 impl Server {
     /// Opens the listener. If the default port is in use, it opens any free port instead.
     pub async fn bind(settings: &ApiSettings) -> anyhow::Result<Self> {
+        let tls = settings.tls()?;
         let (addr, is_default) = (settings.api_addr, settings.is_default());
         let listener = listen::bind("API", "API_ADDR", addr, is_default).await?;
         let addr = listener.local_addr()?;
-        Ok(Self { listener, addr })
+        Ok(Self {
+            listener,
+            addr,
+            tls,
+        })
     }
 
     /// The address that clients connect to.
@@ -54,28 +65,48 @@ impl Server {
         self.addr
     }
 
-    /// Serves until `stop`.
+    /// The address as clients write it, with the scheme.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
+    }
+
+    /// Serves until the process stops. The certificate is read again at SIGHUP.
     pub async fn run(
         self,
         api: Api,
         settings: &ApiSettings,
-        stop: CancellationToken,
+        process: Process,
     ) -> anyhow::Result<()> {
         let app = router(api.clone(), settings);
-        let stopped = stop.clone();
-        let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        let serve = axum::serve(self.listener, app).with_graceful_shutdown(async move {
+        let (stop, stopped) = (process.stop.clone(), process.stop.clone());
+        let stopping = async move {
             stopped.cancelled().await;
             // Streams have no end of their own, and the shutdown waits for them.
             api.live().stop();
-        });
+        };
+        let serve = match self.tls {
+            None => {
+                let app = app.into_make_service_with_connect_info::<SocketAddr>();
+                let serve = axum::serve(self.listener, app).with_graceful_shutdown(stopping);
+                serve.into_future()
+            }
+            Some(tls) => {
+                let app = app.layer(middleware::from_fn(tls::with_address));
+                let app = app.into_make_service_with_connect_info::<Peer>();
+                let listener = TlsListener::start(self.listener, self.addr, tls, process.reload);
+                let serve = axum::serve(listener, app).with_graceful_shutdown(stopping);
+                serve.into_future()
+            }
+        };
         // A client that reads slowly doesn't hold up the process.
         let limit = async {
             stop.cancelled().await;
             tokio::time::sleep(LAST_RESPONSES).await;
         };
         tokio::select! {
-            served = async { serve.await } => served.context("the API's listener ended"),
+            served = serve => served.context("the API's listener ended"),
             () = limit => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use common::secret::Secret;
 use common::settings::{BadSetting, Settings, path};
+use common::tls::{ClientCertificates, ClientTls, ServerTls};
 
 /// The address that is used unless another is given.
 pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:8050";
@@ -39,9 +40,25 @@ pub struct ApiSettings {
     /// File that holds the secret
     #[arg(long, env = "API_JWT_SECRET_FILE", value_name = "PATH", value_parser = path())]
     pub api_jwt_secret_file: Option<PathBuf>,
+    /// File with the certificate of the API, in PEM, followed by those between it and its authority: with it, the API
+    /// and the dashboard are at https. It is read again at SIGHUP
+    #[arg(long, env = "API_TLS_CERT_FILE", value_name = "PATH", value_parser = path())]
+    pub api_tls_cert_file: Option<PathBuf>,
+    /// File with the key of that certificate
+    #[arg(long, env = "API_TLS_KEY_FILE", value_name = "PATH", value_parser = path())]
+    pub api_tls_key_file: Option<PathBuf>,
+    /// File with certificates of authorities, in PEM, that are trusted besides those of the machine to vouch for
+    /// webhooks of alerts at https
+    #[arg(long, env = "WEBHOOK_CA_FILE", value_name = "PATH", value_parser = path())]
+    pub webhook_ca_file: Option<PathBuf>,
     /// Let everyone who reaches the address read and change all data without a token
     #[arg(long, env = "API_ALLOW_OPEN")]
     pub api_allow_open: bool,
+}
+
+/// A path that isn't empty.
+fn given(path: Option<&PathBuf>) -> Option<PathBuf> {
+    path.cloned().filter(|path| !path.as_os_str().is_empty())
 }
 
 impl ApiSettings {
@@ -49,6 +66,45 @@ impl ApiSettings {
     #[must_use]
     pub const fn requires_token(&self) -> bool {
         self.api_token.is_some() || self.api_jwt_secret.is_some()
+    }
+
+    /// The certificate, if there is one.
+    pub(crate) fn tls(&self) -> Result<Option<ServerTls>, BadSetting> {
+        let (cert, key) = (
+            given(self.api_tls_cert_file.as_ref()),
+            given(self.api_tls_key_file.as_ref()),
+        );
+        match (cert, key) {
+            (None, None) => Ok(None),
+            (Some(cert), Some(key)) => {
+                ServerTls::load("API_TLS", cert, key, ClientCertificates::Off).map(Some)
+            }
+            (Some(_), None) => Err(BadSetting::new(
+                "API_TLS_KEY_FILE",
+                "",
+                "the key of API_TLS_CERT_FILE",
+            )),
+            (None, Some(_)) => Err(BadSetting::new(
+                "API_TLS_CERT_FILE",
+                "",
+                "the certificate of API_TLS_KEY_FILE",
+            )),
+        }
+    }
+
+    /// Whether the API is at https.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        given(self.api_tls_cert_file.as_ref()).is_some()
+    }
+
+    /// What is trusted to vouch for webhooks.
+    #[must_use]
+    pub fn webhook_tls(&self) -> ClientTls {
+        ClientTls {
+            ca_file: given(self.webhook_ca_file.as_ref()),
+            ..ClientTls::new("WEBHOOK")
+        }
     }
 
     /// Whether the address was not chosen by the operator.
@@ -65,6 +121,10 @@ impl Settings for ApiSettings {
             &mut self.api_jwt_secret,
             &mut self.api_jwt_secret_file,
         )?;
+        self.tls()?;
+        if given(self.webhook_ca_file.as_ref()).is_some() {
+            self.webhook_tls().config()?;
+        }
         let secret = self.api_jwt_secret.as_ref();
         BadSetting::unless(
             secret.is_none_or(|secret| secret.expose().len() >= MIN_JWT_SECRET),

@@ -132,7 +132,7 @@ fn start_mqtt(
     pipelines: &mut Pipelines,
 ) -> anyhow::Result<()> {
     let queue = RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
-    let broker = (mqtt.mqtt_host.clone(), mqtt.mqtt_port);
+    let broker = (mqtt.mqtt_host.clone(), mqtt.port());
     if pipelines.watched.insert(broker) {
         // Ends with the process.
         let stop = process.stop.clone();

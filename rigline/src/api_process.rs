@@ -78,7 +78,7 @@ pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn run(settings: ApiProcessSettings, process: Process) -> anyhow::Result<()> {
     let server = api::Server::bind(&settings.api).await?;
-    let addr = server.addr();
+    let url = server.url();
     let mut pipelines = Vec::new();
     let mut parts = JoinSet::new();
     for pipeline in settings.pipelines.all() {
@@ -89,6 +89,7 @@ async fn run(settings: ApiProcessSettings, process: Process) -> anyhow::Result<(
                 queue: lists,
                 board: part.alerts.clone(),
                 stages: process.health.clone(),
+                webhook_tls: settings.api.webhook_tls(),
             };
             let process = process.for_stage(format!("alerts/{}", pipeline.name()));
             parts.spawn(api::run_alerts(
@@ -104,10 +105,10 @@ async fn run(settings: ApiProcessSettings, process: Process) -> anyhow::Result<(
         parts.spawn(watch(part.clone(), queue, stages, process));
         pipelines.push(part);
     }
-    tracing::info!(%addr, "the API answers");
+    tracing::info!(url, "the API answers");
     let api = Api::new(pipelines, process.health.clone(), process.clock);
-    let stop = process.stop.clone();
-    parts.spawn(async move { server.run(api, &settings.api, stop).await });
+    let of_api = process.clone();
+    parts.spawn(async move { server.run(api, &settings.api, of_api).await });
     harness::all(&mut parts, &process, "part of the API").await
 }
 

@@ -58,29 +58,35 @@ fn print_start(console: &Console, server: &Server) {
 }
 
 /// Where the dashboard and the HTTP API are, for clients of this machine.
-fn http_addr(server: &Server) -> SocketAddr {
+fn api_url(server: &Server) -> String {
     let addr = server.api_listens_on();
-    match addr.ip() {
+    let addr = match addr.ip() {
         ip if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), addr.port()),
         _ => addr,
-    }
+    };
+    let scheme = if server.api_is_https() {
+        "https"
+    } else {
+        "http"
+    };
+    format!("{scheme}://{addr}")
 }
 
 /// The address of the dashboard.
 pub(crate) fn dashboard_line(server: &Server) -> String {
-    format!("dashboard: http://{}", http_addr(server))
+    format!("dashboard: {}", api_url(server))
 }
 
 /// A command that shows the newest values by the HTTP API.
 fn api_line(server: &Server) -> String {
     let pipeline = server.pipelines().next().unwrap_or_default();
-    let host = http_addr(server);
+    let url = api_url(server);
     let login = if server.api_requires_token() {
         " -H 'Authorization: Bearer TOKEN'"
     } else {
         ""
     };
-    format!("curl{login} http://{host}/api/v1/pipelines/{pipeline}/latest")
+    format!("curl{login} {url}/api/v1/pipelines/{pipeline}/latest")
 }
 
 /// Commands to publish and to read the data, for copying.

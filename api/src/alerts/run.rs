@@ -7,6 +7,7 @@ use anyhow::Context;
 use common::harness::{self, Process};
 use common::health::{Dependency, Health, Status};
 use common::metric;
+use common::tls::ClientTls;
 use metrics::{counter, gauge};
 use model::{Stage, Timestamp};
 use queue::lease_manager::{HeldLease, LeaseManager};
@@ -41,6 +42,8 @@ pub struct AlertWork {
     /// The health of the process with the pipeline's stages: nothing is evaluated while one of their
     /// dependencies isn't up.
     pub stages: Health,
+    /// What is trusted to vouch for webhooks.
+    pub webhook_tls: ClientTls,
 }
 
 /// Evaluates the alerts until the process stops.
@@ -51,7 +54,10 @@ pub async fn run<Q: Queue, H: History>(
     process: Process,
 ) -> anyhow::Result<()> {
     let leases = LeaseManager::new(queue, Stage::Alerts, &work.queue, &process);
-    let client = webhook::client().context("cannot make a client for webhooks")?;
+    let rules = work.board.rules.iter();
+    let urls = rules.flat_map(|rule| rule.webhooks.iter().map(String::as_str));
+    let client =
+        webhook::client(&work.webhook_tls, urls).context("cannot make a client for webhooks")?;
     let evaluator = Evaluator {
         history_up: process.health.dependency("history"),
         queue_up: leases.queue_up().clone(),
@@ -90,7 +96,12 @@ impl<H: History> Evaluator<H> {
             }
         };
         self.show(&book);
-        let mut courier = Courier::start(&self.client, &book, self.process.clock);
+        let mut courier = Courier::start(
+            &self.client,
+            &self.work.webhook_tls,
+            &book,
+            self.process.clock,
+        );
         courier.feed(&book);
         let mut watched_since = None;
         let mut written = Instant::now();

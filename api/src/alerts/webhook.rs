@@ -7,6 +7,7 @@ use common::backoff::Backoff;
 use common::clock::Clock;
 use common::log_interval::{LogInterval, WARNING_INTERVAL};
 use common::metric;
+use common::tls::{ClientTls, trusting_nobody};
 use metrics::counter;
 use model::Timestamp;
 use reqwest::Client;
@@ -48,19 +49,30 @@ struct Worker {
     is_busy: bool,
 }
 
-/// The client of all webhooks.
-pub(crate) fn client() -> reqwest::Result<Client> {
-    Client::builder()
+/// The client of the webhooks at `urls`. Certificates of authorities are needed only if one is at https.
+pub(crate) fn client<'a>(
+    tls: &ClientTls,
+    urls: impl IntoIterator<Item = &'a str>,
+) -> anyhow::Result<Client> {
+    let is_https = urls.into_iter().any(|url| url.starts_with("https:"));
+    let config = if is_https {
+        tls.config()?
+    } else {
+        trusting_nobody()?
+    };
+    let client = Client::builder()
+        .tls_backend_preconfigured((*config).clone())
         .user_agent(concat!("rigline/", env!("CARGO_PKG_VERSION")))
         .timeout(ATTEMPT_LIMIT)
         // An event goes to the address in the pipeline file, and to no other.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .build()
+        .build()?;
+    Ok(client)
 }
 
 impl Courier {
-    pub(crate) fn start(client: &Client, book: &Book, clock: Clock) -> Self {
+    pub(crate) fn start(client: &Client, tls: &ClientTls, book: &Book, clock: Clock) -> Self {
         let (sender, done) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         let mut workers = BTreeMap::new();
@@ -68,6 +80,7 @@ impl Courier {
             let (events, receiver) = mpsc::unbounded_channel();
             let task = Task {
                 client: client.clone(),
+                tls: tls.clone(),
                 url: url.clone(),
                 host: host(url),
                 clock,
@@ -131,6 +144,7 @@ fn host(url: &str) -> String {
 
 struct Task {
     client: Client,
+    tls: ClientTls,
     url: String,
     host: String,
     clock: Clock,
@@ -198,7 +212,7 @@ impl Task {
             .header(CONTENT_TYPE, "application/json")
             .header("Idempotency-Key", &delivery.event.id)
             .body(body);
-        let response = request.send().await.map_err(text)?;
+        let response = request.send().await.map_err(|error| self.text(error))?;
         let status = response.status();
         if status.is_success() {
             Ok(())
@@ -206,10 +220,11 @@ impl Task {
             Err(format!("the answer is {status}"))
         }
     }
-}
 
-/// An error with its causes, without the URL.
-fn text(error: reqwest::Error) -> String {
-    let error = anyhow::Error::new(error.without_url());
-    format!("{error:#}")
+    /// An error with its causes or, if it is one of TLS, with its remedy; without the URL.
+    fn text(&self, error: reqwest::Error) -> String {
+        let error = error.without_url();
+        let explained = self.tls.explain(&error, &self.host);
+        explained.unwrap_or_else(|| format!("{:#}", anyhow::Error::new(error)))
+    }
 }

@@ -15,6 +15,7 @@ use common::clock::Clock;
 use common::health::Health;
 use common::pipelines::Pipeline;
 use common::secret::Secret;
+use common::settings::InfluxTls;
 use model::dead_letter::{DeadLetter, Reason, Rejection};
 use model::{Layout, Name, Row, Timestamp, Value};
 use queue::list::List;
@@ -92,6 +93,7 @@ fn nowhere() -> InfluxHistory {
         url: "http://127.0.0.1:9".into(),
         token: None,
         token_file: None,
+        tls: InfluxTls::default(),
         org: "my-org".into(),
         bucket: "rigs".into(),
         timeout: Duration::from_secs(5),

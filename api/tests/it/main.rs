@@ -12,3 +12,4 @@ mod problems;
 mod rows;
 mod state;
 mod stream;
+mod tls;

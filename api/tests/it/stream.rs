@@ -6,12 +6,12 @@ use api::{ApiSettings, Server};
 use axum::body::BodyDataStream;
 use axum::http::{StatusCode, header};
 use clap::Parser;
+use common::harness::Process;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
-use tokio_util::sync::CancellationToken;
 
 use crate::fixture::Fixture;
 
@@ -206,9 +206,9 @@ async fn stop_ends_streams() {
     let settings = Settings::parse_from(["test", "--api-addr", "127.0.0.1:0"]).api;
     let server = Server::bind(&settings).await.unwrap();
     let addr = server.addr();
-    let (api, stop) = (fixture.api.clone(), CancellationToken::new());
-    let stopped = stop.clone();
-    let running = tokio::spawn(async move { server.run(api, &settings, stopped).await });
+    let (api, process) = (fixture.api.clone(), Process::default());
+    let stop = process.stop.clone();
+    let running = tokio::spawn(async move { server.run(api, &settings, process).await });
     let mut client = TcpStream::connect(addr).await.unwrap();
     let request = format!("GET {STREAM} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     client.write_all(request.as_bytes()).await.unwrap();

@@ -1,25 +1,55 @@
 //! Passwords and tokens that `Debug` and logs don't show.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::settings::BadSetting;
 
 /// A password or token; `Debug` and logs show `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+#[derive(Clone)]
+pub struct Secret {
+    text: String,
+    /// Where it was read from.
+    file: Option<Arc<Path>>,
+}
 
 impl Secret {
     /// Wraps a secret string.
     #[must_use]
     pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
+        Self {
+            text: secret.into(),
+            file: None,
+        }
     }
 
     /// The secret in plain text, for a client.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The secret as it is now: its file, if it comes from one, is read again. If that can't be read or is empty,
+    /// a WARN is logged, and the secret stays as it was.
+    #[must_use]
+    pub fn current(&self) -> Self {
+        let Some(file) = &self.file else {
+            return self.clone();
+        };
+        let problem = match read(file) {
+            Ok(text) if !text.is_empty() => {
+                let file = Some(file.clone());
+                return Self { text, file };
+            }
+            Ok(_) => "it is empty".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let path = file.display();
+        tracing::warn!(%path, problem, "cannot read a secret again, using the one that was read before");
+        self.clone()
     }
 
     /// Resolves the secret of variable `name`, which is given either directly or as the path of a file
@@ -30,7 +60,7 @@ impl Secret {
         given: &mut Option<Self>,
         file: &mut Option<PathBuf>,
     ) -> Result<(), BadSetting> {
-        given.take_if(|secret| secret.0.is_empty());
+        given.take_if(|secret| secret.text.is_empty());
         let Some(path) = file.take().filter(|path| !path.as_os_str().is_empty()) else {
             return Ok(());
         };
@@ -44,11 +74,29 @@ impl Secret {
         if given.is_some() {
             return Err(bad(&format!("either {name} or {name}_FILE, not both")));
         }
-        let text = std::fs::read_to_string(&path)
+        let text = read(&path)
             .map_err(|error| bad(&format!("the path of a readable text file ({error})")))?;
-        *given = Some(Self::new(text.trim_end_matches(['\r', '\n'])));
+        *given = Some(Self {
+            text,
+            file: Some(path.into()),
+        });
         Ok(())
     }
+}
+
+/// Secrets are equal if their texts are, wherever they come from.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Secret {}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = fs::read_to_string(path)?;
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Ok(text)
 }
 
 impl fmt::Debug for Secret {
@@ -59,13 +107,13 @@ impl fmt::Debug for Secret {
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Self(text)
+        Self::new(text)
     }
 }
 
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
-        Self(text.to_owned())
+        Self::new(text)
     }
 }
 
@@ -78,6 +126,25 @@ mod tests {
     #[test]
     fn debug_output_hides_the_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+    }
+
+    #[test]
+    fn secret_of_a_file_is_read_again_unless_the_file_is_gone_or_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "first\n").unwrap();
+        let (mut secret, mut file) = (None, Some(path.clone()));
+        Secret::resolve("TOKEN", &mut secret, &mut file).unwrap();
+        let secret = secret.unwrap();
+        std::fs::write(&path, "second\n").unwrap();
+        assert_eq!(secret.expose(), "first");
+        let current = secret.current();
+        assert_eq!(current.expose(), "second");
+        std::fs::write(&path, "\n").unwrap();
+        assert_eq!(current.current().expose(), "second");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(current.current().expose(), "second");
+        assert_eq!(Secret::new("plain").current().expose(), "plain");
     }
 
     #[test]

@@ -7,22 +7,24 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::settings::BadSetting;
 
 mod client;
 mod problem;
 mod server;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use client::{ClientTls, ConnectError};
 pub use problem::is_not_tls;
 pub use server::{ClientCertificates, ServerTls};
+pub use stream::{Stream, StreamError, open};
 
 /// A setting whose value is the path of a file, for error messages.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +38,15 @@ impl Setting<'_> {
         let variable = format!("{}_{}", self.prefix, self.name);
         BadSetting::new(&variable, &path.display().to_string(), accepted)
     }
+}
+
+/// A configuration with which no server is trusted, for clients that need one and use no TLS.
+pub fn trusting_nobody() -> Result<Arc<ClientConfig>, BadSetting> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| BadSetting::new("TLS", "", &error.to_string()))?;
+    let config = builder.with_root_certificates(RootCertStore::empty());
+    Ok(Arc::new(config.with_no_client_auth()))
 }
 
 fn provider() -> Arc<CryptoProvider> {

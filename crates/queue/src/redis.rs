@@ -83,10 +83,15 @@ impl Keys {
 
 impl RedisQueue {
     /// A queue that connects when it is first used, and reconnects when the connection is lost.
+    /// Fails if the files of TLS can't be used.
     pub fn new(settings: &QueueSettings, redis: &RedisSettings) -> Result<Self, QueueError> {
+        if let Some(tls) = redis.client_tls() {
+            let files = tls.config();
+            files.map_err(|error| QueueError::Incompatible(error.to_string()))?;
+        }
         Ok(Self {
             inner: Arc::new(Inner {
-                connection: Connection::new(redis)?,
+                connection: Connection::new(redis),
                 scripts: Scripts::new(),
                 keys: Keys {
                     raw: settings.raw_queue.clone(),

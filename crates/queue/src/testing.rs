@@ -53,9 +53,7 @@ pub fn redis_settings(port: u16) -> RedisSettings {
     RedisSettings {
         redis_host: "127.0.0.1".into(),
         redis_port: port,
-        redis_username: None,
-        redis_password: None,
-        redis_password_file: None,
+        ..RedisSettings::local()
     }
 }
 

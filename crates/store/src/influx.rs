@@ -1,24 +1,27 @@
-//! The store in `InfluxDB` 2, through the `influxdb2` client.
+//! The store in `InfluxDB` 2: through the `influxdb2` client, or with TLS without it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::settings::BadSetting;
 use influxdb2::api::write::TimestampPrecision;
-use influxdb2::{Client, ClientBuilder};
 use model::row::Row;
 
 use crate::line;
 use crate::{RowsAtFault, Store, WriteError};
 
 mod answer;
+mod clients;
 mod history;
 mod measurement;
 mod settings;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use answer::Target;
+use clients::Clients;
 pub use history::InfluxHistory;
 pub use measurement::{Measurement, MeasurementError};
 pub use settings::InfluxSettings;
@@ -46,7 +49,7 @@ pub enum BuildError {
 /// A measurement in a bucket of an `InfluxDB` 2. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct InfluxStore {
-    client: Client,
+    clients: Arc<Clients>,
     target: Target,
     measurement: Measurement,
 }
@@ -54,17 +57,9 @@ pub struct InfluxStore {
 impl InfluxStore {
     /// Creates the client for the measurement `rig_measurements`. Connects at the first write.
     pub fn new(settings: &InfluxSettings) -> Result<Self, BuildError> {
-        // The client's builder panics at an invalid URL.
-        let target = Target::new(settings)?;
-        let http = http_builder(settings.timeout);
-        let token = settings.token.as_ref().map_or("", |token| token.expose());
-        let client =
-            ClientBuilder::with_builder(http, target.url.as_str(), settings.org.as_str(), token)
-                .build()
-                .map_err(|error| BuildError::Client(error.to_string()))?;
         Ok(Self {
-            client,
-            target,
+            clients: Arc::new(Clients::new(settings)?),
+            target: Target::new(settings)?,
             measurement: Measurement::default(),
         })
     }
@@ -78,24 +73,23 @@ impl InfluxStore {
 
     /// Sends the lines of `rows` rows.
     async fn send(&self, lines: Vec<u8>, rows: usize) -> Result<(), WriteError> {
-        let Target { org, bucket, .. } = &self.target;
-        self.client
-            .write_line_protocol_with_precision(org, bucket, lines, TimestampPrecision::Nanoseconds)
-            .await
-            .map_err(|error| self.target.write_error(error, rows))
+        let current = self.clients.current();
+        let written = match &current.writer {
+            Some(writer) => {
+                let Target { org, bucket, .. } = &self.target;
+                let precision = TimestampPrecision::Nanoseconds;
+                writer
+                    .write_line_protocol_with_precision(org, bucket, lines, precision)
+                    .await
+                    .map_err(|error| self.target.write_error(error, rows))
+            }
+            None => write::send(&self.clients, &current, &self.target, lines, rows).await,
+        };
+        if matches!(written, Err(WriteError::Denied { .. })) {
+            self.clients.renew();
+        }
+        written
     }
-}
-
-/// The settings of every HTTP client for InfluxDB.
-fn http_builder(timeout: Duration) -> reqwest::ClientBuilder {
-    reqwest::ClientBuilder::new()
-        .user_agent(concat!("rigline/", env!("CARGO_PKG_VERSION")))
-        .timeout(timeout)
-        .connect_timeout(timeout.min(CONNECT_TIMEOUT))
-        .tcp_keepalive(TCP_KEEPALIVE)
-        // A token must not be sent to an address from a response or from the environment.
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
 }
 
 impl Store for InfluxStore {

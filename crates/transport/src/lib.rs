@@ -5,7 +5,7 @@
 //! publish to a [`Listener`], which acknowledges only when it is told to, too. `Subscriber`,
 //! [`Listening`] and [`RedisSubscriber`] implement [`Source`].
 //!
-//! The client library `rumqttc` only connects to the broker, encodes and decodes. This crate keeps track
+//! The client library `rumqttc` only encodes and decodes. This crate connects, with or without TLS, and keeps track
 //! of unacknowledged messages, of the connection that an acknowledgement belongs to, and of what has to
 //! be sent again. The listener has its own decoder, because its input may be hostile.
 

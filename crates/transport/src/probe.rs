@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet as PacketV5};
-use rumqttc::v5::{ConnectionError, Event, EventLoop, MqttOptions};
+use bytes::BytesMut;
+use rumqttc::v5::mqttbytes::Error as CodecError;
+use rumqttc::v5::mqttbytes::v5::{
+    Connect as ConnectV5, ConnectReturnCode, Login, Packet as PacketV5,
+};
 use rumqttc::{Packet, QoS, Subscribe, SubscribeFilter, SubscribeReasonCode};
-use tokio::time::{Instant, timeout_at};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::broker::{BrokerConnection, BrokerError, options};
+use crate::broker::{BrokerConnection, BrokerError, CONNECT_TIMEOUT, KEEP_ALIVE, options};
 use crate::settings::MqttSettings;
 
 const VERSION: &str = "$SYS/broker/version";
@@ -153,29 +157,69 @@ pub async fn probe_subscription(
 
 /// The limits that the broker tells clients of MQTT 5; `None` if it speaks 3.1.1 only.
 pub async fn probe_limits(settings: &MqttSettings) -> Result<Option<Limits>, ProbeError> {
-    let mut options = MqttOptions::new(client_id(), settings.host(), settings.mqtt_port);
-    if !settings.mqtt_username.is_empty() {
-        let password = settings.mqtt_password.as_ref();
-        let password = password.map_or("", |secret| secret.expose());
-        options.set_credentials(&settings.mqtt_username, password);
-    }
-    // Its drop ends the connection, and the session with it: none was asked to outlive it.
-    let mut events = EventLoop::new(options, 1);
-    match events.poll().await {
-        Ok(Event::Incoming(PacketV5::ConnAck(accepted))) => {
-            let told = accepted.properties.as_ref();
+    let other = |error: &dyn std::error::Error| ProbeError::Other(error.to_string());
+    let login = settings.login();
+    let connect = PacketV5::Connect(
+        ConnectV5 {
+            keep_alive: u16::try_from(KEEP_ALIVE.as_secs()).unwrap_or(u16::MAX),
+            client_id: client_id(),
+            clean_start: true,
+            properties: None,
+        },
+        None,
+        login.map(|(user, password)| Login::new(user, password)),
+    );
+    let mut packet = BytesMut::new();
+    connect
+        .write(&mut packet, None)
+        .map_err(|error| other(&error))?;
+    // The end of the stream ends the session, too: none was asked to outlive it.
+    let answer = async {
+        let mut stream = settings.open().await.map_err(|error| other(&error))?;
+        let sent = stream.write_all(&packet).await;
+        sent.map_err(|error| other(&error))?;
+        let flushed = stream.flush().await;
+        flushed.map_err(|error| other(&error))?;
+        packet.clear();
+        loop {
+            match PacketV5::read(&mut packet, None) {
+                Ok(answer) => return Ok(answer),
+                Err(CodecError::InsufficientBytes(_)) => {}
+                // As is the answer of a broker of 3.1.1, in its own format.
+                Err(error) => return Err(other(&error)),
+            }
+            if stream
+                .read_buf(&mut packet)
+                .await
+                .map_err(|error| other(&error))?
+                == 0
+            {
+                let error = "the broker closed the connection".to_owned();
+                return Err(ProbeError::Other(error));
+            }
+        }
+    };
+    let answer = match timeout(CONNECT_TIMEOUT, answer).await {
+        Ok(answer) => answer?,
+        Err(_) => {
+            return Err(ProbeError::Other("the broker doesn't answer".to_owned()));
+        }
+    };
+    let PacketV5::ConnAck(answer) = answer else {
+        let error = format!("{answer:?} instead of a CONNACK");
+        return Err(ProbeError::Other(error));
+    };
+    match answer.code {
+        ConnectReturnCode::Success => {
+            let told = answer.properties.as_ref();
             Ok(Some(Limits {
                 max_qos: told.and_then(|told| told.max_qos).unwrap_or(2),
                 receive_max: told.and_then(|told| told.receive_max),
                 max_packet: told.and_then(|told| told.max_packet_size),
             }))
         }
-        Ok(other) => Err(ProbeError::Other(format!("{other:?} instead of a CONNACK"))),
-        Err(ConnectionError::ConnectionRefused(
-            ConnectReturnCode::RefusedProtocolVersion
-            | ConnectReturnCode::UnsupportedProtocolVersion,
-        )) => Ok(None),
-        // A broker of 3.1.1 may also answer in its own format, or close the connection.
-        Err(error) => Err(ProbeError::Other(error.to_string())),
+        ConnectReturnCode::RefusedProtocolVersion
+        | ConnectReturnCode::UnsupportedProtocolVersion => Ok(None),
+        code => Err(ProbeError::Other(format!("the broker refuses: {code:?}"))),
     }
 }

@@ -8,14 +8,16 @@ use common::backoff::Backoff;
 use common::health::Dependency;
 use common::log_interval::{LogInterval, WARNING_INTERVAL};
 use common::metric;
-use common::settings::RedisSettings;
+use common::secret::Secret;
+use common::settings::{RedisSettings, RedisTls};
+use common::tls::{self, Stream};
 use metrics::counter;
 use model::pipeline::SourceTable;
-use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use redis::aio::{MultiplexedConnection, PubSub, PubSubSink, PubSubStream};
+use redis::{AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_stream::StreamExt;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -46,7 +48,7 @@ pub enum Channels {
 /// A Redis server, and what to subscribe to.
 #[derive(Debug, Clone)]
 pub struct PubSubSettings {
-    server: ConnectionInfo,
+    server: RedisSettings,
     channels: Channels,
 }
 
@@ -63,18 +65,10 @@ impl PubSubError {
 
 impl PubSubSettings {
     /// The server of these settings.
-    pub fn at(settings: &RedisSettings, channels: Channels) -> Result<Self, PubSubError> {
-        let mut login = RedisConnectionInfo::default();
-        if let Some(username) = &settings.redis_username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = &settings.redis_password {
-            login = login.set_password(password.expose());
-        }
-        let address = ConnectionAddr::Tcp(settings.redis_host.clone(), settings.redis_port);
-        let server = address.into_connection_info().map_err(PubSubError::new)?;
-        let server = server.set_redis_settings(login);
-        Ok(Self { server, channels })
+    #[must_use]
+    pub fn at(settings: &RedisSettings, channels: Channels) -> Self {
+        let server = settings.clone();
+        Self { server, channels }
     }
 
     /// The server and the channels of a pipeline file; `redis` is used if it names no server.
@@ -91,16 +85,76 @@ impl PubSubSettings {
             (channel, None) => Channels::Name(channel.as_deref().cloned().unwrap_or_default()),
         };
         match url {
-            Some(url) => Self::from_url(url, channels),
-            None => Self::at(redis, channels),
+            Some(url) => Self::from_url(url, &redis.tls, channels),
+            None => Ok(Self::at(redis, channels)),
         }
     }
 
-    /// A server by its URL, `redis://[user:password@]host[:port]`.
-    pub fn from_url(url: &str, channels: Channels) -> Result<Self, PubSubError> {
+    /// A server by its URL, `redis://[user:password@]host[:port]`, or with TLS `rediss://…`, which uses the files
+    /// of `tls`.
+    pub fn from_url(url: &str, tls: &RedisTls, channels: Channels) -> Result<Self, PubSubError> {
+        // The library reads the URL, and is built without TLS.
+        let with_tls = url.strip_prefix("rediss://");
+        let plain = with_tls.map(|rest| format!("redis://{rest}"));
         // The error of the library doesn't repeat the URL, which may hold a password.
-        let server = url.into_connection_info().map_err(PubSubError::new)?;
+        let read = plain.as_deref().unwrap_or(url).into_connection_info();
+        let read = read.map_err(PubSubError::new)?;
+        let ConnectionAddr::Tcp(host, port) = read.addr() else {
+            return Err(PubSubError::new("the URL has no host"));
+        };
+        let login = read.redis_settings();
+        let server = RedisSettings {
+            redis_host: host.clone(),
+            redis_port: *port,
+            redis_username: login.username().map(str::to_owned),
+            redis_password: login.password().map(Secret::from),
+            redis_password_file: None,
+            redis_tls: with_tls.is_some(),
+            tls: tls.clone(),
+        };
+        if let Some(tls) = server.client_tls() {
+            tls.config().map_err(PubSubError::new)?;
+        }
         Ok(Self { server, channels })
+    }
+
+    fn address(&self) -> String {
+        format!("{}:{}", self.server.redis_host, self.server.redis_port)
+    }
+
+    /// User and password; a password of a file is read again.
+    fn login(&self) -> RedisConnectionInfo {
+        let mut login = RedisConnectionInfo::default();
+        if let Some(username) = &self.server.redis_username {
+            login = login.set_username(username);
+        }
+        if let Some(password) = self.server.redis_password.as_ref().map(Secret::current) {
+            login = login.set_password(password.expose());
+        }
+        login
+    }
+
+    async fn open(&self) -> Result<Stream, PubSubError> {
+        let RedisSettings {
+            redis_host,
+            redis_port,
+            ..
+        } = &self.server;
+        let tls = self.server.client_tls();
+        let opened = tls::open(redis_host, *redis_port, tls.as_ref()).await;
+        opened.map_err(|error| self.error(error))
+    }
+
+    /// An error of the server at this address, with its remedy if it is one of TLS.
+    fn error(&self, error: impl std::error::Error + 'static) -> PubSubError {
+        let tls = self.server.client_tls();
+        let explained = tls.and_then(|tls| tls.explain(&error, &self.server.redis_host));
+        let error = explained.unwrap_or_else(|| error.to_string());
+        PubSubError(format!("cannot use Redis at {}: {error}", self.address()))
+    }
+
+    fn silent(&self) -> PubSubError {
+        PubSubError(format!("{} doesn't answer", self.address()))
     }
 }
 
@@ -203,21 +257,22 @@ impl SubscriberTask {
     }
 
     async fn subscribe(&self) -> Result<(PubSubSink, PubSubStream), PubSubError> {
-        let PubSubSettings { server, channels } = &self.settings;
-        let client = Client::open(server.clone()).map_err(PubSubError::new)?;
+        let settings = &self.settings;
         let subscribe = async {
-            let mut pubsub = client.get_async_pubsub().await?;
-            match channels {
-                Channels::Name(name) => pubsub.subscribe(name).await?,
-                Channels::Pattern(pattern) => pubsub.psubscribe(pattern).await?,
-            }
-            Ok::<_, redis::RedisError>(pubsub.split())
+            let stream = settings.open().await?;
+            let subscribed = async {
+                let mut pubsub = PubSub::new(&settings.login(), stream).await?;
+                match &settings.channels {
+                    Channels::Name(name) => pubsub.subscribe(name).await?,
+                    Channels::Pattern(pattern) => pubsub.psubscribe(pattern).await?,
+                }
+                Ok::<_, redis::RedisError>(pubsub.split())
+            };
+            subscribed.await.map_err(|error| settings.error(error))
         };
         match timeout(REPLY_LIMIT, subscribe).await {
-            Ok(subscribed) => subscribed.map_err(|error| {
-                PubSubError(format!("cannot subscribe at {}: {error}", server.addr()))
-            }),
-            Err(_) => Err(PubSubError(format!("{} doesn't answer", server.addr()))),
+            Ok(subscribed) => subscribed,
+            Err(_) => Err(settings.silent()),
         }
     }
 
@@ -269,7 +324,8 @@ impl SubscriberTask {
 #[derive(Debug)]
 pub struct RedisPublisher {
     settings: PubSubSettings,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    /// With the task that reads and writes.
+    connection: Mutex<Option<(MultiplexedConnection, JoinSet<()>)>>,
     dependency: Dependency,
 }
 
@@ -294,11 +350,8 @@ impl RedisPublisher {
             self.try_publish(&mut connection, channel, payload),
         );
         let published = match published.await {
-            Ok(published) => published.map_err(PubSubError::new),
-            Err(_) => Err(PubSubError(format!(
-                "{} doesn't answer",
-                self.settings.server.addr()
-            ))),
+            Ok(published) => published,
+            Err(_) => Err(self.settings.silent()),
         };
         match &published {
             Ok(_) => self.dependency.up(),
@@ -312,20 +365,27 @@ impl RedisPublisher {
 
     async fn try_publish(
         &self,
-        connection: &mut Option<MultiplexedConnection>,
+        connection: &mut Option<(MultiplexedConnection, JoinSet<()>)>,
         channel: &str,
         payload: &[u8],
-    ) -> redis::RedisResult<u64> {
-        let current = if let Some(current) = connection {
+    ) -> Result<u64, PubSubError> {
+        let settings = &self.settings;
+        let (current, _) = if let Some(current) = connection {
             current
         } else {
-            let client = Client::open(self.settings.server.clone())?;
-            connection.insert(client.get_multiplexed_async_connection().await?)
+            let stream = settings.open().await?;
+            let (login, config) = (settings.login(), AsyncConnectionConfig::new());
+            let opened = MultiplexedConnection::new_with_config(&login, stream, config).await;
+            let (opened, driver) = opened.map_err(|error| settings.error(error))?;
+            let mut task = JoinSet::new();
+            task.spawn(driver);
+            connection.insert((opened, task))
         };
-        redis::cmd("PUBLISH")
+        let published = redis::cmd("PUBLISH")
             .arg(channel)
             .arg(payload)
             .query_async(current)
-            .await
+            .await;
+        published.map_err(|error| settings.error(error))
     }
 }

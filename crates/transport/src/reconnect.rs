@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use common::backoff::Backoff;
 use common::health::Dependency;
-use rumqttc::MqttOptions;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{BrokerConnection, BrokerError};
+use crate::broker::{BrokerConnection, BrokerError, Options};
 
 const MIN_WAIT: Duration = Duration::from_millis(250);
 const MAX_WAIT: Duration = Duration::from_secs(5);
@@ -17,7 +16,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Opens connections to the broker until it is stopped.
 pub(crate) struct Reconnector {
-    options: MqttOptions,
+    options: Options,
     dependency: Dependency,
     stop: CancellationToken,
     backoff: Backoff,
@@ -25,11 +24,7 @@ pub(crate) struct Reconnector {
 }
 
 impl Reconnector {
-    pub(crate) fn new(
-        options: MqttOptions,
-        dependency: Dependency,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(options: Options, dependency: Dependency, stop: CancellationToken) -> Self {
         let backoff = Backoff::new(MIN_WAIT, MAX_WAIT);
         Self {
             options,

@@ -5,7 +5,8 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use common::secret::Secret;
-use common::settings::{BadSetting, Settings, not_empty, path};
+use common::settings::{BadSetting, MqttTls, Settings, not_empty, path};
+use common::tls::{self, ClientTls, Stream, StreamError};
 use model::pipeline::{self, SourceTable};
 use model::topic::{DEFAULT_FILTER, filter_fits};
 use percent_encoding::percent_decode_str;
@@ -13,6 +14,8 @@ use url::Url;
 
 /// The longest string of MQTT, in bytes.
 const MAX_STRING: usize = 65_535;
+const PORT: u16 = 1883;
+const TLS_PORT: u16 = 8883;
 
 /// Address of the broker, and login.
 #[derive(Debug, Clone, clap::Args)]
@@ -21,9 +24,9 @@ pub struct MqttSettings {
     /// Name or address of the broker
     #[arg(long, env = "MQTT_HOST", default_value = "localhost", value_parser = not_empty)]
     pub mqtt_host: String,
-    /// Port of the broker
-    #[arg(long, env = "MQTT_PORT", default_value_t = 1883, value_parser = clap::value_parser!(u16).range(1..))]
-    pub mqtt_port: u16,
+    /// Port of the broker [default: 1883, with TLS 8883]
+    #[arg(long, env = "MQTT_PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub mqtt_port: Option<u16>,
     /// User to log in as; none if empty
     #[arg(
         long,
@@ -47,6 +50,12 @@ pub struct MqttSettings {
         hide_default_value = true
     )]
     pub mqtt_client_id: String,
+    /// Connect with TLS, as with a URL of mqtts
+    #[arg(long, env = "MQTT_TLS")]
+    pub mqtt_tls: bool,
+    /// What is trusted and shown with TLS.
+    #[command(flatten)]
+    pub tls: MqttTls,
 }
 
 impl MqttSettings {
@@ -55,12 +64,21 @@ impl MqttSettings {
     pub fn at(host: &str, port: u16) -> Self {
         Self {
             mqtt_host: host.to_owned(),
-            mqtt_port: port,
+            mqtt_port: Some(port),
             mqtt_username: String::new(),
             mqtt_password: None,
             mqtt_password_file: None,
             mqtt_client_id: String::new(),
+            mqtt_tls: false,
+            tls: MqttTls::default(),
         }
+    }
+
+    /// The port of the broker.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let usual = if self.mqtt_tls { TLS_PORT } else { PORT };
+        self.mqtt_port.unwrap_or(usual)
     }
 
     /// The client id that was set, else `default`.
@@ -73,13 +91,14 @@ impl MqttSettings {
         }
     }
 
-    /// Takes server and login from a URL, `mqtt://[user:password@]host[:port]`. Without a login in it, none
-    /// is used.
+    /// Takes server and login from a URL, `mqtt://[user:password@]host[:port]`, or with TLS `mqtts://…`. Without a
+    /// login in it, none is used.
     pub fn set_url(&mut self, url: &str) -> Result<(), UrlError> {
         let parsed = Url::parse(url).map_err(|error| UrlError(error.to_string()))?;
-        let Some(host) = parsed.host_str().filter(|_| parsed.scheme() == "mqtt") else {
+        let is_known = matches!(parsed.scheme(), "mqtt" | "mqtts");
+        let Some(host) = parsed.host_str().filter(|_| is_known) else {
             return Err(UrlError(
-                "it isn't mqtt://host or mqtt://host:port".to_owned(),
+                "it isn't mqtt://host, mqtt://host:port or mqtts://host:port".to_owned(),
             ));
         };
         if !matches!(parsed.path(), "" | "/") || parsed.query().is_some() {
@@ -93,21 +112,47 @@ impl MqttSettings {
         };
         host.trim_matches(['[', ']'])
             .clone_into(&mut self.mqtt_host);
-        self.mqtt_port = parsed.port().unwrap_or(1883);
+        self.mqtt_port = parsed.port();
+        self.mqtt_tls = parsed.scheme() == "mqtts";
         self.mqtt_username = decoded(parsed.username())?;
         self.mqtt_password = parsed
             .password()
             .map(decoded)
             .transpose()?
             .map(Secret::from);
+        if self.mqtt_tls {
+            let files = self.tls.client().config();
+            files.map_err(|error| UrlError(error.to_string()))?;
+        }
         Ok(())
     }
 
-    /// The host as it is written before a colon and a port.
-    pub(crate) fn host(&self) -> String {
+    /// TLS, if it is used.
+    pub(crate) fn client_tls(&self) -> Option<ClientTls> {
+        self.mqtt_tls.then(|| self.tls.client())
+    }
+
+    /// Connects to the broker.
+    pub(crate) async fn open(&self) -> Result<Stream, StreamError> {
+        let tls = self.client_tls();
+        tls::open(&self.mqtt_host, self.port(), tls.as_ref()).await
+    }
+
+    /// User and password, if there is a user. A password of a file is read again.
+    pub(crate) fn login(&self) -> Option<(String, String)> {
+        let password = self.mqtt_password.as_ref().map(Secret::current);
+        let password = password.map_or_else(String::new, |secret| secret.expose().to_owned());
+        let user = Some(self.mqtt_username.clone()).filter(|user| !user.is_empty());
+        user.map(|user| (user, password))
+    }
+
+    /// Host and port, as they are written with a colon in between.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let port = self.port();
         match self.mqtt_host.parse::<Ipv6Addr>() {
-            Ok(address) => format!("[{address}]"),
-            Err(_) => self.mqtt_host.clone(),
+            Ok(address) => format!("[{address}]:{port}"),
+            Err(_) => format!("{}:{port}", self.mqtt_host),
         }
     }
 }
@@ -121,6 +166,9 @@ impl Settings for MqttSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         let (given, file) = (&mut self.mqtt_password, &mut self.mqtt_password_file);
         Secret::resolve("MQTT_PASSWORD", given, file)?;
+        if self.mqtt_tls {
+            self.tls.client().config()?;
+        }
         BadSetting::unless(
             self.mqtt_password.is_none() || !self.mqtt_username.is_empty(),
             "MQTT_USERNAME",
@@ -237,10 +285,35 @@ mod tests {
 
     #[test]
     fn an_ipv6_host_is_written_in_brackets() {
-        assert_eq!(MqttSettings::at("::1", 1883).host(), "[::1]");
-        assert_eq!(
-            MqttSettings::at("broker.example", 1883).host(),
-            "broker.example"
+        assert_eq!(MqttSettings::at("::1", 1883).address(), "[::1]:1883");
+        let broker = MqttSettings::at("broker.example", 1883);
+        assert_eq!(broker.address(), "broker.example:1883");
+    }
+
+    #[test]
+    fn a_url_decides_about_tls_and_its_usual_port() {
+        let mut settings = MqttSettings::at("localhost", 1883);
+        for (url, tls, address) in [
+            ("mqtts://ann:pw@broker.example", true, "broker.example:8883"),
+            ("mqtts://broker.example:443", true, "broker.example:443"),
+            ("mqtt://broker.example", false, "broker.example:1883"),
+        ] {
+            settings.set_url(url).unwrap();
+            assert_eq!(settings.mqtt_tls, tls, "{url}");
+            assert_eq!(settings.address(), address, "{url}");
+        }
+        assert!(settings.set_url("https://broker.example").is_err());
+    }
+
+    #[test]
+    fn files_of_tls_are_read_before_the_start_if_they_are_used() {
+        let error = refused(|s| {
+            s.mqtt_tls = true;
+            s.tls.ca_file = Some("/nowhere/ca.pem".into());
+        });
+        assert!(
+            error.contains("MQTT_CA_FILE") && error.contains("/nowhere/ca.pem"),
+            "{error}"
         );
     }
 

@@ -21,7 +21,7 @@ const LARGE: u32 = 128 << 10;
 const CHECK_LOGIN: &str = "check MQTT_USERNAME and MQTT_PASSWORD, and the broker's password file";
 
 fn address(settings: &MqttSettings) -> String {
-    format!("{}:{}", settings.mqtt_host, settings.mqtt_port)
+    settings.address()
 }
 
 /// The lines about a broker of the four stages.

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
 use common::clock::Clock;
-use common::settings::positive_duration;
+use common::settings::{MqttTls, positive_duration};
 use ingester::mapping::Mapping;
 use model::pipeline::PipelineFile;
 use serde_json::Value as Json;
@@ -27,9 +27,12 @@ const SHOWN: usize = 5;
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct NewArgs {
-    /// The broker, such as `mqtt://user:password@host:1883`
+    /// The broker, such as `mqtt://user:password@host:1883`, or with TLS `mqtts://host:8883`
     #[arg(long, value_name = "URL")]
     url: String,
+    /// TLS.
+    #[command(flatten)]
+    tls: MqttTls,
     /// The topics to listen to
     #[arg(long, value_name = "FILTER")]
     topic: String,
@@ -47,6 +50,7 @@ type Message = (String, Bytes);
 /// Listens, and writes the file.
 pub(super) async fn run(args: &NewArgs) -> anyhow::Result<()> {
     let mut mqtt = MqttSettings::at("localhost", 1883);
+    mqtt.tls = args.tls.clone();
     mqtt.set_url(&args.url)?;
     let name = args
         .file

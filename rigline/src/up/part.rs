@@ -181,7 +181,12 @@ impl Part {
     }
 
     /// Starts the evaluation of its alerts, if its file has any.
-    pub(super) fn start_alerts(&self, process: &Process, stages: &mut Stages) {
+    pub(super) fn start_alerts(
+        &self,
+        settings: &ServerSettings,
+        process: &Process,
+        stages: &mut Stages,
+    ) {
         if self.alerts.is_empty() {
             return;
         }
@@ -190,6 +195,7 @@ impl Part {
             queue: self.lists.clone(),
             board: self.alerts.clone(),
             stages: process.health.clone(),
+            webhook_tls: settings.api.webhook_tls(),
         };
         let (queue, history) = (self.queue.clone(), self.history());
         let process = self.process(process, "alerts");

@@ -87,6 +87,12 @@ impl Server {
         self.api.addr()
     }
 
+    /// Whether the HTTP API is at https.
+    #[must_use]
+    pub fn api_is_https(&self) -> bool {
+        self.settings.api.is_https()
+    }
+
     /// Whether clients of the HTTP API need a token.
     #[must_use]
     pub const fn api_requires_token(&self) -> bool {
@@ -134,13 +140,13 @@ impl Server {
         start_ingesters(&parts, &settings, listener, &wrap, process, &mut stages)?;
         for part in &parts {
             part.start(&settings, &wrap, process, &mut stages);
-            part.start_alerts(process, &mut stages);
+            part.start_alerts(&settings, process, &mut stages);
         }
         let served = parts.iter().map(|part| part.served(&settings)).collect();
         let served = api::Api::new(served, process.health.clone(), process.clock);
         let api_settings = settings.api.clone();
-        let stop = process.stop.clone();
-        stages.spawn(async move { api.run(served, &api_settings, stop).await });
+        let of_api = process.clone();
+        stages.spawn(async move { api.run(served, &api_settings, of_api).await });
         // The stages and the API have handles of their own, and the last one closes its file.
         drop(parts);
         let ended = tokio::select! {
@@ -227,6 +233,7 @@ fn start_own_source(
     match file.source.kind() {
         SourceKind::Mqtt => {
             let mut mqtt = MqttSettings::at("localhost", 1883);
+            mqtt.tls = settings.broker_tls.clone();
             if let Some(url) = &file.source.url {
                 mqtt.set_url(url)?;
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::ApiSettings;
 use clap::Args;
 use common::pipelines::PipelineSettings;
-use common::settings::{BadSetting, RedisSettings, Settings, path, written};
+use common::settings::{BadSetting, MqttTls, RedisSettings, Settings, path, written};
 use ingester::settings::ReadingLimits;
 use queue::settings::{QueueLimits, QueueSettings};
 use store::{DEFAULT_RETENTION, InfluxSettings, SqliteSettings};
@@ -64,6 +64,9 @@ pub struct ServerSettings {
     /// The HTTP API.
     #[command(flatten)]
     pub api: ApiSettings,
+    /// TLS of pipelines whose source is a broker.
+    #[command(flatten)]
+    pub broker_tls: MqttTls,
     /// The Redis of pipelines whose source is one.
     #[command(flatten)]
     pub redis: RedisSettings,

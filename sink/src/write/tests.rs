@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use common::secret::Secret;
+use common::settings::InfluxTls;
 use model::{Name, Row, Timestamp};
 use store::{InfluxSettings, InfluxStore};
 use testkit::influx_proxy::{Forward, Received, Reply};
@@ -21,6 +22,7 @@ fn settings(server: &InfluxProxy) -> InfluxSettings {
         url: server.url(),
         token: Some(Secret::new(TOKEN)),
         token_file: None,
+        tls: InfluxTls::default(),
         org: ORG.into(),
         bucket: server.bucket().into(),
         timeout: Duration::from_secs(10),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::secret::Secret;
+use common::settings::InfluxTls;
 use model::{Layout, Name, Row, Timestamp};
 use queue::Queue;
 use queue::ledger::{Counter, Ledger};
@@ -31,6 +32,7 @@ pub fn start_on(handle: impl Queue, settings: &QueueSettings, server: &InfluxPro
         url: server.url(),
         token: Some(Secret::new(TOKEN)),
         token_file: None,
+        tls: InfluxTls::default(),
         org: ORG.into(),
         bucket: server.bucket().into(),
         // A write without a response hangs for longer than these tests.

@@ -8,6 +8,7 @@ use common::clock::Clock;
 use common::harness::Process;
 use common::health::{Dependency, Health};
 use common::pipelines::Pipeline;
+use common::tls::ClientTls;
 use model::pipeline::PipelineFile;
 use model::{Layout, Name, Row, Stage, Timestamp, Value};
 use queue::settings::QueueSettings;
@@ -143,6 +144,7 @@ impl Alerts {
             queue: settings(),
             board: self.board.clone(),
             stages: self.health.clone(),
+            webhook_tls: ClientTls::new("WEBHOOK"),
         };
         let history = self.store.history();
         let run = api::run_alerts(work, queue, history, process.clone());

@@ -1,5 +1,6 @@
 //! TLS of the connections that we open.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -96,7 +97,11 @@ impl ClientTls {
         let connected = TlsConnector::from(config).connect(server, stream).await;
         connected.map_err(|error| {
             let explained = self.explain(&error, host);
-            ConnectError::Handshake(explained.unwrap_or_else(|| format!("TLS: {error}")))
+            let text = explained.unwrap_or_else(|| match error.kind() {
+                ErrorKind::ConnectionReset => problem::CLOSED.to_owned(),
+                _ => format!("TLS: {error}"),
+            });
+            ConnectError::Handshake(text)
         })
     }
 

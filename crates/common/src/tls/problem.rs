@@ -2,10 +2,15 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 
 use rustls::{AlertDescription as Alert, CertificateError as Bad, Error as Tls};
 
 use super::ClientTls;
+
+/// What a server without TLS does, which can't read the handshake.
+pub(super) const CLOSED: &str =
+    "the server closed the connection during the TLS handshake: is this its port for TLS?";
 
 /// Explains the error of TLS at the bottom of `error`.
 pub(super) fn explain(
@@ -15,11 +20,7 @@ pub(super) fn explain(
 ) -> Option<String> {
     let prefix = client.prefix;
     let Some(error) = tls_error(error) else {
-        // A server without TLS that can't read the handshake ends the connection, as do some with it.
-        return ended(error).then(|| {
-            "the server closed the connection during the TLS handshake: is this its port for TLS?"
-                .to_owned()
-        });
+        return ended_early(error).then(|| CLOSED.to_owned());
     };
     Some(match error {
         Tls::InvalidCertificate(bad) => certificate(bad, prefix, name),
@@ -115,24 +116,29 @@ fn wants_certificate(prefix: &str) -> String {
 
 /// The error of TLS among an error and its causes.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Tls> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<Tls>() {
-            return Some(found);
-        }
-        // The source of an I/O error is that of the error in it, not the error itself.
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        next = match inner {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
+    causes(error).find_map(|error| error.downcast_ref::<Tls>())
 }
 
-fn ended(error: &(dyn Error + 'static)) -> bool {
-    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    kind == Some(io::ErrorKind::UnexpectedEof)
+/// Whether the connection ended during the handshake, as tokio-rustls words it.
+fn ended_early(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|error| error.to_string() == "tls handshake eof")
+}
+
+/// An error and its causes.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // As the Redis client keeps errors.
+        if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+            let shared: &(dyn Error + 'static) = &**shared;
+            return Some(shared);
+        }
+        // The source of an I/O error is that of the error in it, not the error itself.
+        match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
 }

@@ -26,7 +26,7 @@ const ALL: [&str; 7] = [
 ];
 
 /// Settings that docker-compose.yml doesn't pass on, with the reason.
-const NOT_IN_COMPOSE: [(&str, &str); 10] = [
+const NOT_IN_COMPOSE: [(&str, &str); 22] = [
     (
         "ADMIN_ADDR",
         "fixed in the image, asked by the health check",
@@ -40,6 +40,18 @@ const NOT_IN_COMPOSE: [(&str, &str); 10] = [
     ("INFLUX_TOKEN", "the sink's own is made by init"),
     ("API_TOKEN_FILE", "names a file"),
     ("API_JWT_SECRET_FILE", "names a file"),
+    ("MQTT_CA_FILE", "names a file"),
+    ("MQTT_CERT_FILE", "names a file"),
+    ("MQTT_KEY_FILE", "names a file"),
+    ("REDIS_CA_FILE", "names a file"),
+    ("REDIS_CERT_FILE", "names a file"),
+    ("REDIS_KEY_FILE", "names a file"),
+    ("INFLUX_CA_FILE", "names a file"),
+    ("INFLUX_CERT_FILE", "names a file"),
+    ("INFLUX_KEY_FILE", "names a file"),
+    ("API_TLS_CERT_FILE", "names a file"),
+    ("API_TLS_KEY_FILE", "names a file"),
+    ("WEBHOOK_CA_FILE", "names a file"),
 ];
 
 /// Variables of docker-compose.yml itself.

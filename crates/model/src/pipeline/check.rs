@@ -53,7 +53,7 @@ fn source(source: &SourceTable, name: &At<String>) -> Checked {
                 refuse(channel.as_ref(), "channels are for kind = \"redis-pubsub\"")?;
             }
             let url = source.url.as_ref();
-            url_scheme(url, &["mqtt://"])?;
+            url_scheme(url, &["mqtt://", "mqtts://"])?;
             require(source.topic.is_some(), name.span(), || {
                 "[source] has no topic".to_owned()
             })
@@ -63,7 +63,7 @@ fn source(source: &SourceTable, name: &At<String>) -> Checked {
             refuse(source.topic.as_ref(), "a topic is for kind = \"mqtt\"")?;
             refuse(source.ignore.as_ref(), "ignore is for kind = \"mqtt\"")?;
             refuse(source.retained.as_ref(), "retained is for kind = \"mqtt\"")?;
-            url_scheme(source.url.as_ref(), &["redis://"])?;
+            url_scheme(source.url.as_ref(), &["redis://", "rediss://"])?;
             match (&source.channel, &source.pattern) {
                 (Some(_), Some(pattern)) => Err(Problem::at(
                     pattern.span(),
@@ -291,7 +291,7 @@ fn has_one_field(file: &PipelineFile) -> bool {
 
 fn store(store: &At<StoreTable>) -> Checked {
     match store.kind {
-        StoreKind::Influx => url_scheme(store.url.as_ref(), &["http://"]),
+        StoreKind::Influx => url_scheme(store.url.as_ref(), &["http://", "https://"]),
         StoreKind::Sqlite => {
             let why = "it is for kind = \"influx\"";
             for option in [&store.url, &store.token, &store.org, &store.bucket] {

@@ -56,8 +56,8 @@ pub struct PipelineFile {
 pub struct SourceTable {
     /// [default: mqtt]
     pub kind: Option<At<SourceKind>>,
-    /// `mqtt://user:password@host:1883` or `redis://host:6379`; by default `MQTT_*` or `REDIS_*`, and in `up` the
-    /// listener
+    /// `mqtt://user:password@host:1883` or `redis://host:6379`, with TLS `mqtts://` or `rediss://`; by default
+    /// `MQTT_*` or `REDIS_*`, and in `up` the listener
     pub url: Option<At<String>>,
     /// The MQTT topics: {name} stands for one level and {name...} for one or more, each becomes a tag;
     /// {field} names the field; + and # match without a name

@@ -1,13 +1,18 @@
 //! A multiplexed connection that reconnects, and the meaning of its errors.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use common::secret::Secret;
+use common::tls;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisError, ServerErrorKind, Value,
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisConnectionInfo, RedisError,
+    ServerErrorKind, Value,
 };
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::reply;
 use crate::error::{Cause, QueueError};
@@ -19,10 +24,7 @@ const REPLY_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    client: Client,
-    /// For error messages.
-    address: String,
-    config: AsyncConnectionConfig,
+    settings: RedisSettings,
     current: Mutex<Current>,
 }
 
@@ -30,8 +32,15 @@ pub(super) struct Connection {
 /// since.
 #[derive(Default)]
 struct Current {
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Open>,
     count: u64,
+}
+
+/// An open connection. The task that reads and writes ends with the last clone.
+#[derive(Clone)]
+struct Open {
+    requests: MultiplexedConnection,
+    _driver: Arc<JoinSet<()>>,
 }
 
 impl std::fmt::Debug for Current {
@@ -43,34 +52,18 @@ impl std::fmt::Debug for Current {
 }
 
 impl Connection {
-    pub(super) fn new(settings: &RedisSettings) -> Result<Self, QueueError> {
-        let mut login = RedisConnectionInfo::default();
-        if let Some(username) = &settings.redis_username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = &settings.redis_password {
-            login = login.set_password(password.expose());
-        }
-        let client = ConnectionAddr::Tcp(settings.redis_host.clone(), settings.redis_port)
-            .into_connection_info()
-            .and_then(|info| Client::open(info.set_redis_settings(login)))
-            .map_err(|error| QueueError::Incompatible(error.to_string()))?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_LIMIT))
-            .set_response_timeout(Some(REPLY_LIMIT));
-        let address = format!("{}:{}", settings.redis_host, settings.redis_port);
-        Ok(Self {
-            client,
-            address,
-            config,
+    pub(super) fn new(settings: &RedisSettings) -> Self {
+        Self {
+            settings: settings.clone(),
             current: Mutex::default(),
-        })
+        }
     }
 
     /// Sends a command that may be repeated.
     pub(super) async fn read(&self, command: &Cmd) -> Result<Value, QueueError> {
         let (mut connection, count) = self.get().await?;
         match connection
+            .requests
             .req_packed_command(command)
             .await
             .and_then(Value::extract_error)
@@ -86,7 +79,10 @@ impl Connection {
         commands: &Pipeline,
     ) -> Result<[Value; N], QueueError> {
         let (mut connection, count) = self.get().await?;
-        match commands.query_async::<Value>(&mut connection).await {
+        match commands
+            .query_async::<Value>(&mut connection.requests)
+            .await
+        {
             Ok(value) => reply::exactly(value),
             Err(error) => Err(self.failed(count, &error, Repeatable::Yes).await),
         }
@@ -96,6 +92,7 @@ impl Connection {
     pub(super) async fn write(&self, call: &Cmd) -> Result<Option<Value>, QueueError> {
         let (mut connection, count) = self.get().await?;
         match connection
+            .requests
             .req_packed_command(call)
             .await
             .and_then(Value::extract_error)
@@ -106,29 +103,85 @@ impl Connection {
         }
     }
 
-    async fn get(&self) -> Result<(MultiplexedConnection, u64), QueueError> {
+    async fn get(&self) -> Result<(Open, u64), QueueError> {
         let mut current = self.current.lock().await;
         if let Some(connection) = &current.connection {
             return Ok((connection.clone(), current.count));
         }
-        // Each attempt resolves the host name again: the address may change with a restart.
-        let connected = self
-            .client
-            .get_multiplexed_async_connection_with_config(&self.config);
-        match connected.await {
-            Ok(connection) => {
+        match timeout(CONNECT_LIMIT, self.open()).await {
+            Ok(Ok(connection)) => {
                 current.connection = Some(connection.clone());
                 current.count += 1;
                 Ok((connection, current.count))
             }
-            Err(error) => Err(match classify(&error, Repeatable::Yes) {
-                QueueError::Unavailable { cause, detail } => {
-                    let detail = format!("{detail} ({}, REDIS_HOST and REDIS_PORT)", self.address);
-                    QueueError::Unavailable { cause, detail }
-                }
-                other => other,
-            }),
+            Ok(Err(QueueError::Unavailable { cause, detail })) => Err(self.away(cause, &detail)),
+            Ok(Err(other)) => Err(other),
+            Err(_) => Err(self.away(
+                Cause::Unreachable,
+                &format!("no answer within {CONNECT_LIMIT:?}"),
+            )),
         }
+    }
+
+    /// Connects and logs in. Each attempt resolves the host name again, since the address may change with a
+    /// restart, and reads password and certificates from their files.
+    async fn open(&self) -> Result<Open, QueueError> {
+        let RedisSettings {
+            redis_host,
+            redis_port,
+            ..
+        } = &self.settings;
+        let tls = self.settings.client_tls();
+        let stream = tls::open(redis_host, *redis_port, tls.as_ref());
+        let unreachable = |error| QueueError::unavailable(Cause::Unreachable, error);
+        let stream = stream
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(REPLY_LIMIT));
+        let login = self.login();
+        let opened = MultiplexedConnection::new_with_config(&login, stream, config);
+        let (requests, driver) = opened.await.map_err(|error| {
+            let explained = tls.as_ref().and_then(|tls| tls.explain(&error, redis_host));
+            match explained {
+                Some(explained) => unreachable(explained),
+                None => classify(&error, Repeatable::Yes),
+            }
+        })?;
+        let mut task = JoinSet::new();
+        task.spawn(driver);
+        Ok(Open {
+            requests,
+            _driver: Arc::new(task),
+        })
+    }
+
+    fn login(&self) -> RedisConnectionInfo {
+        let mut login = RedisConnectionInfo::default();
+        if let Some(username) = &self.settings.redis_username {
+            login = login.set_username(username);
+        }
+        if let Some(password) = self.settings.redis_password.as_ref().map(Secret::current) {
+            login = login.set_password(password.expose());
+        }
+        login
+    }
+
+    fn away(&self, cause: Cause, detail: &str) -> QueueError {
+        let RedisSettings {
+            redis_host,
+            redis_port,
+            redis_tls,
+            ..
+        } = &self.settings;
+        // A port for TLS closes the connection or says nothing to who speaks without it, and the other way round.
+        let hint = match (cause, redis_tls) {
+            (Cause::Unreachable, false) => "; REDIS_TLS=true if that is its port for TLS",
+            (Cause::Unreachable, true) => "; is that its port for TLS?",
+            _ => "",
+        };
+        let detail =
+            format!("{detail} ({redis_host}:{redis_port}, REDIS_HOST and REDIS_PORT{hint})");
+        QueueError::Unavailable { cause, detail }
     }
 
     /// Drops a broken connection, so that the next call reconnects.

@@ -14,4 +14,5 @@ mod model;
 mod redis_only;
 mod sqlite_only;
 mod stretch;
+mod tls;
 mod trimming;

@@ -46,10 +46,12 @@ impl Target {
     /// The error of a write of `rows` rows.
     pub(super) fn write_error(&self, error: RequestError, rows: usize) -> WriteError {
         let detail = match error {
-            RequestError::Http { status, text } => return self.refusal(status, &text, rows),
-            RequestError::ReqwestProcessing { source } if source.is_timeout() => {
-                format!("{} didn't respond within {:?}", self.url, self.timeout)
+            RequestError::Http { status, text } => {
+                let status = StatusCode::from_u16(status.as_u16());
+                let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                return self.refusal(status, &text, rows);
             }
+            RequestError::ReqwestProcessing { source } if source.is_timeout() => self.silent(),
             RequestError::ReqwestProcessing { source } => {
                 format!("{}: {}", self.url, chain(&source.without_url()))
             }
@@ -58,9 +60,21 @@ impl Target {
         retry(detail)
     }
 
-    fn refusal(&self, status: StatusCode, text: &str, rows: usize) -> WriteError {
+    /// The server's message without the token, in the past and the present one.
+    pub(super) fn message(&self, body: &str) -> String {
+        let current = self.token.as_ref().map(Secret::current);
+        server_message(body, self.token.iter().chain(&current))
+    }
+
+    /// The message of a time limit that is over.
+    pub(super) fn silent(&self) -> String {
+        format!("{} didn't respond within {:?}", self.url, self.timeout)
+    }
+
+    /// The error of a response with this status.
+    pub(super) fn refusal(&self, status: StatusCode, text: &str, rows: usize) -> WriteError {
         let mut detail = format!("{} answered {status}", self.url);
-        let message = server_message(text, &self.token);
+        let message = self.message(text);
         if !message.is_empty() {
             detail = format!("{detail}: {message}");
         }
@@ -155,7 +169,7 @@ pub(super) fn server_message<'a>(
     message
 }
 
-/// `after` is unknown: the client doesn't return headers.
+/// `after` is unknown: the `influxdb2` client doesn't return headers.
 fn retry(detail: String) -> WriteError {
     WriteError::Retry {
         detail,

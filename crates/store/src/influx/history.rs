@@ -9,7 +9,8 @@ use model::sample::Tags;
 use model::time::Timestamp;
 
 use super::answer::Target;
-use super::{BuildError, InfluxSettings, Measurement, http_builder};
+use super::clients::Clients;
+use super::{BuildError, InfluxSettings, Measurement};
 use crate::ReadError;
 use crate::history::{
     FieldBuckets, FieldStatistics, Grid, History, Latest, MAX_PAGE, MAX_PAGE_VALUES, Page,
@@ -57,11 +58,9 @@ impl InfluxHistory {
         layout: Layout,
     ) -> Result<Self, BuildError> {
         let target = Target::new(settings)?;
-        let http = http_builder(settings.timeout)
-            .build()
-            .map_err(|error| BuildError::Client(error.to_string()))?;
+        let clients = Clients::new(settings)?;
         Ok(Self {
-            server: Arc::new(Server { http, target }),
+            server: Arc::new(Server { clients, target }),
             measurement,
             layout,
         })

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::secret::Secret;
-use common::settings::{BadSetting, Settings, not_empty, path, positive_duration};
+use common::settings::{BadSetting, InfluxTls, Settings, not_empty, path, positive_duration};
 use reqwest::Url;
 
 const URL_FORMS: &str = "http:// or https://, a host and maybe a port, as in \
@@ -15,7 +15,7 @@ const URL_FORMS: &str = "http:// or https://, a host and maybe a port, as in \
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "InfluxDB")]
 pub struct InfluxSettings {
-    /// Address of InfluxDB 2
+    /// Address of InfluxDB 2, with `https:` for TLS
     #[arg(
         long = "influx-url",
         env = "INFLUX_URL",
@@ -66,11 +66,27 @@ pub struct InfluxSettings {
         value_parser = positive_duration
     )]
     pub timeout: Duration,
+    /// What is trusted and shown with TLS.
+    #[command(flatten)]
+    pub tls: InfluxTls,
+}
+
+impl InfluxSettings {
+    /// Whether the server is reached with TLS.
+    pub(super) fn is_https(&self) -> bool {
+        self.url
+            .trim_start()
+            .to_ascii_lowercase()
+            .starts_with("https:")
+    }
 }
 
 impl Settings for InfluxSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         checked_url(&self.url)?;
+        if self.is_https() {
+            self.tls.client().config()?;
+        }
         Secret::resolve("INFLUX_TOKEN", &mut self.token, &mut self.token_file)?;
         let in_header = |secret: &Secret| secret.expose().bytes().all(|b| b.is_ascii_graphic());
         BadSetting::unless(

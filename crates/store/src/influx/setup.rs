@@ -1,14 +1,16 @@
 //! Setting an `InfluxDB` 2 up: its first user, tokens, a bucket and a dashboard, through its
 //! HTTP API. Requests and responses are those of InfluxDB 2.9.1.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::secret::Secret;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::settings::checked_url;
-use super::{BuildError, InfluxSettings, http_builder};
+use super::answer::Target;
+use super::clients::Clients;
+use super::{BuildError, InfluxSettings};
 
 mod api;
 mod dashboard;
@@ -104,15 +106,11 @@ pub struct InfluxSetup {
 impl InfluxSetup {
     /// Creates the client. Connects at the first request.
     pub fn new(settings: &InfluxSettings) -> Result<Self, BuildError> {
-        let url = checked_url(&settings.url)?;
-        let http = http_builder(settings.timeout)
-            .build()
-            .map_err(|error| BuildError::Client(error.to_string()))?;
-        let url = url.as_str().trim_end_matches('/').to_owned();
+        let target = Target::new(settings)?;
         Ok(Self {
             client: ApiClient {
-                http,
-                url,
+                clients: Arc::new(Clients::new(settings)?),
+                url: target.url,
                 timeout: settings.timeout,
             },
         })

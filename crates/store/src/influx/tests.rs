@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::secret::Secret;
+use common::settings::InfluxTls;
 use model::{Name, Row, Timestamp};
 use testkit::influx_proxy::{Forward, Reply};
 use testkit::influxdb::{ORG, TOKEN};
@@ -13,6 +14,7 @@ use crate::{Store, WriteError};
 mod faults;
 mod names;
 mod settings;
+mod tls;
 
 const TICK: i64 = 1_762_093_293_000_000_000;
 
@@ -21,6 +23,7 @@ fn settings(server: &InfluxProxy) -> InfluxSettings {
         url: server.url(),
         token: Some(Secret::new(TOKEN)),
         token_file: None,
+        tls: InfluxTls::default(),
         org: ORG.into(),
         bucket: server.bucket().into(),
         timeout: Duration::from_secs(5),

@@ -11,6 +11,7 @@ mod broker_limits;
 mod harness;
 mod listener;
 mod pubsub;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::health::Health;
-use common::settings::RedisSettings;
+use common::settings::{RedisSettings, RedisTls};
 use testkit::Redis;
 use tokio::time::timeout;
 use transport::{Channels, Delivery, PubSubSettings, RedisSubscriber, Source};
@@ -15,11 +15,9 @@ fn start(redis: &Redis, channels: Channels) -> (RedisSubscriber, Health) {
     let server = RedisSettings {
         redis_host: "127.0.0.1".into(),
         redis_port: redis.port(),
-        redis_username: None,
-        redis_password: None,
-        redis_password_file: None,
+        ..RedisSettings::local()
     };
-    let settings = PubSubSettings::at(&server, channels).unwrap();
+    let settings = PubSubSettings::at(&server, channels);
     let session = RedisSubscriber::start(&settings, health.dependency("redis_pubsub"));
     (session, health)
 }
@@ -90,11 +88,11 @@ async fn subscription_is_made_again_after_the_server_was_away() {
 
 #[test]
 fn url_and_its_password_are_used_and_not_shown() {
-    let channels = Channels::Name("c".into());
+    let (channels, tls) = (Channels::Name("c".into()), RedisTls::default());
     let settings =
-        PubSubSettings::from_url("redis://u:secret@host:1234", channels.clone()).unwrap();
+        PubSubSettings::from_url("redis://u:secret@host:1234", &tls, channels.clone()).unwrap();
     let shown = format!("{settings:?}");
     assert!(shown.contains("host") && shown.contains("1234"), "{shown}");
     assert!(!shown.contains("secret"), "{shown}");
-    assert!(PubSubSettings::from_url("http://host", channels).is_err());
+    assert!(PubSubSettings::from_url("http://host", &tls, channels).is_err());
 }

@@ -1,12 +1,13 @@
 //! Sends queries and reads the responses as they arrive.
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 
 use super::query::{Parameters, Script, request};
 use super::tables::{Collect, TableError, Tables};
 use crate::ReadError;
-use crate::influx::answer::{Target, chain, server_message};
+use crate::influx::answer::Target;
+use crate::influx::clients::Clients;
 
 /// How many times longer than the time limit for a piece of it a whole response may take.
 const PIECES: u32 = 10;
@@ -16,7 +17,7 @@ const MAX_ERROR: usize = 64 << 10;
 /// A client for queries.
 #[derive(Debug)]
 pub(super) struct Server {
-    pub(super) http: Client,
+    pub(super) clients: Clients,
     pub(super) target: Target,
 }
 
@@ -30,22 +31,27 @@ impl Server {
         collect: &mut impl Collect,
     ) -> Result<(), ReadError> {
         let body = request(script, &parameters.string("p_bucket", &self.target.bucket));
-        let mut query = self
+        let current = self.clients.current();
+        let mut query = current
             .http
-            .post(format!("{}/api/v2/query", self.target.url))
+            .post(format!("{}/api/v2/query", current.url))
             .query(&[("org", &self.target.org)])
             .header(ACCEPT, "application/csv")
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_string())
             .timeout(self.target.timeout.saturating_mul(PIECES));
-        if let Some(token) = &self.target.token {
+        if let Some(token) = &current.token {
             query = query.header(AUTHORIZATION, format!("Token {}", token.expose()));
         }
         let mut response = self.send(query).await?;
         let status = response.status();
         if status != StatusCode::OK {
             let body = self.error_body(&mut response).await;
-            return Err(self.refusal(status, &body));
+            let refused = self.refusal(status, &body);
+            if matches!(refused, ReadError::Denied { .. }) {
+                self.clients.renew();
+            }
+            return Err(refused);
         }
         let mut tables = Tables::default();
         while let Some(piece) = self.piece(&mut response).await? {
@@ -85,9 +91,8 @@ impl Server {
     }
 
     fn silent(&self) -> ReadError {
-        let Target { url, timeout, .. } = &self.target;
         ReadError::Unavailable {
-            detail: format!("{url} didn't respond within {timeout:?}"),
+            detail: self.target.silent(),
         }
     }
 
@@ -96,7 +101,7 @@ impl Server {
             return self.silent();
         }
         ReadError::Unavailable {
-            detail: format!("{}: {}", self.target.url, chain(&error.without_url())),
+            detail: format!("{}: {}", self.target.url, self.clients.failure(error)),
         }
     }
 
@@ -104,7 +109,7 @@ impl Server {
         let detail = match error {
             TableError::Collect(error) => return error,
             TableError::Server(message) => {
-                let message = server_message(&message, &self.target.token);
+                let message = self.target.message(&message);
                 format!("{} ended a query: {message}", self.target.url)
             }
             TableError::Malformed(what) => {
@@ -120,7 +125,7 @@ impl Server {
     /// The error of a response with this status.
     fn refusal(&self, status: StatusCode, body: &str) -> ReadError {
         let mut detail = format!("{} answered {status}", self.target.url);
-        let message = server_message(body, &self.target.token);
+        let message = self.target.message(body);
         if !message.is_empty() {
             detail = format!("{detail}: {message}");
         }

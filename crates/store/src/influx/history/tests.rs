@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::secret::Secret;
+use common::settings::InfluxTls;
 use model::{Layout, Name, Row, Timestamp};
 use testkit::influx_proxy::Reply;
 use testkit::influxdb::{ORG, TOKEN};
@@ -18,6 +19,7 @@ fn settings(url: String, bucket: &str) -> InfluxSettings {
         url,
         token: Some(Secret::new(TOKEN)),
         token_file: None,
+        tls: InfluxTls::default(),
         org: ORG.into(),
         bucket: bucket.into(),
         timeout: Duration::from_secs(5),

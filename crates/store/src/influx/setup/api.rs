@@ -1,14 +1,16 @@
 //! A request to InfluxDB's HTTP API, and its response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::secret::Secret;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE};
-use reqwest::{Client, Method, Response};
+use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::SetupError;
 use crate::influx::answer::{chain, server_message};
+use crate::influx::clients::Clients;
 
 /// Limit of a response's body, in bytes. Some responses list all objects of the server.
 const MAX_RESPONSE: usize = 4 << 20;
@@ -16,7 +18,7 @@ const MAX_RESPONSE: usize = 4 << 20;
 /// A client of one server's API.
 #[derive(Debug, Clone)]
 pub(super) struct ApiClient {
-    pub(super) http: Client,
+    pub(super) clients: Arc<Clients>,
     pub(super) url: String,
     pub(super) timeout: Duration,
 }
@@ -96,11 +98,12 @@ pub(super) struct ApiResponse {
 impl ApiClient {
     /// Sends the request once.
     pub(super) async fn send(&self, api_request: ApiRequest) -> Result<ApiResponse, SetupError> {
-        let mut request = self
+        let current = self.clients.current();
+        let mut request = current
             .http
             .request(
                 api_request.method.clone(),
-                format!("{}{}", self.url, api_request.path),
+                format!("{}{}", current.url, api_request.path),
             )
             .query(&api_request.query)
             .header(ACCEPT, api_request.accept);
@@ -160,7 +163,7 @@ impl ApiClient {
         let detail = if error.is_timeout() {
             format!("{} didn't respond within {:?}", self.url, self.timeout)
         } else {
-            format!("{}: {}", self.url, chain(&error.without_url()))
+            format!("{}: {}", self.url, self.clients.failure(error))
         };
         SetupError::Away { detail }
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use common::secret::Secret;
-use common::settings::Settings;
+use common::settings::{InfluxTls, Settings};
 use testkit::influx_proxy::{Forward, Reply};
 use testkit::influxdb::TOKEN;
 use testkit::{InfluxDb, InfluxProxy};
@@ -15,6 +15,7 @@ fn client(url: &str) -> InfluxSetup {
         url: url.to_owned(),
         token: None,
         token_file: None,
+        tls: InfluxTls::default(),
         org: "my-org".into(),
         bucket: "rigs".into(),
         timeout: Duration::from_secs(2),
