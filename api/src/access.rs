@@ -4,6 +4,7 @@ mod failures;
 mod token;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::Authority;
@@ -13,11 +14,12 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::clock::Clock;
+use common::secret::Secret;
 
 use self::failures::Failures;
 use self::token::{Scope, Tokens};
 use crate::problem::Problem;
-use crate::settings::ApiSettings;
+use crate::settings::{ApiSettings, MIN_JWT_SECRET};
 
 /// The cookie that holds the token of a browser, in base64 since tokens may hold any characters.
 pub(crate) const COOKIE: &str = "rigline_token";
@@ -25,7 +27,10 @@ pub(crate) const COOKIE: &str = "rigline_token";
 /// What requests need.
 #[derive(Clone)]
 pub(crate) struct Access {
-    tokens: Tokens,
+    token: Option<Secret>,
+    jwt_secret: Option<Secret>,
+    /// Made of the two as they were last read.
+    tokens: Arc<RwLock<Tokens>>,
     failures: Failures,
     clock: Clock,
     is_https: bool,
@@ -34,14 +39,37 @@ pub(crate) struct Access {
 impl Access {
     pub(crate) fn new(settings: &ApiSettings, clock: Clock) -> Self {
         Self {
-            tokens: Tokens::new(
+            tokens: Arc::new(RwLock::new(Tokens::new(
                 settings.api_token.as_ref(),
                 settings.api_jwt_secret.as_ref(),
-            ),
+            ))),
+            token: settings.api_token.clone(),
+            jwt_secret: settings.api_jwt_secret.clone(),
             failures: Failures::default(),
             clock,
             is_https: settings.is_https(),
         }
+    }
+
+    /// Reads the files of the secrets again. Those before are no longer accepted.
+    pub(crate) fn reload(&self) {
+        let token = self.token.as_ref().map(Secret::current);
+        let mut jwt_secret = self.jwt_secret.as_ref().map(Secret::current);
+        if jwt_secret
+            .as_ref()
+            .is_some_and(|secret| secret.expose().len() < MIN_JWT_SECRET)
+        {
+            tracing::error!(
+                "API_JWT_SECRET_FILE holds a secret that is too short, the tokens are as before"
+            );
+            jwt_secret.clone_from(&self.jwt_secret);
+        }
+        let tokens = Tokens::new(token.as_ref(), jwt_secret.as_ref());
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+    }
+
+    fn tokens(&self) -> RwLockReadGuard<'_, Tokens> {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether browsers may send the cookie over TLS only.
@@ -54,7 +82,7 @@ impl Access {
         if let Some(wait) = from.and_then(|from| self.failures.wait(from)) {
             return Err(Problem::too_many_failures(wait));
         }
-        let scope = self.tokens.scope_of(token, self.clock.now());
+        let scope = self.tokens().scope_of(token, self.clock.now());
         scope.ok_or_else(|| {
             if let Some(from) = from {
                 self.failures.add(from);
@@ -64,8 +92,8 @@ impl Access {
     }
 
     /// Whether requests need a token.
-    pub(crate) const fn needs_token(&self) -> bool {
-        !self.tokens.is_empty()
+    pub(crate) fn needs_token(&self) -> bool {
+        !self.tokens().is_empty()
     }
 
     /// Whether the request may be carried out.

@@ -72,14 +72,17 @@ impl Server {
         format!("{scheme}://{}", self.addr)
     }
 
-    /// Serves until the process stops. The certificate is read again at SIGHUP.
+    /// Serves until the process stops. The certificate, and files of secrets, are read again at SIGHUP.
     pub async fn run(
         self,
         api: Api,
         settings: &ApiSettings,
         process: Process,
     ) -> anyhow::Result<()> {
-        let app = router(api.clone(), settings);
+        let access = Access::new(settings, api.clock());
+        let app = guarded(api.clone(), access.clone());
+        let reloads = process.clone();
+        let reloads = reloads.on_reload(|| access.reload());
         let (stop, stopped) = (process.stop.clone(), process.stop.clone());
         let stopping = async move {
             stopped.cancelled().await;
@@ -108,6 +111,7 @@ impl Server {
         tokio::select! {
             served = serve => served.context("the API's listener ended"),
             () = limit => Ok(()),
+            never = reloads => match never {},
         }
     }
 }
@@ -115,6 +119,10 @@ impl Server {
 /// All routes, with their checks.
 pub fn router(api: Api, settings: &ApiSettings) -> Router {
     let access = Access::new(settings, api.clock());
+    guarded(api, access)
+}
+
+fn guarded(api: Api, access: Access) -> Router {
     let (routes, document) = openapi::routes();
     let document = document.to_pretty_json().unwrap_or_default();
     let routes = routes.with_state(api).layer(middleware::from_fn_with_state(

@@ -12,7 +12,7 @@ use common::tls::{ClientCertificates, ClientTls, ServerTls};
 pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:8050";
 
 /// Least bytes of a secret: a key of HS256 has at least the length of its hash (RFC 7518).
-const MIN_JWT_SECRET: usize = 32;
+pub(crate) const MIN_JWT_SECRET: usize = 32;
 
 /// Where the API listens, and who may use it.
 #[derive(Debug, Clone, Args)]

@@ -1,4 +1,4 @@
-//! The API at https.
+//! The API at https, and files that are read again.
 
 use std::time::Duration;
 
@@ -99,4 +99,47 @@ fn files_are_read_before_the_start() {
         error.contains("WEBHOOK_CA_FILE") && error.contains("/nowhere"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn tokens_of_files_are_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (token, secret) = (file("token", "first"), file("secret", &"s".repeat(32)));
+    let mut settings = parsed(&["--api-token-file", &token, "--api-jwt-secret-file", &secret]);
+    settings.check().unwrap();
+    let fixture = Fixture::new();
+    let server = Server::bind(&settings).await.unwrap();
+    let port = server.addr().port();
+    let (api, process) = (fixture.api.clone(), Process::default());
+    let (stop, reload) = (process.stop.clone(), process.reload.clone());
+    let running = tokio::spawn(async move { server.run(api, &settings, process).await });
+    let is_accepted = async |token: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let request = format!(
+            "GET /api/v1/pipelines HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response.starts_with("HTTP/1.1 200")
+    };
+    assert!(is_accepted("first").await);
+    file("token", "second");
+    file("secret", "too short");
+    assert!(is_accepted("first").await, "without a signal");
+    reload.notify_waiters();
+    let changed = async {
+        while !is_accepted("second").await {
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(LIMIT, changed).await.unwrap();
+    assert!(!is_accepted("first").await);
+    stop.cancel();
+    timeout(LIMIT, running).await.unwrap().unwrap().unwrap();
 }

@@ -1,7 +1,9 @@
 //! The life cycle of a process: start, logs, metrics, signals, stop, exit code.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{IsTerminal, stderr, stdin, stdout};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +53,17 @@ impl Process {
     #[must_use]
     pub fn for_pipeline(&self, name: &str) -> Self {
         self.for_stage(stage_name(self.health.stage(), name))
+    }
+
+    /// Calls `reload` at each SIGHUP.
+    pub async fn on_reload(&self, reload: impl Fn()) -> Infallible {
+        let mut signal = pin!(self.reload.notified());
+        loop {
+            signal.as_mut().await;
+            // Before files are read: a signal that comes meanwhile counts.
+            signal.set(self.reload.notified());
+            reload();
+        }
     }
 
     /// Sleeps for `wait`, ticking the health, or until the stop.

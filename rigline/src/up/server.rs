@@ -1,9 +1,7 @@
 //! The listener, queue, store and stages of one process.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -152,7 +150,7 @@ impl Server {
         let ended = tokio::select! {
             ended = harness::all(&mut stages, process, "stage") => ended,
             lost = watch.lost() => Err(lost.into()),
-            never = on_reload(process, reload) => match never {},
+            never = process.on_reload(reload) => match never {},
         };
         drop(dir);
         ended
@@ -250,17 +248,6 @@ fn start_own_source(
         }
     }
     Ok(())
-}
-
-/// Calls `reload` at each SIGHUP.
-async fn on_reload(process: &Process, reload: impl Fn()) -> Infallible {
-    let mut signal = pin!(process.reload.notified());
-    loop {
-        signal.as_mut().await;
-        // Before the file is read: a signal that comes meanwhile counts.
-        signal.set(process.reload.notified());
-        reload();
-    }
 }
 
 /// Raises the limit of open files, since each connection takes a file descriptor.

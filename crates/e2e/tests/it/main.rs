@@ -10,6 +10,7 @@ mod grafana;
 mod monitoring;
 mod pipeline;
 mod readings;
+mod rotation;
 mod rules;
 mod secrets;
 mod settings;
