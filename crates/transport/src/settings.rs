@@ -27,7 +27,7 @@ pub struct MqttSettings {
     /// Port of the broker [default: 1883, with TLS 8883]
     #[arg(long, env = "MQTT_PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub mqtt_port: Option<u16>,
-    /// Version of MQTT to speak. 5 tells why the broker refuses something, and its limits
+    /// Version of MQTT to speak to a broker. 5 tells why the broker refuses something, and its limits
     #[arg(long, env = "MQTT_VERSION", value_enum, default_value_t)]
     pub mqtt_version: MqttVersion,
     /// User to log in as; none if empty

@@ -83,6 +83,22 @@ pub async fn last_error(health: &Health) -> String {
     timeout(TIMEOUT, error).await.expect("no error is reported")
 }
 
+/// Waits until the last error of the only dependency has this text in it.
+pub async fn error_with(health: &Health, text: &str) -> String {
+    let error = async {
+        loop {
+            let last = last_error(health).await;
+            if last.contains(text) {
+                return last;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(TIMEOUT, error)
+        .await
+        .unwrap_or_else(|_| panic!("no error with {text:?}: {:?}", health.report()))
+}
+
 /// Waits for at least `count` deliveries.
 pub async fn receive(session: &mut Subscriber, count: usize) -> Vec<Delivery> {
     let mut deliveries = Vec::new();

@@ -8,9 +8,11 @@
 
 mod broker_errors;
 mod broker_limits;
+mod broker_limits_5;
 mod harness;
 mod listener;
 mod pubsub;
+mod scripted;
 mod tls;
 
 use std::collections::BTreeSet;
