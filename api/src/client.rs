@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use common::secret::Secret;
+use common::settings::BadSetting;
+use common::tls::{ClientTls, trusting_nobody};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 
@@ -16,6 +18,9 @@ const MAX_LINE: usize = 1 << 20;
 /// Why an API can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
+    /// A file of TLS can't be used.
+    #[error(transparent)]
+    Setting(#[from] BadSetting),
     /// The URL isn't one.
     #[error("{url} is no address of an HTTP API, such as http://127.0.0.1:8050")]
     Url {
@@ -52,11 +57,13 @@ pub struct MessageLines {
 }
 
 impl MessageLines {
-    /// Starts to watch the messages of a pipeline of the process whose API has this URL.
+    /// Starts to watch the messages of a pipeline of the process whose API has this URL. `tls` says what is trusted
+    /// at an https one.
     pub async fn open(
         url: &str,
         pipeline: &str,
         token: Option<&Secret>,
+        tls: &ClientTls,
     ) -> Result<Self, ClientError> {
         let wrong = || ClientError::Url {
             url: url.to_owned(),
@@ -71,7 +78,13 @@ impl MessageLines {
             url: url.to_owned(),
             error: cause(&error),
         };
+        let config = if address.scheme() == "https" {
+            tls.config()?
+        } else {
+            trusting_nobody()?
+        };
         let client = Client::builder()
+            .tls_backend_preconfigured((*config).clone())
             .connect_timeout(CONNECT_LIMIT)
             .no_proxy()
             .build()

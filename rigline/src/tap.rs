@@ -5,11 +5,12 @@ mod follow;
 mod message;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use common::secret::Secret;
-use common::settings::{Settings, count};
+use common::settings::{Settings, count, path};
 use globset::{Glob, GlobMatcher};
 use model::topic::DEFAULT_FILTER;
 use queue::list::List;
@@ -47,6 +48,9 @@ pub struct TapArgs {
     /// Token of that API, if it needs one
     #[arg(long, env = "API_TOKEN", hide_env_values = true)]
     api_token: Option<Secret>,
+    /// File with the certificates of authorities that are trusted for an https API, besides those of the machine
+    #[arg(long, env = "API_CA_FILE", value_name = "PATH", value_parser = path())]
+    api_ca_file: Option<PathBuf>,
     /// Topic filter of the messages of a broker
     #[arg(long, env = "MQTT_TOPIC", default_value = DEFAULT_FILTER, help_heading = "MQTT")]
     mqtt_topic: String,

@@ -4,6 +4,7 @@
 //! stands, and then the rules between values are checked. An error shows the place in the file.
 
 mod additions;
+mod address;
 mod alert;
 mod check;
 mod error;

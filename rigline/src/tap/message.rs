@@ -2,6 +2,7 @@
 
 use api::{MessageLines, WatchLine, WatchedMessage};
 use common::clock::Clock;
+use common::tls::ClientTls;
 use serde_json::json;
 use transport::Capture;
 
@@ -32,7 +33,11 @@ async fn of_broker(args: &TapArgs) -> anyhow::Result<()> {
 async fn of_api(args: &TapArgs, url: &str) -> anyhow::Result<()> {
     let mut printer = args.printer();
     let pipeline = args.lists.pipeline();
-    let mut lines = MessageLines::open(url, pipeline, args.api_token.as_ref()).await?;
+    let tls = ClientTls {
+        ca_file: args.api_ca_file.clone(),
+        ..ClientTls::new("API")
+    };
+    let mut lines = MessageLines::open(url, pipeline, args.api_token.as_ref(), &tls).await?;
     let mut shown = 0;
     while args.follow || shown < args.number {
         match lines.next().await? {

@@ -11,6 +11,7 @@ mod monitoring;
 mod pipeline;
 mod readings;
 mod rules;
+mod secrets;
 mod settings;
 mod simulation;
 mod statistics;

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::alert;
 use super::error::Problem;
 use super::file::{
     Fields, Format, MessageTable, PipelineFile, ShapeKind, SourceKind, SourceTable, StoreKind,
@@ -10,6 +9,7 @@ use super::file::{
 };
 use super::simulate::SimulateTable;
 use super::value::{At, Pointer};
+use super::{address, alert};
 use crate::name::Name;
 
 pub(super) type Checked = Result<(), Problem>;
@@ -52,8 +52,7 @@ fn source(source: &SourceTable, name: &At<String>) -> Checked {
             for channel in [&source.channel, &source.pattern] {
                 refuse(channel.as_ref(), "channels are for kind = \"redis-pubsub\"")?;
             }
-            let url = source.url.as_ref();
-            url_scheme(url, &["mqtt://", "mqtts://"])?;
+            address::broker(source.url.as_ref())?;
             require(source.topic.is_some(), name.span(), || {
                 "[source] has no topic".to_owned()
             })
@@ -63,7 +62,7 @@ fn source(source: &SourceTable, name: &At<String>) -> Checked {
             refuse(source.topic.as_ref(), "a topic is for kind = \"mqtt\"")?;
             refuse(source.ignore.as_ref(), "ignore is for kind = \"mqtt\"")?;
             refuse(source.retained.as_ref(), "retained is for kind = \"mqtt\"")?;
-            url_scheme(source.url.as_ref(), &["redis://", "rediss://"])?;
+            address::of(source.url.as_ref(), &["redis", "rediss"])?;
             match (&source.channel, &source.pattern) {
                 (Some(_), Some(pattern)) => Err(Problem::at(
                     pattern.span(),
@@ -77,20 +76,6 @@ fn source(source: &SourceTable, name: &At<String>) -> Checked {
             }
         }
     }
-}
-
-fn url_scheme(url: Option<&At<String>>, schemes: &[&str]) -> Checked {
-    let Some(url) = url else { return Ok(()) };
-    let is_known = schemes.iter().any(|scheme| {
-        let rest = url.strip_prefix(scheme);
-        rest.is_some_and(|rest| !rest.is_empty())
-    });
-    require(is_known, url.span(), || {
-        format!(
-            "the URL doesn't start with {} and a host",
-            schemes.join(" or ")
-        )
-    })
 }
 
 fn message(file: &PipelineFile) -> Checked {
@@ -291,7 +276,7 @@ fn has_one_field(file: &PipelineFile) -> bool {
 
 fn store(store: &At<StoreTable>) -> Checked {
     match store.kind {
-        StoreKind::Influx => url_scheme(store.url.as_ref(), &["http://", "https://"]),
+        StoreKind::Influx => address::of(store.url.as_ref(), &["http", "https"]).map(|_| ()),
         StoreKind::Sqlite => {
             let why = "it is for kind = \"influx\"";
             for option in [&store.url, &store.token, &store.org, &store.bucket] {

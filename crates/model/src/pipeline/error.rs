@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-/// A pipeline file that can't be used. Its text shows the line with a mark under the place.
+use super::address::without_secrets;
+
+/// A pipeline file that can't be used. Its text shows the line with a mark under the place, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineError {
     shown: String,
@@ -21,7 +23,8 @@ impl PipelineError {
 
     pub(super) fn new(path: &str, text: &str, problem: Problem) -> Self {
         let place = problem.span.start.min(text.len())..problem.span.end.min(text.len());
-        let snippet = Snippet::source(text)
+        let shown = without_secrets(text);
+        let snippet = Snippet::source(&*shown)
             .path(path)
             .annotation(AnnotationKind::Primary.span(place));
         let mut report = Level::ERROR

@@ -26,6 +26,10 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "a topic is for kind = \"mqtt\"",
     ),
     ("url = \"http://x\"", "5:7", "mqtt://"),
+    ("url = \"mqtt://x/path\"", "5:7", "has a path"),
+    ("url = \"mqtt://x:70000\"", "5:7", "invalid port"),
+    ("url = \"mqtts://x:0\"", "5:7", "port 0"),
+    ("url = \"mqtt:///x\"", "5:7", "and a host"),
     ("ignore = \"a[\"", "5:10", "a["),
     (
         "[message]\nformat = \"protobuf\"",

@@ -1,0 +1,118 @@
+//! Addresses of servers in pipeline files, which may hold passwords.
+
+use std::borrow::Cow;
+
+use url::Url;
+
+use super::check::{Checked, require};
+use super::error::Problem;
+use super::value::At;
+
+/// Checks the URL of a broker.
+pub(super) fn broker(url: Option<&At<String>>) -> Checked {
+    let Some((url, parsed)) = url.zip(of(url, &["mqtt", "mqtts"])?) else {
+        return Ok(());
+    };
+    let has_path = !matches!(parsed.path(), "" | "/") || parsed.query().is_some();
+    require(!has_path, url.span(), || {
+        "the URL has a path: topics are in topic".to_owned()
+    })
+}
+
+/// Parses a URL with one of these schemes, if there is one.
+pub(super) fn of(url: Option<&At<String>>, schemes: &[&str]) -> Result<Option<Url>, Problem> {
+    let Some(url) = url else { return Ok(None) };
+    let has_scheme = url.split_once("://").is_some_and(|(scheme, rest)| {
+        schemes.contains(&scheme) && !rest.is_empty() && !rest.starts_with('/')
+    });
+    require(has_scheme, url.span(), || {
+        let schemes: Vec<_> = schemes
+            .iter()
+            .map(|scheme| format!("{scheme}://"))
+            .collect();
+        format!(
+            "the URL doesn't start with {} and a host",
+            schemes.join(" or ")
+        )
+    })?;
+    let parsed = Url::parse(url)
+        .map_err(|error| Problem::at(url.span(), format!("the URL can't be used: {error}")))?;
+    require(parsed.port() != Some(0), url.span(), || {
+        "the URL has the port 0".to_owned()
+    })?;
+    Ok(Some(parsed))
+}
+
+/// The text of a file in which passwords of URLs, and tokens, are asterisks. All places stay where they are.
+pub(super) fn without_secrets(text: &str) -> Cow<'_, str> {
+    let mut hidden: Vec<_> = Vec::new();
+    for (at, _) in text.match_indices("://") {
+        let from = at + 3;
+        let rest = &text[from..];
+        let end = rest.find(['"', '\'', '/', ' ', '\n']).unwrap_or(rest.len());
+        if let Some(login) = rest[..end].rfind('@')
+            && let Some(colon) = rest[..login].find(':')
+        {
+            hidden.push(from + colon + 1..from + login);
+        }
+    }
+    for (at, word) in text.match_indices("token") {
+        let behind = &text[at + word.len()..];
+        let value = behind.trim_start_matches([' ', '\t']).strip_prefix('=');
+        let Some(value) = value.map(|value| value.trim_start_matches([' ', '\t'])) else {
+            continue;
+        };
+        if let Some(quote) = value
+            .chars()
+            .next()
+            .filter(|first| matches!(first, '"' | '\''))
+        {
+            let from = text.len() - value.len() + 1;
+            let length = value[1..].find([quote, '\n']).unwrap_or(value.len() - 1);
+            hidden.push(from..from + length);
+        }
+    }
+    // What is a variable is no secret, and helps to find the mistake.
+    hidden.retain(|place| !text[place.clone()].starts_with("${"));
+    if hidden.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = text.to_owned();
+    for place in hidden {
+        let stars = "*".repeat(place.len());
+        shown.replace_range(place, &stars);
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn passwords_and_tokens_are_hidden_in_place() {
+        for (text, shown) in [
+            (
+                "url = \"mqtt://ann:pa:s@h/x\"",
+                "url = \"mqtt://ann:****@h/x\"",
+            ),
+            ("url = 'mqtts://ann@h'", "url = 'mqtts://ann@h'"),
+            (
+                "url = \"redis://:päss@h:1\"",
+                "url = \"redis://:*****@h:1\"",
+            ),
+            ("a = 1\ntoken  = \"abc\"\nb", "a = 1\ntoken  = \"***\"\nb"),
+            (
+                "[[store]]\nx = { token='abc', y = 1 }",
+                "[[store]]\nx = { token='***', y = 1 }",
+            ),
+            ("token = \"${INFLUX_TOKEN}\"", "token = \"${INFLUX_TOKEN}\""),
+            ("url = \"mqtt://ann:${P}@h\"", "url = \"mqtt://ann:${P}@h\""),
+            ("token = \"open", "token = \"****"),
+            ("tokens", "tokens"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+            assert_eq!(without_secrets(text).len(), text.len());
+        }
+    }
+}
