@@ -1,21 +1,26 @@
 //! One connection to the broker: reads and writes packets, and pings.
 
+mod codec;
+mod reason;
+
 use std::future::ready;
 use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use common::tls::{Stream, StreamError};
-use rumqttc::mqttbytes::Error as CodecError;
-use rumqttc::{ConnAck, Connect, ConnectReturnCode, Packet};
+use rumqttc::{Connect, Packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::settings::MqttSettings;
+pub(crate) use self::codec::{Limits, Received};
+pub(crate) use self::reason::Reason;
+use crate::listener::codec::ProtocolError;
+use crate::settings::{MqttSettings, MqttVersion};
 
 /// The keep-alive of the CONNECT: after 1.5 times this without a packet the broker ends the connection.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Time between pings. After two without an answer we end the connection.
+/// The longest time between pings. After two of it without a packet we end the connection.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// Time to connect and log in.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,11 +50,16 @@ pub(crate) enum BrokerError {
     #[error("the broker refuses the client id {0:?}: set another MQTT_CLIENT_ID")]
     ClientId(String),
     #[error("the broker refuses the connection: {0}")]
-    Refused(&'static str),
+    Refused(String),
     #[error(
-        "the broker refuses to subscribe us to {0:?} at QoS 1: check its access rules, or MQTT_TOPIC"
+        "the broker refuses to subscribe us to {filter:?} at QoS 1: {reason}; check its access rules, or \
+         MQTT_TOPIC"
     )]
-    Subscription(String),
+    Subscription { filter: String, reason: String },
+    #[error("the broker refuses a message: {0}; it is sent again")]
+    Message(Reason),
+    #[error("the broker ends the connection: {0}")]
+    Disconnected(Reason),
     #[error("the broker closed the connection{0}")]
     Closed(&'static str),
     #[error("the connection to the broker broke: {0}")]
@@ -70,12 +80,19 @@ impl From<io::Error> for BrokerError {
     }
 }
 
+impl From<ProtocolError> for BrokerError {
+    fn from(error: ProtocolError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
 /// How to connect.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     settings: MqttSettings,
     client_id: String,
     is_clean: bool,
+    receive_max: u16,
 }
 
 /// The options to connect as `client_id`. A session that isn't `clean` outlives the connection.
@@ -84,18 +101,26 @@ pub(crate) fn options(settings: &MqttSettings, client_id: &str, clean: bool) -> 
         settings: settings.clone(),
         client_id: client_id.to_owned(),
         is_clean: clean,
+        receive_max: u16::MAX,
     }
 }
 
 impl Options {
-    fn connect(&self) -> Packet {
+    /// With another limit on the messages that the broker sends before the first is acknowledged, which
+    /// only a broker of MQTT 5 knows.
+    pub(crate) const fn with_receive_max(mut self, receive_max: u16) -> Self {
+        self.receive_max = receive_max;
+        self
+    }
+
+    fn connect(&self) -> Connect {
         let mut connect = Connect::new(&self.client_id);
         connect.keep_alive = u16::try_from(KEEP_ALIVE.as_secs()).unwrap_or(u16::MAX);
         connect.clean_session = self.is_clean;
         if let Some((user, password)) = self.settings.login() {
             connect.set_login(user, password);
         }
-        Packet::Connect(connect)
+        connect
     }
 
     fn unreachable(&self, error: String) -> BrokerError {
@@ -124,15 +149,18 @@ impl Options {
         }
     }
 
-    fn refusal(&self, code: ConnectReturnCode) -> BrokerError {
-        use ConnectReturnCode as Code;
-        match code {
-            Code::BadUserNamePassword => BrokerError::Login("bad user name or password"),
-            Code::NotAuthorized => BrokerError::Login("not authorized"),
-            Code::BadClientId => BrokerError::ClientId(self.client_id.clone()),
-            Code::RefusedProtocolVersion => BrokerError::Refused("it doesn't speak MQTT 3.1.1"),
-            Code::ServiceUnavailable => BrokerError::Refused("it is unavailable"),
-            Code::Success => BrokerError::Refused("it gives no reason"),
+    /// The error of a refused CONNECT. The codes of MQTT 3.1.1 are below those of 5.
+    fn refusal(&self, reason: Reason) -> BrokerError {
+        match reason.0 {
+            4 | 0x86 => BrokerError::Login("bad user name or password"),
+            5 | 0x87 => BrokerError::Login("not authorized"),
+            2 | 0x85 => BrokerError::ClientId(self.client_id.clone()),
+            3 => BrokerError::Refused("it is unavailable".to_owned()),
+            1 | 0x84 => BrokerError::Refused(match self.settings.mqtt_version {
+                MqttVersion::V311 => "it doesn't speak MQTT 3.1.1: set MQTT_VERSION=5".to_owned(),
+                MqttVersion::V5 => "it doesn't speak MQTT 5: set MQTT_VERSION=3.1.1".to_owned(),
+            }),
+            _ => BrokerError::Refused(reason.to_string()),
         }
     }
 }
@@ -148,7 +176,9 @@ pub(crate) struct BrokerConnection {
     input: BytesMut,
     output: BytesMut,
     last_packet: Instant,
+    ping_interval: Duration,
     next_ping: Instant,
+    limits: Limits,
 }
 
 impl BrokerConnection {
@@ -174,15 +204,27 @@ impl BrokerConnection {
             input: BytesMut::new(),
             output: BytesMut::new(),
             last_packet: now,
+            ping_interval: PING_INTERVAL,
             next_ping: now + PING_INTERVAL,
+            limits: Limits::default(),
         };
-        opened.send([options.connect()]).await?;
+        let version = options.settings.mqtt_version;
+        codec::encode_connect(
+            options.connect(),
+            version,
+            options.receive_max,
+            &mut opened.output,
+        )?;
+        opened.write().await?;
         match opened.read().await {
-            Ok(Packet::ConnAck(ConnAck {
+            Ok(Received::Connected {
                 session_present,
-                code: ConnectReturnCode::Success,
-            })) => Ok((opened, session_present)),
-            Ok(Packet::ConnAck(refused)) => Err(options.refusal(refused.code)),
+                limits,
+            }) => {
+                opened.keep(limits);
+                Ok((opened, session_present))
+            }
+            Ok(Received::Refused(reason)) => Err(options.refusal(reason)),
             Ok(other) => Err(BrokerError::Broken(format!(
                 "{other:?} instead of a CONNACK"
             ))),
@@ -195,15 +237,28 @@ impl BrokerConnection {
         }
     }
 
+    /// Keeps to what the broker allows.
+    fn keep(&mut self, limits: Limits) {
+        self.limits = limits;
+        if let Some(keep_alive) = limits.keep_alive.filter(|time| !time.is_zero()) {
+            self.ping_interval = PING_INTERVAL.min(keep_alive / 2);
+            self.next_ping = Instant::now() + self.ping_interval;
+        }
+    }
+
+    /// What the broker allows.
+    pub(crate) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Reads the next packet. Cancel-safe: an incomplete packet stays in the buffer.
-    pub(crate) async fn read(&mut self) -> Result<Packet, BrokerError> {
+    pub(crate) async fn read(&mut self) -> Result<Received, BrokerError> {
+        let version = self.options.settings.mqtt_version;
         let packet = loop {
-            let missing = match Packet::read(&mut self.input, MAX_PACKET) {
-                Ok(packet) => break packet,
-                Err(CodecError::InsufficientBytes(missing)) => missing,
-                Err(error) => return Err(BrokerError::Broken(error.to_string())),
-            };
-            self.input.reserve(missing.max(READ_BUFFER));
+            if let Some(packet) = codec::decode(&mut self.input, version)? {
+                break packet;
+            }
+            self.input.reserve(READ_BUFFER);
             let read = self.stream.read_buf(&mut self.input).await;
             if read.map_err(|error| self.options.io_error(error))? == 0 {
                 return Err(BrokerError::Closed(""));
@@ -216,7 +271,7 @@ impl BrokerConnection {
     /// Passes the packets that have arrived to `handle`, until it returns `false`.
     pub(crate) async fn read_arrived(
         &mut self,
-        mut handle: impl FnMut(Packet) -> Result<bool, BrokerError>,
+        mut handle: impl FnMut(Received) -> Result<bool, BrokerError>,
     ) -> Result<(), BrokerError> {
         for _ in 0..READ_BATCH {
             let more = tokio::select! {
@@ -237,10 +292,9 @@ impl BrokerConnection {
         &mut self,
         packets: impl IntoIterator<Item = Packet>,
     ) -> Result<(), BrokerError> {
+        let version = self.options.settings.mqtt_version;
         for packet in packets {
-            packet
-                .write(&mut self.output, MAX_PACKET)
-                .map_err(|error| BrokerError::Broken(error.to_string()))?;
+            codec::encode(packet, version, self.limits.max_packet, &mut self.output)?;
             if self.output.len() >= WRITE_BUFFER {
                 self.write().await?;
             }
@@ -266,7 +320,7 @@ impl BrokerConnection {
         sleep_until(self.next_ping)
     }
 
-    /// Sends a ping, and fails if no packet has arrived since the last two. While packets aren't read
+    /// Sends a ping, and fails if no packet has arrived for 30 s. While packets aren't read
     /// (`reading` is false), no answer is expected.
     pub(crate) async fn ping(&mut self, reading: bool) -> Result<(), BrokerError> {
         if !reading {
@@ -276,7 +330,7 @@ impl BrokerConnection {
         if silent > 2 * PING_INTERVAL {
             return Err(BrokerError::Silent(silent));
         }
-        self.next_ping = Instant::now() + PING_INTERVAL;
+        self.next_ping = Instant::now() + self.ping_interval;
         self.send([Packet::PingReq]).await
     }
 

@@ -13,7 +13,7 @@ use metrics::gauge;
 use rumqttc::{Packet, QoS, Subscribe};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{BrokerConnection, BrokerError, options};
+use crate::broker::{BrokerConnection, BrokerError, Received, options};
 use crate::settings::MqttSettings;
 
 /// Where Mosquitto, and brokers that follow it, publish the number.
@@ -70,7 +70,7 @@ async fn serve(
     loop {
         let ping_due = connection.ping_due();
         tokio::select! {
-            packet = connection.read() => if let Packet::Publish(publish) = packet? {
+            packet = connection.read() => if let Received::Publish(publish) = packet? {
                 let number = str::from_utf8(&publish.payload).ok();
                 if let Some(dropped) = number.and_then(|text| text.trim().parse().ok()) {
                     report(dropped);

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rumqttc::{Packet, QoS, Subscribe, SubscribeReasonCode};
+use rumqttc::{Packet, QoS, Subscribe};
 use tokio::time::{Instant, timeout_at};
 
-use crate::broker::{BrokerConnection, BrokerError, options};
+use crate::broker::{BrokerConnection, BrokerError, Received, options};
 use crate::settings::MqttSettings;
 
 const SUBSCRIBE_ID: u16 = 1;
@@ -67,21 +67,21 @@ impl Capture {
                 }
             };
             match packet {
-                Packet::Publish(publish) => {
+                Received::Publish(publish) => {
                     return Ok(Captured {
                         topic: publish.topic,
                         payload: publish.payload,
                         is_retained: publish.retain,
                     });
                 }
-                Packet::SubAck(granted)
-                    if granted.return_codes.first() == Some(&SubscribeReasonCode::Failure) =>
-                {
-                    return Err(CaptureError(format!(
-                        "the broker refuses to subscribe us to {:?}: check its access rules (`rigline up` \
-                         takes no subscriptions)",
-                        self.filter
-                    )));
+                Received::SubAck(granted) => {
+                    if let Some(Err(reason)) = granted.first() {
+                        return Err(CaptureError(format!(
+                            "the broker refuses to subscribe us to {:?}: {reason}; check its access rules \
+                             (`rigline up` takes no subscriptions)",
+                            self.filter
+                        )));
+                    }
                 }
                 _ => {}
             }

@@ -44,7 +44,7 @@ pub use probe::{
 };
 pub use publisher::{Counts, PublishError, Publisher};
 pub use pubsub::{Channels, PubSubError, PubSubSettings, RedisPublisher, RedisSubscriber};
-pub use settings::{MqttSettings, Retained, SubscribeSettings, UrlError};
+pub use settings::{MqttSettings, MqttVersion, Retained, SubscribeSettings, UrlError};
 pub use source::{Delivery, PausableSource, Sender, SessionEnded, Source, Ticket};
 pub use subscriber::Subscriber;
 pub use watch::{MessageWatch, Seen};

@@ -11,7 +11,7 @@ mod accept;
 mod acl;
 mod admission;
 mod auth;
-mod codec;
+pub(crate) mod codec;
 mod connection;
 mod endpoint;
 mod handshake;

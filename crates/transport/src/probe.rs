@@ -7,11 +7,13 @@ use rumqttc::v5::mqttbytes::Error as CodecError;
 use rumqttc::v5::mqttbytes::v5::{
     Connect as ConnectV5, ConnectReturnCode, Login, Packet as PacketV5,
 };
-use rumqttc::{Packet, QoS, Subscribe, SubscribeFilter, SubscribeReasonCode};
+use rumqttc::{Packet, QoS, Subscribe, SubscribeFilter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::broker::{BrokerConnection, BrokerError, CONNECT_TIMEOUT, KEEP_ALIVE, options};
+use crate::broker::{
+    BrokerConnection, BrokerError, CONNECT_TIMEOUT, KEEP_ALIVE, Received, options,
+};
 use crate::settings::MqttSettings;
 
 const VERSION: &str = "$SYS/broker/version";
@@ -101,10 +103,9 @@ pub async fn probe_broker(settings: &MqttSettings) -> Result<Broker, ProbeError>
         return Ok(about);
     }
     let end = Instant::now() + ABOUT_ITSELF;
-    let refused = [SubscribeReasonCode::Failure; 2];
     while about.version.is_none() || about.dropped.is_none() {
         match timeout_at(end, connection.read()).await {
-            Ok(Ok(Packet::Publish(publish))) => {
+            Ok(Ok(Received::Publish(publish))) => {
                 let text = String::from_utf8_lossy(&publish.payload).into_owned();
                 if publish.topic == VERSION {
                     about.version = Some(text);
@@ -112,7 +113,7 @@ pub async fn probe_broker(settings: &MqttSettings) -> Result<Broker, ProbeError>
                     about.dropped = text.trim().parse().ok();
                 }
             }
-            Ok(Ok(Packet::SubAck(granted))) if granted.return_codes == refused => break,
+            Ok(Ok(Received::SubAck(granted))) if granted.iter().all(Result::is_err) => break,
             Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => break,
         }
@@ -145,12 +146,9 @@ pub async fn probe_subscription(
         .send([subscribe([filter], QoS::AtLeastOnce)])
         .await?;
     loop {
-        if let Packet::SubAck(granted) = connection.read().await? {
+        if let Received::SubAck(granted) = connection.read().await? {
             connection.close([]).await;
-            return Ok(match granted.return_codes.first() {
-                Some(SubscribeReasonCode::Success(qos)) => Some(*qos as u8),
-                Some(SubscribeReasonCode::Failure) | None => None,
-            });
+            return Ok(granted.first().and_then(|granted| granted.ok()));
         }
     }
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::health::Dependency;
-use rumqttc::Packet;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::broker::{BrokerConnection, BrokerError, MAX_PACKET, options};
+use crate::broker::{BrokerConnection, BrokerError, MAX_PACKET, Received, options};
 use crate::reconnect::Reconnector;
 use crate::settings::MqttSettings;
 use crate::window::{Message, Window};
@@ -205,7 +204,12 @@ impl<F: FnMut(u64)> PublisherTask<F> {
         &mut self,
         connection: &mut BrokerConnection,
     ) -> Result<Infallible, BrokerError> {
-        self.window.rewind();
+        let limits = connection.limits();
+        if limits.max_qos == 0 {
+            let reason = "it takes messages at QoS 0 only, which loses some".to_owned();
+            return Err(BrokerError::Refused(reason));
+        }
+        self.window.rewind(limits.receive_max);
         self.dependency.up();
         let mut open = true;
         loop {
@@ -229,9 +233,9 @@ impl<F: FnMut(u64)> PublisherTask<F> {
         }
     }
 
-    fn handle(&mut self, packet: &Packet) {
-        if let Packet::PubAck(ack) = packet
-            && let Some(id) = self.window.acknowledge(ack.pkid)
+    fn handle(&mut self, packet: &Received) {
+        if let Received::PubAck(packet_id) = packet
+            && let Some(id) = self.window.acknowledge(*packet_id)
         {
             self.acknowledged += 1;
             (self.on_acknowledged)(id);

@@ -27,6 +27,9 @@ pub struct MqttSettings {
     /// Port of the broker [default: 1883, with TLS 8883]
     #[arg(long, env = "MQTT_PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub mqtt_port: Option<u16>,
+    /// Version of MQTT to speak to a broker. 5 tells why the broker refuses something, and its limits
+    #[arg(long, env = "MQTT_VERSION", value_enum, default_value_t)]
+    pub mqtt_version: MqttVersion,
     /// User to log in as; none if empty
     #[arg(
         long,
@@ -58,6 +61,18 @@ pub struct MqttSettings {
     pub tls: MqttTls,
 }
 
+/// The version of the protocol on the connection to a broker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum MqttVersion {
+    /// MQTT 3.1.1
+    #[default]
+    #[value(name = "3.1.1")]
+    V311,
+    /// MQTT 5
+    #[value(name = "5")]
+    V5,
+}
+
 impl MqttSettings {
     /// The defaults, for a broker without a login.
     #[must_use]
@@ -65,6 +80,7 @@ impl MqttSettings {
         Self {
             mqtt_host: host.to_owned(),
             mqtt_port: Some(port),
+            mqtt_version: MqttVersion::default(),
             mqtt_username: String::new(),
             mqtt_password: None,
             mqtt_password_file: None,

@@ -1,19 +1,19 @@
 //! A session with the broker that receives messages, and acknowledges each only when it is told to.
 
 use std::convert::Infallible;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::faults::{self, Point};
 use common::health::Dependency;
 use common::metric;
 use metrics::counter;
-use rumqttc::{Packet, PubAck, Publish, QoS, Subscribe, SubscribeReasonCode};
+use rumqttc::{Packet, PubAck, Publish, QoS, Subscribe};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::broker::{BrokerConnection, BrokerError, options};
+use crate::broker::{BrokerConnection, BrokerError, Received, options};
 use crate::reconnect::Reconnector;
 use crate::settings::{MqttSettings, Retained, SubscribeSettings};
 use crate::source::{Delivery, SessionEnded, Source, Ticket};
@@ -68,6 +68,7 @@ impl Subscriber {
             retained: subscribe.retained,
             ignored: Vec::new(),
             has_logged_retained: false,
+            has_logged_expiry: false,
             subscribed: false,
             connection: 0,
             outgoing,
@@ -75,11 +76,10 @@ impl Subscriber {
             tickets,
             dependency: dependency.clone(),
         };
-        let reconnector = Reconnector::new(
-            options(settings, client_id, false),
-            dependency,
-            stop.clone(),
-        );
+        // At least as many as the caller may want to have before it acknowledges.
+        let receive_max = u16::try_from(capacity).unwrap_or(u16::MAX).max(1);
+        let options = options(settings, client_id, false).with_receive_max(receive_max);
+        let reconnector = Reconnector::new(options, dependency, stop.clone());
         let task = tokio::spawn(run(task, reconnector, stop.clone()));
         Self {
             deliveries,
@@ -142,6 +142,7 @@ struct SubscriberTask {
     /// Tickets of retained messages that were ignored and aren't acknowledged yet.
     ignored: Vec<Ticket>,
     has_logged_retained: bool,
+    has_logged_expiry: bool,
     /// The broker has confirmed the subscription in its present session.
     subscribed: bool,
     /// The number of the current connection.
@@ -161,6 +162,7 @@ impl SubscriberTask {
         connection: &mut BrokerConnection,
         session_present: bool,
     ) -> Result<Infallible, BrokerError> {
+        self.warn_of_expiry(connection.limits().session_expiry);
         self.connection += 1;
         self.held = None;
         self.ignored.clear();
@@ -200,10 +202,24 @@ impl SubscriberTask {
         }
     }
 
+    /// Tells once how long an outage the broker's session survives.
+    fn warn_of_expiry(&mut self, session_expiry: Option<Duration>) {
+        if let Some(expiry) = session_expiry
+            && !self.has_logged_expiry
+        {
+            tracing::warn!(
+                held_seconds = expiry.as_secs(),
+                "the broker keeps our session, and the messages for it, only this long without a \
+                 connection: after a longer outage they are lost. Raise its session expiry"
+            );
+            self.has_logged_expiry = true;
+        }
+    }
+
     /// Handles a packet. Returns `false` if no other may be read now.
-    fn handle(&mut self, packet: Packet) -> Result<bool, BrokerError> {
+    fn handle(&mut self, packet: Received) -> Result<bool, BrokerError> {
         match packet {
-            Packet::Publish(publish) => {
+            Received::Publish(publish) => {
                 let delivery = self.delivery(publish);
                 if delivery.retain && self.retained == Retained::Ignore {
                     self.ignore(delivery);
@@ -211,10 +227,16 @@ impl SubscriberTask {
                     self.offer(delivery);
                 }
             }
-            Packet::SubAck(granted) => {
-                let qos = granted.return_codes.first();
-                if qos != Some(&SubscribeReasonCode::Success(QoS::AtLeastOnce)) {
-                    return Err(BrokerError::Subscription(self.filter.clone()));
+            Received::SubAck(granted) => {
+                let reason = match granted.first() {
+                    Some(Ok(1)) => None,
+                    Some(Ok(qos)) => Some(format!("it grants QoS {qos}")),
+                    Some(Err(reason)) => Some(reason.to_string()),
+                    None => Some("its answer is empty".to_owned()),
+                };
+                if let Some(reason) = reason {
+                    let filter = self.filter.clone();
+                    return Err(BrokerError::Subscription { filter, reason });
                 }
                 self.subscribed = true;
                 self.dependency.up();
@@ -290,10 +312,10 @@ async fn has_capacity(outgoing: &mpsc::Sender<Delivery>) {
 #[cfg(test)]
 mod tests {
     use common::health::Dependency;
-    use rumqttc::{Packet, QoS, SubAck, SubscribeReasonCode};
     use tokio::sync::mpsc;
 
-    use super::{Retained, SUBSCRIBE_ID, SubscriberTask};
+    use super::{Received, Retained, SubscriberTask};
+    use crate::broker::Reason;
 
     #[test]
     fn only_a_subscription_at_qos_1_counts() {
@@ -303,6 +325,7 @@ mod tests {
                 retained: Retained::Ignore,
                 ignored: Vec::new(),
                 has_logged_retained: false,
+                has_logged_expiry: false,
                 subscribed: false,
                 connection: 1,
                 outgoing: mpsc::channel(1).0,
@@ -310,12 +333,11 @@ mod tests {
                 tickets: mpsc::unbounded_channel().1,
                 dependency: Dependency::unreported("mqtt"),
             };
-            let handled = task.handle(Packet::SubAck(SubAck::new(SUBSCRIBE_ID, vec![code])));
+            let handled = task.handle(Received::SubAck(vec![code]));
             (task.subscribed, handled.map_err(|error| error.to_string()))
         };
-        let success = SubscribeReasonCode::Success;
-        assert_eq!(granted(success(QoS::AtLeastOnce)), (true, Ok(true)));
-        for code in [SubscribeReasonCode::Failure, success(QoS::AtMostOnce)] {
+        assert_eq!(granted(Ok(1)), (true, Ok(true)));
+        for code in [Err(Reason(0x80)), Ok(0), Ok(2)] {
             let (subscribed, handled) = granted(code);
             assert!(!subscribed && handled.is_err_and(|error| error.contains("rigs/#")));
         }

@@ -30,6 +30,8 @@ pub(crate) struct Window {
     first_id: u16,
     sent: usize,
     size: usize,
+    /// The most messages that may be sent before the first is acknowledged.
+    receive_max: usize,
 }
 
 impl Window {
@@ -40,6 +42,7 @@ impl Window {
             first_id: 1,
             sent: 0,
             size: size.into(),
+            receive_max: size.into(),
         }
     }
 
@@ -55,27 +58,31 @@ impl Window {
         });
     }
 
-    /// Starts again on a new connection, on which nothing has been sent yet.
-    pub(crate) fn rewind(&mut self) {
+    /// Starts again on a new connection, on which nothing has been sent yet, and at most `receive_max`
+    /// messages may be sent before the first is acknowledged.
+    pub(crate) fn rewind(&mut self, receive_max: u16) {
+        self.receive_max = receive_max.into();
         self.slots.retain(|slot| !slot.acknowledged);
         self.first_id = 1;
         self.sent = 0;
     }
 
-    /// Whether there are messages that haven't been sent on this connection.
+    /// Whether there are messages that haven't been sent on this connection, and may be.
     pub(crate) fn has_unsent(&self) -> bool {
-        self.sent < self.slots.len()
+        self.sent < self.sendable()
     }
 
-    /// The packets of all messages that haven't been sent on this connection.
+    fn sendable(&self) -> usize {
+        self.slots.len().min(self.receive_max)
+    }
+
+    /// The packets of all messages that haven't been sent on this connection, and may be.
     pub(crate) fn unsent(&mut self) -> impl Iterator<Item = Packet> {
-        let from = std::mem::replace(&mut self.sent, self.slots.len());
+        let until = self.sendable();
+        let from = std::mem::replace(&mut self.sent, until);
         let first_id = self.first_id;
-        self.slots
-            .iter()
-            .enumerate()
-            .skip(from)
-            .map(move |(place, Slot { message, .. })| {
+        self.slots.iter().enumerate().take(until).skip(from).map(
+            move |(place, Slot { message, .. })| {
                 Packet::Publish(Publish {
                     dup: false,
                     qos: QoS::AtLeastOnce,
@@ -84,7 +91,8 @@ impl Window {
                     pkid: id_at(first_id, place),
                     payload: message.payload.clone(),
                 })
-            })
+            },
+        )
     }
 
     /// Marks the message of this packet id as acknowledged, and returns the caller's id; `None` if no
@@ -181,8 +189,19 @@ mod tests {
             5,
             "an acknowledged message in the middle keeps its slot: ids must not overlap"
         );
-        window.rewind();
+        window.rewind(9);
         assert_eq!(send(&mut window), [(1, 1), (2, 3), (3, 4)]);
+    }
+
+    #[test]
+    fn no_more_messages_are_unacknowledged_than_the_broker_allows() {
+        let mut window = Window::new(9);
+        (1..=4).for_each(|id| window.push(message(id)));
+        window.rewind(2);
+        assert_eq!(send(&mut window), [(1, 1), (2, 2)]);
+        assert!(!window.has_unsent());
+        window.acknowledge(1);
+        assert_eq!(send(&mut window), [(3, 3)]);
     }
 
     proptest! {
@@ -196,7 +215,7 @@ mod tests {
             let (mut pushed, mut outstanding, mut done) = (0, Vec::new(), BTreeSet::new());
             for step in steps {
                 if step % 20 == 0 {
-                    window.rewind();
+                    window.rewind(50);
                     outstanding.clear();
                 }
                 for _ in 0..window.free().min(usize::from(step % 7)) {
@@ -211,7 +230,7 @@ mod tests {
                     prop_assert!(done.insert(id));
                 }
             }
-            window.rewind();
+            window.rewind(50);
             let rest: Vec<u64> = send(&mut window).into_iter().map(|(_, id)| id).collect();
             prop_assert!(rest.is_sorted());
             done.extend(&rest);

@@ -15,7 +15,7 @@ use common::settings::{MqttTls, positive_duration};
 use ingester::mapping::Mapping;
 use model::pipeline::PipelineFile;
 use serde_json::Value as Json;
-use transport::{MqttSettings, capture};
+use transport::{MqttSettings, MqttVersion, capture};
 
 use crate::inspect::output::{printable, stdout};
 
@@ -30,6 +30,9 @@ pub(super) struct NewArgs {
     /// The broker, such as `mqtt://user:password@host:1883`, or with TLS `mqtts://host:8883`
     #[arg(long, value_name = "URL")]
     url: String,
+    /// Version of MQTT to speak to a broker. 5 tells why the broker refuses something, and its limits
+    #[arg(long, env = "MQTT_VERSION", value_enum, default_value_t)]
+    mqtt_version: MqttVersion,
     /// TLS.
     #[command(flatten)]
     tls: MqttTls,
@@ -51,6 +54,7 @@ type Message = (String, Bytes);
 pub(super) async fn run(args: &NewArgs) -> anyhow::Result<()> {
     let mut mqtt = MqttSettings::at("localhost", 1883);
     mqtt.tls = args.tls.clone();
+    mqtt.mqtt_version = args.mqtt_version;
     mqtt.set_url(&args.url)?;
     let name = args
         .file

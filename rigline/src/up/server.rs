@@ -232,6 +232,7 @@ fn start_own_source(
         SourceKind::Mqtt => {
             let mut mqtt = MqttSettings::at("localhost", 1883);
             mqtt.tls = settings.broker_tls.clone();
+            mqtt.mqtt_version = settings.mqtt_version;
             if let Some(url) = &file.source.url {
                 mqtt.set_url(url)?;
             }

@@ -11,7 +11,7 @@ use ingester::settings::ReadingLimits;
 use queue::settings::{QueueLimits, QueueSettings};
 use store::{DEFAULT_RETENTION, InfluxSettings, SqliteSettings};
 use transformer::settings::RowSettings;
-use transport::ListenSettings;
+use transport::{ListenSettings, MqttVersion};
 
 /// The default data directory.
 pub const DEFAULT_DIR: &str = "./rigline-data";
@@ -64,6 +64,15 @@ pub struct ServerSettings {
     /// The HTTP API.
     #[command(flatten)]
     pub api: ApiSettings,
+    /// Version of MQTT to speak to a broker. 5 tells why the broker refuses something, and its limits
+    #[arg(
+        long,
+        env = "MQTT_VERSION",
+        value_enum,
+        default_value_t,
+        help_heading = "MQTT"
+    )]
+    pub mqtt_version: MqttVersion,
     /// TLS of pipelines whose source is a broker.
     #[command(flatten)]
     pub broker_tls: MqttTls,

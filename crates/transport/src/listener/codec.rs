@@ -3,7 +3,7 @@
 //! The input may be hostile: the decoder trusts no length and never panics.
 
 mod connect;
-mod cursor;
+pub(crate) mod cursor;
 pub(crate) mod encode;
 mod packet;
 mod properties;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use common::health::{Dependency, Health};
 use testkit::Mosquitto;
 use tokio::time::timeout;
-use transport::{Delivery, MqttSettings, Publisher, Source, SubscribeSettings, Subscriber};
+use transport::{
+    Delivery, MqttSettings, MqttVersion, Publisher, Source, SubscribeSettings, Subscriber,
+};
 
 /// Longer than any operation takes, with reconnects.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -16,16 +18,28 @@ pub fn settings(broker: &Mosquitto) -> MqttSettings {
     MqttSettings::at("127.0.0.1", broker.port())
 }
 
-pub fn subscriber(broker: &Mosquitto) -> (Subscriber, Health) {
-    subscriber_for(broker, 10_000)
+/// The settings for this version of MQTT.
+pub fn settings_of(broker: &Mosquitto, version: MqttVersion) -> MqttSettings {
+    MqttSettings {
+        mqtt_version: version,
+        ..settings(broker)
+    }
 }
 
-pub fn subscriber_for(broker: &Mosquitto, capacity: usize) -> (Subscriber, Health) {
+pub fn subscriber(broker: &Mosquitto) -> (Subscriber, Health) {
+    subscriber_for(&settings(broker), 10_000)
+}
+
+/// A session that speaks this version of MQTT.
+pub fn subscriber_of(broker: &Mosquitto, version: MqttVersion) -> (Subscriber, Health) {
+    subscriber_for(&settings_of(broker, version), 10_000)
+}
+
+pub fn subscriber_for(settings: &MqttSettings, capacity: usize) -> (Subscriber, Health) {
     let health = Health::default();
     let dependency = health.dependency("mqtt");
-    let settings = settings(broker);
     let session = Subscriber::with_capacity(
-        &settings,
+        settings,
         &SubscribeSettings::default(),
         "rigline-test",
         dependency,
@@ -69,6 +83,22 @@ pub async fn last_error(health: &Health) -> String {
     timeout(TIMEOUT, error).await.expect("no error is reported")
 }
 
+/// Waits until the last error of the only dependency has this text in it.
+pub async fn error_with(health: &Health, text: &str) -> String {
+    let error = async {
+        loop {
+            let last = last_error(health).await;
+            if last.contains(text) {
+                return last;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(TIMEOUT, error)
+        .await
+        .unwrap_or_else(|_| panic!("no error with {text:?}: {:?}", health.report()))
+}
+
 /// Waits for at least `count` deliveries.
 pub async fn receive(session: &mut Subscriber, count: usize) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
@@ -84,7 +114,7 @@ pub async fn receive(session: &mut Subscriber, count: usize) -> Vec<Delivery> {
 /// The next delivery is a new message: a broker sends messages again before new ones.
 pub async fn nothing_is_redelivered(broker: &Mosquitto, session: &mut Subscriber) {
     const MARKER: u64 = u64::MAX;
-    let sender = Sender::start_as(broker, "marker-sender");
+    let sender = Sender::start_as(&settings(broker), "marker-sender");
     sender.send([MARKER]).await;
     let deliveries = receive(session, 1).await;
     assert_eq!(id_of(&deliveries[0]), MARKER, "{:?}", deliveries[0]);
@@ -104,14 +134,19 @@ pub struct Sender {
 
 impl Sender {
     pub fn start(broker: &Mosquitto) -> Self {
-        Self::start_as(broker, "sender")
+        Self::start_as(&settings(broker), "sender")
     }
 
-    pub fn start_as(broker: &Mosquitto, client_id: &str) -> Self {
+    /// One that speaks this version of MQTT.
+    pub fn of(broker: &Mosquitto, version: MqttVersion) -> Self {
+        Self::start_as(&settings_of(broker, version), "sender")
+    }
+
+    pub fn start_as(settings: &MqttSettings, client_id: &str) -> Self {
         let acknowledged = Arc::new(Mutex::new(Vec::new()));
         let list = acknowledged.clone();
         let dependency = Dependency::unreported("mqtt");
-        let publisher = Publisher::start(&settings(broker), client_id, dependency, move |id| {
+        let publisher = Publisher::start(settings, client_id, dependency, move |id| {
             list.lock().unwrap().push(id);
         });
         Self {

@@ -8,31 +8,63 @@
 
 mod broker_errors;
 mod broker_limits;
+mod broker_limits_5;
 mod harness;
 mod listener;
 mod pubsub;
+mod scripted;
 mod tls;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use testkit::Mosquitto;
-use transport::{Delivery, Source};
+use transport::{Delivery, MqttVersion, Source};
 
 use crate::harness::{
-    Sender, TIMEOUT, down, id_of, nothing_is_redelivered, receive, subscriber, up,
+    Sender, TIMEOUT, down, id_of, nothing_is_redelivered, receive, settings_of, subscriber_of, up,
 };
 
 fn ids(deliveries: &[Delivery]) -> BTreeSet<u64> {
     deliveries.iter().map(id_of).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn acknowledged_messages_are_not_delivered_again() {
+/// Runs each test with both versions of MQTT.
+macro_rules! with_both_versions {
+    ($($test:ident,)*) => {
+        mod mqtt_3 {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(transport::MqttVersion::V311).await;
+            })*
+        }
+
+        mod mqtt_5 {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(transport::MqttVersion::V5).await;
+            })*
+        }
+    };
+}
+
+with_both_versions! {
+    acknowledged_messages_are_not_delivered_again,
+    unacknowledged_messages_are_delivered_again,
+    a_broker_that_restarts_with_its_data_loses_nothing,
+    a_broker_that_restarts_without_its_data_gets_a_new_subscription,
+    messages_in_flight_are_sent_again_after_the_connection_broke,
+    a_ticket_of_an_earlier_connection_acknowledges_nothing,
+    a_message_of_two_mebibytes_delays_no_other,
+    a_receiver_that_pauses_causes_no_deadlock,
+    messages_that_wait_for_the_broker_are_bounded,
+}
+
+async fn acknowledged_messages_are_not_delivered_again(version: MqttVersion) {
     let broker = Mosquitto::start();
-    let (mut session, health) = subscriber(&broker);
+    let (mut session, health) = subscriber_of(&broker, version);
     up(&health).await;
-    let sender = Sender::start(&broker);
+    let sender = Sender::of(&broker, version);
     sender.send(0..5_000).await;
     let mut seen = Vec::new();
     while seen.len() < 5_000 {
@@ -46,35 +78,33 @@ async fn acknowledged_messages_are_not_delivered_again() {
     assert_eq!(sender.finish().await, (0..5_000).collect());
     session.close().await;
 
-    let (mut session, health) = subscriber(&broker);
+    let (mut session, health) = subscriber_of(&broker, version);
     up(&health).await;
     nothing_is_redelivered(&broker, &mut session).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn unacknowledged_messages_are_delivered_again() {
+async fn unacknowledged_messages_are_delivered_again(version: MqttVersion) {
     let broker = Mosquitto::start();
-    let (mut session, health) = subscriber(&broker);
+    let (mut session, health) = subscriber_of(&broker, version);
     up(&health).await;
-    let sender = Sender::start(&broker);
+    let sender = Sender::of(&broker, version);
     sender.send(0..100).await;
     let mut deliveries = receive(&mut session, 100).await;
     session.ack(deliveries.drain(..40).map(|delivery| delivery.ticket));
     session.close().await;
 
-    let (mut session, _) = subscriber(&broker);
+    let (mut session, _) = subscriber_of(&broker, version);
     let again = receive(&mut session, 60).await;
     assert_eq!(ids(&again), (40..100).collect());
     assert!(again.iter().all(|delivery| delivery.dup));
     nothing_is_redelivered(&broker, &mut session).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_restarts_with_its_data_loses_nothing() {
+async fn a_broker_that_restarts_with_its_data_loses_nothing(version: MqttVersion) {
     let mut broker = Mosquitto::start();
-    let (mut session, health) = subscriber(&broker);
+    let (mut session, health) = subscriber_of(&broker, version);
     up(&health).await;
-    let sender = Sender::start(&broker);
+    let sender = Sender::of(&broker, version);
     sender.send(0..1_000).await;
     broker.stop();
     sender.send(1_000..2_000).await;
@@ -90,12 +120,11 @@ async fn a_broker_that_restarts_with_its_data_loses_nothing() {
     assert_eq!(sender.finish().await, (0..3_000).collect());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_restarts_without_its_data_gets_a_new_subscription() {
+async fn a_broker_that_restarts_without_its_data_gets_a_new_subscription(version: MqttVersion) {
     let mut broker = Mosquitto::start();
-    let (mut session, health) = subscriber(&broker);
+    let (mut session, health) = subscriber_of(&broker, version);
     up(&health).await;
-    let sender = Sender::start(&broker);
+    let sender = Sender::of(&broker, version);
     sender.send(0..500).await;
     receive(&mut session, 500).await;
     broker.kill();
@@ -113,10 +142,9 @@ async fn a_broker_that_restarts_without_its_data_gets_a_new_subscription() {
     assert_eq!(sender.finish().await, (0..1_500).collect());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn messages_in_flight_are_sent_again_after_the_connection_broke() {
+async fn messages_in_flight_are_sent_again_after_the_connection_broke(version: MqttVersion) {
     let mut broker = Mosquitto::start();
-    let sender = Sender::start(&broker);
+    let sender = Sender::of(&broker, version);
     sender.send(0..10).await;
     assert!(sender.publisher.drain(TIMEOUT).await);
     broker.freeze();
@@ -127,12 +155,11 @@ async fn messages_in_flight_are_sent_again_after_the_connection_broke() {
     assert_eq!(sender.finish().await, (0..3_000).collect());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_ticket_of_an_earlier_connection_acknowledges_nothing() {
+async fn a_ticket_of_an_earlier_connection_acknowledges_nothing(version: MqttVersion) {
     let mut broker = Mosquitto::start();
-    let (mut session, health) = subscriber(&broker);
+    let (mut session, health) = subscriber_of(&broker, version);
     up(&health).await;
-    let sender = Sender::start(&broker);
+    let sender = Sender::of(&broker, version);
     sender.send([1]).await;
     let earlier = receive(&mut session, 1).await;
     broker.kill();
@@ -149,16 +176,15 @@ async fn a_ticket_of_an_earlier_connection_acknowledges_nothing() {
     session.ack(earlier.into_iter().map(|delivery| delivery.ticket));
     session.close().await;
 
-    let (mut session, _) = subscriber(&broker);
+    let (mut session, _) = subscriber_of(&broker, version);
     assert_eq!(ids(&receive(&mut session, 1).await), [2].into());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_of_two_mebibytes_delays_no_other() {
+async fn a_message_of_two_mebibytes_delays_no_other(version: MqttVersion) {
     let broker = Mosquitto::start();
-    let (mut session, health) = subscriber(&broker);
+    let (mut session, health) = subscriber_of(&broker, version);
     up(&health).await;
-    let sender = Sender::start(&broker);
+    let sender = Sender::of(&broker, version);
     sender.send([1]).await;
     sender.send_sized(2, 2 << 20).await;
     sender.send(3..100).await;
@@ -172,13 +198,12 @@ async fn a_message_of_two_mebibytes_delays_no_other() {
     assert_eq!(sender.finish().await, (1..100).collect());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_pauses_causes_no_deadlock() {
+async fn a_receiver_that_pauses_causes_no_deadlock(version: MqttVersion) {
     // The broker sends without limit, and the subscriber holds few messages: the sockets fill up.
     let broker = Mosquitto::start_with(&["allow_anonymous true", "max_inflight_messages 0"]);
-    let (mut session, health) = harness::subscriber_for(&broker, 10);
+    let (mut session, health) = harness::subscriber_for(&settings_of(&broker, version), 10);
     up(&health).await;
-    let sender = Sender::start(&broker);
+    let sender = Sender::of(&broker, version);
     for id in 0..100 {
         sender.send_sized(id, 100_000).await;
     }
@@ -197,16 +222,15 @@ async fn a_receiver_that_pauses_causes_no_deadlock() {
     }
     assert_eq!(sender.finish().await.len(), 100);
     session.close().await;
-    let (mut session, health) = subscriber(&broker);
+    let (mut session, health) = subscriber_of(&broker, version);
     up(&health).await;
     nothing_is_redelivered(&broker, &mut session).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn messages_that_wait_for_the_broker_are_bounded() {
+async fn messages_that_wait_for_the_broker_are_bounded(version: MqttVersion) {
     let mut broker = Mosquitto::start();
     broker.stop();
-    let sender = Sender::start(&broker);
+    let sender = Sender::of(&broker, version);
     let filling = tokio::time::timeout(Duration::from_secs(2), sender.send(0..100_000)).await;
     assert!(filling.is_err(), "took 100,000 messages without a broker");
     let counts = sender.publisher.counts();
