@@ -162,7 +162,7 @@ impl<S: Source> Source for WithPosts<S> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests {
     use std::time::Duration;
 

@@ -14,21 +14,22 @@ macro_rules! client_settings {
         #[derive(Debug, Clone, Default, Args)]
         #[command(next_help_heading = $heading)]
         pub struct $name {
-            #[doc = concat!("With TLS: file with certificates of authorities, in PEM, that are trusted besides those of \
-                the machine to vouch for ", $server)]
-            #[arg(id = concat!($flag, "_ca_file"), long = concat!($flag, "-ca-file"),
+            /// Authorities that are trusted besides those of the machine.
+            #[arg(help = concat!("With TLS: file with certificates of authorities, in PEM, that are trusted besides \
+                those of the machine to vouch for ", $server), id = concat!($flag, "_ca_file"), long = concat!($flag, "-ca-file"),
                 env = concat!($prefix, "_CA_FILE"), value_name = "PATH", value_parser = path())]
             pub ca_file: Option<PathBuf>,
-            #[doc = concat!("With TLS: file with our certificate, in PEM, where ", $server, " requires one")]
-            #[arg(id = concat!($flag, "_cert_file"), long = concat!($flag, "-cert-file"),
+            /// Our certificate.
+            #[arg(help = concat!("With TLS: file with our certificate, in PEM, where ", $server, " requires one"), id = concat!($flag, "_cert_file"), long = concat!($flag, "-cert-file"),
                 env = concat!($prefix, "_CERT_FILE"), value_name = "PATH", value_parser = path())]
             pub cert_file: Option<PathBuf>,
-            #[doc = "File with the key of that certificate"]
+            /// File with the key of that certificate
             #[arg(id = concat!($flag, "_key_file"), long = concat!($flag, "-key-file"),
                 env = concat!($prefix, "_KEY_FILE"), value_name = "PATH", value_parser = path())]
             pub key_file: Option<PathBuf>,
-            #[doc = concat!("With TLS: name in the certificate of ", $server, " [default: the host that is connected to]")]
-            #[arg(id = concat!($flag, "_server_name"), long = concat!($flag, "-server-name"),
+            /// The name in the server's certificate.
+            #[arg(help = concat!("With TLS: name in the certificate of ", $server,
+                " [default: the host that is connected to]"), id = concat!($flag, "_server_name"), long = concat!($flag, "-server-name"),
                 env = concat!($prefix, "_SERVER_NAME"), value_name = "NAME")]
             pub server_name: Option<String>,
         }
