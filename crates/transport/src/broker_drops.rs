@@ -99,7 +99,6 @@ impl Drops {
     /// Takes the broker's number, counted since it started.
     #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
     fn report(&mut self, dropped: u64) {
-        gauge!(metric::BROKER_DROPPED).set(dropped as f64);
         if let Some(new) = self.due_warning(dropped, Instant::now()) {
             tracing::warn!(
                 new,
@@ -110,6 +109,7 @@ impl Drops {
                  ingester was away"
             );
         }
+        gauge!(metric::BROKER_DROPPED).set(dropped as f64);
     }
 
     /// How many messages a warning should tell of, if one is due.

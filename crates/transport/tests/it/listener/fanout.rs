@@ -75,7 +75,7 @@ async fn message_is_acknowledged_once_all_its_pipelines_have_acknowledged_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pipeline_that_is_behind_pauses_only_the_connections_that_publish_to_it() {
-    const SENT: u16 = 40_000;
+    const SENT: u16 = 60_000;
     let (listener, fanout) = listen(&["a", "b"]).await;
     let (mut slow, mut fast) = (fanout.session(0), fanout.session(1));
     let mut flood = Raw::v4(listener.local_addr(), "flood");
@@ -98,11 +98,8 @@ async fn pipeline_that_is_behind_pauses_only_the_connections_that_publish_to_it(
     while let Ok(received) = timeout(quiet, slow.recv_batch(1_000, &mut held)).await {
         received.unwrap();
     }
-    assert!(
-        held.len() < usize::from(SENT) / 2,
-        "{} messages",
-        held.len()
-    );
+    // 10,000 that aren't acknowledged, and the 20,000 that the listener may have read before it paused, in batches.
+    assert!(held.len() < 40_000, "{} messages", held.len());
     let mut taken = held.len();
     ack(&slow, held);
     while taken < usize::from(SENT) {
