@@ -27,24 +27,36 @@ pub(crate) const COOKIE: &str = "rigline_token";
 /// What requests need.
 #[derive(Clone)]
 pub(crate) struct Access {
-    token: Option<Secret>,
-    jwt_secret: Option<Secret>,
-    /// Made of the two as they were last read.
-    tokens: Arc<RwLock<Tokens>>,
+    accepted: Arc<RwLock<Accepted>>,
     failures: Failures,
     clock: Clock,
     is_https: bool,
 }
 
+/// The secrets as they were last read, and the tokens that they make valid.
+struct Accepted {
+    token: Option<Secret>,
+    jwt_secret: Option<Secret>,
+    tokens: Tokens,
+}
+
+impl Accepted {
+    fn new(token: Option<Secret>, jwt_secret: Option<Secret>) -> Self {
+        Self {
+            tokens: Tokens::new(token.as_ref(), jwt_secret.as_ref()),
+            token,
+            jwt_secret,
+        }
+    }
+}
+
 impl Access {
     pub(crate) fn new(settings: &ApiSettings, clock: Clock) -> Self {
         Self {
-            tokens: Arc::new(RwLock::new(Tokens::new(
-                settings.api_token.as_ref(),
-                settings.api_jwt_secret.as_ref(),
+            accepted: Arc::new(RwLock::new(Accepted::new(
+                settings.api_token.clone(),
+                settings.api_jwt_secret.clone(),
             ))),
-            token: settings.api_token.clone(),
-            jwt_secret: settings.api_jwt_secret.clone(),
             failures: Failures::default(),
             clock,
             is_https: settings.is_https(),
@@ -53,8 +65,9 @@ impl Access {
 
     /// Reads the files of the secrets again. Those before are no longer accepted.
     pub(crate) fn reload(&self) {
-        let token = self.token.as_ref().map(Secret::current);
-        let mut jwt_secret = self.jwt_secret.as_ref().map(Secret::current);
+        let before = self.accepted();
+        let token = before.token.as_ref().map(Secret::current);
+        let mut jwt_secret = before.jwt_secret.as_ref().map(Secret::current);
         if jwt_secret
             .as_ref()
             .is_some_and(|secret| secret.expose().len() < MIN_JWT_SECRET)
@@ -62,14 +75,18 @@ impl Access {
             tracing::error!(
                 "API_JWT_SECRET_FILE holds a secret that is too short, the tokens are as before"
             );
-            jwt_secret.clone_from(&self.jwt_secret);
+            jwt_secret.clone_from(&before.jwt_secret);
         }
-        let tokens = Tokens::new(token.as_ref(), jwt_secret.as_ref());
-        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+        drop(before);
+        let accepted = Accepted::new(token, jwt_secret);
+        *self
+            .accepted
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = accepted;
     }
 
-    fn tokens(&self) -> RwLockReadGuard<'_, Tokens> {
-        self.tokens.read().unwrap_or_else(PoisonError::into_inner)
+    fn accepted(&self) -> RwLockReadGuard<'_, Accepted> {
+        self.accepted.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether browsers may send the cookie over TLS only.
@@ -82,7 +99,7 @@ impl Access {
         if let Some(wait) = from.and_then(|from| self.failures.wait(from)) {
             return Err(Problem::too_many_failures(wait));
         }
-        let scope = self.tokens().scope_of(token, self.clock.now());
+        let scope = self.accepted().tokens.scope_of(token, self.clock.now());
         scope.ok_or_else(|| {
             if let Some(from) = from {
                 self.failures.add(from);
@@ -93,7 +110,7 @@ impl Access {
 
     /// Whether requests need a token.
     pub(crate) fn needs_token(&self) -> bool {
-        !self.tokens().is_empty()
+        !self.accepted().tokens.is_empty()
     }
 
     /// Whether the request may be carried out.

@@ -140,6 +140,12 @@ async fn tokens_of_files_are_read_again() {
     };
     timeout(LIMIT, changed).await.unwrap();
     assert!(!is_accepted("first").await);
+    // A file that can't be used leaves what was read last, not what was read at the start.
+    file("token", "");
+    reload.notify_waiters();
+    sleep(Duration::from_millis(500)).await;
+    assert!(is_accepted("second").await);
+    assert!(!is_accepted("first").await);
     stop.cancel();
     timeout(LIMIT, running).await.unwrap().unwrap().unwrap();
 }
