@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::secret::Secret;
 use common::settings::BadSetting;
-use common::tls::{ClientTls, trusting_nobody};
+use common::tls::ClientTls;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 
@@ -78,11 +78,7 @@ impl MessageLines {
             url: url.to_owned(),
             error: cause(&error),
         };
-        let config = if address.scheme() == "https" {
-            tls.config()?
-        } else {
-            trusting_nobody()?
-        };
+        let config = tls.config_if(address.scheme() == "https")?;
         let client = Client::builder()
             .tls_backend_preconfigured((*config).clone())
             .connect_timeout(CONNECT_LIMIT)

@@ -10,8 +10,8 @@ mod rows;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::http::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use axum::http::{HeaderName, StatusCode, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::event::{Events, LiveProblem, Recovered};
@@ -111,6 +111,25 @@ impl Live {
 
     fn channels(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Seen>>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Headers of a response without end: neither a cache nor a proxy in between may hold back what it brings.
+pub(crate) const UNBUFFERED: [(HeaderName, &str); 2] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("x-accel-buffering"), "no"),
+];
+
+/// Does `work`, which sends to a client, until it ends, the client has gone, or the process stops.
+pub(crate) async fn while_read<T>(
+    stop: &CancellationToken,
+    client: &mpsc::Sender<T>,
+    work: impl Future<Output = ()>,
+) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = client.closed() => {}
+        () = work => {}
     }
 }
 

@@ -7,7 +7,7 @@ use common::backoff::Backoff;
 use common::clock::Clock;
 use common::log_interval::{LogInterval, WARNING_INTERVAL};
 use common::metric;
-use common::tls::{ClientTls, trusting_nobody};
+use common::tls::ClientTls;
 use metrics::counter;
 use model::Timestamp;
 use reqwest::Client;
@@ -55,11 +55,7 @@ pub(crate) fn client<'a>(
     urls: impl IntoIterator<Item = &'a str>,
 ) -> anyhow::Result<Client> {
     let is_https = urls.into_iter().any(|url| url.starts_with("https:"));
-    let config = if is_https {
-        tls.config()?
-    } else {
-        trusting_nobody()?
-    };
+    let config = tls.config_if(is_https)?;
     let client = Client::builder()
         .tls_backend_preconfigured((*config).clone())
         .user_agent(concat!("rigline/", env!("CARGO_PKG_VERSION")))

@@ -4,14 +4,13 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::header;
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::extract::PipelineName;
-use crate::live::{Events, Subscription};
+use crate::live::{Events, Subscription, UNBUFFERED, while_read};
 use crate::parts::Api;
 use crate::problem::{ListProblems, Problem};
 
@@ -45,20 +44,11 @@ pub(crate) async fn open(
     let (send, receive) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         let stop = subscription.stop.clone();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = send.closed() => {}
-            () = forward(subscription, &send) => {}
-        }
+        while_read(&stop, &send, forward(subscription, &send)).await;
     });
     let events = Sse::new(ReceiverStream::new(receive));
     let events = events.keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    // A proxy in between must not hold events back.
-    let headers = [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
-    Ok((headers, events).into_response())
+    Ok((UNBUFFERED, events).into_response())
 }
 
 /// Sends the events of each state, as fast as the client takes them.

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::messages::no_ingester;
 use crate::extract::PipelineName;
+use crate::live::{UNBUFFERED, while_read};
 use crate::parts::Api;
 use crate::problem::{ListProblems, Problem};
 
@@ -76,20 +77,11 @@ pub(crate) async fn open(
     tokio::spawn(async move {
         let _permit = permit;
         let now = || clock.now().to_string();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = send.closed() => {}
-            () = forward(watch, now, &send) => {}
-        }
+        while_read(&stop, &send, forward(watch, now, &send)).await;
     });
-    let headers = [
-        (header::CONTENT_TYPE, "application/x-ndjson"),
-        (header::CACHE_CONTROL, "no-store"),
-        // A proxy in between must not hold lines back.
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     let body = Body::from_stream(ReceiverStream::new(receive));
-    Ok((headers, body).into_response())
+    Ok((kind, UNBUFFERED, body).into_response())
 }
 
 async fn forward(

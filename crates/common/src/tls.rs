@@ -41,7 +41,7 @@ impl Setting<'_> {
 }
 
 /// A configuration with which no server is trusted, for clients that need one and use no TLS.
-pub fn trusting_nobody() -> Result<Arc<ClientConfig>, BadSetting> {
+fn trusting_nobody() -> Result<Arc<ClientConfig>, BadSetting> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| BadSetting::new("TLS", "", &error.to_string()))?;

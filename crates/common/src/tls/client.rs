@@ -10,7 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Setting, add_authorities, certificates, private_key, problem, provider};
+use super::{
+    Setting, add_authorities, certificates, private_key, problem, provider, trusting_nobody,
+};
 use crate::settings::BadSetting;
 
 /// What a client trusts and shows. Errors name its settings: with the prefix `MQTT`, `MQTT_CA_FILE`,
@@ -73,6 +75,15 @@ impl ClientTls {
             (None, Some(_)) => return Err(self.bad("CERT_FILE", "", "the certificate of the key")),
         };
         Ok(Arc::new(config))
+    }
+
+    /// The configuration of an HTTP client, which needs one also where it uses no TLS. Files are read only for https.
+    pub fn config_if(&self, is_https: bool) -> Result<Arc<ClientConfig>, BadSetting> {
+        if is_https {
+            self.config()
+        } else {
+            trusting_nobody()
+        }
     }
 
     /// The name that the certificate of the server at `host` has to be for.

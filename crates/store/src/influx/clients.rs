@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use common::secret::Secret;
-use common::tls::{self, ClientTls};
+use common::tls::ClientTls;
 use reqwest::Client;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
@@ -90,7 +90,9 @@ impl Current {
     fn new(settings: &InfluxSettings, tls: &ClientTls) -> Result<Self, BuildError> {
         let mut url = checked_url(&settings.url)?;
         let token = settings.token.as_ref().map(Secret::current);
+        let config = tls.config_if(settings.is_https())?;
         let mut builder = Client::builder()
+            .tls_backend_preconfigured((*config).clone())
             .user_agent(USER_AGENT)
             .timeout(settings.timeout)
             .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT))
@@ -101,7 +103,6 @@ impl Current {
         let client_error = |error: String| BuildError::Client(error);
         let mut writer = None;
         if settings.is_https() {
-            builder = builder.tls_backend_preconfigured((*tls.config()?).clone());
             if let Some(name) = &tls.server_name {
                 // The name of the URL is the one that the certificate has to be for.
                 let host = url.host_str().unwrap_or_default().to_owned();
@@ -110,7 +111,6 @@ impl Current {
                     .map_err(|error| client_error(error.to_string()))?;
             }
         } else {
-            builder = builder.tls_backend_preconfigured((*tls::trusting_nobody()?).clone());
             // The client's builder panics at an invalid URL.
             writer = Some(writer_to(url.as_str(), settings, token.as_ref())?);
         }
