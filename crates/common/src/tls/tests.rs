@@ -79,8 +79,8 @@ async fn a_server_is_trusted_only_with_a_valid_certificate_of_a_known_authority_
 
     // An authority of the same name with another key, and none besides those of the machine.
     let others = Certificates::new();
-    for stranger in [trusting(others.ca()), ClientTls::new("MQTT")] {
-        let unknown = ask(&stranger, "localhost", port).await.unwrap_err();
+    for distrusting in [trusting(others.ca()), ClientTls::new("MQTT")] {
+        let unknown = ask(&distrusting, "localhost", port).await.unwrap_err();
         assert!(unknown.contains("MQTT_CA_FILE"), "{unknown}");
     }
 
