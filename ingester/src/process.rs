@@ -106,13 +106,45 @@ fn start_file(
                 RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
             let source = PubSubSettings::of_file(&file.source, &settings.redis)
                 .context("cannot use Redis Pub/Sub")?;
-            let session = move |up| RedisSubscriber::start(&source, up);
+            let session = move |up, _| RedisSubscriber::start(&source, up);
             pipelines
                 .running
                 .spawn(crate::run(work, queue, session, process));
             Ok(())
         }
+        SourceKind::Kafka => start_kafka(settings, file, work, process, pipelines),
     }
+}
+
+#[cfg(feature = "kafka")]
+fn start_kafka(
+    settings: &IngesterSettings,
+    file: &PipelineFile,
+    work: Work,
+    process: Process,
+    pipelines: &mut Pipelines,
+) -> anyhow::Result<()> {
+    let queue = RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
+    let source = transport::kafka_reader(file, &settings.kafka, work.queue.limits.batch)?;
+    let session = move |up, positions| transport::KafkaSource::start(&source, up, positions);
+    let ingester = crate::run(work, queue, session, process);
+    pipelines.running.spawn(ingester);
+    Ok(())
+}
+
+#[cfg(not(feature = "kafka"))]
+fn start_kafka(
+    _: &IngesterSettings,
+    file: &PipelineFile,
+    _: Work,
+    _: Process,
+    _: &mut Pipelines,
+) -> anyhow::Result<()> {
+    // The settings' check has refused it.
+    anyhow::bail!(
+        "this build can't read Kafka, which the pipeline {} needs",
+        *file.name
+    )
 }
 
 /// The broker of a pipeline file: that of its URL, otherwise that of the variables.
@@ -138,7 +170,7 @@ fn start_mqtt(
         let stop = process.stop.clone();
         tokio::spawn(watch_broker_drops(mqtt.clone(), client_id.clone(), stop));
     }
-    let session = move |broker_up| Subscriber::start(&mqtt, &subscribe, &client_id, broker_up);
+    let session = move |broker_up, _| Subscriber::start(&mqtt, &subscribe, &client_id, broker_up);
     pipelines
         .running
         .spawn(crate::run(work, queue, session, process));

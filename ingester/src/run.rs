@@ -9,6 +9,7 @@ use common::metric;
 use metrics::{counter, histogram};
 use model::Stage;
 use model::dead_letter::{Reason, Rejection};
+use model::position::Positions;
 use model::time::Timestamp;
 use queue::error::Cause;
 use queue::lease_manager::{HeldLease, LeaseManager};
@@ -46,7 +47,7 @@ const IDLE_TICK: Duration = Duration::from_secs(1);
 pub async fn run<Q: Queue, S: Source>(
     settings: Work,
     queue: Q,
-    start_session: impl Fn(Dependency) -> S,
+    start_session: impl Fn(Dependency, Positions) -> S,
     process: Process,
 ) -> anyhow::Result<()> {
     let leases = LeaseManager::new(queue.clone(), Stage::Ingester, &settings.queue, &process);
@@ -61,7 +62,11 @@ pub async fn run<Q: Queue, S: Source>(
         leases,
     };
     while let Some(held) = ingester.leases.acquire().await {
-        let mut session = start_session(ingester.source_up.clone());
+        let Some(positions) = ingester.positions::<S>(&held).await else {
+            held.release().await;
+            continue;
+        };
+        let mut session = start_session(ingester.source_up.clone(), positions);
         let held = ingester.serve(held, &mut session).await;
         // The session ends before the lease, so that a standby doesn't find it in use.
         session.close().await;
@@ -90,6 +95,14 @@ impl<T> Default for Received<T> {
             last_arrival: None,
         }
     }
+}
+
+/// Why messages were not appended.
+enum Refused {
+    /// Try again after this long.
+    Wait(Duration),
+    /// The queue has other positions than the session: start a new one.
+    Moved,
 }
 
 /// An encoded append.
@@ -147,9 +160,36 @@ impl<Q: Queue> Ingester<Q> {
                     tracing::error!(%error, "the session ended, starting a new one");
                     return current;
                 }
-            } else if let Err(wait) = self.append_and_acknowledge(session, &mut received).await {
-                self.process.pause(wait).await;
+            } else {
+                match self.append_and_acknowledge(session, &mut received).await {
+                    Ok(()) => {}
+                    Err(Refused::Wait(wait)) => self.process.pause(wait).await,
+                    Err(Refused::Moved) => {
+                        tracing::warn!(
+                            "the queue has other positions of the source than this session: it was restored, \
+                             or another process has read on. Starting a new session from them"
+                        );
+                        return current;
+                    }
+                }
             }
+        }
+        None
+    }
+
+    /// The positions of the source in the queue, if it has any. `None` if the lease was lost or the process
+    /// stops.
+    async fn positions<S: Source>(&self, held: &HeldLease<Q>) -> Option<Positions> {
+        if !S::HAS_POSITIONS {
+            return Some(Positions::new());
+        }
+        while !held.lost.is_cancelled() && !self.process.stop.is_cancelled() {
+            self.process.health.tick();
+            match self.queue.positions().await {
+                Ok(positions) => return Some(positions),
+                Err(error) => self.leases.queue_up().down(&error),
+            }
+            self.process.pause(ERROR_WAIT).await;
         }
         None
     }
@@ -171,18 +211,23 @@ impl<Q: Queue> Ingester<Q> {
         }
     }
 
-    /// Appends what was received and then acknowledges it. The error is the wait before a retry.
+    /// Appends what was received and then acknowledges it.
     async fn append_and_acknowledge<S: Source>(
         &mut self,
         session: &S,
         received: &mut Received<S::Ticket>,
-    ) -> Result<(), Duration> {
+    ) -> Result<(), Refused> {
         let Received {
             deliveries,
             encoded,
             last_arrival,
         } = received;
-        let batch = encoded.get_or_insert_with(|| self.encode_batch(deliveries, last_arrival));
+        let batch = encoded.get_or_insert_with(|| {
+            let mut batch = self.encode_batch(deliveries, last_arrival);
+            let appended = deliveries[..batch.deliveries].iter();
+            batch.append.steps = session.steps(appended.map(|delivery| &delivery.ticket));
+            batch
+        });
         faults::reach(Point::BeforeAppend);
         match self.queue.append(&batch.append).await {
             Ok(Appended::Done { length, accepted }) => {
@@ -207,8 +252,9 @@ impl<Q: Queue> Ingester<Q> {
                      drained it",
                     self.settings.queue.raw_queue
                 ));
-                Err(FULL_WAIT)
+                Err(Refused::Wait(FULL_WAIT))
             }
+            Ok(Appended::Moved) => Err(Refused::Moved),
             Err(error) => {
                 let is_full = matches!(
                     error,
@@ -223,7 +269,7 @@ impl<Q: Queue> Ingester<Q> {
                     self.leases.queue_up()
                 };
                 dependency.down(&error);
-                Err(ERROR_WAIT)
+                Err(Refused::Wait(ERROR_WAIT))
             }
         }
     }
@@ -266,7 +312,10 @@ impl<Q: Queue> Ingester<Q> {
                 bytes += element.len();
                 batch.append.raw.push(element);
             }
-            if let Some(rejection) = decoded.rejection {
+            if let Some(mut rejection) = decoded.rejection {
+                if let Some(origin) = &delivery.origin {
+                    rejection.detail = format!("{} ({origin})", rejection.detail);
+                }
                 let series = match &delivery.refused {
                     Some(sender) => sender.user.as_deref().unwrap_or_default(),
                     None => self.settings.decoder.series(topic),

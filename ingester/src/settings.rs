@@ -1,8 +1,9 @@
 //! The ingester's settings.
 
 use clap::Args;
-use common::pipelines::PipelineSettings;
-use common::settings::{self, BadSetting, Settings, TimeLimitSettings};
+use common::pipelines::{Pipeline, PipelineSettings};
+use common::settings::{self, BadSetting, KafkaTls, Settings, TimeLimitSettings};
+use model::pipeline::SourceKind;
 use queue::settings::{QueueSettings, RedisSettings};
 use transport::{MqttSettings, SubscribeSettings};
 
@@ -29,6 +30,9 @@ pub struct IngesterSettings {
     /// The server of the lists.
     #[command(flatten)]
     pub redis: RedisSettings,
+    /// What Kafka clients trust and show with TLS.
+    #[command(flatten)]
+    pub kafka: KafkaTls,
 }
 
 /// Settings of a pipeline that don't depend on the kinds of source and queue.
@@ -52,12 +56,27 @@ pub struct ReadingLimits {
     pub max_payload: usize,
 }
 
+/// Checks the sources of pipelines that this build may not have, and the files that they need.
+pub fn check_sources(kafka: &KafkaTls, pipelines: &[Pipeline]) -> Result<(), BadSetting> {
+    let files = pipelines.iter().filter_map(|pipeline| match pipeline {
+        Pipeline::File(file) => Some(file),
+        Pipeline::Rigs(_) => None,
+    });
+    for file in files {
+        if file.source.kind() == SourceKind::Kafka {
+            transport::check_kafka(file, kafka)?;
+        }
+    }
+    Ok(())
+}
+
 impl Settings for IngesterSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         self.pipelines.check()?;
         self.mqtt.check()?;
         self.subscribe.check()?;
         self.queue.check()?;
-        self.redis.check()
+        self.redis.check()?;
+        check_sources(&self.kafka, self.pipelines.all())
     }
 }

@@ -39,6 +39,8 @@ pub(crate) async fn run(
             target.close().await;
             sent
         }
+        // The file's check refuses it.
+        SourceKind::Kafka => anyhow::bail!("messages for Kafka can't be simulated"),
         SourceKind::RedisPubsub => {
             let server = PubSubSettings::of_file(&file.source, &settings.redis);
             let server = server.context("cannot use Redis Pub/Sub")?;

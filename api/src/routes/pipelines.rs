@@ -35,14 +35,8 @@ pub(crate) struct PipelineInfo {
 impl PipelineInfo {
     fn of(part: &ServedPipeline) -> Self {
         let (source, shape) = match &part.pipeline {
-            Pipeline::Rigs(_) => ("mqtt", ShapeKind::Pivot),
-            Pipeline::File(file) => {
-                let source = match file.source.kind() {
-                    SourceKind::Mqtt => "mqtt",
-                    SourceKind::RedisPubsub => "redis-pubsub",
-                };
-                (source, file.shape())
-            }
+            Pipeline::Rigs(_) => (SourceKind::Mqtt.name(), ShapeKind::Pivot),
+            Pipeline::File(file) => (file.source.kind().name(), file.shape()),
         };
         Self {
             name: part.pipeline.name().to_owned(),

@@ -13,7 +13,7 @@ mod tls;
 
 pub use self::readings::TimeLimitSettings;
 pub use self::redis::RedisSettings;
-pub use self::tls::{InfluxTls, MqttTls, RedisTls};
+pub use self::tls::{InfluxTls, KafkaTls, MqttTls, RedisTls};
 pub use model::units::{bytes, duration, positive_duration, written};
 
 /// A setting that can't be used.

@@ -47,9 +47,14 @@ impl Drop for Logs {
     }
 }
 
+/// Libraries whose lines are left out unless the filter names them: their errors are returned to us, and we log them
+/// once, as long as they last.
+const QUIET: &str = "krafka=off";
+
 /// Starts logging to standard error, panics included. A thread writes the lines, so that a blocked
 /// reader or a full disk doesn't block the stage.
 pub fn start_logs(format: LogFormat, filter: &str) -> Result<Logs, String> {
+    let filter = [QUIET, filter].join(",");
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     let terminal = std::io::stderr().is_terminal();
     let human = match format {

@@ -4,6 +4,7 @@
 pub mod name;
 pub mod time;
 
+pub mod position;
 pub mod reading;
 pub mod row;
 pub mod sample;

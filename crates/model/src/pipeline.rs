@@ -13,6 +13,7 @@ mod limits;
 mod parse;
 mod scalar;
 mod simulate;
+mod source;
 mod split;
 mod statistics;
 mod template;
@@ -27,13 +28,13 @@ pub use self::additions::only_adds;
 pub use self::alert::AlertTable;
 pub use self::error::PipelineError;
 pub use self::file::{
-    Each, FieldTable, FieldTables, Fields, Format, MessageTable, Names, PipelineFile, Retained,
-    RowsTable, ShapeKind, SourceKind, SourceTable, Statistic, Statistics, StoreKind, StoreTable,
-    TimeFormat, ValueKind,
+    Each, FieldTable, FieldTables, Fields, Format, MessageTable, Names, PipelineFile, RowsTable,
+    ShapeKind, Statistic, Statistics, StoreKind, StoreTable, TimeFormat, ValueKind,
 };
 pub use self::limits::{LimitsTable, MaxAge};
 pub use self::scalar::Scalar;
 pub use self::simulate::{Distribution, SimulateException, SimulateTable};
+pub use self::source::{Retained, SaslMechanism, SourceKind, SourceTable, StartAt};
 pub use self::split::Split;
 pub use self::template::{FIELD, TopicTemplate};
 pub use self::value::{At, NameGlob, Number, OneOrMore, Period, Pointer, TopicGlob};

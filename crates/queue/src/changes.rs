@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::position::PositionStep;
 use model::time::Timestamp;
 
 use crate::ledger::{Counter, Ledger, delta};
@@ -28,12 +29,35 @@ pub struct Append {
     /// Rejected inputs without a dead letter, because the quota of their series is used up; counted as
     /// `dead_ingester` and `trimmed`.
     pub over_quota: usize,
+    /// How far the source was read, if the source has positions: a step for each of its partitions that
+    /// elements come from.
+    pub steps: Vec<PositionStep>,
+}
+
+/// Compares the positions of an append with the present ones. `None` if they are neither the ones before the
+/// append nor the ones after it. An append without positions is always to be applied.
+pub(crate) fn is_applied(
+    steps: &[PositionStep],
+    mut present: impl FnMut(&str) -> Option<String>,
+) -> Option<bool> {
+    let (mut before, mut after) = (true, !steps.is_empty());
+    for step in steps {
+        let found = present(&step.partition).unwrap_or_default();
+        before &= found == step.from;
+        after &= found == step.to;
+    }
+    match (before, after) {
+        (_, true) => Some(true),
+        (true, false) => Some(false),
+        (false, false) => None,
+    }
 }
 
 /// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// Everything was appended and is durable.
+    /// Everything was appended and is durable, by this call or, if the append has positions, by an earlier
+    /// one.
     Done {
         /// Elements in the raw list now.
         length: usize,
@@ -45,6 +69,9 @@ pub enum Appended {
         /// Elements in the raw list.
         length: usize,
     },
+    /// Nothing was appended, because a position is neither the expected one nor the one to set: another
+    /// process has read on, or the queue was restored. Read the positions again.
+    Moved,
 }
 
 /// The elements at a list's head.

@@ -5,14 +5,19 @@ use std::time::Duration;
 use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 use crate::error::QueueError;
 use model::Stage;
+use model::position::Positions;
 
 /// All lists, state, dead letters, leases and the ledger of one partition.
 ///
 /// Writes are atomic, and durable when they return. A dropped call may or may not be carried out, as
 /// after [`QueueError::Unknown`].
 pub trait Queue: Clone + Send + Sync + 'static {
-    /// Appends readings and dead letters and updates the ledger, unless the raw list is full.
+    /// Appends readings and dead letters, updates the ledger and sets positions, unless the raw list is full
+    /// or a position has another value.
     fn append(&self, append: &Append) -> impl Future<Output = Result<Appended, QueueError>> + Send;
+
+    /// The positions of the pipeline's source, as far as appends have set any.
+    fn positions(&self) -> impl Future<Output = Result<Positions, QueueError>> + Send;
 
     /// Acquires the consumer's lease for `limit`. `None` if it is held. `nonce` must be a new random string
     /// for each lease; a retry with the same nonce, after a lost reply, returns the same lease.

@@ -24,6 +24,7 @@ use crate::queue::Queue;
 use crate::settings::{QueueSettings, RedisSettings};
 use crate::stretch::{self, Stretch};
 use model::Stage;
+use model::position::Positions;
 
 /// The number of partitions that this version supports.
 const PARTITIONS: &str = "1";
@@ -238,14 +239,20 @@ impl Queue for RedisQueue {
             ..
         } = &*self.inner;
         let reply = self.run(&scripts.append, |call| {
-            call.arg(3)
+            call.arg(4)
                 .arg(&keys.raw)
                 .arg(&keys.dead)
-                .arg(keys.own("ledger"));
+                .arg(keys.own("ledger"))
+                .arg(keys.own("positions"));
             call.arg(limits.list)
                 .arg(limits.dead_count)
                 .arg(limits.dead_bytes);
-            call.arg(append.raw.len()).arg(append.over_quota);
+            call.arg(append.raw.len())
+                .arg(append.over_quota)
+                .arg(append.steps.len());
+            for step in &append.steps {
+                call.arg(&step.partition).arg(&step.from).arg(&step.to);
+            }
             for item in append.raw.iter().chain(&append.dead) {
                 call.arg(item.as_slice());
             }
@@ -261,8 +268,20 @@ impl Queue for RedisQueue {
             Reply::Full(length) => Ok(Appended::Full {
                 length: reply::count(&length)?,
             }),
+            Reply::Moved => Ok(Appended::Moved),
             other => Err(reply::refusal(other, 0)),
         }
+    }
+
+    async fn positions(&self) -> Result<Positions, QueueError> {
+        let mut get = redis::cmd("HGETALL");
+        get.arg(self.inner.keys.own("positions"));
+        let pairs = reply::pairs(self.inner.connection.read(&get).await?)?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let positions = pairs.into_iter();
+        Ok(positions
+            .map(|(partition, position)| (text(partition), text(position)))
+            .collect())
     }
 
     async fn lease(

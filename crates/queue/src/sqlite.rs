@@ -22,6 +22,7 @@ use crate::queue::Queue;
 use crate::settings::QueueSettings;
 use crate::stretch::Stretch;
 use model::Stage;
+use model::position::Positions;
 
 /// Lists, state, leases and ledger in one file. Clones share its threads.
 #[derive(Debug, Clone)]
@@ -128,6 +129,10 @@ impl Queue for SqliteQueue {
         self.database
             .write(move |tx| steps::append(tx, &append, limits))
             .await
+    }
+
+    async fn positions(&self) -> Result<Positions, QueueError> {
+        self.database.read(|tx| steps::positions(tx, true)).await
     }
 
     async fn lease(

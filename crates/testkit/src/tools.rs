@@ -58,13 +58,18 @@ pub(crate) fn influxdb_tool(name: &str) -> Command {
     Command::new(unpacked().with_file_name("influxdb").join(name))
 }
 
-/// A command that runs Python with the MQTT client `paho-mqtt`.
+/// The directory of Kafka's libraries.
+pub(crate) fn kafka_libraries() -> PathBuf {
+    unpacked().with_file_name("kafka").join("libs")
+}
+
+/// A command that runs Python with the clients `paho-mqtt` and `confluent-kafka`.
 #[must_use]
-pub fn python_with_paho() -> Command {
+pub fn python_with_clients() -> Command {
     let modules = unpacked().with_file_name("python");
     assert!(
         modules.is_dir(),
-        "no paho-mqtt in {}: install python3 with pip, and run scripts/test-servers.sh {} to see \
+        "no clients in {}: install python3 with pip, and run scripts/test-servers.sh {} to see \
          what is wrong",
         modules.display(),
         modules.with_file_name("").display()

@@ -1,4 +1,4 @@
-//! Sends and receives messages over MQTT, and receives those of Redis Pub/Sub.
+//! Sends and receives messages over MQTT, and receives those of Redis Pub/Sub and Kafka.
 //!
 //! With a 3.1.1 broker in between: a [`Publisher`] keeps each message until the broker has acknowledged
 //! it, and a [`Subscriber`] acknowledges a message only when it is told to. Without a broker: devices
@@ -13,6 +13,7 @@ mod broker;
 mod broker_drops;
 mod capture;
 mod fanout;
+mod kafka;
 mod listener;
 #[cfg(feature = "testing")]
 mod memory;
@@ -30,6 +31,9 @@ mod window;
 pub use broker_drops::watch_broker_drops;
 pub use capture::{Capture, CaptureError, Captured, capture};
 pub use fanout::{Fanout, FanoutSession, Wants};
+pub use kafka::check_kafka;
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaSource, KafkaTicket, reader_settings as kafka_reader};
 #[cfg(feature = "testing")]
 pub use listener::testing as generated;
 pub use listener::{
@@ -45,6 +49,6 @@ pub use probe::{
 pub use publisher::{Counts, PublishError, Publisher};
 pub use pubsub::{Channels, PubSubError, PubSubSettings, RedisPublisher, RedisSubscriber};
 pub use settings::{MqttSettings, MqttVersion, Retained, SubscribeSettings, UrlError};
-pub use source::{Delivery, PausableSource, Sender, SessionEnded, Source, Ticket};
+pub use source::{Delivery, Origin, PausableSource, Sender, SessionEnded, Source, Ticket};
 pub use subscriber::Subscriber;
 pub use watch::{MessageWatch, Seen};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use model::position::PositionStep;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -117,6 +118,7 @@ impl<S: Source> WithPosts<S> {
 
 impl<S: Source> Source for WithPosts<S> {
     const NAME: &'static str = S::NAME;
+    const HAS_POSITIONS: bool = S::HAS_POSITIONS;
     type Ticket = PostedTicket<S::Ticket>;
 
     async fn recv_batch(
@@ -142,6 +144,13 @@ impl<S: Source> Source for WithPosts<S> {
             }
         }
         Ok(self.hand_over(batch))
+    }
+
+    fn steps<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>) -> Vec<PositionStep> {
+        self.source.steps(tickets.filter_map(|ticket| match ticket {
+            PostedTicket::Source(ticket) => Some(ticket),
+            PostedTicket::Post(_) => None,
+        }))
     }
 
     fn ack(&self, tickets: impl IntoIterator<Item = Self::Ticket>) {

@@ -6,12 +6,21 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use model::dead_letter::PayloadDigest;
+use model::position::PositionStep;
 use tokio::sync::OwnedSemaphorePermit;
+
+/// Most bytes of a key or a header's value in a dead letter.
+const SHOWN_METADATA: usize = 128;
+/// Most headers in a dead letter.
+const SHOWN_HEADERS: usize = 10;
 
 /// A source of messages: a session with a broker, the listener, or channels of Redis.
 pub trait Source: Send + 'static {
     /// The name of the dependency that is up while messages can arrive.
     const NAME: &'static str;
+
+    /// Whether messages have positions: whether [`steps`](Self::steps) returns any.
+    const HAS_POSITIONS: bool = false;
 
     /// The right to acknowledge one message, once.
     type Ticket: Send + Sync + 'static;
@@ -23,6 +32,13 @@ pub trait Source: Send + 'static {
         max: usize,
         batch: &mut Vec<Delivery<Self::Ticket>>,
     ) -> impl Future<Output = Result<usize, SessionEnded>> + Send;
+
+    /// How the positions of the queue change when it takes the messages of these tickets, which are the first
+    /// ones that aren't acknowledged, in the order of their arrival. None if messages have no positions.
+    fn steps<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>) -> Vec<PositionStep> {
+        drop(tickets);
+        Vec::new()
+    }
 
     /// Acknowledges messages in the given order, which should be the order of their arrival. It can't
     /// fail and doesn't wait: a message whose connection is gone is delivered again.
@@ -69,6 +85,8 @@ pub struct Delivery<T = Ticket> {
     /// The client that published it, if the rules of the listener (`MQTT_ACL`) don't allow it the topic. Such
     /// a message becomes a dead letter.
     pub refused: Option<Arc<Sender>>,
+    /// Where it is in a source that keeps messages.
+    pub origin: Option<Origin>,
     /// The memory that the listener has reserved for it and the messages that were read with it. It is
     /// released when the last of them is dropped.
     pub(crate) share: Option<Arc<OwnedSemaphorePermit>>,
@@ -88,6 +106,7 @@ impl<T> Delivery<T> {
             received: Instant::now(),
             ticket,
             refused: None,
+            origin: None,
             share: None,
         }
     }
@@ -106,6 +125,7 @@ impl<T> Delivery<T> {
             received: self.received,
             ticket,
             refused: self.refused,
+            origin: self.origin,
             share: self.share,
         };
         (self.ticket, message)
@@ -123,8 +143,39 @@ impl<T> Delivery<T> {
             received: self.received,
             ticket,
             refused: self.refused.clone(),
+            origin: self.origin.clone(),
             share: self.share.clone(),
         }
+    }
+}
+
+/// The place and the metadata of a record, which a dead letter names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// The key.
+    pub key: Option<Bytes>,
+    /// The headers.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |bytes: &Bytes| {
+            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_METADATA)]);
+            text.escape_debug().to_string()
+        };
+        write!(f, "partition {}, offset {}", self.partition, self.offset)?;
+        if let Some(key) = &self.key {
+            write!(f, ", key {}", shown(key))?;
+        }
+        for (name, value) in self.headers.iter().take(SHOWN_HEADERS) {
+            write!(f, ", header {}={}", name.escape_debug(), shown(value))?;
+        }
+        Ok(())
     }
 }
 

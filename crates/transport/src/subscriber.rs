@@ -283,6 +283,7 @@ impl SubscriberTask {
             received: Instant::now(),
             ticket,
             refused: None,
+            origin: None,
             share: None,
         }
     }

@@ -84,7 +84,7 @@ fn start_with(
         queue: settings.clone(),
     };
     let mqtt = MqttSettings::at("127.0.0.1", broker.port());
-    let session = move |up| Subscriber::start(&mqtt, &subscribe, "rigline-ingester-rigs", up);
+    let session = move |up, _| Subscriber::start(&mqtt, &subscribe, "rigline-ingester-rigs", up);
     Running::start_at(clock, |process| {
         ingester::run(work, handle, session, process)
     })

@@ -3,6 +3,8 @@
 
 mod fixture;
 mod input;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod mapped;
 mod process;
 mod safety;

@@ -42,7 +42,7 @@ fn start(queue: &TempQueue, broker: &MemoryBroker) -> Running {
     };
     let (handle, broker) = (queue.open(), broker.clone());
     Running::start_at(Clock::system(), |process| {
-        ingester::run(work, handle, move |_| broker.session(), process)
+        ingester::run(work, handle, move |_, _| broker.session(), process)
     })
 }
 

@@ -12,6 +12,7 @@ use common::clock::Clock;
 use common::health::Dependency;
 use ingester::decode::decode;
 use ingester::settings::ReadingLimits;
+use model::position::Positions;
 use model::row::Row;
 use model::time::Timestamp;
 use store::{Store, WriteError};
@@ -159,12 +160,12 @@ impl Wrap for Timing {
 
     fn sessions<S: Source + Sync>(
         &self,
-        sessions: impl Fn(Dependency) -> S + Send + Sync + 'static,
-    ) -> impl Fn(Dependency) -> TimedSource<S> + Send + Sync + 'static {
+        sessions: impl Fn(Dependency, Positions) -> S + Send + Sync + 'static,
+    ) -> impl Fn(Dependency, Positions) -> TimedSource<S> + Send + Sync + 'static {
         let (delays, limits, align, clock) =
             (self.delays.clone(), self.limits, self.align, self.clock);
-        move |up| TimedSource {
-            source: sessions(up),
+        move |up, positions| TimedSource {
+            source: sessions(up, positions),
             delays: delays.clone(),
             limits,
             align,

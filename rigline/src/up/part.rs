@@ -12,6 +12,7 @@ use common::health::Dependency;
 use common::pipelines::Pipeline;
 use ingester::decoder::{Decoder, MappedDecoder};
 use model::pipeline::StoreKind;
+use model::position::Positions;
 use model::{Layout, topic};
 use queue::settings::QueueSettings;
 use queue::sqlite::SqliteQueue;
@@ -54,8 +55,8 @@ pub trait Wrap {
     /// The sessions to receive from instead.
     fn sessions<S: Source + Sync>(
         &self,
-        sessions: impl Fn(Dependency) -> S + Send + Sync + 'static,
-    ) -> impl Fn(Dependency) -> Self::Source<S> + Send + Sync + 'static;
+        sessions: impl Fn(Dependency, Positions) -> S + Send + Sync + 'static,
+    ) -> impl Fn(Dependency, Positions) -> Self::Source<S> + Send + Sync + 'static;
     /// What receives from a session.
     type Source<S: Source + Sync>: Source + Sync;
     /// The store to write to instead.
@@ -264,8 +265,8 @@ impl Wrap for Unwrapped {
 
     fn sessions<S: Source + Sync>(
         &self,
-        sessions: impl Fn(Dependency) -> S + Send + Sync + 'static,
-    ) -> impl Fn(Dependency) -> S + Send + Sync + 'static {
+        sessions: impl Fn(Dependency, Positions) -> S + Send + Sync + 'static,
+    ) -> impl Fn(Dependency, Positions) -> S + Send + Sync + 'static {
         sessions
     }
 

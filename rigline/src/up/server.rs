@@ -10,6 +10,7 @@ use common::harness::{self, Process};
 use common::health::Dependency;
 use common::pipelines::Pipeline;
 use model::pipeline::SourceKind;
+use model::position::Positions;
 use queue::sqlite::SqliteQueue;
 use transport::{
     Fanout, Listener, MqttSettings, PubSubSettings, RedisSubscriber, Source, SubscribeSettings,
@@ -175,7 +176,7 @@ fn start_ingesters(
         [] => {}
         // Without a task in between.
         [part] => {
-            let session = move |up: Dependency| listener.start(&up);
+            let session = move |up: Dependency, _| listener.start(&up);
             start_ingester(part, settings, session, wrap, process, stages);
         }
         several => {
@@ -184,7 +185,7 @@ fn start_ingesters(
             let fanout = Fanout::new(move || listener.start(&up), wants);
             for (place, part) in several.iter().enumerate() {
                 let fanout = fanout.clone();
-                let session = move |up: Dependency| {
+                let session = move |up: Dependency, _| {
                     up.up();
                     fanout.session(place)
                 };
@@ -198,7 +199,7 @@ fn start_ingesters(
 fn start_ingester<S: Source + Sync>(
     part: &Part,
     settings: &ServerSettings,
-    session: impl Fn(Dependency) -> S + Send + Sync + 'static,
+    session: impl Fn(Dependency, Positions) -> S + Send + Sync + 'static,
     wrap: &impl Wrap,
     process: &Process,
     stages: &mut Stages,
@@ -206,7 +207,7 @@ fn start_ingester<S: Source + Sync>(
     let (work, queue) = (part.ingester(settings), part.queue.clone());
     let process = part.process(process, "ingester");
     let inbox = part.inbox.clone();
-    let session = move |up| inbox.beside(session(up));
+    let session = move |up, positions| inbox.beside(session(up, positions));
     if let Pipeline::Rigs(_) = part.pipeline {
         let wrapped = wrap.sessions(session);
         stages.spawn(ingester::run(work, queue, wrapped, process));
@@ -239,14 +240,25 @@ fn start_own_source(
             let subscribe = SubscribeSettings::of_file(&file.source);
             let client_id = format!("rigline-{}", *file.name);
             let session =
-                move |up| inbox.beside(Subscriber::start(&mqtt, &subscribe, &client_id, up));
+                move |up, _| inbox.beside(Subscriber::start(&mqtt, &subscribe, &client_id, up));
             stages.spawn(ingester::run(work, queue, session, process));
         }
         SourceKind::RedisPubsub => {
             let source = PubSubSettings::of_file(&file.source, &settings.redis)?;
-            let session = move |up| inbox.beside(RedisSubscriber::start(&source, up));
+            let session = move |up, _| inbox.beside(RedisSubscriber::start(&source, up));
             stages.spawn(ingester::run(work, queue, session, process));
         }
+        #[cfg(feature = "kafka")]
+        SourceKind::Kafka => {
+            let source = transport::kafka_reader(file, &settings.kafka, work.queue.limits.batch)?;
+            let session = move |up, positions| {
+                inbox.beside(transport::KafkaSource::start(&source, up, positions))
+            };
+            stages.spawn(ingester::run(work, queue, session, process));
+        }
+        // The settings' check has refused it.
+        #[cfg(not(feature = "kafka"))]
+        SourceKind::Kafka => anyhow::bail!("this program was built without Kafka"),
     }
     Ok(())
 }

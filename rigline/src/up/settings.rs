@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::ApiSettings;
 use clap::Args;
 use common::pipelines::PipelineSettings;
-use common::settings::{BadSetting, MqttTls, RedisSettings, Settings, path, written};
+use common::settings::{BadSetting, KafkaTls, MqttTls, RedisSettings, Settings, path, written};
 use ingester::settings::ReadingLimits;
 use queue::settings::{QueueLimits, QueueSettings};
 use store::{DEFAULT_RETENTION, InfluxSettings, SqliteSettings};
@@ -79,6 +79,9 @@ pub struct ServerSettings {
     /// The Redis of pipelines whose source is one.
     #[command(flatten)]
     pub redis: RedisSettings,
+    /// TLS of pipelines whose source is Kafka.
+    #[command(flatten)]
+    pub kafka: KafkaTls,
     /// The InfluxDB of pipelines whose store is one.
     #[command(flatten)]
     pub influx: InfluxSettings,
@@ -106,6 +109,7 @@ impl Settings for ServerSettings {
         self.api.check()?;
         self.redis.check()?;
         self.influx.check()?;
+        ingester::settings::check_sources(&self.kafka, self.pipelines.all())?;
         self.rows.check()?;
         self.limits.check()?;
         self.store.check()?;

@@ -65,3 +65,7 @@ client_settings!(
     /// TLS of connections to InfluxDB.
     InfluxTls, "InfluxDB", "INFLUX", "influx", "InfluxDB"
 );
+client_settings!(
+    /// TLS of connections to Kafka.
+    KafkaTls, "Kafka", "KAFKA", "kafka", "Kafka"
+);

@@ -13,12 +13,12 @@ const VENDORS: [&str; 7] = [
     "redis",
     "rusqlite",
     "influxdb2",
-    "rdkafka",
+    "krafka",
     "sqlx",
     "mongodb",
 ];
 /// The crates that may use a client crate.
-const VENDOR_CRATES: [&str; 4] = ["transport", "sqlite", "queue", "store"];
+const VENDOR_CRATES: [&str; 5] = ["transport", "sqlite", "kafka", "queue", "store"];
 const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
 /// The HTTP API, which stages don't know.
 const API: &str = "api";
@@ -115,7 +115,9 @@ fn dependencies_point_one_way() {
         let allowed: &[&str] = match name.as_str() {
             "model" | "sqlite" => &[],
             "common" => &["model"],
-            "queue" | "store" => &["model", "common", "sqlite"],
+            "queue" => &["model", "common", "sqlite"],
+            "store" => &["model", "common", "sqlite", "kafka"],
+            "transport" => &["model", "common", "kafka"],
             vendor if VENDOR_CRATES.contains(&vendor) => &["model", "common"],
             part if part == API || STAGES.contains(&part) => {
                 &["model", "common", "transport", "queue", "store"]

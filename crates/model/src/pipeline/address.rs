@@ -19,6 +19,32 @@ pub(super) fn broker(url: Option<&At<String>>) -> Checked {
     })
 }
 
+/// Checks the URL of Kafka brokers, which may name several hosts.
+pub(super) fn brokers(url: Option<&At<String>>) -> Checked {
+    let Some(url) = url else { return Ok(()) };
+    let hosts = ["kafka://", "kafkas://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme));
+    let Some(hosts) = hosts else {
+        return Err(Problem::at(
+            url.span(),
+            "the URL doesn't start with kafka:// or kafkas:// and a host",
+        ));
+    };
+    for host in hosts.trim_end_matches('/').split(',') {
+        let parsed = Url::parse(&format!("kafka://{host}"));
+        let is_address = parsed.is_ok_and(|parsed| {
+            let has_login = !parsed.username().is_empty() || parsed.password().is_some();
+            let is_plain = matches!(parsed.path(), "" | "/") && parsed.query().is_none();
+            parsed.has_host() && !has_login && is_plain && parsed.port() != Some(0)
+        });
+        require(is_address, url.span(), || {
+            format!("{host:?} isn't host:port; user and password have keys of their own")
+        })?;
+    }
+    Ok(())
+}
+
 /// Parses a URL with one of these schemes, if there is one.
 pub(super) fn of(url: Option<&At<String>>, schemes: &[&str]) -> Result<Option<Url>, Problem> {
     let Some(url) = url else { return Ok(None) };

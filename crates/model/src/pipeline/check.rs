@@ -3,13 +3,11 @@
 use std::ops::Range;
 
 use super::error::Problem;
-use super::file::{
-    Fields, Format, MessageTable, PipelineFile, ShapeKind, SourceKind, SourceTable, StoreKind,
-    StoreTable,
-};
+use super::file::{Fields, Format, MessageTable, PipelineFile, ShapeKind, StoreKind, StoreTable};
 use super::simulate::SimulateTable;
+use super::source::SourceKind;
 use super::value::{At, Pointer};
-use super::{address, alert};
+use super::{address, alert, source};
 use crate::name::Name;
 
 pub(super) type Checked = Result<(), Problem>;
@@ -21,7 +19,7 @@ const RESERVED: [&str; 2] = ["time", "timestamp"];
 
 pub(super) fn check(file: &PipelineFile) -> Checked {
     name(&file.name)?;
-    source(&file.source, &file.name)?;
+    source::check(&file.source, &file.name)?;
     message(file)?;
     tags(file)?;
     rows(file)?;
@@ -33,6 +31,10 @@ pub(super) fn check(file: &PipelineFile) -> Checked {
         return Err(Problem::at(second.span(), "a pipeline has one store"));
     }
     alert::check(&file.alert)?;
+    if file.simulate.is_some() && file.source.kind() == SourceKind::Kafka {
+        let why = "messages can be simulated for the sources mqtt and redis-pubsub";
+        refuse(file.source.kind.as_ref(), why)?;
+    }
     file.simulate.as_ref().map_or(Ok(()), simulate)
 }
 
@@ -43,39 +45,6 @@ fn name(name: &At<String>) -> Checked {
         format!("{:?} can't name a pipeline", name.as_str())
     })
     .map_err(|problem| problem.with_help("1 to 64 lower-case letters, digits, - and _"))
-}
-
-fn source(source: &SourceTable, name: &At<String>) -> Checked {
-    let kind = source.kind.as_deref().copied();
-    match kind.unwrap_or(SourceKind::Mqtt) {
-        SourceKind::Mqtt => {
-            for channel in [&source.channel, &source.pattern] {
-                refuse(channel.as_ref(), "channels are for kind = \"redis-pubsub\"")?;
-            }
-            address::broker(source.url.as_ref())?;
-            require(source.topic.is_some(), name.span(), || {
-                "[source] has no topic".to_owned()
-            })
-            .map_err(|problem| problem.with_help("for instance topic = \"sensors/{room}/{field}\""))
-        }
-        SourceKind::RedisPubsub => {
-            refuse(source.topic.as_ref(), "a topic is for kind = \"mqtt\"")?;
-            refuse(source.ignore.as_ref(), "ignore is for kind = \"mqtt\"")?;
-            refuse(source.retained.as_ref(), "retained is for kind = \"mqtt\"")?;
-            address::of(source.url.as_ref(), &["redis", "rediss"])?;
-            match (&source.channel, &source.pattern) {
-                (Some(_), Some(pattern)) => Err(Problem::at(
-                    pattern.span(),
-                    "either channel or pattern, not both",
-                )),
-                (None, None) => Err(Problem::at(
-                    name.span(),
-                    "[source] has no channel and no pattern",
-                )),
-                _ => Ok(()),
-            }
-        }
-    }
 }
 
 fn message(file: &PipelineFile) -> Checked {
@@ -306,7 +275,7 @@ fn simulate(simulate: &SimulateTable) -> Checked {
 }
 
 /// Fails if the key is set.
-fn refuse<T>(value: Option<&At<T>>, why: &str) -> Checked {
+pub(super) fn refuse<T>(value: Option<&At<T>>, why: &str) -> Checked {
     match value {
         Some(value) => Err(Problem::at(value.span(), why)),
         None => Ok(()),

@@ -12,9 +12,9 @@ use super::alert::AlertTable;
 use super::limits::LimitsTable;
 use super::scalar::Scalar;
 use super::simulate::SimulateTable;
+use super::source::SourceTable;
 use super::split::Split;
-use super::template::TopicTemplate;
-use super::value::{At, NameGlob, Number, OneOrMore, Period, Pointer, TopicGlob};
+use super::value::{At, NameGlob, Number, OneOrMore, Period, Pointer};
 use super::zone::Zone;
 
 /// A pipeline: where messages come from, what readings they hold, how rows are made of them, and where
@@ -48,57 +48,6 @@ pub struct PipelineFile {
     /// What is reported
     #[serde(default)]
     pub alert: Vec<AlertTable>,
-}
-
-/// Where messages come from.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SourceTable {
-    /// [default: mqtt]
-    pub kind: Option<At<SourceKind>>,
-    /// `mqtt://user:password@host:1883` or `redis://host:6379`, with TLS `mqtts://` or `rediss://`; by default
-    /// `MQTT_*` or `REDIS_*`, and in `up` the listener
-    pub url: Option<At<String>>,
-    /// The MQTT topics: {name} stands for one level and {name...} for one or more, each becomes a tag;
-    /// {field} names the field; + and # match without a name
-    pub topic: Option<At<TopicTemplate>>,
-    /// The Redis channel
-    pub channel: Option<At<String>>,
-    /// The Redis channels, as a pattern of PSUBSCRIBE
-    pub pattern: Option<At<String>>,
-    /// Topics whose messages are counted as filtered and otherwise ignored
-    pub ignore: Option<At<OneOrMore<TopicGlob>>>,
-    /// Messages that a broker had retained from before the subscription [default: ignore]
-    pub retained: Option<At<Retained>>,
-}
-
-impl SourceTable {
-    /// The kind: MQTT, unless the file says otherwise.
-    #[must_use]
-    pub fn kind(&self) -> SourceKind {
-        self.kind.as_deref().copied().unwrap_or(SourceKind::Mqtt)
-    }
-}
-
-/// The kind of a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum SourceKind {
-    /// An MQTT broker, or the listener of `up`
-    Mqtt,
-    /// Channels of Redis; what is published while nothing is subscribed is lost
-    RedisPubsub,
-}
-
-/// What to do with retained messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Retained {
-    /// Count them, and nothing else
-    #[default]
-    Ignore,
-    /// Take them like other messages
-    Accept,
 }
 
 /// What readings a message holds.

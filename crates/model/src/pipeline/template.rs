@@ -93,6 +93,16 @@ impl TopicTemplate {
         self.levels.iter().any(unnamed)
     }
 
+    /// Whether it is a name that a topic of Kafka can have: 1 to 249 letters, digits, `.`, `_` and `-`, but not
+    /// `.` or `..`.
+    #[must_use]
+    pub fn is_kafka_topic(&self) -> bool {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        (1..=249).contains(&self.text.len())
+            && !matches!(self.text.as_str(), "." | "..")
+            && self.text.bytes().all(allowed)
+    }
+
     /// The topic in which these values stand for the names; a name without a value leaves its level empty.
     #[must_use]
     pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> String {

@@ -16,9 +16,9 @@ topic = "zigbee2mqtt/{device...}"
 const REFUSED: &[(&str, &str, &str)] = &[
     ("channel = \"c\"", "5:11", "redis-pubsub"),
     (
-        "kind = \"kafka\"",
+        "kind = \"amqp\"",
         "5:8",
-        "unknown variant `kafka`, expected `mqtt` or `redis-pubsub`",
+        "unknown variant `amqp`, expected one of `mqtt`, `redis-pubsub`, `kafka`",
     ),
     (
         "kind = \"redis-pubsub\"",
@@ -101,6 +101,50 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Sources of Kafka that can't work.
+const REFUSED_KAFKA: &[(&str, &str)] = &[
+    ("topic = \"t\"", "has no url"),
+    ("url = \"kafka://a\"", "has no topic"),
+    (
+        "url = \"kafka://a\"\ntopic = \"a/{field}\"",
+        "can't name a topic",
+    ),
+    (
+        "url = \"kafka://a\"\ntopic = \"t\"\nignore = \"x\"",
+        "ignore is for",
+    ),
+    (
+        "url = \"kafka://a\"\ntopic = \"t\"\nchannel = \"x\"",
+        "channels are for",
+    ),
+    (
+        "url = \"kafka://a\"\ntopic = \"t\"\nuser = \"me\"",
+        "has no password",
+    ),
+    ("url = \"mqtt://a\"\ntopic = \"t\"", "kafka://"),
+    (
+        "url = \"kafka://a\"\ntopic = \"t\"\ngroup = \"\"",
+        "has no name",
+    ),
+    (
+        "url = \"kafka://a\"\ntopic = \"t\"\n[simulate]\nfields = {}",
+        "can be simulated",
+    ),
+];
+
+#[test]
+fn sources_of_kafka_that_cannot_work_are_refused() {
+    for (source, message) in REFUSED_KAFKA {
+        let text = format!("name = \"a\"\n[source]\nkind = \"kafka\"\n{source}\n");
+        let refused = parse(&text).unwrap_err().to_string();
+        assert!(refused.contains(message), "{source}: {refused}");
+    }
+    let anonymous =
+        "url = \"kafka://a\"\ntopic = \"t\"\nuser = \"\"\npassword = \"\"\ngroup = \"g\"";
+    let text = format!("name = \"a\"\n[source]\nkind = \"kafka\"\n{anonymous}\n");
+    assert!(parse(&text).is_ok());
+}
+
 #[test]
 fn three_lines_are_enough() {
     let file = parse(MINIMAL).unwrap();
@@ -114,7 +158,8 @@ fn an_error_shows_its_place_and_what_is_accepted() {
     let error = parse("name = \"a\"\n[source]\ntopc = \"b\"\n").unwrap_err();
     let shown = error.to_string();
     let expected = "error: unknown field `topc`, expected one of `kind`, `url`, `topic`, `channel`, \
-                    `pattern`, `ignore`, `retained`\n --> mine.toml:3:1\n  |\n3 | topc = \"b\"\n  | ^^^^";
+                    `pattern`, `ignore`, `retained`, `group`, `start`, `user`, `password`, \
+                    `mechanism`\n --> mine.toml:3:1\n  |\n3 | topc = \"b\"\n  | ^^^^";
     assert!(shown.contains(expected), "{shown}");
 }
 

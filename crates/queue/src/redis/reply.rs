@@ -11,6 +11,7 @@ use crate::error::{Cause, QueueError};
 pub(super) enum Reply {
     Ok(Value),
     Full(Value),
+    Moved,
     Held,
     Fenced,
     Shifted,
@@ -36,6 +37,7 @@ pub(super) fn script(value: Value) -> Result<Reply, QueueError> {
     match status.as_str() {
         "ok" => Ok(Reply::Ok(value)),
         "full" => Ok(Reply::Full(value)),
+        "moved" => Ok(Reply::Moved),
         "held" => Ok(Reply::Held),
         "fenced" => Ok(Reply::Fenced),
         "shifted" => Ok(Reply::Shifted),
@@ -73,7 +75,7 @@ pub(super) fn refusal(reply: Reply, expected: u64) -> QueueError {
                  DEAD_LETTER_QUEUE, or remove the list from the hash rigline:lists"
             )
         }),
-        Reply::Ok(_) | Reply::Full(_) | Reply::Held => unexpected(reply),
+        Reply::Ok(_) | Reply::Full(_) | Reply::Moved | Reply::Held => unexpected(reply),
     }
 }
 

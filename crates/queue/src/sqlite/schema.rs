@@ -7,7 +7,7 @@ pub(super) const QUEUE: FileKind = FileKind {
     what: "queue",
     // The letters `RigQ`.
     application_id: 0x5269_6751,
-    migrations: &[include_str!("schema.sql")],
+    migrations: &[include_str!("schema.sql"), include_str!("positions.sql")],
     // Version 0 had the same tables without an application id.
     unmarked_tables: &[
         "consumer",

@@ -7,12 +7,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Limits;
 use super::error::classify;
-use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
+use crate::changes::{
+    Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State, is_applied,
+};
 use crate::error::QueueError;
 use crate::ledger::{Counter, Ledger, delta};
 use crate::list::{List, output_of, source_of};
 use crate::stretch::{self, Stretch};
 use model::Stage;
+use model::position::Positions;
 
 pub(super) type Step<T> = Result<T, QueueError>;
 
@@ -37,8 +40,23 @@ const fn table(list: List) -> &'static str {
 
 pub(super) fn append(tx: &Connection, append: &Append, limits: Limits) -> Step<Appended> {
     let length = length(tx, List::Raw)?;
+    let present = positions(tx, !append.steps.is_empty())?;
+    match is_applied(&append.steps, |partition| present.get(partition).cloned()) {
+        None => return Ok(Appended::Moved),
+        Some(true) => {
+            let accepted = counter(tx, Counter::Accepted.name())?;
+            return Ok(Appended::Done { length, accepted });
+        }
+        Some(false) => {}
+    }
     if length >= limits.list {
         return Ok(Appended::Full { length });
+    }
+    for step in &append.steps {
+        tx.prepare_cached("INSERT OR REPLACE INTO positions VALUES (?1, ?2)")
+            .classified()?
+            .execute([&step.partition, &step.to])
+            .classified()?;
     }
     push(tx, List::Raw, &append.raw)?;
     append_dead(tx, &append.dead, limits)?;
@@ -50,6 +68,21 @@ pub(super) fn append(tx: &Connection, append: &Append, limits: Limits) -> Step<A
         length: length + append.raw.len(),
         accepted: counter(tx, Counter::Accepted.name())?,
     })
+}
+
+/// The positions of the source; none unless they are `needed`.
+pub(super) fn positions(tx: &Connection, needed: bool) -> Step<Positions> {
+    if !needed {
+        return Ok(Positions::new());
+    }
+    let mut select = tx
+        .prepare_cached("SELECT partition, position FROM positions")
+        .classified()?;
+    let found = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    found
+        .classified()?
+        .collect::<rusqlite::Result<_>>()
+        .classified()
 }
 
 /// Adds a counter that a ledger of version 0.1 lacks. There each element held one reading.

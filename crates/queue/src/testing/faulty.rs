@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::{Append, Appended, Commit, Lease, Peek, Progress, Queue, QueueError, Snapshot, State};
 use model::Stage;
+use model::position::Positions;
 
 /// How a call is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +148,9 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
         self.plan.deliver(call).await
     }
 
+    async fn positions(&self) -> Result<Positions, QueueError> {
+        self.inner.positions().await
+    }
     async fn lease(
         &self,
         consumer: Stage,

@@ -15,6 +15,7 @@ use crate::list::List;
 use crate::settings::QueueSettings;
 use crate::{Append, Appended, Commit, Lease, Peek, Progress, Queue, QueueError, Snapshot, State};
 use model::Stage;
+use model::position::Positions;
 
 /// A queue in memory. Clones share its data.
 ///
@@ -212,6 +213,10 @@ impl MemoryQueue {
 impl Queue for MemoryQueue {
     async fn append(&self, append: &Append) -> Result<Appended, QueueError> {
         Ok(self.append_now(append))
+    }
+
+    async fn positions(&self) -> Result<Positions, QueueError> {
+        Ok(self.store().positions.clone())
     }
 
     async fn lease(

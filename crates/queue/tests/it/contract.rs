@@ -21,6 +21,10 @@ use crate::fixture::{
     Fixture, LEASE, OnMemory, OnRedis, OnSqlite, SHORT_LEASE, is_wrong_type, item, items, nonce,
     peek, settings, take, take_for, take_when_free,
 };
+use crate::positions::{
+    append_with_another_position_changes_nothing, append_with_positions_is_applied_once,
+    full_list_keeps_positions,
+};
 use crate::trimming::{
     inputs_beyond_their_quota_are_counted_as_dead_and_trimmed,
     oldest_dead_letters_are_trimmed_and_counted,
@@ -59,6 +63,9 @@ contract! {
     external_elements_are_counted_as_foreign
     commit_is_refused_after_an_external_change_of_the_head
     flushed_queue_is_detected
+    append_with_positions_is_applied_once
+    append_with_another_position_changes_nothing
+    full_list_keeps_positions
     consumer_without_a_list_commits_its_state_only;
     // Not in memory: lists have a fixed type there, and dead letters aren't replayed.
     not_in_memory:

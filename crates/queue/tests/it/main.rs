@@ -11,6 +11,7 @@ mod conversion;
 mod dead_letters;
 mod fixture;
 mod model;
+mod positions;
 mod redis_only;
 mod sqlite_only;
 mod stretch;

@@ -21,6 +21,7 @@ async fn positions<Q: Queue>(
         raw: items(&["a", "b", "c", "d"]),
         dead: items(&["x"]),
         over_quota: 3,
+        ..Append::default()
     };
     queue.append(&append).await.unwrap();
     let places = async |list, from, max| {

@@ -67,6 +67,7 @@ pub(crate) async fn inputs_beyond_their_quota_are_counted_as_dead_and_trimmed<F:
         raw: items(0..3),
         dead: items(3..5),
         over_quota: 7,
+        ..Append::default()
     };
     queue.append(&append).await.unwrap();
     let lease = take(&queue, Stage::Transformer).await;

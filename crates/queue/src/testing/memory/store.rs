@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use model::time::Timestamp;
 
+use crate::changes::is_applied;
 use crate::ledger::{Counter, Ledger};
 use crate::list::{List, output_of, source_of};
 use crate::settings::QueueSettings;
 use crate::testing::simulation::BrokenRule;
 use crate::{Append, Appended, Commit, Lease, Peek, Progress, QueueError, Snapshot, State};
 use model::Stage;
+use model::position::Positions;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -36,6 +38,8 @@ pub(super) struct Store {
     ledger: Ledger,
     dead_bytes: usize,
     instance: String,
+    /// The positions of the source.
+    pub(super) positions: Positions,
     /// The number of applied commits whose sender didn't hold the lease.
     pub(super) commits_without_lease: u64,
 }
@@ -61,9 +65,22 @@ impl Consumer {
 impl Store {
     pub(super) fn append(&mut self, append: &Append, limits: Limits) -> Appended {
         let length = self.length(List::Raw);
+        match is_applied(&append.steps, |partition| {
+            self.positions.get(partition).cloned()
+        }) {
+            None => return Appended::Moved,
+            Some(true) => {
+                let accepted = self.ledger.get(Counter::Accepted);
+                return Appended::Done { length, accepted };
+            }
+            Some(false) => {}
+        }
         if length >= limits.list {
             return Appended::Full { length };
         }
+        let steps = append.steps.iter();
+        let steps = steps.map(|step| (step.partition.clone(), step.to.clone()));
+        self.positions.extend(steps);
         self.list(List::Raw).extend(append.raw.iter().cloned());
         self.append_dead(&append.dead, limits);
         self.add(Counter::Accepted, number(append.raw.len()));

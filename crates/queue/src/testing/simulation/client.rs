@@ -15,6 +15,7 @@ use crate::error::Cause;
 use crate::testing::MemoryQueue;
 use crate::{Append, Appended, Commit, Lease, Peek, Progress, Queue, QueueError, Snapshot, State};
 use model::Stage;
+use model::position::Positions;
 
 /// How long a crashed process is down whose request is still on its way.
 const SHORT_DOWNTIME: Duration = Duration::from_millis(1);
@@ -202,6 +203,10 @@ impl Client {
 impl Queue for Client {
     async fn append(&self, append: &Append) -> Result<Appended, QueueError> {
         Ok(self.run.server.append_now(append))
+    }
+
+    async fn positions(&self) -> Result<Positions, QueueError> {
+        self.run.server.positions().await
     }
 
     async fn lease(

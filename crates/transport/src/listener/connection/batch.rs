@@ -71,6 +71,7 @@ impl BatchBuilder {
                 refused: refused.is_some(),
             },
             refused,
+            origin: None,
             share: None,
         });
     }

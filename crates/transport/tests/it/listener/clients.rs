@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use common::health::Dependency;
 use common::secret::Secret;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
-use testkit::{Mosquitto, python_with_paho, tool};
+use testkit::{Mosquitto, python_with_clients, tool};
 use transport::{ListenSettings, MqttSettings, Publisher, hash_password};
 
 use super::server::{Message, Server, settings};
@@ -133,7 +133,7 @@ fn mosquitto_accepts_our_password_file() {
 
 fn paho(server: &Server, protocol: &str, count: &str, login: [&str; 2]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/listener/window.py");
-    let mut command: Command = python_with_paho();
+    let mut command: Command = python_with_clients();
     command
         .args([script, &server.port(), protocol, count, "100"])
         .args(login);

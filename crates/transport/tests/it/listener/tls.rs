@@ -118,7 +118,7 @@ async fn websocket_works_over_tls() {
     let (listener, mut listening) = listen(&settings_tls(&certificates)).await;
     let address = listener.web_socket_tls_addr().unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/listener/wss.py");
-    let mut client = testkit::python_with_paho();
+    let mut client = testkit::python_with_clients();
     client
         .args([script, &address.port().to_string()])
         .arg(certificates.ca());

@@ -1,0 +1,13 @@
+//! A client of Kafka brokers: a reader whose positions the caller keeps.
+//!
+//! Only this crate names the client library `krafka` (docs/adr/0020).
+
+mod error;
+mod position;
+mod reader;
+mod settings;
+
+pub use error::KafkaError;
+pub use position::{NotAPosition, Position, TopicId};
+pub use reader::{Reader, ReaderSettings, Record, Start, partition_name};
+pub use settings::{BadAddress, KafkaSettings, Mechanism};

@@ -1,0 +1,95 @@
+//! The rules of `[source]`.
+
+use super::{SourceKind, SourceTable};
+use crate::pipeline::address;
+use crate::pipeline::check::{Checked, refuse, require};
+use crate::pipeline::error::Problem;
+use crate::pipeline::value::At;
+
+pub(in crate::pipeline) fn check(source: &SourceTable, name: &At<String>) -> Checked {
+    match source.kind() {
+        SourceKind::Mqtt => {
+            not_of_channels(source)?;
+            not_of_kafka(source)?;
+            address::broker(source.url.as_ref())?;
+            has_topic(source, name)
+        }
+        SourceKind::RedisPubsub => {
+            refuse(source.topic.as_ref(), "a topic is for kind = \"mqtt\"")?;
+            not_of_mqtt(source)?;
+            not_of_kafka(source)?;
+            address::of(source.url.as_ref(), &["redis", "rediss"])?;
+            match (&source.channel, &source.pattern) {
+                (Some(_), Some(pattern)) => Err(Problem::at(
+                    pattern.span(),
+                    "either channel or pattern, not both",
+                )),
+                (None, None) => Err(Problem::at(
+                    name.span(),
+                    "[source] has no channel and no pattern",
+                )),
+                _ => Ok(()),
+            }
+        }
+        SourceKind::Kafka => kafka(source, name),
+    }
+}
+
+fn kafka(source: &SourceTable, name: &At<String>) -> Checked {
+    not_of_channels(source)?;
+    not_of_mqtt(source)?;
+    require(source.url.is_some(), name.span(), || {
+        "[source] has no url".to_owned()
+    })
+    .map_err(|problem| problem.with_help("url = \"kafka://host:9092\""))?;
+    address::brokers(source.url.as_ref())?;
+    has_topic(source, name)?;
+    if let Some(topic) = &source.topic {
+        require(topic.is_kafka_topic(), topic.span(), || {
+            format!("{:?} can't name a topic of Kafka", topic.as_str())
+        })
+        .map_err(|problem| problem.with_help("1 to 249 letters, digits, . _ and -"))?;
+    }
+    if let Some(group) = &source.group {
+        require(!group.is_empty(), group.span(), || {
+            "the group has no name".to_owned()
+        })?;
+    }
+    let is_given =
+        |value: &Option<At<String>>| value.as_ref().is_some_and(|value| !value.is_empty());
+    match &source.user {
+        Some(user) if !user.is_empty() => require(is_given(&source.password), user.span(), || {
+            "the user has no password".to_owned()
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn has_topic(source: &SourceTable, name: &At<String>) -> Checked {
+    require(source.topic.is_some(), name.span(), || {
+        "[source] has no topic".to_owned()
+    })
+    .map_err(|problem| problem.with_help("for instance topic = \"sensors/{room}/{field}\""))
+}
+
+fn not_of_channels(source: &SourceTable) -> Checked {
+    for channel in [&source.channel, &source.pattern] {
+        refuse(channel.as_ref(), "channels are for kind = \"redis-pubsub\"")?;
+    }
+    Ok(())
+}
+
+fn not_of_mqtt(source: &SourceTable) -> Checked {
+    refuse(source.ignore.as_ref(), "ignore is for kind = \"mqtt\"")?;
+    refuse(source.retained.as_ref(), "retained is for kind = \"mqtt\"")
+}
+
+fn not_of_kafka(source: &SourceTable) -> Checked {
+    let why = "it is for kind = \"kafka\"";
+    refuse(source.group.as_ref(), why)?;
+    refuse(source.start.as_ref(), why)?;
+    refuse(source.mechanism.as_ref(), why)?;
+    let why = "it is for kind = \"kafka\"; here, user and password are in the url";
+    refuse(source.user.as_ref(), why)?;
+    refuse(source.password.as_ref(), why)
+}

@@ -1,0 +1,30 @@
+//! Topics of Kafka as a source. A build without the feature `kafka` refuses pipelines that need one.
+
+use common::settings::{BadSetting, KafkaTls};
+use model::pipeline::PipelineFile;
+
+#[cfg(feature = "kafka")]
+mod file;
+#[cfg(feature = "kafka")]
+mod source;
+
+#[cfg(feature = "kafka")]
+pub use file::reader_settings;
+#[cfg(feature = "kafka")]
+pub use source::{KafkaSource, KafkaTicket};
+
+/// Checks whether this build can read the topic of a pipeline file, and the files of TLS.
+#[cfg(feature = "kafka")]
+pub fn check_kafka(file: &PipelineFile, tls: &KafkaTls) -> Result<(), BadSetting> {
+    reader_settings(file, tls, 1)?.kafka.check()
+}
+
+/// Fails: this build can't read Kafka.
+#[cfg(not(feature = "kafka"))]
+pub fn check_kafka(file: &PipelineFile, _: &KafkaTls) -> Result<(), BadSetting> {
+    Err(BadSetting::File(format!(
+        "the pipeline {} can't be used: this program was built without Kafka. Build it with `cargo build \
+         --features kafka`; container images and releases have it",
+        *file.name
+    )))
+}
