@@ -26,7 +26,7 @@ const ALL: [&str; 7] = [
 ];
 
 /// Settings that docker-compose.yml doesn't pass on, with the reason.
-const NOT_IN_COMPOSE: [(&str, &str); 22] = [
+const NOT_IN_COMPOSE: [(&str, &str); 25] = [
     (
         "ADMIN_ADDR",
         "fixed in the image, asked by the health check",
@@ -46,6 +46,9 @@ const NOT_IN_COMPOSE: [(&str, &str); 22] = [
     ("REDIS_CA_FILE", "names a file"),
     ("REDIS_CERT_FILE", "names a file"),
     ("REDIS_KEY_FILE", "names a file"),
+    ("KAFKA_CA_FILE", "names a file"),
+    ("KAFKA_CERT_FILE", "names a file"),
+    ("KAFKA_KEY_FILE", "names a file"),
     ("INFLUX_CA_FILE", "names a file"),
     ("INFLUX_CERT_FILE", "names a file"),
     ("INFLUX_KEY_FILE", "names a file"),
