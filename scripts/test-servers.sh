@@ -1,7 +1,7 @@
 #!/bin/sh
-# Puts the servers that the tests need into DIR: Debian's (test-packages.sh) and InfluxDB 2
-# (test-influxdb.sh), and an MQTT client for Python (paho-mqtt). Needs no root. A second run finds
-# everything and does nothing.
+# Puts the servers that the tests need into DIR: Debian's (test-packages.sh), InfluxDB 2
+# (test-influxdb.sh), FerretDB (test-mongodb.sh), and an MQTT client for Python (paho-mqtt). Needs no
+# root. A second run finds everything and does nothing.
 set -eu
 
 if [ $# -ne 1 ]; then
@@ -32,3 +32,4 @@ fi
 
 sh "$scripts/test-packages.sh" "$dir"
 sh "$scripts/test-influxdb.sh" "$dir"
+sh "$scripts/test-mongodb.sh" "$dir"

@@ -58,6 +58,11 @@ pub(crate) fn influxdb_tool(name: &str) -> Command {
     Command::new(unpacked().with_file_name("influxdb").join(name))
 }
 
+/// A command that runs the server that speaks MongoDB's protocol.
+pub(crate) fn mongodb_tool() -> Command {
+    Command::new(unpacked().with_file_name("mongodb").join("mongodb"))
+}
+
 /// A command that runs Python with the MQTT client `paho-mqtt`.
 #[must_use]
 pub fn python_with_paho() -> Command {
