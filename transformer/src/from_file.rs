@@ -28,6 +28,7 @@ fn shape(file: &PipelineFile) -> ShapeSettings {
         ShapeKind::Window => ShapeSettings::Window(window(file)),
         ShapeKind::Sample => ShapeSettings::Sample(SampleSettings {
             max_row_fields: row_limits(file).max_row_fields,
+            precision: file.row_precision(),
         }),
     }
 }
@@ -35,11 +36,11 @@ fn shape(file: &PipelineFile) -> ShapeSettings {
 fn pivot(file: &PipelineFile) -> RowSettings {
     let rows = &file.rows;
     let expected = rows.expected.as_ref().map_or(&[][..], |names| names);
+    let align = rows.align.as_ref();
+    let align = align.map_or(Duration::from_secs(1), |period| period.0);
     RowSettings {
-        align: rows
-            .align
-            .as_ref()
-            .map_or(Duration::from_secs(1), |period| period.0),
+        // 0 keeps times exact, so two rows could become one where the store has fewer digits.
+        align: align.max(file.row_precision()),
         flush_interval: rows
             .flush_interval
             .as_ref()

@@ -9,7 +9,7 @@ use super::file::{
 };
 use super::simulate::SimulateTable;
 use super::value::{At, Pointer};
-use super::{address, alert};
+use super::{address, alert, mongodb};
 use crate::name::Name;
 
 pub(super) type Checked = Result<(), Problem>;
@@ -27,7 +27,7 @@ pub(super) fn check(file: &PipelineFile) -> Checked {
     rows(file)?;
     limits(file)?;
     for store in &file.store {
-        self::store(store)?;
+        self::store(file, store)?;
     }
     if let [_, second, ..] = file.store.as_slice() {
         return Err(Problem::at(second.span(), "a pipeline has one store"));
@@ -274,16 +274,20 @@ fn has_one_field(file: &PipelineFile) -> bool {
     }
 }
 
-fn store(store: &At<StoreTable>) -> Checked {
+fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
     match store.kind {
-        StoreKind::Influx => address::of(store.url.as_ref(), &["http", "https"]).map(|_| ()),
+        StoreKind::Influx => {
+            mongodb::refuse_settings(store)?;
+            address::of(store.url.as_ref(), &["http", "https"]).map(|_| ())
+        }
         StoreKind::Sqlite => {
             let why = "it is for kind = \"influx\"";
             for option in [&store.url, &store.token, &store.org, &store.bucket] {
                 refuse(option.as_ref(), why)?;
             }
-            Ok(())
+            mongodb::refuse_settings(store)
         }
+        StoreKind::Mongodb => mongodb::check(file, store),
     }
 }
 
@@ -306,7 +310,7 @@ fn simulate(simulate: &SimulateTable) -> Checked {
 }
 
 /// Fails if the key is set.
-fn refuse<T>(value: Option<&At<T>>, why: &str) -> Checked {
+pub(super) fn refuse<T>(value: Option<&At<T>>, why: &str) -> Checked {
     match value {
         Some(value) => Err(Problem::at(value.span(), why)),
         None => Ok(()),
