@@ -27,6 +27,7 @@ mod stage_process;
 mod tcp_proxy;
 mod tools;
 
+pub use self::mongodb::MongoDb;
 pub use certificates::Certificates;
 pub use disk::SmallDisk;
 pub use fake_time::FakeTime;
@@ -35,7 +36,6 @@ pub use http::{http_get, http_get_as, http_post};
 pub use influx_proxy::InfluxProxy;
 pub use influxdb::InfluxDb;
 pub use launch::{BlockedOutput, Launch};
-pub use mongodb::MongoDb;
 pub use mosquitto::{Mosquitto, mqtt_client};
 pub use net::{free_port, wait_until};
 pub use process::Process;

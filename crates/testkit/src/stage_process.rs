@@ -31,6 +31,9 @@ pub fn stage_binary(name: &str) -> PathBuf {
         if profile == "release" {
             build.arg("--release");
         }
+        if cfg!(feature = "mongodb") {
+            build.args(["--features", "mongodb"]);
+        }
         let run = build.output().expect("cargo");
         assert!(
             run.status.success(),
