@@ -152,3 +152,72 @@ fn whole_milliseconds(file: &PipelineFile) -> Checked {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::PRECISION;
+    use crate::pipeline::{ColumnSource, PipelineError, PipelineFile};
+
+    fn parse(rows: &str, store: &str) -> Result<PipelineFile, PipelineError> {
+        let text = format!(
+            "name = \"a\"\n[source]\ntopic = \"a/{{b}}/{{field}}\"\n[message]\ntags = {{ id = \"/id\" }}\n\
+             [rows]\n{rows}\n[[store]]\nkind = \"mongodb\"\n{store}"
+        );
+        PipelineFile::parse("a.toml", &text, &|_| None)
+    }
+
+    const URL: &str = "url = \"mongodb://h1,h2:1/?replicaSet=r\"\n";
+    const WINDOW: &str = "shape = \"window\"\nevery = \"10s\"";
+
+    #[test]
+    fn columns_are_read() {
+        let columns = "[store.columns]\n\"window.start_time\" = \"$start\"\n\"window.end_time\" = \"$end\"\n\
+                       received_at = \"$now\"\nsensor = \"id\"";
+        let file = parse(WINDOW, &format!("{URL}batch = 99\n{columns}")).unwrap();
+        assert_eq!(file.tags(), ["b", "id"]);
+        assert_eq!(file.row_precision(), PRECISION);
+        let columns = &file.store[0].columns;
+        assert_eq!(*columns["received_at"], ColumnSource::Now);
+        assert_eq!(*columns["sensor"], ColumnSource::Named("id".into()));
+        assert_eq!(*columns["window.end_time"], ColumnSource::End);
+        let other = "name = \"a\"\n[source]\ntopic = \"a\"\n";
+        let other = PipelineFile::parse("a.toml", other, &|_| None).unwrap();
+        assert_eq!(other.row_precision(), Duration::ZERO);
+    }
+
+    #[test]
+    fn settings_that_cannot_be_are_refused() {
+        let with_url = |more: &str| format!("{URL}{more}");
+        let columns = |more: &str| with_url(&format!("[store.columns]\n{more}"));
+        for (rows, store, part) in [
+            ("", String::new(), "needs its url"),
+            ("", "url = \"http://h\"".into(), "mongodb:// and a host"),
+            ("", "url = \"mongodb+srv://h\"".into(), "isn't supported"),
+            ("", with_url("bucket = \"b\""), "kind = \"influx\""),
+            ("", with_url("batch = 0"), "at least one"),
+            ("", with_url("database = \"a.b\""), "name a database"),
+            (
+                "",
+                with_url("collection = \"system.a\""),
+                "name a collection",
+            ),
+            ("align = 0.0001", with_url(""), "whole milliseconds"),
+            ("", columns("a = \"$start\""), "shape = \"window\""),
+            ("", columns("a = \"$then\""), "$time, $start and $end"),
+            ("", columns("_id = \"b\""), "name a member"),
+            ("", columns("\"a..b\" = \"b\""), "name a member"),
+            ("", columns("time = \"b\""), "the row's time"),
+            ("", columns("a = \"b\"\nc = \"b\""), "one member only"),
+            ("", columns("a = \"b\"\n\"a.c\" = \"id\""), "within another"),
+        ] {
+            let error = parse(rows, &store).unwrap_err().to_string();
+            assert!(error.contains(part), "{store}\n{error}");
+        }
+        let other =
+            "name = \"a\"\n[source]\ntopic = \"a\"\n[[store]]\nkind = \"influx\"\nbatch = 1";
+        let error = PipelineFile::parse("a.toml", other, &|_| None).unwrap_err();
+        assert!(error.to_string().contains("kind = \"mongodb\""), "{error}");
+    }
+}
