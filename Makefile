@@ -2,6 +2,8 @@
 # Go and pip. Servers that the machine doesn't have are unpacked or built under target/.
 
 CARGO ?= cargo
+# What isn't in a default build, because it takes minutes to compile.
+FEATURES ?= kafka,mongodb
 N ?= 100
 # Empty for debug builds, which are there after `make unit`.
 PROVE_PROFILE ?= --release
@@ -22,17 +24,17 @@ test: check unit fuzz-api notebook ## Check and test everything but the containe
 
 check: ## Format, lints, documentation
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --workspace --features $(FEATURES) --all-targets --quiet -- -D warnings
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/crates/prove/rustc-with-faults $(CARGO) check -p prove --all-targets --quiet
 	for patch in crates/prove/breaks/*.patch; do git apply --check "$$patch" || exit 1; done
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --features $(FEATURES) --no-deps --document-private-items --quiet
 
 unit: servers ## All tests, from pure logic to processes that are killed
-	$(CARGO) build --workspace --bins --quiet
-	$(CARGO) test --workspace $(TEST_ARGS)
+	$(CARGO) build --workspace --features $(FEATURES) --bins --quiet
+	$(CARGO) test --workspace --features $(FEATURES) $(TEST_ARGS)
 
 notebook: servers ## Run the notebook on known data, without a screen
-	$(CARGO) build --workspace --bins --quiet
+	$(CARGO) build --workspace --features $(FEATURES) --bins --quiet
 	sh notebooks/tests/run.sh
 
 # The compiler's options for fuzzing need its nightly mode. Interesting inputs are collected under target/, what is
@@ -47,11 +49,11 @@ fuzz: ## Run each fuzz target for FUZZ_SECONDS on generated inputs (a C++ compil
 	done
 
 fuzz-api: ## Send generated requests to the HTTP API, and check the responses against its OpenAPI document
-	$(CARGO) build --workspace --bins --quiet
+	$(CARGO) build --workspace --features $(FEATURES) --bins --quiet
 	sh tests/api/run.sh
 
 dashboard: ## Test the dashboard in a browser (Node 20 and Chromium; RIGLINE_SKIP_BROWSER=1 without one)
-	$(CARGO) build --workspace --bins --quiet
+	$(CARGO) build --workspace --features $(FEATURES) --bins --quiet
 	sh tests/dashboard/run.sh
 
 deny: ## Hold the licences and sources of everything that is linked
@@ -63,7 +65,7 @@ test-compose: ## Run docker-compose.yml on an engine of its own (root, Debian; s
 	bash tests/compose/run.sh
 
 settings: ## Write .env.example, docs/settings.md and api/openapi.json from the programs
-	$(CARGO) build --workspace --bins --quiet
+	$(CARGO) build --workspace --features $(FEATURES) --bins --quiet
 	RIGLINE_WRITE=1 $(CARGO) test --quiet -p e2e --test it environment::
 	RIGLINE_WRITE=1 $(CARGO) test --quiet -p api --test it document::
 
@@ -77,7 +79,7 @@ breaks: servers ## Break each rule of the protocol on purpose: the suite has to 
 	$(CARGO) run $(PROVE_PROFILE) --quiet -p prove --bin prove-rigline -- --breaks --number 60 $(PROVE_ARGS)
 
 bench: servers ## Measure against the bare broker, the one process against both, and how backlogs drain
-	$(CARGO) build --release --workspace --bins
+	$(CARGO) build --release --workspace --features $(FEATURES) --bins
 	$(CARGO) build --release -p transport --example bare_broker --example flood
 	target/release/bench-rigline
 	target/release/bench-backlog
@@ -85,7 +87,7 @@ bench: servers ## Measure against the bare broker, the one process against both,
 	target/release/bench-api
 
 soak: servers ## Run one process and the stages for DURATION each: neither memory nor files may grow
-	$(CARGO) build --release --workspace --bins
+	$(CARGO) build --release --workspace --features $(FEATURES) --bins
 	target/release/soak-rigline $(DURATION)
 
 clean: ## Remove what was built

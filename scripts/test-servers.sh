@@ -1,7 +1,7 @@
 #!/bin/sh
-# Puts the servers that the tests need into DIR: Debian's (test-packages.sh), InfluxDB 2 (test-influxdb.sh) and
-# Kafka (test-kafka.sh), and clients for Python (paho-mqtt, confluent-kafka). Needs no root. A second run finds
-# everything and does nothing.
+# Puts the servers that the tests need into DIR: Debian's (test-packages.sh), InfluxDB 2 (test-influxdb.sh),
+# Kafka (test-kafka.sh) and FerretDB (test-mongodb.sh), and clients for Python (paho-mqtt, confluent-kafka). Needs
+# no root. A second run finds everything and does nothing.
 set -eu
 
 if [ $# -ne 1 ]; then
@@ -35,3 +35,4 @@ fi
 sh "$scripts/test-packages.sh" "$dir"
 sh "$scripts/test-influxdb.sh" "$dir"
 sh "$scripts/test-kafka.sh" "$dir"
+sh "$scripts/test-mongodb.sh" "$dir"

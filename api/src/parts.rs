@@ -9,6 +9,8 @@ use common::pipelines::Pipeline;
 use model::Timestamp;
 use model::dead_letter::{DeadLetter, Rejection};
 use queue::{DeadLetterEntry, Lists, Replay};
+#[cfg(feature = "mongodb")]
+use store::MongoHistory;
 use store::history::{
     FieldBuckets, FieldStatistics, Latest, Page, Selection, SeriesLatest, SeriesSpan,
 };
@@ -73,6 +75,9 @@ pub enum PipelineHistory {
     Sqlite(SqliteHistory),
     /// A measurement of an `InfluxDB`.
     Influx(InfluxHistory),
+    /// A collection of MongoDB.
+    #[cfg(feature = "mongodb")]
+    Mongodb(MongoHistory),
 }
 
 impl PipelineHistory {
@@ -81,6 +86,8 @@ impl PipelineHistory {
         match self {
             Self::Sqlite(_) => "sqlite",
             Self::Influx(_) => "influx",
+            #[cfg(feature = "mongodb")]
+            Self::Mongodb(_) => "mongodb",
         }
     }
 }
@@ -91,6 +98,8 @@ macro_rules! ask {
         match $history {
             Self::Sqlite(history) => history.$method($($argument),*).await,
             Self::Influx(history) => history.$method($($argument),*).await,
+            #[cfg(feature = "mongodb")]
+            Self::Mongodb(history) => history.$method($($argument),*).await,
         }
     };
 }

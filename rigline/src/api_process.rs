@@ -10,16 +10,21 @@ use anyhow::Context;
 use api::{AlertBoard, AlertWork, Api, ApiSettings, PipelineHistory, ServedPipeline};
 use clap::Args;
 use common::cli::Program;
+#[cfg(feature = "mongodb")]
+use common::clock::Clock;
 use common::harness::{self, Process};
 use common::health::Dependency;
 use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{BadSetting, Settings};
 use ingester::settings::ReadingLimits;
+use model::pipeline::StoreKind;
 use model::{Layout, Stage};
 use queue::Lists;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
-use sink::from_file::{check_stores, influx_settings};
+use sink::from_file::{check_stores, influx_settings, store_kind};
+#[cfg(feature = "mongodb")]
+use store::MongoStore;
 use store::{History, InfluxHistory, InfluxSettings, Measurement};
 use tokio::task::JoinSet;
 
@@ -27,7 +32,7 @@ use crate::revalidate::Revalidation;
 
 const PROGRAM: Program = Program {
     name: "api",
-    about: "Serves the HTTP API of the four stages: their lists in Redis, their rows in InfluxDB",
+    about: "Serves the HTTP API of the four stages: their lists in Redis, their rows in the stores",
     admin_addr: "127.0.0.1:9105",
     log_filter: "info",
 };
@@ -126,29 +131,48 @@ fn open(
             Revalidation::of_file(file),
         ),
     };
-    let (influx, measurement, layout) = match pipeline {
-        Pipeline::Rigs(_) => (
-            settings.influx.clone(),
-            Measurement::default(),
-            Layout::Rigs,
-        ),
-        Pipeline::File(file) => {
-            let (influx, measurement) = influx_settings(&settings.influx, file)?;
-            (influx, measurement, Layout::Tagged)
-        }
-    };
+    let history = history_of(&settings.influx, pipeline)?;
     let queue = RedisQueue::new(&lists, &settings.redis).context("cannot use Redis")?;
-    let history =
-        InfluxHistory::new(&influx, measurement, layout).context("cannot use InfluxDB")?;
     let part = ServedPipeline {
         pipeline: pipeline.clone(),
         lists: Lists::Redis(queue.clone()),
-        history: PipelineHistory::Influx(history),
+        history,
         stages: Arc::new(revalidation),
         alerts: AlertBoard::of(pipeline),
         inbox: None,
     };
     Ok((part, queue, lists))
+}
+
+/// Where the rows of a pipeline are read from.
+fn history_of(settings: &InfluxSettings, pipeline: &Pipeline) -> anyhow::Result<PipelineHistory> {
+    #[cfg(feature = "mongodb")]
+    if let Pipeline::File(file) = pipeline
+        && store_kind(file) == Some(StoreKind::Mongodb)
+        && let Some(settings) = sink::mongodb::mongo_settings(file)
+    {
+        let store = MongoStore::new(&settings, Clock::system())?;
+        return Ok(PipelineHistory::Mongodb(store.history()));
+    }
+    let (influx, measurement, layout) = match pipeline {
+        Pipeline::Rigs(_) => (settings.clone(), Measurement::default(), Layout::Rigs),
+        Pipeline::File(file) => {
+            let (influx, measurement) = influx_settings(settings, file)?;
+            (influx, measurement, Layout::Tagged)
+        }
+    };
+    let history = InfluxHistory::new(&influx, measurement, layout);
+    Ok(PipelineHistory::Influx(
+        history.context("cannot use InfluxDB")?,
+    ))
+}
+
+/// The name of a pipeline's store in health reports.
+fn store_name(pipeline: &Pipeline) -> &'static str {
+    match pipeline {
+        Pipeline::File(file) if store_kind(file) == Some(StoreKind::Mongodb) => "mongodb",
+        Pipeline::Rigs(_) | Pipeline::File(_) => "influxdb",
+    }
 }
 
 /// A stage of another process, which is seen by its lease.
@@ -186,9 +210,9 @@ async fn watch(
     stages: [ObservedStage; 2],
     process: Process,
 ) -> anyhow::Result<()> {
-    let (redis, influx) = (
+    let (redis, store) = (
         process.health.dependency("redis"),
-        process.health.dependency("influxdb"),
+        process.health.dependency(store_name(&part.pipeline)),
     );
     while !process.stop.is_cancelled() {
         match part.lists.snapshot().await {
@@ -199,8 +223,8 @@ async fn watch(
             stage.look(&queue).await;
         }
         match part.history.latest(NO_SERIES).await {
-            Ok(_) => influx.up(),
-            Err(error) => influx.down(&error),
+            Ok(_) => store.up(),
+            Err(error) => store.down(&error),
         }
         process.pause(CHECK).await;
     }

@@ -6,6 +6,8 @@ use common::settings::{BadSetting, Settings};
 use model::pipeline::{At, PipelineFile, StoreKind, StoreTable};
 use store::{InfluxSettings, InfluxStore, Measurement};
 
+use crate::mongodb::check_mongodb;
+
 /// The kind of a pipeline's store, if its file names one.
 #[must_use]
 pub fn store_kind(file: &PipelineFile) -> Option<StoreKind> {
@@ -47,20 +49,25 @@ pub fn influx_settings(
     Ok((settings, measurement))
 }
 
-/// Checks that the stores of pipelines are ones beside the four stages: `InfluxDB`, with valid settings.
+/// Checks that the stores of pipelines are ones beside the four stages, with valid settings.
 pub fn check_stores(settings: &InfluxSettings, pipelines: &[Pipeline]) -> Result<(), BadSetting> {
     for pipeline in pipelines {
         let Pipeline::File(file) = pipeline else {
             continue;
         };
-        if store_kind(file) == Some(StoreKind::Sqlite) {
-            return Err(BadSetting::File(format!(
-                "the pipeline {} can't be used: a store of kind sqlite is for `rigline up`, whose data \
-                 directory has it",
-                *file.name
-            )));
+        match store_kind(file) {
+            Some(StoreKind::Sqlite) => {
+                return Err(BadSetting::File(format!(
+                    "the pipeline {} can't be used: a store of kind sqlite is for `rigline up`, whose data \
+                     directory has it",
+                    *file.name
+                )));
+            }
+            Some(StoreKind::Mongodb) => check_mongodb(file)?,
+            Some(StoreKind::Influx) | None => {
+                influx_settings(settings, file)?;
+            }
         }
-        influx_settings(settings, file)?;
     }
     Ok(())
 }

@@ -8,15 +8,14 @@ use common::cli::Program;
 use common::harness::{self, Process};
 use common::pipelines::Pipeline;
 use queue::redis::RedisQueue;
-use store::InfluxStore;
 use tokio::task::JoinSet;
 
-use crate::from_file::influx_store;
 use crate::settings::SinkSettings;
+use crate::stores::PipelineStore;
 
 const PROGRAM: Program = Program {
     name: "sink",
-    about: "Writes the rows of the normalized list to InfluxDB",
+    about: "Writes the rows of the normalized list to the store",
     admin_addr: "127.0.0.1:9103",
     log_filter: "info",
 };
@@ -31,11 +30,11 @@ async fn run(settings: SinkSettings, process: Process) -> anyhow::Result<()> {
     for pipeline in settings.pipelines.all() {
         let (store, lists) = match pipeline {
             Pipeline::Rigs(_) => {
-                let store = InfluxStore::new(&settings.influx).context("cannot use InfluxDB")?;
+                let store = PipelineStore::of_rigs(&settings.influx)?;
                 (store, settings.queue.clone())
             }
             Pipeline::File(file) => {
-                let store = influx_store(&settings.influx, file)?;
+                let store = PipelineStore::of_file(&settings.influx, file, process.clock)?;
                 (store, settings.queue.of_pipeline(&file.name))
             }
         };

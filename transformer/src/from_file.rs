@@ -28,6 +28,7 @@ fn shape(file: &PipelineFile) -> ShapeSettings {
         ShapeKind::Window => ShapeSettings::Window(window(file)),
         ShapeKind::Sample => ShapeSettings::Sample(SampleSettings {
             max_row_fields: row_limits(file).max_row_fields,
+            precision: file.row_precision(),
         }),
     }
 }
@@ -35,11 +36,11 @@ fn shape(file: &PipelineFile) -> ShapeSettings {
 fn pivot(file: &PipelineFile) -> RowSettings {
     let rows = &file.rows;
     let expected = rows.expected.as_ref().map_or(&[][..], |names| names);
+    let align = rows.align.as_ref();
+    let align = align.map_or(Duration::from_secs(1), |period| period.0);
     RowSettings {
-        align: rows
-            .align
-            .as_ref()
-            .map_or(Duration::from_secs(1), |period| period.0),
+        // 0 keeps times exact, so two rows could become one where the store has fewer digits.
+        align: align.max(file.row_precision()),
         flush_interval: rows
             .flush_interval
             .as_ref()
@@ -99,4 +100,39 @@ fn late_window(file: &PipelineFile) -> Duration {
 fn series_idle(file: &PipelineFile) -> Duration {
     let given = file.limits.series_idle.as_ref();
     given.map_or(Duration::from_hours(1), |period| period.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::pipeline::PipelineFile;
+
+    use super::shape;
+    use crate::settings::ShapeSettings;
+
+    #[test]
+    fn exact_times_have_no_more_digits_than_the_store_keeps() {
+        let align = |store: &str, rows: &str| {
+            let text = format!(
+                "name = \"a\"\n[source]\ntopic = \"a/{{b}}/{{field}}\"\n[rows]\n{rows}\n[[store]]\n{store}"
+            );
+            let file = PipelineFile::parse("a.toml", &text, &|_| None).unwrap();
+            match shape(&file) {
+                ShapeSettings::Pivot(rows) => rows.align,
+                ShapeSettings::Sample(samples) => samples.precision,
+                ShapeSettings::Window(_) => Duration::MAX,
+            }
+        };
+        let (influx, mongodb) = (
+            "kind = \"influx\"",
+            "kind = \"mongodb\"\nurl = \"mongodb://h\"",
+        );
+        let milli = Duration::from_millis(1);
+        assert_eq!(align(influx, "align = 0"), Duration::ZERO);
+        assert_eq!(align(mongodb, "align = 0"), milli);
+        assert_eq!(align(mongodb, "align = \"2s\""), Duration::from_secs(2));
+        assert_eq!(align(influx, "shape = \"sample\""), Duration::ZERO);
+        assert_eq!(align(mongodb, "shape = \"sample\""), milli);
+    }
 }

@@ -53,8 +53,9 @@ impl Shape for SampleRows {
         let mut element = Vec::with_capacity(64 + sample.series.len() + 24 * width);
         let fields = sample.values.iter();
         let fields = fields.map(|(name, value)| (name.as_str(), value));
+        let time = sample.timestamp.tick(self.settings.precision);
         self.layout
-            .encode_row_of(&sample.series, sample.timestamp, fields, &mut element);
+            .encode_row_of(&sample.series, time, fields, &mut element);
         self.changes.rows.push(element);
         let counts = &mut self.changes.counts;
         counts.readings += width as u64;
@@ -110,7 +111,10 @@ mod tests {
 
     #[test]
     fn a_sample_is_a_row_at_its_own_time() {
-        let settings = SampleSettings { max_row_fields: 3 };
+        let settings = SampleSettings {
+            max_row_fields: 3,
+            precision: Duration::ZERO,
+        };
         let entries = vec![(b"?".to_vec(), Vec::new())];
         let mut rows = SampleRows::load(&settings, Layout::Tagged, entries);
         let values = vec![
@@ -134,5 +138,24 @@ mod tests {
         assert!(changes.puts.is_empty());
         assert_eq!(changes.deletes, [b"?"]);
         assert_eq!(rows.open_rows(), 0);
+    }
+
+    #[test]
+    fn times_have_no_more_digits_than_the_store_keeps() {
+        let settings = SampleSettings {
+            max_row_fields: 3,
+            precision: Duration::from_millis(1),
+        };
+        let mut rows = SampleRows::load(&settings, Layout::Tagged, Vec::new());
+        for nanos in [-1, 1_999_999] {
+            let mut sample = sample(0, vec![("a", Value::Float(1.0))]);
+            sample.timestamp = Timestamp::from_nanos(nanos);
+            assert_eq!(rows.take(&sample, Duration::ZERO).unwrap(), Ok(()));
+        }
+        let found = rows.finish().unwrap().rows.into_iter();
+        let found: Vec<_> = found
+            .map(|row| Layout::Tagged.decode_row(&row).unwrap().timestamp.nanos())
+            .collect();
+        assert_eq!(found, [-1_000_000, 1_000_000]);
     }
 }

@@ -84,6 +84,8 @@ pub struct WindowSettings {
 pub struct SampleSettings {
     /// Most fields of one row.
     pub max_row_fields: usize,
+    /// Times are rounded down to this, because the store keeps no more; 0 keeps them exact.
+    pub precision: Duration,
 }
 
 /// How rows are made from readings.

@@ -7,9 +7,11 @@ mod additions;
 mod address;
 mod alert;
 mod check;
+mod columns;
 mod error;
 mod file;
 mod limits;
+mod mongodb;
 mod parse;
 mod scalar;
 mod simulate;
@@ -21,11 +23,14 @@ mod value;
 mod variables;
 mod zone;
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
 
 pub use self::additions::only_adds;
 pub use self::alert::AlertTable;
+pub use self::columns::{ColumnSource, ColumnSourceError};
 pub use self::error::PipelineError;
 pub use self::file::{
     Each, FieldTable, FieldTables, Fields, Format, MessageTable, Names, PipelineFile, RowsTable,
@@ -79,6 +84,29 @@ impl PipelineFile {
             ShapeKind::Pivot
         } else {
             ShapeKind::Sample
+        }
+    }
+
+    /// The names of its tags, in order.
+    #[must_use]
+    pub fn tags(&self) -> Vec<&str> {
+        let topic = self.source.topic.iter().flat_map(|topic| topic.tags());
+        let split = self.message.split.iter().flat_map(|split| split.tags());
+        let named = self.message.tags.keys().map(String::as_str);
+        let mut tags: Vec<_> = topic.chain(named).chain(split).collect();
+        tags.sort_unstable();
+        tags
+    }
+
+    /// What the times of its rows are rounded down to, because a store keeps no more; zero if all of them keep
+    /// nanoseconds.
+    #[must_use]
+    pub fn row_precision(&self) -> Duration {
+        let has_dates = |store: &At<StoreTable>| store.kind == StoreKind::Mongodb;
+        if self.store.iter().any(has_dates) {
+            mongodb::PRECISION
+        } else {
+            Duration::ZERO
         }
     }
 

@@ -6,8 +6,10 @@ use model::row::Row;
 use model::sample::{Tags, Value};
 use model::time::Timestamp;
 
+mod tallies;
 mod tally;
 
+pub(crate) use tallies::Tallies;
 pub(crate) use tally::{Grid, Tally};
 
 /// Most rows of a page. A larger limit is reduced to this.

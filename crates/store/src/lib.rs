@@ -7,8 +7,12 @@ use model::row::Row;
 pub mod history;
 mod influx;
 mod line;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod sqlite;
 
+#[cfg(feature = "mongodb")]
+pub use self::mongodb::{MongoHistory, MongoSettings, MongoStore};
 pub use self::sqlite::{DEFAULT_RETENTION, SqliteHistory, SqliteSettings, SqliteStore};
 pub use ::sqlite::OpenError;
 pub use history::{History, ReadError};

@@ -19,6 +19,7 @@ pub mod influx_proxy;
 pub mod influxdb;
 mod kafka;
 mod launch;
+mod mongodb;
 mod mosquitto;
 mod net;
 mod process;
@@ -27,6 +28,7 @@ mod stage_process;
 mod tcp_proxy;
 mod tools;
 
+pub use self::mongodb::MongoDb;
 pub use certificates::Certificates;
 pub use disk::SmallDisk;
 pub use fake_time::FakeTime;

@@ -31,6 +31,14 @@ pub fn stage_binary(name: &str) -> PathBuf {
         if profile == "release" {
             build.arg("--release");
         }
+        for (is_on, feature) in [
+            (cfg!(feature = "kafka"), "kafka"),
+            (cfg!(feature = "mongodb"), "mongodb"),
+        ] {
+            if is_on {
+                build.args(["--features", feature]);
+            }
+        }
         let run = build.output().expect("cargo");
         assert!(
             run.status.success(),

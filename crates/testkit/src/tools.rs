@@ -63,6 +63,11 @@ pub(crate) fn kafka_libraries() -> PathBuf {
     unpacked().with_file_name("kafka").join("libs")
 }
 
+/// A command that runs the server that speaks MongoDB's protocol.
+pub(crate) fn mongodb_tool() -> Command {
+    Command::new(unpacked().with_file_name("mongodb").join("mongodb"))
+}
+
 /// A command that runs Python with the clients `paho-mqtt` and `confluent-kafka`.
 #[must_use]
 pub fn python_with_clients() -> Command {

@@ -17,6 +17,8 @@ use model::{Layout, topic};
 use queue::settings::QueueSettings;
 use queue::sqlite::SqliteQueue;
 use sink::from_file::{influx_settings, store_kind};
+#[cfg(feature = "mongodb")]
+use store::MongoStore;
 use store::{InfluxHistory, InfluxStore, SqliteStore};
 use tokio::task::JoinSet;
 use transformer::settings::ShapeSettings;
@@ -48,6 +50,8 @@ pub(super) struct Part {
 pub(super) enum PartStore {
     Sqlite(SqliteStore),
     Influx(Box<InfluxStore>, InfluxHistory),
+    #[cfg(feature = "mongodb")]
+    Mongodb(MongoStore),
 }
 
 /// Changes the source and the store of the pipeline `rigs`, for figures of the demo.
@@ -178,6 +182,10 @@ impl Part {
             (_, PartStore::Influx(store, _)) => {
                 stages.spawn(sink::run(lists, queue, *store, process));
             }
+            #[cfg(feature = "mongodb")]
+            (_, PartStore::Mongodb(store)) => {
+                stages.spawn(sink::run(lists, queue, store, process));
+            }
         }
     }
 
@@ -208,6 +216,8 @@ impl Part {
         match &self.store {
             PartStore::Sqlite(store) => PipelineHistory::Sqlite(store.history()),
             PartStore::Influx(_, history) => PipelineHistory::Influx(history.clone()),
+            #[cfg(feature = "mongodb")]
+            PartStore::Mongodb(store) => PipelineHistory::Mongodb(store.history()),
         }
     }
 
@@ -233,6 +243,13 @@ fn open_store(
             .context("cannot use InfluxDB")?;
         let store = Box::new(store.with_measurement(measurement));
         return Ok(PartStore::Influx(store, history));
+    }
+    #[cfg(feature = "mongodb")]
+    if let Pipeline::File(file) = pipeline
+        && store_kind(file) == Some(StoreKind::Mongodb)
+        && let Some(settings) = sink::mongodb::mongo_settings(file)
+    {
+        return Ok(PartStore::Mongodb(MongoStore::new(&settings, clock)?));
     }
     let path = dir.join(STORE_FILE);
     let store = SqliteStore::open(&path, &settings.store, layout, clock)

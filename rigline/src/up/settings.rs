@@ -5,10 +5,15 @@ use std::time::Duration;
 
 use api::ApiSettings;
 use clap::Args;
-use common::pipelines::PipelineSettings;
-use common::settings::{BadSetting, KafkaTls, MqttTls, RedisSettings, Settings, path, written};
+use common::pipelines::{Pipeline, PipelineSettings};
+use common::settings::{
+    BadSetting, KafkaTls, MqttTls, RedisSettings, Settings, path, written,
+};
 use ingester::settings::ReadingLimits;
+use model::pipeline::StoreKind;
 use queue::settings::{QueueLimits, QueueSettings};
+use sink::from_file::store_kind;
+use sink::mongodb::check_mongodb;
 use store::{DEFAULT_RETENTION, InfluxSettings, SqliteSettings};
 use transformer::settings::RowSettings;
 use transport::{ListenSettings, MqttVersion};
@@ -95,6 +100,18 @@ impl ServerSettings {
         users.is_some_and(|path| !path.as_os_str().is_empty()) && !self.listen.allow_anonymous
     }
 
+    /// Checks the stores that this program may have been built without.
+    fn check_stores(&self) -> Result<(), BadSetting> {
+        for pipeline in self.pipelines.all() {
+            if let Pipeline::File(file) = pipeline
+                && store_kind(file) == Some(StoreKind::Mongodb)
+            {
+                check_mongodb(file)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The settings of the lists, which have their default names.
     #[must_use]
     pub fn queue(&self) -> QueueSettings {
@@ -110,6 +127,7 @@ impl Settings for ServerSettings {
         self.redis.check()?;
         self.influx.check()?;
         ingester::settings::check_sources(&self.kafka, self.pipelines.all())?;
+        self.check_stores()?;
         self.rows.check()?;
         self.limits.check()?;
         self.store.check()?;

@@ -202,6 +202,32 @@ fn file_that_cannot_be_used_ends_with_64_and_its_place() {
     assert!(said.contains("bad.toml:3:9"), "{said}");
 }
 
+/// A build without the store names what it lacks, and one with it what is wrong, neither with the password.
+#[test]
+fn store_in_mongodb_that_cannot_be_used_ends_with_64() {
+    let store = "[source]\ntopic = \"a/{b}\"\n[[store]]\nkind = \"mongodb\"\n\
+                 url = \"mongodb://u:secret@h/?tls=true&tlsInsecure=true\"";
+    let (_dir, path) = files(&[("plant", store)]);
+    let part = if cfg!(feature = "mongodb") {
+        "tlsCAFile"
+    } else {
+        "--features mongodb"
+    };
+    for command in ["up", "demo", "sink", "api"] {
+        let ended = Command::new(binary())
+            .args([command, "--pipelines", &path])
+            .output()
+            .unwrap();
+        let said = text(&ended);
+        assert_eq!(ended.status.code(), Some(64), "{command}: {said}");
+        assert!(
+            said.contains(part) && said.contains("plant"),
+            "{command}: {said}"
+        );
+        assert!(!said.contains("secret"), "{command}: {said}");
+    }
+}
+
 #[test]
 fn built_in_pipelines_are_listed_and_shown() {
     let list = text(

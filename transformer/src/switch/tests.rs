@@ -41,6 +41,7 @@ fn window() -> ShapeSettings {
 fn sample() -> ShapeSettings {
     ShapeSettings::Sample(SampleSettings {
         max_row_fields: 100,
+        precision: Duration::ZERO,
     })
 }
 

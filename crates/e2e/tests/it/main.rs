@@ -7,6 +7,8 @@ mod colors;
 mod earlier;
 mod environment;
 mod grafana;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod monitoring;
 mod pipeline;
 mod readings;

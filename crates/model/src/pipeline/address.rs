@@ -82,7 +82,8 @@ pub(super) fn without_secrets(text: &str) -> Cow<'_, str> {
             hidden.push(from + colon + 1..from + login);
         }
     }
-    for (at, word) in text.match_indices("token") {
+    let words = ["token", "password"].into_iter();
+    for (at, word) in words.flat_map(|word| text.match_indices(word)) {
         let behind = &text[at + word.len()..];
         let value = behind.trim_start_matches([' ', '\t']).strip_prefix('=');
         let Some(value) = value.map(|value| value.trim_start_matches([' ', '\t'])) else {
@@ -136,6 +137,11 @@ mod tests {
             ("url = \"mqtt://ann:${P}@h\"", "url = \"mqtt://ann:${P}@h\""),
             ("token = \"open", "token = \"****"),
             ("tokens", "tokens"),
+            ("password = 'p'", "password = '*'"),
+            (
+                "url = \"mongodb://ann:p@a,b\"",
+                "url = \"mongodb://ann:*@a,b\"",
+            ),
         ] {
             assert_eq!(without_secrets(text), shown);
             assert_eq!(without_secrets(text).len(), text.len());

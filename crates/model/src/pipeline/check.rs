@@ -7,7 +7,7 @@ use super::file::{Fields, Format, MessageTable, PipelineFile, ShapeKind, StoreKi
 use super::simulate::SimulateTable;
 use super::source::SourceKind;
 use super::value::{At, Pointer};
-use super::{address, alert, source};
+use super::{address, alert, mongodb, source};
 use crate::name::Name;
 
 pub(super) type Checked = Result<(), Problem>;
@@ -25,7 +25,7 @@ pub(super) fn check(file: &PipelineFile) -> Checked {
     rows(file)?;
     limits(file)?;
     for store in &file.store {
-        self::store(store)?;
+        self::store(file, store)?;
     }
     if let [_, second, ..] = file.store.as_slice() {
         return Err(Problem::at(second.span(), "a pipeline has one store"));
@@ -243,16 +243,20 @@ fn has_one_field(file: &PipelineFile) -> bool {
     }
 }
 
-fn store(store: &At<StoreTable>) -> Checked {
+fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
     match store.kind {
-        StoreKind::Influx => address::of(store.url.as_ref(), &["http", "https"]).map(|_| ()),
+        StoreKind::Influx => {
+            mongodb::refuse_settings(store)?;
+            address::of(store.url.as_ref(), &["http", "https"]).map(|_| ())
+        }
         StoreKind::Sqlite => {
             let why = "it is for kind = \"influx\"";
             for option in [&store.url, &store.token, &store.org, &store.bucket] {
                 refuse(option.as_ref(), why)?;
             }
-            Ok(())
+            mongodb::refuse_settings(store)
         }
+        StoreKind::Mongodb => mongodb::check(file, store),
     }
 }
 

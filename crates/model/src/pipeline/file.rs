@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 
 use super::alert::AlertTable;
+use super::columns::ColumnSource;
 use super::limits::LimitsTable;
 use super::scalar::Scalar;
 use super::simulate::SimulateTable;
@@ -293,7 +294,7 @@ pub enum Statistics {
 pub struct StoreTable {
     /// The kind of the store
     pub kind: StoreKind,
-    /// influx: by default `INFLUX_URL`
+    /// influx: by default `INFLUX_URL`. mongodb: `mongodb://host:27017`, also with several hosts and options
     pub url: Option<At<String>>,
     /// influx: by default `INFLUX_TOKEN`
     pub token: Option<At<String>>,
@@ -303,6 +304,22 @@ pub struct StoreTable {
     pub bucket: Option<At<String>>,
     /// The measurement [default: the pipeline's name]
     pub measurement: Option<At<String>>,
+    /// mongodb: the user, instead of the URL's
+    pub user: Option<At<String>>,
+    /// mongodb: the user's password
+    pub password: Option<At<String>>,
+    /// mongodb: the database that knows the user [default: admin]
+    pub auth_source: Option<At<String>>,
+    /// mongodb: the database [default: rigline]
+    pub database: Option<At<String>>,
+    /// mongodb: the collection [default: the pipeline's name]
+    pub collection: Option<At<String>>,
+    /// mongodb: most updates of one command; 99 with `FerretDB` [default: 1000]
+    pub batch: Option<At<usize>>,
+    /// mongodb: members of documents that have another name than their tag or field, or hold times; a point leads
+    /// into a document within
+    #[serde(default)]
+    pub columns: BTreeMap<String, At<ColumnSource>>,
 }
 
 /// The kind of a store.
@@ -313,6 +330,8 @@ pub enum StoreKind {
     Influx,
     /// The file `store.db` of the one process
     Sqlite,
+    /// A collection of MongoDB, a document a row
+    Mongodb,
 }
 
 /// The tables of fields with their names or patterns: an exact name goes before patterns, and a longer

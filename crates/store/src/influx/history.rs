@@ -14,7 +14,7 @@ use super::{BuildError, InfluxSettings, Measurement};
 use crate::ReadError;
 use crate::history::{
     FieldBuckets, FieldStatistics, Grid, History, Latest, MAX_PAGE, MAX_PAGE_VALUES, Page,
-    Selection, SeriesLatest, SeriesSpan,
+    Selection, SeriesLatest, SeriesSpan, Tallies,
 };
 
 mod page;
@@ -23,7 +23,6 @@ mod scan;
 mod series;
 mod server;
 mod tables;
-mod tallies;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +32,6 @@ use scan::{NumberScan, PageScan, Source, Window, Windows};
 use series::{Found, Newest, tags_of};
 use server::Server;
 use tables::Kind;
-use tallies::Tallies;
 
 /// The first tick that the server stores.
 const FIRST_TICK: i64 = i64::MIN + 2;

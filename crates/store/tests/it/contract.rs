@@ -3,6 +3,8 @@
 use store::history::Selection;
 
 use crate::fixture::{OnInflux, OnInfluxOfRigs, OnSqlite, OnTagged, all, seconds};
+#[cfg(feature = "mongodb")]
+use crate::fixture::{OnMongo, OnMongoOfRigs};
 
 mod buckets;
 mod pages;
@@ -10,6 +12,8 @@ mod rows;
 
 type TaggedOnSqlite = OnTagged<OnSqlite>;
 type TaggedOnInflux = OnTagged<OnInflux>;
+#[cfg(feature = "mongodb")]
+type TaggedOnMongo = OnTagged<OnMongo>;
 
 macro_rules! contract {
     ($($theme:ident: $($test:ident)+;)+) => {
@@ -17,6 +21,10 @@ macro_rules! contract {
         contract! { on_sqlite_with_any_tags, TaggedOnSqlite; $($theme: $($test)+;)+ }
         contract! { on_influxdb, OnInfluxOfRigs; $($theme: $($test)+;)+ }
         contract! { on_influxdb_with_any_tags, TaggedOnInflux; $($theme: $($test)+;)+ }
+        #[cfg(feature = "mongodb")]
+        contract! { on_mongodb, OnMongoOfRigs; $($theme: $($test)+;)+ }
+        #[cfg(feature = "mongodb")]
+        contract! { on_mongodb_with_any_tags, TaggedOnMongo; $($theme: $($test)+;)+ }
     };
     ($kind:ident, $fixture:ident; $($theme:ident: $($test:ident)+;)+) => {
         mod $kind {

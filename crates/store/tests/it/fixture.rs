@@ -12,14 +12,24 @@ use tempfile::TempDir;
 
 mod by_rig;
 mod influx;
+#[cfg(feature = "mongodb")]
+pub(crate) mod mongodb;
 
 pub(crate) use by_rig::OnTagged;
 pub(crate) use influx::{OnInflux, OnInfluxOfRigs};
+#[cfg(feature = "mongodb")]
+pub(crate) use mongodb::{OnMongo, OnMongoOfRigs};
 
 /// A backend that the contract suite of histories runs on.
 pub(crate) trait Fixture {
     type Kept: Store;
     type Read: History;
+    /// What the times of rows have to be rounded to; zero if nothing.
+    const PRECISION: Duration = Duration::ZERO;
+    /// The value that comes back of one that is written.
+    fn kept(value: Value) -> Value {
+        value
+    }
     fn start() -> Self;
     fn store(&self) -> &Self::Kept;
     fn history(&self) -> &Self::Read;
@@ -31,6 +41,12 @@ pub(crate) trait Fixture {
 pub(crate) trait Written: Sized {
     type Kept: Store;
     type Read: History + Clone;
+    /// What the times of rows have to be rounded to; zero if nothing.
+    const PRECISION: Duration = Duration::ZERO;
+    /// The value that comes back of one that is written.
+    fn kept(value: Value) -> Value {
+        value
+    }
     /// An empty store for rows with any tags.
     fn start() -> Self;
     /// Another one beside it, as another pipeline has.

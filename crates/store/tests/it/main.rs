@@ -14,6 +14,8 @@ mod influx_only;
 mod killed;
 mod migration;
 mod model;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod properties;
 mod retention;
 mod series;

@@ -9,6 +9,8 @@ use store::history::{Bucket, FieldBuckets, Latest, Selection, SeriesLatest, Seri
 use store::{History, Store};
 
 use crate::fixture::{Fixture, OnInflux, OnInfluxOfRigs, OnSqlite, OnTagged, exact, seconds, tags};
+#[cfg(feature = "mongodb")]
+use crate::fixture::{OnMongo, OnMongoOfRigs};
 
 const RIGS: [&str; 3] = ["R", "r", "other"];
 const FLOATS: [&str; 5] = ["temp", "Temp", "flow", "tick", "p.1"];
@@ -263,7 +265,14 @@ fn cases() -> impl Strategy<Value = Case> {
 async fn agrees<F: Fixture>(case: &Case) {
     let fixture = F::start();
     let mut model = Model::new();
-    for batch in &case.batches {
+    let mut batches = case.batches.clone();
+    for row in batches.iter_mut().flatten() {
+        row.timestamp = row.timestamp.tick(F::PRECISION);
+        for (_, value) in &mut row.fields {
+            *value = F::kept(value.clone());
+        }
+    }
+    for batch in &batches {
         fixture.store().write(batch).await.unwrap();
         if case.again {
             fixture.store().write(batch).await.unwrap();
@@ -321,5 +330,19 @@ proptest! {
     #[test]
     fn on_influxdb_with_any_tags(case in cases()) {
         block_on(agrees::<OnTagged<OnInflux>>(&case));
+    }
+}
+
+#[cfg(feature = "mongodb")]
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(8) })]
+
+    #[test]
+    fn on_mongodb(case in cases()) {
+        block_on(agrees::<OnMongoOfRigs>(&case));
+    }
+    #[test]
+    fn on_mongodb_with_any_tags(case in cases()) {
+        block_on(agrees::<OnTagged<OnMongo>>(&case));
     }
 }

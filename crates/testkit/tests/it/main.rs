@@ -9,7 +9,7 @@ mod tcp_proxy;
 
 use std::net::TcpStream;
 
-use testkit::{Mosquitto, Redis, free_port};
+use testkit::{MongoDb, Mosquitto, Redis, free_port};
 
 fn listens(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
@@ -28,6 +28,20 @@ fn redis_keeps_its_data_unless_restarted_without() {
     let port = redis.port();
     drop(redis);
     assert!(!listens(port));
+}
+
+#[test]
+fn mongodb_answers_at_the_same_port_after_a_kill() {
+    let mut server = MongoDb::start();
+    let port = server.port();
+    assert_eq!(server.url(), format!("mongodb://127.0.0.1:{port}"));
+    server.kill();
+    assert!(!listens(port));
+    server.restart();
+    assert!(listens(port));
+    server.stop();
+    assert!(!listens(port));
+    assert!(listens(MongoDb::shared().port()));
 }
 
 #[test]

@@ -2,12 +2,11 @@
 
 use model::name::Name;
 
-use crate::ReadError;
-use crate::history::{FieldBuckets, Grid, MAX_RESULT_BUCKETS, Tally};
+use super::{FieldBuckets, Grid, MAX_RESULT_BUCKETS, ReadError, Tally};
 
 /// The buckets of each field.
 #[derive(Debug)]
-pub(super) struct Tallies {
+pub(crate) struct Tallies {
     grid: Grid,
     fields: Vec<FieldBuckets>,
     /// The current bucket of each field.
@@ -16,7 +15,7 @@ pub(super) struct Tallies {
 }
 
 impl Tallies {
-    pub(super) fn new(grid: Grid, fields: &[Name<'_>]) -> Self {
+    pub(crate) fn new(grid: Grid, fields: &[Name<'_>]) -> Self {
         let empty = |field: &Name<'_>| FieldBuckets {
             field: field.to_string(),
             buckets: Vec::new(),
@@ -30,7 +29,7 @@ impl Tallies {
     }
 
     /// Adds a number of the field with this index.
-    pub(super) fn add(&mut self, field: usize, tick: i64, number: f64) -> Result<(), ReadError> {
+    pub(crate) fn add(&mut self, field: usize, tick: i64, number: f64) -> Result<(), ReadError> {
         let bucket = self.grid.index(tick);
         match &mut self.open[field] {
             Some(tally) if tally.index() == bucket => tally.add(number),
@@ -53,7 +52,7 @@ impl Tallies {
     }
 
     /// The fields that have buckets.
-    pub(super) fn finish(mut self) -> Vec<FieldBuckets> {
+    pub(crate) fn finish(mut self) -> Vec<FieldBuckets> {
         for (field, open) in std::iter::zip(&mut self.fields, &self.open) {
             let last = open.map(|tally| tally.bucket(self.grid));
             field.buckets.extend(last);

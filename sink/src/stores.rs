@@ -1,0 +1,67 @@
+//! The stores that pipelines beside the four stages may have.
+
+use anyhow::Context;
+use common::clock::Clock;
+use model::pipeline::{PipelineFile, StoreKind};
+use model::row::Row;
+#[cfg(feature = "mongodb")]
+use store::MongoStore;
+use store::{InfluxSettings, InfluxStore, Store, WriteError};
+
+use crate::from_file::{influx_store, store_kind};
+
+/// The store of a pipeline.
+#[derive(Debug, Clone)]
+pub enum PipelineStore {
+    /// A measurement of an InfluxDB.
+    Influx(Box<InfluxStore>),
+    /// A collection of MongoDB.
+    #[cfg(feature = "mongodb")]
+    Mongodb(MongoStore),
+}
+
+impl PipelineStore {
+    /// That of the pipeline `rigs`.
+    pub fn of_rigs(settings: &InfluxSettings) -> anyhow::Result<Self> {
+        let store = InfluxStore::new(settings).context("cannot use InfluxDB")?;
+        Ok(Self::Influx(Box::new(store)))
+    }
+
+    /// That of the pipeline of a file. `settings` are those that the file doesn't have.
+    pub fn of_file(
+        settings: &InfluxSettings,
+        file: &PipelineFile,
+        #[cfg_attr(
+            not(feature = "mongodb"),
+            expect(unused_variables, reason = "for MongoDB")
+        )]
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        if store_kind(file) == Some(StoreKind::Mongodb) {
+            crate::mongodb::check_mongodb(file)?;
+            #[cfg(feature = "mongodb")]
+            if let Some(settings) = crate::mongodb::mongo_settings(file) {
+                return Ok(Self::Mongodb(MongoStore::new(&settings, clock)?));
+            }
+        }
+        Ok(Self::Influx(Box::new(influx_store(settings, file)?)))
+    }
+}
+
+impl Store for PipelineStore {
+    async fn write(&self, rows: &[Row<'_>]) -> Result<(), WriteError> {
+        match self {
+            Self::Influx(store) => store.write(rows).await,
+            #[cfg(feature = "mongodb")]
+            Self::Mongodb(store) => store.write(rows).await,
+        }
+    }
+
+    async fn preflight(&self) -> Result<(), WriteError> {
+        match self {
+            Self::Influx(store) => store.preflight().await,
+            #[cfg(feature = "mongodb")]
+            Self::Mongodb(store) => store.preflight().await,
+        }
+    }
+}
