@@ -6,9 +6,7 @@ use std::time::Duration;
 use api::ApiSettings;
 use clap::Args;
 use common::pipelines::{Pipeline, PipelineSettings};
-use common::settings::{
-    BadSetting, KafkaTls, MqttTls, RedisSettings, Settings, path, written,
-};
+use common::settings::{BadSetting, KafkaTls, MqttTls, RedisSettings, Settings, path, written};
 use ingester::settings::ReadingLimits;
 use model::pipeline::StoreKind;
 use queue::settings::{QueueLimits, QueueSettings};

@@ -7,6 +7,8 @@ mod colors;
 mod earlier;
 mod environment;
 mod grafana;
+#[cfg(feature = "kafka")]
+mod kafka;
 #[cfg(feature = "mongodb")]
 mod mongodb;
 mod monitoring;
