@@ -34,7 +34,7 @@ pub use http::{http_get, http_get_as, http_post};
 pub use influx_proxy::InfluxProxy;
 pub use influxdb::InfluxDb;
 pub use launch::{BlockedOutput, Launch};
-pub use mosquitto::{Mosquitto, mqtt_client};
+pub use mosquitto::{Mosquitto, mqtt_client, write_password_file};
 pub use net::{free_port, wait_until};
 pub use process::Process;
 pub use redis::Redis;
