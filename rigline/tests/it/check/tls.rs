@@ -1,6 +1,6 @@
 //! Servers and ports of `rigline up` with TLS, and WebSocket.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::Value;
 use testkit::influxdb::BUCKET;
@@ -16,7 +16,7 @@ fn fault(status: &str, check: &str) -> (String, String) {
     (status.to_owned(), check.to_owned())
 }
 
-fn text(path: PathBuf) -> String {
+fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -27,9 +27,9 @@ fn next_step<'a>(lines: &'a Value, check: &str) -> &'a str {
 }
 
 /// The settings of clients that show the certificate `checker`.
-fn with_certificate(servers: Servers, made: &Certificates) -> Servers {
-    let (ca, cert) = (text(made.ca()), text(made.certificate("checker")));
-    let key = text(made.key("checker"));
+fn with_certificate(servers: &Servers, made: &Certificates) -> Servers {
+    let (ca, cert) = (text(&made.ca()), text(&made.certificate("checker")));
+    let key = text(&made.key("checker"));
     servers
         .with("MQTT_CA_FILE", &ca)
         .with("MQTT_CERT_FILE", &cert)
@@ -57,7 +57,7 @@ fn servers_with_tls_are_good_and_what_is_wrong_has_its_remedy() {
     let plain = Servers::new(&mosquitto, &redis, &influx, BUCKET);
     influx.restart_with_tls(&made);
     let url = format!("https://localhost:{}", influx.port());
-    let good = with_certificate(plain, &made)
+    let good = with_certificate(&plain, &made)
         .with("MQTT_HOST", "localhost")
         .with("MQTT_TLS", "true")
         .with("MQTT_VERSION", "5")
@@ -73,7 +73,7 @@ fn servers_with_tls_are_good_and_what_is_wrong_has_its_remedy() {
     assert!(detail(&lines, "MQTT limits").contains("QoS up to 2"));
 
     let stranger = Certificates::new();
-    let ca = text(stranger.ca());
+    let ca = text(&stranger.ca());
     for (check, setting, value) in [
         ("MQTT broker", "MQTT_CA_FILE", ca.as_str()),
         ("MQTT broker", "MQTT_SERVER_NAME", "broker.example"),
@@ -108,11 +108,11 @@ fn other_ports_of_the_listener_are_checked() {
     let [tls, web_socket, both] = [(); 3].map(|()| free_port());
     let address = |port: u16| format!("127.0.0.1:{port}");
     let (cert, key) = (
-        text(made.certificate("listener")),
-        text(made.key("listener")),
+        text(&made.certificate("listener")),
+        text(&made.key("listener")),
     );
     let (tls_at, web_socket_at, both_at) = (address(tls), address(web_socket), address(both));
-    let authority = text(made.ca());
+    let authority = text(&made.ca());
     let listens = [
         ("MQTT_TLS_LISTEN", tls_at.as_str()),
         ("MQTT_WS_LISTEN", &web_socket_at),
@@ -142,14 +142,14 @@ fn other_ports_of_the_listener_are_checked() {
     assert_eq!(good.with("MQTT_PASSWORD", "wrong").bad(), ["MQTT login"]);
 
     let stranger = Certificates::new();
-    let wrong = good.with("MQTT_CA_FILE", &text(stranger.ca()));
+    let wrong = good.with("MQTT_CA_FILE", &text(&stranger.ca()));
     assert_eq!(wrong.bad(), [of_tls.clone(), of_both.clone()]);
     assert!(detail(&wrong.faults().1, &of_both).contains("MQTT_CA_FILE"));
     // Plain MQTT where WebSocket is expected, and nothing at all.
     let wrong = good.with("MQTT_WS_LISTEN", &address(up.port));
-    assert_eq!(wrong.bad(), [of_web_socket.clone()]);
+    assert_eq!(wrong.bad(), [of_web_socket.as_str()]);
     let closed = good.with("MQTT_WS_LISTEN", &address(free_port()));
-    assert_eq!(closed.bad(), [of_web_socket]);
+    assert_eq!(closed.bad(), [of_web_socket.as_str()]);
 
     // A listener that asks for certificates.
     up.stop();
@@ -161,7 +161,7 @@ fn other_ports_of_the_listener_are_checked() {
     let (faults, lines) = good.faults();
     let untried = [fault("warn", &of_tls), fault("warn", &of_both)];
     assert_eq!(faults, untried, "{lines:#}");
-    let (faults, lines) = with_certificate(good, &made).faults();
+    let (faults, lines) = with_certificate(&good, &made).faults();
     assert_eq!(faults, OK, "{lines:#}");
     up.stop();
 }
