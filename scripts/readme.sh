@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the commands of README.md as a reader would, one after another: first those that need no servers,
-# then those beside a Mosquitto, a Redis and a store on their usual ports, which must be free; and checks
-# their output and the stored readings. tests/compose/run.sh runs those with containers.
+# Runs the commands of README.md and of some pages in docs as a reader would, one after another: first those that
+# need no servers, then those beside a Mosquitto, a Redis and a store on their usual ports, which must be free; and
+# checks their output and the stored readings. tests/compose/run.sh runs those with containers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/commands.sh
@@ -21,7 +21,7 @@ finish() {
 }
 trap finish EXIT
 
-for port in 1883 6379 8050 8086; do
+for port in 1883 6379 8050 8086 8883; do
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
         echo "port $port is taken: stop what listens there" >&2
         exit 1
@@ -61,6 +61,44 @@ expect "rig_id" "14.8" "MINE" "balanced" "not_json" "1 shown of 1" '"key":"MINE"
 # On the same data, with the dead letter that the commands above left.
 commands docs/operations.md "### Repair" "### Discard" | run
 expect "1 of 1 pass and would be replayed" "1 replayed, 0 not"
+
+# A reader leaves `rigline up` running, and has another terminal for what comes after it.
+beside() {
+    awk '/^rigline up / { up = 1 }
+        { printf "%s", $0 }
+        up && !/\\$/ { printf " &\ntimeout 30 sh -c \"until rigline up healthcheck --ready; do sleep 0.1; done\""; up = 0 }
+        { print "" }'
+}
+
+# The commands of a page between two headings, and those on the input after them, in a directory of their own.
+page() {
+    { commands "docs/$1" "$2" "$3"; cat; } | beside | (cd "$work/page" && run)
+}
+
+mkdir "$work/page"
+PATH="$PWD/target/release:$PATH"
+page tls.md "## Certificates to try it with" "## In containers" </dev/null
+expect '"name":"rigs"'
+# The files that the commands of the next page name: its rules, and what those of the page before have made.
+(
+    awk '/^## Who may publish what/ { on = 1 } on && /^```$/ { if (inside) exit; inside = 1; next } inside' \
+        docs/listener.md >"$work/page/rules.txt"
+    cd "$work/page"
+    cp tls/server.pem tls/server.key .
+    echo "a password" | rigline passwd users.txt plant 2>passwd.log
+)
+publish="mosquitto_pub -q 1 -V mqttv5 -u plant -P 'a password' -m '{\"value\": 2.5}'"
+page listener.md "## Who may publish" "## Who may publish what" <<END
+for rig in RIG-6 RIG-7; do $publish -t rigs/\$rig/measurements/pressure 2>&1; done
+rigline dlq list
+END
+expect "Not authorized" "not_allowed" "RIG-7"
+page listener.md "## TLS" "## WebSocket" <<END
+$publish -h localhost -p 8883 --cafile tls/ca.pem -t rigs/RIG-8/measurements/pressure
+sleep 6
+rigline rows RIG-8
+END
+expect "Z  2.5"
 unset RIGLINE_DATA
 
 # The configuration as it is delivered, but for the place of its data.

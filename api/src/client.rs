@@ -27,7 +27,7 @@ pub enum ClientError {
         /// What was given.
         url: String,
     },
-    /// It doesn't answer, or the connection broke.
+    /// It doesn't answer, isn't trusted, or the connection broke; with the remedy if it is one of TLS.
     #[error("the HTTP API at {url} can't be read: {error}")]
     Broken {
         /// Its address.
@@ -74,9 +74,10 @@ impl MessageLines {
             .map_err(|()| wrong())?
             .pop_if_empty()
             .extend(["api", "v1", "pipelines", pipeline, "messages"]);
+        let host = address.host_str().unwrap_or_default().to_owned();
         let broken = |error: reqwest::Error| ClientError::Broken {
             url: url.to_owned(),
-            error: cause(&error),
+            error: tls.explain(&error, &host).unwrap_or_else(|| cause(&error)),
         };
         let config = tls.config_if(address.scheme() == "https")?;
         let client = Client::builder()

@@ -101,10 +101,7 @@ impl ApiSettings {
     /// What is trusted to vouch for webhooks.
     #[must_use]
     pub fn webhook_tls(&self) -> ClientTls {
-        ClientTls {
-            ca_file: given(self.webhook_ca_file.as_ref()),
-            ..ClientTls::new("WEBHOOK")
-        }
+        ClientTls::with_only_ca("WEBHOOK", self.webhook_ca_file.clone())
     }
 
     /// Whether the address was not chosen by the operator.

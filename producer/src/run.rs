@@ -85,10 +85,21 @@ async fn run_rigs(settings: ProducerSettings, process: Process, show: Show) -> a
     if process.stop.is_cancelled() {
         publisher.drain(DRAIN).await;
     }
-    log_totals(publisher.counts());
+    let counts = publisher.counts();
+    log_totals(counts);
     // The broker may be gone.
     let _ = timeout(DISCONNECT_LIMIT, publisher.close()).await;
-    ended.and(source.check())
+    ended.and(source.check()).and_then(|()| check_sizes(counts))
+}
+
+/// Returns an error if messages were dropped that are larger than the broker takes.
+pub(crate) fn check_sizes(counts: Counts) -> anyhow::Result<()> {
+    let dropped = counts.too_large;
+    anyhow::ensure!(
+        dropped == 0,
+        "dropped {dropped} messages that are larger than the broker takes"
+    );
+    Ok(())
 }
 
 /// Sends for `duration`, or to the end, and waits until all are acknowledged.
@@ -112,14 +123,16 @@ fn log_totals(counts: Counts) {
     let Counts {
         sent,
         acknowledged,
+        too_large,
         unacknowledged,
     } = counts;
-    if unacknowledged == 0 {
+    if unacknowledged == 0 && too_large == 0 {
         tracing::info!(sent, acknowledged, unacknowledged, "done");
     } else {
         tracing::warn!(
             sent,
             acknowledged,
+            too_large,
             unacknowledged,
             "done, but not all are acknowledged"
         );

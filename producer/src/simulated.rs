@@ -9,9 +9,9 @@ use common::metric;
 use metrics::counter;
 use model::pipeline::{PipelineFile, SourceKind};
 use tokio::time::timeout;
-use transport::{MqttSettings, PubSubSettings, Publisher, RedisPublisher};
+use transport::{Counts, MqttSettings, PubSubSettings, Publisher, RedisPublisher};
 
-use crate::run::{DISCONNECT_LIMIT, DRAIN};
+use crate::run::{DISCONNECT_LIMIT, DRAIN, check_sizes};
 use crate::settings::ProducerSettings;
 use crate::simulation::{Message, Simulation, SimulationSchedule, Target};
 
@@ -36,8 +36,8 @@ pub(crate) async fn run(
                 next_id: AtomicU64::new(0),
             };
             let sent = send(&mut schedule, &target, settings.fleet.duration, process).await;
-            target.close().await;
-            sent
+            let counts = target.close().await;
+            sent.and_then(|()| check_sizes(counts))
         }
         // The file's check refuses it.
         SourceKind::Kafka => anyhow::bail!("messages for Kafka can't be simulated"),
@@ -91,13 +91,14 @@ struct MqttTarget {
 
 impl MqttTarget {
     /// Waits for the acknowledgements and ends the session.
-    async fn close(self) {
+    async fn close(self) -> Counts {
         self.publisher.drain(DRAIN).await;
         let counts = self.publisher.counts();
         let (sent, unacknowledged) = (counts.sent, counts.unacknowledged);
         tracing::info!(sent, unacknowledged, "done");
         // The broker may be gone.
         let _ = timeout(DISCONNECT_LIMIT, self.publisher.close()).await;
+        counts
     }
 }
 

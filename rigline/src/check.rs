@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Args;
 use common::settings::{Settings, TimeLimitSettings};
 use store::InfluxSettings;
-use transport::{MqttSettings, SubscribeSettings};
+use transport::{MqttSettings, SocketSettings, SubscribeSettings};
 
 use self::line::{Line, Status};
 use crate::inspect::lists::Where;
@@ -32,6 +32,9 @@ pub struct CheckArgs {
     mqtt: MqttSettings,
     #[command(flatten)]
     subscribe: SubscribeSettings,
+    /// The other ports of `rigline up`.
+    #[command(flatten)]
+    sockets: SocketSettings,
     #[command(flatten)]
     influx: InfluxSettings,
     #[command(flatten)]
@@ -52,8 +55,12 @@ pub async fn run(mut args: CheckArgs) -> anyhow::Result<ExitCode> {
         );
         [mqtt, redis, influx].concat()
     } else {
-        let (mqtt, files) = tokio::join!(mqtt::listener(&args.mqtt), files::files(&mut args.lists));
-        [mqtt, files].concat()
+        let (mqtt, others, files) = tokio::join!(
+            mqtt::listener(&args.mqtt),
+            mqtt::other_ports(&args.mqtt, &args.sockets),
+            files::files(&mut args.lists)
+        );
+        [mqtt, others, files].concat()
     };
     let mut out = stdout();
     if args.json {

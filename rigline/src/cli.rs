@@ -60,7 +60,7 @@ enum Command {
     Passwords(Rest),
     /// Check broker, Redis, InfluxDB or data directory, their settings, clocks and lists, with the next step for
     /// what isn't as it should be; exit code 1 if anything is bad
-    Check(CheckArgs),
+    Check(Box<CheckArgs>),
     /// Show stored rows
     Rows(RowsArgs),
     /// Show all rigs, or the series of another pipeline, with their fields and the time range of their rows
@@ -71,7 +71,7 @@ enum Command {
     /// Show, export, replay and discard dead letters
     Dlq(DlqArgs),
     /// Show messages, or elements of the lists, without taking from them
-    Tap(TapArgs),
+    Tap(Box<TapArgs>),
     /// Show what messages become in a pipeline, without a server; exit code 1 if anything would be a dead letter
     Try(TryArgs),
     /// Check pipeline files, or print their JSON Schema
@@ -111,12 +111,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Api(rest) => api_process::main(rest.called("api")),
         Command::Init(rest) => init::main(rest.called("init")),
         Command::Passwords(rest) => init::passwords(rest.called("passwords")),
-        Command::Check(args) => inspect::main(check::run(args)),
+        Command::Check(args) => inspect::main(check::run(*args)),
         Command::Rows(args) => inspect::main(inspect::rows::show(args)),
         Command::Rigs(args) => inspect::main(inspect::rigs::show(args)),
         Command::Ledger(args) => inspect::main(inspect::ledger::show(args)),
         Command::Dlq(args) => inspect::main(inspect::dlq::run(args)),
-        Command::Tap(args) => inspect::main(tap::run(args)),
+        Command::Tap(args) => inspect::main(tap::run(*args)),
         Command::Try(args) => inspect::main(async { try_messages::run(&args) }),
         Command::Pipelines(args) => inspect::main(async move { pipelines::run(&args).await }),
         Command::Passwd(args) => inspect::main(async { inspect::users::set(&args) }),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::certificates::Certificates;
 use crate::http::{exchange, http_get};
 use crate::net::{free_port, localhost};
 use crate::process::{Process, is_a_process};
@@ -117,6 +119,21 @@ impl InfluxDb {
         self.stop();
         self.process = launch(&self.dir, self.port);
         self.wait_until_ready();
+    }
+
+    /// Restarts it with its data at https, with the certificate `influxdb`. What asks it for something needs
+    /// another [`restart`](Self::restart).
+    pub fn restart_with_tls(&mut self, made: &Certificates) {
+        self.stop();
+        let mut command = influxd(&self.dir, self.port);
+        command.arg("--tls-cert").arg(made.certificate("influxdb"));
+        command.arg("--tls-key").arg(made.key("influxdb"));
+        self.process = Process::spawn(command, &self.dir.join("log"));
+        let address = localhost(self.port);
+        let ready = self
+            .process
+            .wait_for("influxd", || TcpStream::connect(address).is_ok());
+        ready.expect("an InfluxDB");
     }
 
     /// Creates a bucket that no other test uses; rows are kept for `retention`, or forever.

@@ -38,7 +38,7 @@ pub use influx_proxy::InfluxProxy;
 pub use influxdb::InfluxDb;
 pub use kafka::{KAFKA_PASSWORD, KAFKA_USER, Kafka};
 pub use launch::{BlockedOutput, Launch};
-pub use mosquitto::{Mosquitto, mqtt_client};
+pub use mosquitto::{Mosquitto, mqtt_client, write_password_file};
 pub use net::{free_port, wait_until};
 pub use process::Process;
 pub use redis::Redis;

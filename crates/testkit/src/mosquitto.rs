@@ -8,6 +8,7 @@ use std::process::Command;
 use rustix::process::geteuid;
 use tempfile::TempDir;
 
+use crate::certificates::Certificates;
 use crate::net::{free_port, localhost};
 use crate::process::{Process, is_a_process};
 use crate::tools::tool;
@@ -39,6 +40,19 @@ impl Mosquitto {
         let mut process = launch(dir.path());
         wait_for(&mut process, port).expect("a broker");
         Self { process, dir, port }
+    }
+
+    /// As [`start_with`](Self::start_with), with TLS: the broker has the certificate `broker`, and trusts
+    /// clients of the same authority.
+    #[must_use]
+    pub fn start_with_tls(made: &Certificates, lines: &[&str]) -> Self {
+        let files = [
+            format!("cafile {}", made.ca().display()),
+            format!("certfile {}", made.certificate("broker").display()),
+            format!("keyfile {}", made.key("broker").display()),
+        ];
+        let files = files.each_ref().map(String::as_str);
+        Self::start_with(&[&files, lines].concat())
     }
 
     /// The port on 127.0.0.1; it stays the same over restarts.
@@ -110,6 +124,14 @@ pub fn mqtt_client(name: &str, port: u16) -> Command {
     let mut command = tool(name);
     command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
     command
+}
+
+/// Writes a password file with one user.
+pub fn write_password_file(path: &Path, user: &str, password: &str) {
+    let mut command = tool("mosquitto_passwd");
+    command.args(["-b", "-c"]).arg(path).args([user, password]);
+    let status = command.status().expect("mosquitto_passwd");
+    assert!(status.success(), "mosquitto_passwd: {status}");
 }
 
 fn configure(dir: &Path, port: u16, lines: &[&str]) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::certificates::Certificates;
 use crate::net::{free_port, localhost, wait_until};
 use crate::process::{Process, is_a_process};
 use crate::tools::tool;
@@ -60,6 +61,26 @@ impl Redis {
     #[must_use]
     pub fn start_with_env(options: &[&str], env: &[(&'static str, String)]) -> Self {
         Self::start_as(None, options, env)
+    }
+
+    /// Starts a server that has the certificate `redis` at a second port, which is returned, too. Clients have
+    /// to show a certificate of the same authority there if `clients` is `yes`, and needn't if it is `no`.
+    #[must_use]
+    pub fn start_with_tls(made: &Certificates, clients: &str) -> (Self, u16) {
+        let (port, file) = (free_port(), |path: PathBuf| path.display().to_string());
+        let redis = Self::start_with(&[
+            "--tls-port",
+            &port.to_string(),
+            "--tls-cert-file",
+            &file(made.certificate("redis")),
+            "--tls-key-file",
+            &file(made.key("redis")),
+            "--tls-ca-cert-file",
+            &file(made.ca()),
+            "--tls-auth-clients",
+            clients,
+        ]);
+        (redis, port)
     }
 
     fn start_as(dir: Option<&Path>, options: &[&str], env: &[(&'static str, String)]) -> Self {

@@ -133,7 +133,7 @@ impl Options {
         BrokerError::Tls { address, error }
     }
 
-    fn stream_error(&self, error: StreamError) -> BrokerError {
+    pub(crate) fn stream_error(&self, error: StreamError) -> BrokerError {
         match error {
             StreamError::Unreachable(error) => self.unreachable(error.to_string()),
             StreamError::Tls(error) => self.tls_error(error.to_string()),
@@ -141,7 +141,7 @@ impl Options {
     }
 
     /// The error of reading or writing.
-    fn io_error(&self, error: io::Error) -> BrokerError {
+    pub(crate) fn io_error(&self, error: io::Error) -> BrokerError {
         let tls = self.settings.client_tls();
         match tls.and_then(|tls| tls.explain(&error, &self.settings.mqtt_host)) {
             Some(explained) => self.tls_error(explained),

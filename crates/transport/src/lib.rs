@@ -44,7 +44,7 @@ pub use memory::{MemoryBroker, MemorySession};
 pub use posted::{Inbox, NotStored, PostedTicket, WithPosts};
 pub use probe::{
     Broker, Limits, ProbeError, keeps_sessions, probe_broker, probe_limits, probe_login,
-    probe_subscription,
+    probe_subscription, probe_web_socket,
 };
 pub use publisher::{Counts, PublishError, Publisher};
 pub use pubsub::{Channels, PubSubError, PubSubSettings, RedisPublisher, RedisSubscriber};

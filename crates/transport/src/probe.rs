@@ -12,13 +12,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::broker::{
-    BrokerConnection, BrokerError, CONNECT_TIMEOUT, KEEP_ALIVE, Received, options,
+    BrokerConnection, BrokerError, CONNECT_TIMEOUT, KEEP_ALIVE, Options, Received, options,
 };
 use crate::settings::MqttSettings;
 
 const VERSION: &str = "$SYS/broker/version";
 const DROPPED: &str = "$SYS/broker/publish/messages/dropped";
 const SUBSCRIBE_ID: u16 = 1;
+const SWITCHING_PROTOCOLS: &str = "101";
+/// Any 16 bytes, in Base64: the answer to them isn't checked.
+const WEB_SOCKET_KEY: &str = "cmlnbGluZS1jaGVja2luZw==";
+/// The longest head of an answer to a request for WebSocket.
+const MAX_HEAD: usize = 8 << 10;
 /// How long to wait for what the broker says about itself. It has retained that, and sends it at once.
 const ABOUT_ITSELF: Duration = Duration::from_secs(1);
 
@@ -48,6 +53,9 @@ pub enum ProbeError {
     /// No connection.
     #[error("{0}")]
     Unreachable(String),
+    /// The server isn't trusted, or there is no TLS with it; with the remedy.
+    #[error("{0}")]
+    Tls(String),
     /// The broker is there, and refuses the login.
     #[error("{0}")]
     Login(String),
@@ -61,6 +69,7 @@ impl From<BrokerError> for ProbeError {
         let text = error.to_string();
         match error {
             BrokerError::Unreachable { .. } => Self::Unreachable(text),
+            BrokerError::Tls { .. } => Self::Tls(text),
             BrokerError::Login(_) => Self::Login(text),
             _ => Self::Other(text),
         }
@@ -91,6 +100,51 @@ pub async fn probe_login(settings: &MqttSettings) -> Result<(), ProbeError> {
     let (connection, _) = open(settings, &client_id(), true).await?;
     connection.close([]).await;
     Ok(())
+}
+
+/// Asks for WebSocket with MQTT, and nothing else.
+pub async fn probe_web_socket(settings: &MqttSettings) -> Result<(), ProbeError> {
+    let options = options(settings, &client_id(), true);
+    let asked = timeout(CONNECT_TIMEOUT, ask_for_web_socket(settings, &options)).await;
+    let answer = asked.map_err(|_| ProbeError::Other("it doesn't answer".to_owned()))??;
+    let status = answer.lines().next().unwrap_or_default();
+    match status.split(' ').nth(1) {
+        Some(SWITCHING_PROTOCOLS) => Ok(()),
+        Some(_) => Err(ProbeError::Other(format!(
+            "it answers a request for WebSocket with {status:?}"
+        ))),
+        None => Err(ProbeError::Other(
+            "it doesn't speak WebSocket at this port".to_owned(),
+        )),
+    }
+}
+
+/// The head of the answer, or as much of it as came.
+async fn ask_for_web_socket(
+    settings: &MqttSettings,
+    options: &Options,
+) -> Result<String, BrokerError> {
+    let io_error = |error| options.io_error(error);
+    let opened = settings.open().await;
+    let mut stream = opened.map_err(|error| options.stream_error(error))?;
+    let request = format!(
+        "GET /mqtt HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {WEB_SOCKET_KEY}\r\n\
+         Sec-WebSocket-Protocol: mqtt\r\n\r\n",
+        settings.address()
+    );
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .map_err(io_error)?;
+    stream.flush().await.map_err(io_error)?;
+    let mut head = BytesMut::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD {
+        if stream.read_buf(&mut head).await.map_err(io_error)? == 0 {
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 /// Logs in, and reads what the broker says about itself.

@@ -2,10 +2,11 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::health::Dependency;
+use common::log_interval::{LogInterval, WARNING_INTERVAL};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -45,17 +46,33 @@ pub struct Counts {
     pub sent: u64,
     /// Acknowledged by the broker.
     pub acknowledged: u64,
+    /// Dropped, because a broker of MQTT 5 said that it takes no packets of that size.
+    pub too_large: u64,
     /// The others: in memory or in flight. The broker may have received some of them.
     pub unacknowledged: u64,
 }
 
+/// Messages that need no more work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Done {
+    acknowledged: u64,
+    too_large: u64,
+}
+
+impl Done {
+    const fn all(self) -> u64 {
+        self.acknowledged + self.too_large
+    }
+}
+
 /// A session that publishes at QoS 1. Up to 20,000 messages wait in memory for their
-/// acknowledgements. After a reconnect all of them are sent again, in order.
+/// acknowledgements. After a reconnect all of them are sent again, in order. A message that is larger than
+/// the broker takes is dropped, logged and counted.
 #[derive(Debug)]
 pub struct Publisher {
     messages: mpsc::Sender<Message>,
     sent: AtomicU64,
-    acknowledged: watch::Receiver<u64>,
+    done: watch::Receiver<Done>,
     task: JoinHandle<()>,
     stop: DropGuard,
 }
@@ -73,17 +90,18 @@ impl Publisher {
     ) -> Self {
         let stop = CancellationToken::new();
         let (messages, incoming) = mpsc::channel(WAITING);
-        let (reported, acknowledged) = watch::channel(0);
+        let (reported, done) = watch::channel(Done::default());
         // A clean session: the broker has nothing to keep for a client that only publishes.
         let options = options(settings, client_id, true);
         let task = PublisherTask {
             incoming,
             batch: Vec::new(),
             window: Window::new(IN_FLIGHT),
-            acknowledged: 0,
+            done: Done::default(),
             reported,
             on_acknowledged,
             dependency: dependency.clone(),
+            warning: LogInterval::new(WARNING_INTERVAL),
         };
         let reconnector = Reconnector::new(options, dependency, stop.clone());
         let task = tokio::spawn(run(task, reconnector, stop.clone()));
@@ -91,7 +109,7 @@ impl Publisher {
         Self {
             messages,
             sent,
-            acknowledged,
+            done,
             task,
             stop: stop.drop_guard(),
         }
@@ -125,22 +143,22 @@ impl Publisher {
     /// How many messages were sent and acknowledged.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        counts(&self.acknowledged, &self.sent)
+        counts(&self.done, &self.sent)
     }
 
-    /// Waits until everything sent so far is acknowledged. Returns `false` if that takes longer than
-    /// `limit`.
+    /// Waits until everything sent so far is acknowledged, or dropped because it is too large. Returns
+    /// `false` if that takes longer than `limit`.
     pub async fn drain(&self, limit: Duration) -> bool {
         let sent = self.sent.load(Ordering::Relaxed);
-        let mut acknowledged = self.acknowledged.clone();
-        let drained = acknowledged.wait_for(|acknowledged| *acknowledged >= sent);
+        let mut done = self.done.clone();
+        let drained = done.wait_for(|done| done.all() >= sent);
         matches!(timeout(limit, drained).await, Ok(Ok(_)))
     }
 
     /// Disconnects, within about a second. Messages that aren't acknowledged by then are dropped.
     pub async fn close(self) -> Counts {
         let Self {
-            acknowledged,
+            done,
             sent,
             task,
             stop,
@@ -151,18 +169,19 @@ impl Publisher {
         if let Err(error) = ended {
             tracing::error!(%error, "the task of an mqtt session panicked");
         }
-        counts(&acknowledged, &sent)
+        counts(&done, &sent)
     }
 }
 
-fn counts(acknowledged: &watch::Receiver<u64>, sent: &AtomicU64) -> Counts {
+fn counts(done: &watch::Receiver<Done>, sent: &AtomicU64) -> Counts {
     // In this order: a message is counted as sent before it can be acknowledged.
-    let acknowledged = *acknowledged.borrow();
+    let done = *done.borrow();
     let sent = sent.load(Ordering::Relaxed);
     Counts {
         sent,
-        acknowledged,
-        unacknowledged: sent.saturating_sub(acknowledged),
+        acknowledged: done.acknowledged,
+        too_large: done.too_large,
+        unacknowledged: sent.saturating_sub(done.all()),
     }
 }
 
@@ -191,10 +210,11 @@ struct PublisherTask<F> {
     incoming: mpsc::Receiver<Message>,
     batch: Vec<Message>,
     window: Window,
-    acknowledged: u64,
-    reported: watch::Sender<u64>,
+    done: Done,
+    reported: watch::Sender<Done>,
     on_acknowledged: F,
     dependency: Dependency,
+    warning: LogInterval,
 }
 
 impl<F: FnMut(u64)> PublisherTask<F> {
@@ -210,6 +230,9 @@ impl<F: FnMut(u64)> PublisherTask<F> {
             return Err(BrokerError::Refused(reason));
         }
         self.window.rewind(limits.receive_max);
+        for message in self.window.remove_larger(limits.max_packet) {
+            self.drop_too_large(&message, limits.max_packet);
+        }
         self.dependency.up();
         let mut open = true;
         loop {
@@ -226,10 +249,39 @@ impl<F: FnMut(u64)> PublisherTask<F> {
                 }
                 taken = self.incoming.recv_many(&mut self.batch, free), if open && free > 0 => {
                     open = taken > 0;
-                    self.batch.drain(..).for_each(|message| self.window.push(message));
+                    self.take_batch(limits.max_packet);
                 }
                 () = ping_due => connection.ping(true).await?,
             }
+        }
+    }
+
+    /// Moves the batch to the window, but for messages whose packets have more than `max` bytes: to send them
+    /// would end each connection, and nothing behind them would ever arrive.
+    fn take_batch(&mut self, max: usize) {
+        let mut batch = std::mem::take(&mut self.batch);
+        for message in batch.drain(..) {
+            if message.packet_length() > max {
+                self.drop_too_large(&message, max);
+            } else {
+                self.window.push(message);
+            }
+        }
+        // For its memory.
+        self.batch = batch;
+    }
+
+    fn drop_too_large(&mut self, message: &Message, max: usize) {
+        self.done.too_large += 1;
+        if self.warning.is_due(Instant::now()) {
+            tracing::error!(
+                topic = message.topic,
+                bytes = message.packet_length(),
+                max,
+                dropped = self.done.too_large,
+                "a message is larger than the broker takes, and is dropped; raise the broker's maximum packet \
+                 size"
+            );
         }
     }
 
@@ -237,15 +289,15 @@ impl<F: FnMut(u64)> PublisherTask<F> {
         if let Received::PubAck(packet_id) = packet
             && let Some(id) = self.window.acknowledge(*packet_id)
         {
-            self.acknowledged += 1;
+            self.done.acknowledged += 1;
             (self.on_acknowledged)(id);
         }
     }
 
     fn report(&mut self) {
         self.reported.send_if_modified(|reported| {
-            let before = std::mem::replace(reported, self.acknowledged);
-            before != self.acknowledged
+            let before = std::mem::replace(reported, self.done);
+            before != self.done
         });
     }
 }

@@ -16,6 +16,22 @@ pub(crate) struct Message {
     pub(crate) payload: Bytes,
 }
 
+impl Message {
+    /// The length of its packet in MQTT 5, in bytes.
+    pub(crate) fn packet_length(&self) -> usize {
+        // The length of the topic, the packet id, and the length of no properties.
+        let rest = 2 + self.topic.len() + 2 + 1 + self.payload.len();
+        // Seven bits of the length are in a byte.
+        let of_length = match rest {
+            0..0x80 => 1,
+            0x80..0x4000 => 2,
+            0x4000..0x20_0000 => 3,
+            _ => 4,
+        };
+        1 + of_length + rest
+    }
+}
+
 #[derive(Debug)]
 struct Slot {
     message: Message,
@@ -65,6 +81,19 @@ impl Window {
         self.slots.retain(|slot| !slot.acknowledged);
         self.first_id = 1;
         self.sent = 0;
+    }
+
+    /// Removes the messages whose packets have more than `max` bytes, after [`rewind`](Self::rewind).
+    pub(crate) fn remove_larger(&mut self, max: usize) -> Vec<Message> {
+        let mut removed = Vec::new();
+        self.slots.retain(|slot| {
+            let fits = slot.message.packet_length() <= max;
+            if !fits {
+                removed.push(slot.message.clone());
+            }
+            fits
+        });
+        removed
     }
 
     /// Whether there are messages that haven't been sent on this connection, and may be.
@@ -134,9 +163,10 @@ fn id_at(first: u16, place: usize) -> u16 {
 mod tests {
     use std::collections::BTreeSet;
 
-    use bytes::Bytes;
+    use bytes::{Bytes, BytesMut};
     use proptest::prelude::*;
     use rumqttc::Packet;
+    use rumqttc::v5::mqttbytes::{QoS, v5};
 
     use super::{Message, Window, id_at};
 
@@ -202,6 +232,40 @@ mod tests {
         assert!(!window.has_unsent());
         window.acknowledge(1);
         assert_eq!(send(&mut window), [(3, 3)]);
+    }
+
+    #[test]
+    fn the_length_of_a_packet_is_that_of_the_encoded_one() {
+        for size in [0, 121, 122, 16_376, 16_377, 2_097_144, 2_097_145] {
+            let message = Message {
+                payload: vec![0; size].into(),
+                ..message(1)
+            };
+            let (topic, payload) = (message.topic.clone(), message.payload.clone());
+            let mut publish = v5::Publish::new(topic, QoS::AtLeastOnce, payload, None);
+            publish.pkid = 1;
+            let mut encoded = BytesMut::new();
+            publish.write(&mut encoded).unwrap();
+            assert_eq!(message.packet_length(), encoded.len(), "{size}");
+        }
+    }
+
+    #[test]
+    fn messages_above_a_limit_are_removed_and_the_others_keep_their_order() {
+        let mut window = Window::new(9);
+        (1..=4).for_each(|id| window.push(message(id)));
+        let large = Message {
+            payload: vec![0; 100].into(),
+            ..message(5)
+        };
+        window.push(large.clone());
+        window.push(message(6));
+        send(&mut window);
+        assert_eq!(window.acknowledge(3), Some(3));
+        window.rewind(9);
+        assert_eq!(window.remove_larger(large.packet_length()), []);
+        assert_eq!(window.remove_larger(large.packet_length() - 1), [large]);
+        assert_eq!(send(&mut window), [(1, 1), (2, 2), (3, 4), (4, 6)]);
     }
 
     proptest! {

@@ -219,3 +219,31 @@ fn settings_without_effect_on_a_replay_are_refused() {
         "{said}"
     );
 }
+
+#[test]
+fn lines_that_are_larger_than_the_broker_takes_are_left_out_with_an_error() {
+    let broker = Mosquitto::start_with(&["allow_anonymous true", "max_packet_size 1000"]);
+    let large = format!("\"{}\"", "x".repeat(2_000));
+    let text = [line("t", "1"), line("large", &large), line("t", "2")].concat();
+    let file = file(&text);
+    let listener = listen(&broker, 2);
+    let settings = [
+        ("REPLAY", path(&file)),
+        ("SPEED", "max"),
+        ("MQTT_VERSION", "5"),
+        ("MQTT_CLIENT_ID", "replay"),
+    ];
+    let (code, said) = ended(start_with(&broker, &settings));
+    assert_eq!(code, Some(1), "{said}");
+    for part in [
+        "larger than the broker takes, and is dropped",
+        "sent=3 acknowledged=2 too_large=1",
+        "dropped 1 messages",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let received = messages(listener).into_iter().map(|(_, payload)| payload);
+    assert_eq!(received.collect::<Vec<_>>(), [b"1", b"2"]);
+    let logs = broker.logs();
+    assert_eq!(logs.matches(" as replay ").count(), 1, "{logs}");
+}

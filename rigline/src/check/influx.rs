@@ -30,7 +30,11 @@ pub(super) async fn influx(settings: &InfluxSettings, times: TimeLimitSettings) 
     let seen = match limited(SERVER, setup.server()).await {
         Ok(Ok(seen)) => seen,
         Ok(Err(error)) => {
-            let next = "start InfluxDB, or check INFLUX_URL";
+            let next = if settings.is_https() {
+                "do what it says, start InfluxDB, or check INFLUX_URL; docs/tls.md is about TLS"
+            } else {
+                "start InfluxDB, or check INFLUX_URL"
+            };
             return vec![Line::bad(SERVER, error.to_string(), next)];
         }
         Err(line) => return vec![line],

@@ -10,6 +10,9 @@ use crate::inspect::output::printable;
 /// How long a check may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// The next step after an error of TLS, whose text has the remedy.
+pub(super) const SEE_TLS: &str = "do what it says; docs/tls.md has more";
+
 /// How good something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

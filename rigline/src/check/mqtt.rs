@@ -1,11 +1,13 @@
 //! The broker, or the listener of `rigline up`.
 
+use std::net::SocketAddr;
+
 use transport::{
-    Broker, Limits, MqttSettings, ProbeError, keeps_sessions, probe_broker, probe_limits,
-    probe_login, probe_subscription,
+    Broker, Limits, MqttSettings, ProbeError, SocketSettings, keeps_sessions, probe_broker,
+    probe_limits, probe_login, probe_subscription, probe_web_socket,
 };
 
-use super::line::{Line, limited};
+use super::line::{Line, SEE_TLS, limited};
 
 const BROKER: &str = "MQTT broker";
 const LOGIN: &str = "MQTT login";
@@ -15,6 +17,9 @@ const LIMITS: &str = "MQTT limits";
 const DROPPED: &str = "MQTT dropped messages";
 const DISK: &str = "MQTT persistence";
 const LISTENER: &str = "MQTT listener";
+const LISTENER_TLS: &str = "MQTT listener, TLS";
+const LISTENER_WS: &str = "MQTT listener, WebSocket";
+const LISTENER_WSS: &str = "MQTT listener, WebSocket with TLS";
 
 /// Packets of a reading are smaller than this: the topic, and a payload of `MAX_PAYLOAD`'s default.
 const LARGE: u32 = 128 << 10;
@@ -69,6 +74,81 @@ pub(super) async fn listener(settings: &MqttSettings) -> Vec<Line> {
     }
 }
 
+/// A port of `rigline up` besides that of plain MQTT.
+#[derive(Debug, Clone, Copy)]
+struct OtherPort {
+    check: &'static str,
+    listens_at: Option<SocketAddr>,
+    is_tls: bool,
+    is_web_socket: bool,
+}
+
+/// The lines about the ports of `rigline up` for TLS and WebSocket that the settings name.
+pub(super) async fn other_ports(settings: &MqttSettings, sockets: &SocketSettings) -> Vec<Line> {
+    let (tls, web_socket, both) = (
+        OtherPort {
+            check: LISTENER_TLS,
+            listens_at: sockets.mqtt_tls_listen,
+            is_tls: true,
+            is_web_socket: false,
+        },
+        OtherPort {
+            check: LISTENER_WS,
+            listens_at: sockets.mqtt_ws_listen,
+            is_tls: false,
+            is_web_socket: true,
+        },
+        OtherPort {
+            check: LISTENER_WSS,
+            listens_at: sockets.mqtt_wss_listen,
+            is_tls: true,
+            is_web_socket: true,
+        },
+    );
+    let wants_certificate = sockets.asks_for_certificates();
+    let (tls, web_socket, both) = tokio::join!(
+        other_port(settings, tls, wants_certificate),
+        other_port(settings, web_socket, false),
+        other_port(settings, both, wants_certificate),
+    );
+    [tls, web_socket, both].into_iter().flatten().collect()
+}
+
+async fn other_port(
+    settings: &MqttSettings,
+    port: OtherPort,
+    wants_certificate: bool,
+) -> Option<Line> {
+    let check = port.check;
+    let mut settings = settings.clone();
+    settings.mqtt_port = Some(port.listens_at?.port());
+    settings.mqtt_tls = port.is_tls;
+    let at = address(&settings);
+    if wants_certificate && settings.tls.client().cert_file.is_none() {
+        let detail = format!("{at} asks clients for a certificate, and none was given");
+        let next = "set MQTT_CERT_FILE and MQTT_KEY_FILE to try a device's certificate";
+        return Some(Line::warn(check, detail, next));
+    }
+    let probe = async {
+        if port.is_web_socket {
+            probe_web_socket(&settings).await
+        } else {
+            probe_login(&settings).await
+        }
+    };
+    Some(match limited(check, probe).await {
+        Ok(Ok(())) => Line::ok(check, format!("{at}, takes connections")),
+        // Another line is about the login.
+        Ok(Err(ProbeError::Login(_))) => Line::ok(check, at),
+        Ok(Err(ProbeError::Tls(detail))) => Line::bad(check, detail, SEE_TLS),
+        Ok(Err(error)) => {
+            let next = "start `rigline up` with the same settings, or check MQTT_HOST";
+            Line::bad(check, error.to_string(), next)
+        }
+        Err(line) => line,
+    })
+}
+
 fn accepted(settings: &MqttSettings, check: &'static str, more: &str) -> Vec<Line> {
     let who = match settings.mqtt_username.as_str() {
         "" => "accepted without a user".to_owned(),
@@ -96,6 +176,7 @@ fn refused(
             let next = format!("{start}, or check MQTT_HOST and MQTT_PORT");
             vec![Line::bad(check, detail, next)]
         }
+        ProbeError::Tls(detail) => vec![Line::bad(check, detail, SEE_TLS)],
         ProbeError::Other(detail) => {
             vec![Line::bad(check, detail, "look into the broker's log")]
         }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use common::clock::Clock;
-use queue::QueueError;
 use queue::redis::ServerFacts;
 
 use super::clocks;
@@ -22,9 +21,11 @@ const LISTS: &str = "lists";
 
 /// The lines about the server, and about the lists in it.
 pub(super) async fn redis(place: &mut Where, max_future: Duration) -> Vec<Line> {
+    let is_tls = place.uses_tls();
+    let unusable = |error: &anyhow::Error| unusable(&format!("{error:#}"), is_tls);
     let lists = match limited(SERVER, place.open_redis()).await {
         Ok(Ok(lists)) => lists,
-        Ok(Err(error)) => return vec![unusable(&format!("{error:#}"))],
+        Ok(Err(error)) => return vec![unusable(&error)],
         Err(line) => return vec![line],
     };
     let Some(queue) = lists.redis() else {
@@ -34,7 +35,7 @@ pub(super) async fn redis(place: &mut Where, max_future: Duration) -> Vec<Line> 
     let before = clock.now();
     let first = match limited(SERVER, lists.snapshot()).await {
         Ok(Ok(first)) => first,
-        Ok(Err(error)) => return vec![unusable(&format!("{error:#}"))],
+        Ok(Err(error)) => return vec![unusable(&error)],
         Err(line) => return vec![line],
     };
     let asked = (before, clock.now());
@@ -43,39 +44,42 @@ pub(super) async fn redis(place: &mut Where, max_future: Duration) -> Vec<Line> 
         limited(SERVER, queue.server_facts()),
         limited(LISTS, lists::lists(&lists, first, place.limits())),
     );
-    let mut lines = facts.map_or_else(
-        |line| vec![line],
-        |facts| server_lines(lists.place().trim_start_matches("Redis at "), facts),
-    );
+    let address = lists.place().trim_start_matches("Redis at ");
+    let mut lines = match facts {
+        Ok(Ok(facts)) => server_lines(address, &facts),
+        Ok(Err(error)) => vec![unusable(&error.into())],
+        Err(line) => vec![line],
+    };
     lines.push(time);
     match flow {
         Ok(Ok(flow)) => lines.extend(flow),
-        Ok(Err(error)) => lines.push(unusable(&format!("{error:#}"))),
+        Ok(Err(error)) => lines.push(unusable(&error)),
         Err(line) => lines.push(line),
     }
     lines
 }
 
-fn unusable(error: &str) -> Line {
-    let next = "start Redis, or check REDIS_HOST, REDIS_PORT, REDIS_USERNAME and REDIS_PASSWORD";
+fn unusable(error: &str, is_tls: bool) -> Line {
+    let next = if is_tls {
+        "do what it says, start Redis, or check REDIS_HOST, REDIS_PORT, REDIS_USERNAME and REDIS_PASSWORD; \
+         docs/tls.md is about TLS"
+    } else {
+        "start Redis, or check REDIS_HOST, REDIS_PORT, REDIS_USERNAME and REDIS_PASSWORD"
+    };
     Line::bad(SERVER, error, next)
 }
 
-fn server_lines(address: &str, facts: Result<ServerFacts, QueueError>) -> Vec<Line> {
-    let facts = match facts {
-        Ok(facts) => facts,
-        Err(error) => return vec![unusable(&error.to_string())],
-    };
+fn server_lines(address: &str, facts: &ServerFacts) -> Vec<Line> {
     let version = facts.version.as_ref().map_or_else(
         || "version not visible".to_owned(),
         |version| format!("version {version}"),
     );
     vec![
         Line::ok(SERVER, format!("{address}, {version}")),
-        appendonly(&facts),
-        appendfsync(&facts),
-        policy(&facts),
-        memory(&facts),
+        appendonly(facts),
+        appendfsync(facts),
+        policy(facts),
+        memory(facts),
     ]
 }
 
@@ -153,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_access_rules_hide_is_not_bad() {
-        let lines = server_lines("redis:6379", Ok(ServerFacts::default()));
+        let lines = server_lines("redis:6379", &ServerFacts::default());
         assert!(lines.iter().all(|line| line.status == Status::Ok));
         assert!(lines[2].detail.starts_with("not visible"), "{lines:?}");
     }
@@ -171,7 +175,7 @@ mod tests {
                 maxmemory_policy: Some(policy.to_owned()),
                 ..ServerFacts::default()
             };
-            assert_eq!(server_lines("", Ok(facts))[3].status, status, "{policy}");
+            assert_eq!(server_lines("", &facts)[3].status, status, "{policy}");
         }
     }
 

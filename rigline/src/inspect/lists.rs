@@ -77,6 +77,11 @@ impl Where {
         self.data.is_none() && is_asked
     }
 
+    /// Whether Redis is reached with TLS.
+    pub(crate) const fn uses_tls(&self) -> bool {
+        self.server.redis_tls
+    }
+
     /// The data directory, if the lists aren't in Redis.
     #[must_use]
     pub fn dir(&self) -> PathBuf {

@@ -33,10 +33,7 @@ async fn of_broker(args: &TapArgs) -> anyhow::Result<()> {
 async fn of_api(args: &TapArgs, url: &str) -> anyhow::Result<()> {
     let mut printer = args.printer();
     let pipeline = args.lists.pipeline();
-    let tls = ClientTls {
-        ca_file: args.api_ca_file.clone(),
-        ..ClientTls::new("API")
-    };
+    let tls = ClientTls::with_only_ca("API", args.api_ca_file.clone());
     let mut lines = MessageLines::open(url, pipeline, args.api_token.as_ref(), &tls).await?;
     let mut shown = 0;
     while args.follow || shown < args.number {

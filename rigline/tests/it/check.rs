@@ -1,5 +1,7 @@
 //! The command `check`, against real servers with good and with bad settings.
 
+mod tls;
+
 use std::process::{Command, Output};
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 
 mod acl;
 mod alerts;
+mod broker;
 mod check;
 mod connections;
 mod demo;

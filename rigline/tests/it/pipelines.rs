@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
-use testkit::{Mosquitto, Redis, mqtt_client, wait_until};
+use testkit::{Redis, mqtt_client, wait_until};
 
 use crate::fixture::{SOON, Up, binary, payload, second, text};
 
 /// A directory with pipeline files.
-fn files(files: &[(&str, &str)]) -> (TempDir, String) {
+pub fn files(files: &[(&str, &str)]) -> (TempDir, String) {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| -> PathBuf { dir.path().join(format!("{name}.toml")) };
     for (name, text) in files {
@@ -247,46 +247,4 @@ fn built_in_pipelines_are_listed_and_shown() {
         .output()
         .unwrap();
     assert_eq!(unknown.status.code(), Some(2));
-}
-
-#[test]
-fn new_file_fits_what_a_broker_sends() {
-    let broker = Mosquitto::start();
-    for (topic, payload) in [("home/k/temp", "21"), ("home/b/hum", "50")] {
-        let mut client = broker.client("mosquitto_pub");
-        // Retained, so that it comes with the subscription.
-        client.args(["-q", "1", "-r", "-t", topic, "-m", payload]);
-        assert!(client.status().unwrap().success());
-    }
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("my home.toml").display().to_string();
-    let url = format!("mqtt://127.0.0.1:{}", broker.port());
-    let new = |path: &str| {
-        let args = [
-            "pipelines",
-            "new",
-            "--url",
-            &url,
-            "--topic",
-            "home/#",
-            "--for",
-            "1s",
-            path,
-        ];
-        Command::new(binary()).args(args).output().unwrap()
-    };
-    let written = new(&path);
-    let said = text(&written);
-    assert!(written.status.success(), "{said}");
-    assert!(
-        said.contains("2 messages, of which the pipeline makes 2 samples and 0 dead letters"),
-        "{said}"
-    );
-    let file = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        file.contains("name = \"myhome\"") && file.contains("home/{level2}/{field}"),
-        "{file}"
-    );
-    // It isn't overwritten.
-    assert_eq!(new(&path).status.code(), Some(2));
 }

@@ -1,6 +1,7 @@
 //! The command `tap`, on Redis, on a data directory and on a broker.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use model::dead_letter::{Reason, Rejection, encode};
 use queue::redis::RedisQueue;
 use queue::{Append, Commit, Queue};
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::{Mosquitto, Redis, free_port, mqtt_client, wait_until};
+use testkit::{Certificates, Mosquitto, Redis, free_port, mqtt_client, wait_until};
 
 use crate::fixture::{SOON, Up, binary, payload, second, text};
 
@@ -278,6 +279,48 @@ fn messages_of_the_one_process_are_shown_by_its_api() {
     let (rest, _) = tap.interrupt();
     assert_eq!(rest, Vec::<String>::new());
     up.stop();
+}
+
+#[test]
+fn an_api_at_https_that_is_not_trusted_comes_with_the_remedy() {
+    let made = Certificates::new();
+    made.issue("api", &["localhost"]);
+    let (api, plain) = (free_port(), free_port());
+    let file = |path: PathBuf| path.display().to_string();
+    let up = Up::start(&[
+        ("API_ADDR", &format!("127.0.0.1:{api}")),
+        ("API_TLS_CERT_FILE", &file(made.certificate("api"))),
+        ("API_TLS_KEY_FILE", &file(made.key("api"))),
+    ]);
+    let other = Up::start(&[("API_ADDR", &format!("127.0.0.1:{plain}"))]);
+    let command = |host: &str, port: u16, ca: Option<&Certificates>| {
+        let mut command = Command::new(binary());
+        command.args(["tap", "messages", "--follow"]).env_clear();
+        command.args(["--api", &format!("https://{host}:{port}")]);
+        command.envs(ca.map(|made| ("API_CA_FILE", made.ca())));
+        command
+    };
+    let stranger = Certificates::new();
+    for (host, port, ca, remedy) in [
+        ("localhost", api, Some(&stranger), "set API_CA_FILE"),
+        ("127.0.0.1", api, Some(&made), "connect to a name in it"),
+        ("localhost", plain, Some(&made), "speak TLS at this port"),
+    ] {
+        let refused = command(host, port, ca).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2));
+        let said = text(&refused);
+        assert!(said.contains(remedy) && said.contains(host), "{said}");
+        assert!(!said.contains("API_SERVER_NAME"), "{said}");
+    }
+    let tap = Tap::start(command("localhost", api, Some(&made)));
+    let is_shown = || {
+        up.publish("pressure", "1");
+        tap.lines.try_recv().is_ok()
+    };
+    assert!(wait_until(SOON, is_shown));
+    tap.interrupt();
+    up.stop();
+    other.stop();
 }
 
 #[test]

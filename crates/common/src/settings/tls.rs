@@ -47,6 +47,7 @@ macro_rules! client_settings {
                     cert_file: given(&self.cert_file),
                     key_file: given(&self.key_file),
                     server_name: self.server_name.clone().filter(|name| !name.is_empty()),
+                    has_only_ca: false,
                 }
             }
         }

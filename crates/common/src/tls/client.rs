@@ -29,6 +29,8 @@ pub struct ClientTls {
     pub key_file: Option<PathBuf>,
     /// The name that the server's certificate has to be for, instead of the host that is connected to.
     pub server_name: Option<String>,
+    /// Whether users can set nothing but the authorities, so that errors name no other setting.
+    pub has_only_ca: bool,
 }
 
 /// Why there is no TLS connection.
@@ -49,6 +51,17 @@ impl ClientTls {
         Self {
             prefix,
             ..Self::default()
+        }
+    }
+
+    /// As [`new`](Self::new), with these authorities besides those of the machine. There are no settings for the
+    /// rest.
+    #[must_use]
+    pub fn with_only_ca(prefix: &'static str, ca_file: Option<PathBuf>) -> Self {
+        Self {
+            ca_file: ca_file.filter(|path| !path.as_os_str().is_empty()),
+            has_only_ca: true,
+            ..Self::new(prefix)
         }
     }
 

@@ -18,12 +18,11 @@ pub(super) fn explain(
     client: &ClientTls,
     name: &str,
 ) -> Option<String> {
-    let prefix = client.prefix;
     let Some(error) = tls_error(error) else {
         return ended_early(error).then(|| CLOSED.to_owned());
     };
     Some(match error {
-        Tls::InvalidCertificate(bad) => certificate(bad, prefix, name),
+        Tls::InvalidCertificate(bad) => certificate(bad, client, name),
         Tls::AlertReceived(alert) => alert_received(*alert, client)?,
         Tls::InvalidMessage(_) => {
             "the server doesn't speak TLS at this port: check the port, or don't ask for TLS"
@@ -42,7 +41,8 @@ pub fn is_not_tls(error: &(dyn Error + 'static)) -> bool {
     matches!(tls_error(error), Some(Tls::InvalidMessage(_)))
 }
 
-fn certificate(bad: &Bad, prefix: &str, name: &str) -> String {
+fn certificate(bad: &Bad, client: &ClientTls, name: &str) -> String {
+    let prefix = client.prefix;
     match bad {
         // A bad signature: the authority was renewed under its old name.
         Bad::UnknownIssuer | Bad::BadSignature => format!(
@@ -54,9 +54,14 @@ fn certificate(bad: &Bad, prefix: &str, name: &str) -> String {
                 Bad::NotValidForNameContext { presented, .. } => presented.join(", "),
                 _ => String::new(),
             };
+            let remedy = if client.has_only_ca {
+                "connect to a name in it".to_owned()
+            } else {
+                format!("set {prefix}_SERVER_NAME to a name in it")
+            };
             format!(
-                "the server's certificate isn't for {name:?} (it is for: {names}): set \
-                 {prefix}_SERVER_NAME to a name in it, if this is the right server"
+                "the server's certificate isn't for {name:?} (it is for: {names}): {remedy}, if this is \
+                 the right server"
             )
         }
         Bad::Expired | Bad::ExpiredContext { .. } => {
@@ -79,12 +84,15 @@ fn certificate(bad: &Bad, prefix: &str, name: &str) -> String {
 fn alert_received(alert: Alert, client: &ClientTls) -> Option<String> {
     let prefix = client.prefix;
     Some(match alert {
-        Alert::CertificateRequired => wants_certificate(prefix),
+        Alert::CertificateRequired => {
+            let remedy = certificate_remedy(client);
+            format!("the server requires a client certificate: {remedy}")
+        }
         // What servers of version 1.2 answer to a client without a certificate.
-        Alert::HandshakeFailure if client.cert_file.is_none() => format!(
-            "the server ended the TLS handshake; if it requires a certificate, set {prefix}_CERT_FILE \
-             and {prefix}_KEY_FILE"
-        ),
+        Alert::HandshakeFailure if client.cert_file.is_none() => {
+            let remedy = certificate_remedy(client);
+            format!("the server ended the TLS handshake; if it requires a certificate: {remedy}")
+        }
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
         | Alert::CertificateRevoked
@@ -100,6 +108,9 @@ fn alert_received(alert: Alert, client: &ClientTls) -> Option<String> {
         Alert::ProtocolVersion => {
             "the server doesn't speak TLS 1.2 or newer: update it, or allow 1.2 there".to_owned()
         }
+        Alert::UnrecognisedName if client.has_only_ca => {
+            "the server doesn't know the name that we connect to".to_owned()
+        }
         Alert::UnrecognisedName => format!(
             "the server doesn't know the name that we connect to: set {prefix}_SERVER_NAME to one \
              that it has"
@@ -108,10 +119,13 @@ fn alert_received(alert: Alert, client: &ClientTls) -> Option<String> {
     })
 }
 
-fn wants_certificate(prefix: &str) -> String {
-    format!(
-        "the server requires a client certificate: set {prefix}_CERT_FILE and {prefix}_KEY_FILE"
-    )
+fn certificate_remedy(client: &ClientTls) -> String {
+    let prefix = client.prefix;
+    if client.has_only_ca {
+        "there is no setting for one here, so allow clients without".to_owned()
+    } else {
+        format!("set {prefix}_CERT_FILE and {prefix}_KEY_FILE")
+    }
 }
 
 /// The error of TLS among an error and its causes.

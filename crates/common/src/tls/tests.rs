@@ -124,6 +124,30 @@ async fn a_client_certificate_is_required_or_optional() {
 }
 
 #[tokio::test]
+async fn errors_name_no_setting_that_a_client_does_not_have() {
+    let made = Certificates::new();
+    made.issue("server", &["localhost"]);
+    let client = ClientTls::with_only_ca("API", Some(made.ca()));
+    let port = serve(server(&made, "server", ClientCertificates::Off)).await;
+    assert_eq!(ask(&client, "localhost", port).await, Ok(42));
+    let untrusting = ClientTls::with_only_ca("API", None);
+    let error = ask(&untrusting, "localhost", port).await.unwrap_err();
+    assert!(error.contains("set API_CA_FILE"), "{error}");
+    let error = ask(&client, "127.0.0.1", port).await.unwrap_err();
+    assert!(
+        error.contains("localhost") && !error.contains("API_"),
+        "{error}"
+    );
+    let required = ClientCertificates::Required(made.ca());
+    let port = serve(server(&made, "server", required)).await;
+    let error = ask(&client, "localhost", port).await.unwrap_err();
+    assert!(
+        error.contains("requires a client certificate") && !error.contains("API_"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn a_client_certificate_of_another_authority_is_refused() {
     let (made, other) = (Certificates::new(), Certificates::new());
     made.issue("server", &["localhost"]);

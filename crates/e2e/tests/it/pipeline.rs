@@ -1,14 +1,13 @@
 //! The pipeline from readings to rows in real processes, in both deployments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use e2e::{Deployment, Pipeline, sensors};
-use producer::fleet::{Faults, Fleet};
 use queue::ledger::{Counter, Ledger};
 use queue::testing::assert_exact;
 
-use crate::readings::{SOON, all_stored, payload, reasons, this_second, values};
+use crate::readings::{SOON, all_stored, assert_stored, payload, reasons, this_second, values};
 
 /// Runs each test in this deployment.
 macro_rules! tests_on {
@@ -103,21 +102,7 @@ async fn every_value_of_the_producer_is_stored(on: Deployment) {
         })
         .await;
     assert_exact(&ledger);
-    let stored = values(&pipeline.rows().await);
-    assert_eq!(stored.len(), usize::try_from(ROUNDS).unwrap() * 12);
-    let names = ["RIG-1", "RIG-42"].map(str::to_owned);
-    let fleet = Fleet::new(&names, 7, Faults::default());
-    let ticks: BTreeSet<i64> = stored.keys().map(|(_, ms, _)| *ms).collect();
-    for (round, ms) in (0..ROUNDS).zip(&ticks) {
-        for (rig, name) in names.iter().enumerate() {
-            for (place, sensor) in producer::fleet::SENSORS.iter().enumerate() {
-                let cell = (name.clone(), *ms, sensor.name.to_owned());
-                let sent = fleet.value(rig, place, round);
-                let found = stored.get(&cell).map(|value| value.to_bits());
-                assert_eq!(found, Some(sent.to_bits()), "{cell:?} = {sent}");
-            }
-        }
-    }
+    assert_stored(&pipeline.rows().await, &["RIG-1", "RIG-42"], 7, ROUNDS);
 }
 
 async fn invalid_messages_become_dead_letters_and_valid_ones_are_stored(on: Deployment) {

@@ -1,11 +1,12 @@
 //! Test messages, and accessors for the results.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::clock::Clock;
 use e2e::rows::Rows;
 use model::time::Timestamp;
+use producer::fleet::{Faults, Fleet, SENSORS};
 use queue::ledger::{Counter, Ledger};
 
 /// How long an expected change may take.
@@ -46,6 +47,26 @@ pub fn values(rows: &Rows) -> BTreeMap<(String, i64, String), f64> {
     rows.iter()
         .map(|(cell, values)| (cell.clone(), one(values)))
         .collect()
+}
+
+/// Asserts that exactly these rounds of the producer's fleet are stored.
+pub fn assert_stored(rows: &Rows, rigs: &[&str], seed: u64, rounds: u64) {
+    let stored = values(rows);
+    let names: Vec<_> = rigs.iter().map(|&rig| rig.to_owned()).collect();
+    let cells = rounds * (rigs.len() * SENSORS.len()) as u64;
+    assert_eq!(stored.len() as u64, cells);
+    let fleet = Fleet::new(&names, seed, Faults::default());
+    let ticks: BTreeSet<i64> = stored.keys().map(|(_, ms, _)| *ms).collect();
+    for (round, ms) in (0..rounds).zip(&ticks) {
+        for (rig, name) in names.iter().enumerate() {
+            for (place, sensor) in SENSORS.iter().enumerate() {
+                let cell = (name.clone(), *ms, sensor.name.to_owned());
+                let sent = fleet.value(rig, place, round);
+                let found = stored.get(&cell).map(|value| value.to_bits());
+                assert_eq!(found, Some(sent.to_bits()), "{cell:?} = {sent}");
+            }
+        }
+    }
 }
 
 /// Stage and reason of each dead letter, sorted.

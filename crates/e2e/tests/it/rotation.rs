@@ -1,5 +1,7 @@
 //! Passwords and tokens are replaced in their files and at the servers while readings come: none is lost.
 
+mod certificates;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +10,7 @@ use std::process::Stdio;
 use e2e::Chain;
 use serde_json::Value;
 use testkit::influxdb::BUCKET;
-use testkit::{InfluxDb, Mosquitto, Redis, tool, wait_until};
+use testkit::{InfluxDb, Mosquitto, Redis, wait_until, write_password_file};
 
 use crate::readings::{SOON, payload, this_second};
 
@@ -20,13 +22,6 @@ fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     fs::write(&new, text).unwrap();
     fs::rename(&new, path).unwrap();
-}
-
-/// Writes the broker's password file.
-fn set_user(path: &Path, password: &str) {
-    let mut make = tool("mosquitto_passwd");
-    make.args(["-b", "-c"]).arg(path).args(["ann", password]);
-    assert!(make.status().unwrap().success());
 }
 
 /// Changes the password of Redis, and disconnects all clients.
@@ -48,15 +43,16 @@ fn revoke(influxdb: &InfluxDb, token: &str) {
     assert_eq!(influxdb.ask("DELETE", &path, &Value::Null).0, 204);
 }
 
-/// Publishes the readings of a phase, each of a second of its own, and waits until the broker has all.
-fn publish(chain: &Chain, password: &str, first_second: i64, phase: i64) {
+/// Publishes the readings of a phase, each of a second of its own, and waits until the broker has all. `login` are
+/// options of `mosquitto_pub`.
+fn publish(chain: &Chain, login: &[String], first_second: i64, phase: i64) {
     let mut lines = String::new();
     for number in phase * READINGS..(phase + 1) * READINGS {
         let line = payload(first_second + 1_000 * number, 0.5);
         lines = format!("{lines}{line}\n");
     }
     let mut client = chain.mosquitto.client("mosquitto_pub");
-    client.args(["-u", "ann", "-P", password, "-q", "1", "-l"]);
+    client.args(login).args(["-q", "1", "-l"]);
     client.args(["-t", "rigs/R/measurements/pressure"]);
     let mut child = client.stdin(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
@@ -70,7 +66,7 @@ fn rotated_secrets_lose_no_reading() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name);
     let path = |name: &str| file(name).display().to_string();
-    set_user(&file("users"), "first");
+    write_password_file(&file("users"), "ann", "first");
     let line = format!("password_file {}", path("users"));
     let mosquitto = Mosquitto::start_with(&["allow_anonymous false", &line]);
     replace(&file("mqtt"), "first");
@@ -98,22 +94,24 @@ fn rotated_secrets_lose_no_reading() {
         let logs = || stages.each_ref().map(|stage| stage.logs()).concat();
         assert!(wait_until(3 * SOON, is_stored), "{phases}: {}", logs());
     };
-    publish(&chain, "first", first_second, 0);
+    let login = |password: &str| ["-u", "ann", "-P", password].map(str::to_owned);
+    let [first, second] = ["first", "second"].map(login);
+    publish(&chain, &first, first_second, 0);
     stored(&chain, 1);
 
-    set_user(&file("users"), "second");
+    write_password_file(&file("users"), "ann", "second");
     chain.mosquitto.restart();
-    publish(&chain, "second", first_second, 1);
+    publish(&chain, &second, first_second, 1);
     replace(&file("mqtt"), "second");
     stored(&chain, 2);
 
     set_redis_password(&chain.redis, "first", "second");
-    publish(&chain, "second", first_second, 2);
+    publish(&chain, &second, first_second, 2);
     replace(&file("redis"), "second");
     stored(&chain, 3);
 
     revoke(&chain.influxdb, &tokens[0]);
-    publish(&chain, "second", first_second, 3);
+    publish(&chain, &second, first_second, 3);
     replace(&file("influx"), &tokens[1]);
     stored(&chain, 4);
 }

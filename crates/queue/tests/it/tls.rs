@@ -1,7 +1,7 @@
 //! TLS connections to a real Redis.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use common::settings::{RedisSettings, RedisTls, Settings};
@@ -10,27 +10,9 @@ use queue::error::Cause;
 use queue::redis::RedisQueue;
 use queue::testing::redis_settings;
 use queue::{Append, Queue, QueueError};
-use testkit::{Certificates, Redis, free_port};
+use testkit::{Certificates, Redis};
 
 use crate::fixture::{items, settings, take};
-
-/// A server with a port for TLS beside its other one, which requires certificates of clients if `auth` is `yes`.
-fn server(made: &Certificates, auth: &str) -> (Redis, u16) {
-    let (port, file) = (free_port(), |path: PathBuf| path.display().to_string());
-    let redis = Redis::start_with(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-cert-file",
-        &file(made.certificate("redis")),
-        "--tls-key-file",
-        &file(made.key("redis")),
-        "--tls-ca-cert-file",
-        &file(made.ca()),
-        "--tls-auth-clients",
-        auth,
-    ]);
-    (redis, port)
-}
 
 fn authority() -> Certificates {
     let made = Certificates::new();
@@ -74,7 +56,7 @@ async fn failure(redis: &RedisSettings) -> String {
 #[tokio::test]
 async fn lists_work_over_tls() {
     let made = authority();
-    let (redis, port) = server(&made, "no");
+    let (redis, port) = Redis::start_with_tls(&made, "no");
     let mut given = trusting(&made.ca(), port);
     given.check().unwrap();
     let queue = queue(&given);
@@ -86,7 +68,7 @@ async fn lists_work_over_tls() {
 #[tokio::test]
 async fn what_is_wrong_is_reported_with_its_remedy() {
     let made = authority();
-    let (redis, port) = server(&made, "yes");
+    let (redis, port) = Redis::start_with_tls(&made, "yes");
     let good = trusting(&made.ca(), port);
     let error = failure(&good).await;
     assert!(error.contains("REDIS_CERT_FILE"), "{error}");
@@ -118,7 +100,7 @@ async fn what_is_wrong_is_reported_with_its_remedy() {
 #[tokio::test]
 async fn a_password_and_an_authority_that_change_are_read_at_the_next_connection() {
     let made = authority();
-    let (mut redis, port) = server(&made, "no");
+    let (mut redis, port) = Redis::start_with_tls(&made, "no");
     let (ours, ca) = (made.dir().join("ours"), made.dir().join("trusted.pem"));
     fs::write(&ours, "first\n").unwrap();
     fs::copy(made.ca(), &ca).unwrap();

@@ -73,7 +73,8 @@ pub struct InfluxSettings {
 
 impl InfluxSettings {
     /// Whether the server is reached with TLS.
-    pub(super) fn is_https(&self) -> bool {
+    #[must_use]
+    pub fn is_https(&self) -> bool {
         self.url
             .trim_start()
             .to_ascii_lowercase()

@@ -144,7 +144,7 @@ impl ListenSettings {
                  publish; 127.0.0.1 needs neither",
             )?;
         }
-        let has_users = file.is_some() || self.sockets.certificate_is_login();
+        let has_users = file.is_some() || self.sockets.asks_for_certificates();
         let access_policy = AccessPolicy {
             users: file
                 .map(|path| UserFile::open(path))

@@ -11,7 +11,7 @@ use testkit::Mosquitto;
 use tokio::time::timeout;
 use transport::{MqttVersion, Publisher, Source, Subscriber};
 
-use crate::harness::{Sender, down, error_with, receive, settings_of, subscriber_for, up};
+use crate::harness::{Sender, TIMEOUT, down, error_with, receive, settings_of, subscriber_for, up};
 use crate::scripted::{Peer, ScriptedBroker, properties};
 
 const GRANTED: SubscribeReasonCode = SubscribeReasonCode::Success(QoS::AtLeastOnce);
@@ -239,6 +239,70 @@ async fn a_refused_message_is_an_error_and_sent_again() {
     assert!(publisher.drain(Duration::from_secs(5)).await);
     drop(peer);
     publisher.close().await;
+}
+
+#[tokio::test]
+async fn messages_above_the_maximum_packet_size_are_dropped_and_the_others_arrive() {
+    let broker = ScriptedBroker::start().await;
+    let (publisher, health) = publisher(&broker, 1).await;
+    let publish = async |id: u64, size: usize| {
+        let topic = "rigs/R/measurements/a".to_owned();
+        publisher
+            .publish(id, topic, vec![b'x'; size])
+            .await
+            .unwrap();
+    };
+    publish(1, 1_000).await;
+    publish(2, 10).await;
+    let mut limits = properties();
+    limits.max_packet_size = Some(500);
+    let (mut peer, _) = broker.accept_with(false, Some(limits.clone())).await;
+    // Small enough for this broker, and later too large.
+    publish(3, 400).await;
+    publish(4, 500).await;
+    publish(5, 10).await;
+    for id in 1..=4 {
+        assert_eq!(peer.message().await, id);
+    }
+    assert!(is_quiet(&mut peer).await && health.report().ready);
+    assert_eq!(publisher.counts().too_large, 2);
+    peer.ack(1, PubAckReason::Success).await;
+    drop(peer);
+
+    limits.max_packet_size = Some(100);
+    let (mut peer, _) = broker.accept_with(false, Some(limits)).await;
+    assert_eq!((peer.message().await, peer.message().await), (1, 2));
+    assert!(is_quiet(&mut peer).await);
+    for id in 1..=2 {
+        peer.ack(id, PubAckReason::Success).await;
+    }
+    assert!(publisher.drain(Duration::from_secs(5)).await);
+    drop(peer);
+    let counts = publisher.close().await;
+    assert_eq!((counts.sent, counts.acknowledged), (6, 3));
+    assert_eq!((counts.too_large, counts.unacknowledged), (3, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mosquitto_takes_the_largest_packet_that_it_allows() {
+    let broker = Mosquitto::start_with(&["allow_anonymous true", "max_packet_size 1000"]);
+    let sender = Sender::of(&broker, MqttVersion::V5);
+    // Of a PUBLISH: 3 bytes of header, 5 of lengths and id, and the topic.
+    let largest = 1_000 - 3 - 5 - "rigs/RIG-1/measurements/pressure".len();
+    for (id, size) in [
+        (0, 10),
+        (1, largest),
+        (2, largest + 1),
+        (3, 100_000),
+        (4, 10),
+    ] {
+        sender.send_sized(id, size).await;
+    }
+    assert!(sender.publisher.drain(TIMEOUT).await);
+    let counts = sender.publisher.counts();
+    assert_eq!((counts.acknowledged, counts.too_large), (3, 2));
+    assert_eq!(broker.logs().matches("New client connected").count(), 1);
+    sender.publisher.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::health::Health;
 use common::secret::Secret;
 use common::settings::{MqttTls, RedisTls, Settings};
-use testkit::{Certificates, Mosquitto, Redis, free_port, tool};
+use testkit::{Certificates, Mosquitto, Redis, write_password_file};
 use tokio::time::timeout;
 use transport::{
     Capture, Channels, MqttSettings, ProbeError, PubSubSettings, Publisher, RedisPublisher,
@@ -16,20 +16,6 @@ use transport::{
 };
 
 use crate::harness::{TIMEOUT, last_error, up};
-
-/// A broker with TLS, and with these additional lines.
-fn broker(made: &Certificates, lines: &[&str]) -> Mosquitto {
-    let files = [
-        format!("cafile {}", made.ca().display()),
-        format!("certfile {}", made.certificate("broker").display()),
-        format!("keyfile {}", made.key("broker").display()),
-    ];
-    let lines = files
-        .iter()
-        .map(String::as_str)
-        .chain(lines.iter().copied());
-    Mosquitto::start_with(&lines.collect::<Vec<_>>())
-}
 
 fn authority() -> Certificates {
     let made = Certificates::new();
@@ -89,7 +75,7 @@ async fn exchange(settings: &MqttSettings, count: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_go_both_ways_and_the_probes_work() {
     let made = authority();
-    let broker = broker(&made, &["allow_anonymous true"]);
+    let broker = Mosquitto::start_with_tls(&made, &["allow_anonymous true"]);
     let settings = trusting(&made.ca(), &broker);
     settings.clone().check().unwrap();
     exchange(&settings, 20_000).await;
@@ -109,7 +95,7 @@ async fn messages_go_both_ways_and_the_probes_work() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_reported_with_its_remedy() {
     let made = authority();
-    let broker = broker(&made, &["allow_anonymous true"]);
+    let broker = Mosquitto::start_with_tls(&made, &["allow_anonymous true"]);
     let good = trusting(&made.ca(), &broker);
 
     let other = Certificates::new();
@@ -138,7 +124,7 @@ async fn what_is_wrong_is_reported_with_its_remedy() {
     assert!(error.contains("port for TLS"), "{error}");
     assert!(matches!(
         probe_login(&trusting(&made.ca(), &plain)).await,
-        Err(ProbeError::Other(_))
+        Err(ProbeError::Tls(_))
     ));
 }
 
@@ -147,16 +133,14 @@ async fn a_required_client_certificate_and_a_password_are_sent() {
     let made = authority();
     made.issue("ingester", &[]);
     let passwords = made.dir().join("passwords");
-    let mut command = tool("mosquitto_passwd");
-    command.args(["-b", "-c"]).arg(&passwords);
-    assert!(command.args(["ann", "right"]).status().unwrap().success());
+    write_password_file(&passwords, "ann", "right");
     let file = format!("password_file {}", passwords.display());
     let lines = ["allow_anonymous false", &file, "require_certificate true"];
     for lines in [
         lines.to_vec(),
         [&lines[..], &["tls_version tlsv1.2"]].concat(),
     ] {
-        let broker = broker(&made, &lines);
+        let broker = Mosquitto::start_with_tls(&made, &lines);
         let mut settings = trusting(&made.ca(), &broker);
         settings.mqtt_username = "ann".into();
         settings.mqtt_password = Some(Secret::new("right"));
@@ -175,14 +159,9 @@ async fn a_required_client_certificate_and_a_password_are_sent() {
 async fn a_password_and_an_authority_that_change_are_read_at_the_next_connection() {
     let made = authority();
     let passwords = made.dir().join("passwords");
-    let set_password = |password: &str| {
-        let mut command = tool("mosquitto_passwd");
-        command.args(["-b", "-c"]).arg(&passwords);
-        assert!(command.args(["ann", password]).status().unwrap().success());
-    };
-    set_password("first");
+    write_password_file(&passwords, "ann", "first");
     let file = format!("password_file {}", passwords.display());
-    let mut broker = broker(&made, &["allow_anonymous false", &file]);
+    let mut broker = Mosquitto::start_with_tls(&made, &["allow_anonymous false", &file]);
     let (ours, ca) = (made.dir().join("ours"), made.dir().join("trusted.pem"));
     fs::write(&ours, "first\n").unwrap();
     fs::copy(made.ca(), &ca).unwrap();
@@ -207,7 +186,7 @@ async fn a_password_and_an_authority_that_change_are_read_at_the_next_connection
     for name in ["broker.pem", "broker.key"] {
         fs::copy(renewed.dir().join(name), made.dir().join(name)).unwrap();
     }
-    set_password("second");
+    write_password_file(&passwords, "ann", "second");
     broker.restart();
     publish(100..200).await;
     assert!(!publisher.drain(Duration::from_millis(500)).await);
@@ -219,22 +198,9 @@ async fn a_password_and_an_authority_that_change_are_read_at_the_next_connection
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_pub_sub_works_over_tls() {
-    let made = authority();
-    let (port, file) = (free_port(), |path: std::path::PathBuf| {
-        path.display().to_string()
-    });
-    let _redis = Redis::start_with(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-cert-file",
-        &file(made.certificate("broker")),
-        "--tls-key-file",
-        &file(made.key("broker")),
-        "--tls-ca-cert-file",
-        &file(made.ca()),
-        "--tls-auth-clients",
-        "no",
-    ]);
+    let made = Certificates::new();
+    made.issue("redis", &["localhost"]);
+    let (_redis, port) = Redis::start_with_tls(&made, "no");
     let tls = RedisTls {
         ca_file: Some(made.ca()),
         ..RedisTls::default()

@@ -58,15 +58,16 @@ pub(crate) struct Wanted {
 }
 
 impl SocketSettings {
-    /// Whether clients that use TLS log in by their certificates.
-    pub(crate) fn certificate_is_login(&self) -> bool {
+    /// Whether clients that use TLS have to show a certificate, by which they log in.
+    #[must_use]
+    pub fn asks_for_certificates(&self) -> bool {
         given(self.mqtt_tls_client_ca_file.as_ref()).is_some()
     }
 
     /// The addresses, with the certificate that is read for them. Passwords are `required` or not.
     pub(crate) fn wanted(&self, required: bool) -> Result<Vec<Wanted>, BadSetting> {
         let tls = self.tls()?;
-        let certificate_is_login = self.certificate_is_login();
+        let certificate_is_login = self.asks_for_certificates();
         let endpoint = |tls: Option<&ServerTls>, is_web_socket: bool| {
             let has_login = required || certificate_is_login && tls.is_some();
             Endpoint {
