@@ -9,7 +9,7 @@ use super::file::{
 };
 use super::simulate::SimulateTable;
 use super::value::{At, Pointer};
-use super::{address, alert, mongodb};
+use super::{address, alert, mongo};
 use crate::name::Name;
 
 pub(super) type Checked = Result<(), Problem>;
@@ -277,7 +277,7 @@ fn has_one_field(file: &PipelineFile) -> bool {
 fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
     match store.kind {
         StoreKind::Influx => {
-            mongodb::refuse_settings(store)?;
+            mongo::refuse_settings(store)?;
             address::of(store.url.as_ref(), &["http", "https"]).map(|_| ())
         }
         StoreKind::Sqlite => {
@@ -285,9 +285,9 @@ fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
             for option in [&store.url, &store.token, &store.org, &store.bucket] {
                 refuse(option.as_ref(), why)?;
             }
-            mongodb::refuse_settings(store)
+            mongo::refuse_settings(store)
         }
-        StoreKind::Mongodb => mongodb::check(file, store),
+        StoreKind::Mongodb => mongo::check(file, store),
     }
 }
 
