@@ -11,7 +11,7 @@ mod columns;
 mod error;
 mod file;
 mod limits;
-mod mongodb;
+mod mongo;
 mod parse;
 mod scalar;
 mod simulate;
@@ -104,7 +104,7 @@ impl PipelineFile {
     pub fn row_precision(&self) -> Duration {
         let has_dates = |store: &At<StoreTable>| store.kind == StoreKind::Mongodb;
         if self.store.iter().any(has_dates) {
-            mongodb::PRECISION
+            mongo::PRECISION
         } else {
             Duration::ZERO
         }

@@ -22,7 +22,7 @@ use testkit::{
 
 use crate::readings::{all_stored, payload, this_second};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 const NAME: &str = "plant";
 const SERIES: &str = r#"{"device":"D"}"#;
 

@@ -7,7 +7,7 @@ use super::file::{Fields, Format, MessageTable, PipelineFile, ShapeKind, StoreKi
 use super::simulate::SimulateTable;
 use super::source::SourceKind;
 use super::value::{At, Pointer};
-use super::{address, alert, mongodb, source};
+use super::{address, alert, mongo, source};
 use crate::name::Name;
 
 pub(super) type Checked = Result<(), Problem>;
@@ -246,7 +246,7 @@ fn has_one_field(file: &PipelineFile) -> bool {
 fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
     match store.kind {
         StoreKind::Influx => {
-            mongodb::refuse_settings(store)?;
+            mongo::refuse_settings(store)?;
             address::of(store.url.as_ref(), &["http", "https"]).map(|_| ())
         }
         StoreKind::Sqlite => {
@@ -254,9 +254,9 @@ fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
             for option in [&store.url, &store.token, &store.org, &store.bucket] {
                 refuse(option.as_ref(), why)?;
             }
-            mongodb::refuse_settings(store)
+            mongo::refuse_settings(store)
         }
-        StoreKind::Mongodb => mongodb::check(file, store),
+        StoreKind::Mongodb => mongo::check(file, store),
     }
 }
 
