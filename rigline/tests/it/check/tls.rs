@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::Value;
 use testkit::influxdb::BUCKET;
 use testkit::{Certificates, InfluxDb, Mosquitto, Redis, free_port, write_password_file};
-use transport::hash_password;
 
 use super::{Servers, detail};
 use crate::fixture::Up;
@@ -103,8 +102,6 @@ fn other_ports_of_the_listener_are_checked() {
     let made = Certificates::new();
     made.issue("listener", &["localhost"]);
     made.issue("checker", &[]);
-    let users = made.dir().join("users");
-    std::fs::write(&users, hash_password("rig", "right").unwrap() + "\n").unwrap();
     let [tls, web_socket, both] = [(); 3].map(|()| free_port());
     let address = |port: u16| format!("127.0.0.1:{port}");
     let (cert, key) = (
@@ -119,7 +116,6 @@ fn other_ports_of_the_listener_are_checked() {
         ("MQTT_WSS_LISTEN", &both_at),
         ("MQTT_TLS_CERT_FILE", &cert),
         ("MQTT_TLS_KEY_FILE", &key),
-        ("MQTT_USERS", users.to_str().unwrap()),
     ];
     let up = Up::start(&listens);
     let mut env: Vec<_> = listens.map(|(name, value)| (name, value.to_owned())).into();
@@ -128,8 +124,6 @@ fn other_ports_of_the_listener_are_checked() {
         ("MQTT_HOST", "localhost".to_owned()),
         ("MQTT_PORT", up.port.to_string()),
         ("MQTT_CA_FILE", authority.clone()),
-        ("MQTT_USERNAME", "rig".to_owned()),
-        ("MQTT_PASSWORD", "right".to_owned()),
     ]);
     let good = Servers { env };
     let (faults, lines) = good.faults();
@@ -139,7 +133,6 @@ fn other_ports_of_the_listener_are_checked() {
     for check in [&of_tls, &of_web_socket, &of_both] {
         assert!(detail(&lines, check).ends_with(", takes connections"));
     }
-    assert_eq!(good.with("MQTT_PASSWORD", "wrong").bad(), ["MQTT login"]);
 
     let stranger = Certificates::new();
     let wrong = good.with("MQTT_CA_FILE", &text(&stranger.ca()));
