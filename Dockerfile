@@ -19,7 +19,7 @@ RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock \
 # Dependencies are built again only when a manifest changes, the rest with every source.
 FROM tools AS build
 COPY --from=manifests /rigline .
-ARG CARGO_BUILD="cargo build --locked --profile container --bins --features kafka,mongodb \
+ARG CARGO_BUILD="cargo build --locked --profile container --bins --features kafka,mongodb,protobuf \
     -p producer -p ingester -p transformer -p sink -p rigline"
 RUN $CARGO_BUILD --target "$(uname -m)-unknown-linux-gnu"
 COPY . .

@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 # What isn't in a default build, because it takes minutes to compile.
-FEATURES ?= kafka,mongodb
+FEATURES ?= kafka,mongodb,protobuf
 N ?= 100
 # Empty for debug builds, which are there after `make unit`.
 PROVE_PROFILE ?= --release

@@ -1,5 +1,6 @@
 //! Turns messages into samples, as a pipeline file says.
 
+pub(crate) mod binary;
 mod document;
 mod sample;
 mod senml;
@@ -19,6 +20,7 @@ use model::pipeline::{
 use model::{Sample, Timestamp};
 use serde_json::Value as Json;
 
+use self::binary::BinaryType;
 use self::document::bases;
 
 /// What a pipeline takes from its messages.
@@ -27,6 +29,7 @@ pub struct Mapping {
     topic: Option<TopicTemplate>,
     ignore: Vec<TopicGlob>,
     message: MessageTable,
+    binary: Option<BinaryType>,
     naming: Naming,
     fields: FieldTables,
     time_format: TimeFormat,
@@ -110,6 +113,7 @@ impl Mapping {
                 .map_or(TimeFormat::Auto, Clone::clone),
             zone: message.time_zone.as_deref().copied().unwrap_or(Zone::UTC),
             message: message.clone(),
+            binary: BinaryType::of_file(file),
         }
     }
 
@@ -132,14 +136,18 @@ impl Mapping {
             })?,
             None => Vec::new(),
         };
-        let text = std::str::from_utf8(payload).map_err(|error| not_json(&error))?;
         let context = Context {
             mapping: self,
             levels: &levels,
             arrived,
         };
+        if let Some(binary) = &self.binary {
+            context.document(&binary.to_json(payload)?, "", &mut mapped)?;
+            return Ok(mapped);
+        }
+        let text = std::str::from_utf8(payload).map_err(|error| not_json(&error))?;
         match self.message.format {
-            Format::Json => {
+            Format::Json | Format::Protobuf => {
                 let whole = parse(text)?;
                 context.document(&whole, "", &mut mapped)?;
             }

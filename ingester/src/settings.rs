@@ -8,6 +8,7 @@ use queue::settings::{QueueSettings, RedisSettings};
 use transport::{MqttSettings, SubscribeSettings};
 
 use crate::decoder::Decoder;
+use crate::mapping::binary;
 
 /// All settings of the ingester.
 #[derive(Debug, Clone, Args)]
@@ -63,6 +64,11 @@ pub fn check_sources(kafka: &KafkaTls, pipelines: &[Pipeline]) -> Result<(), Bad
         Pipeline::Rigs(_) => None,
     });
     for file in files {
+        if let Some(problem) = binary::problem(file) {
+            let name = file.name.as_str();
+            let text = format!("the pipeline {name} can't be used: {problem}");
+            return Err(BadSetting::File(text));
+        }
         if file.source.kind() == SourceKind::Kafka {
             transport::check_kafka(file, kafka)?;
         }

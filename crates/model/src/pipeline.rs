@@ -78,7 +78,9 @@ impl PipelineFile {
         let has_one = match message.format {
             Format::Text => true,
             Format::Senml => false,
-            Format::Json | Format::Ndjson => message.fields.is_none() && names_field,
+            Format::Json | Format::Ndjson | Format::Protobuf => {
+                message.fields.is_none() && names_field
+            }
         };
         if has_one {
             ShapeKind::Pivot

@@ -104,7 +104,10 @@ impl Composer {
             Topic::Channel(channel) => channel.clone(),
         };
         let payload = match self.message.format {
-            Format::Json | Format::Ndjson => self.document(parts, values, time).to_string(),
+            // The file's check refuses Protocol Buffers.
+            Format::Json | Format::Ndjson | Format::Protobuf => {
+                self.document(parts, values, time).to_string()
+            }
             Format::Text => match values.first().map(|(name, value)| self.raw(name, value)) {
                 Some(Json::String(text)) => text,
                 other => other.unwrap_or_default().to_string(),

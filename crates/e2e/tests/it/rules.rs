@@ -113,14 +113,14 @@ fn dependencies_point_one_way() {
         .filter(|(name, _)| !TEST_CRATES.contains(&name.as_str()))
     {
         let allowed: &[&str] = match name.as_str() {
-            "model" | "sqlite" => &[],
+            "model" | "sqlite" | "protobuf" => &[],
             "common" => &["model"],
             "queue" => &["model", "common", "sqlite"],
             "store" => &["model", "common", "sqlite", "kafka"],
             "transport" => &["model", "common", "kafka"],
             vendor if VENDOR_CRATES.contains(&vendor) => &["model", "common"],
             part if part == API || STAGES.contains(&part) => {
-                &["model", "common", "transport", "queue", "store"]
+                &["model", "common", "transport", "queue", "store", "protobuf"]
             }
             COMBINED => &[
                 "model",

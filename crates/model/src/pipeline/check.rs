@@ -49,8 +49,9 @@ fn name(name: &At<String>) -> Checked {
 
 fn message(file: &PipelineFile) -> Checked {
     let message = &file.message;
+    protobuf(file)?;
     match message.format {
-        Format::Json | Format::Ndjson => {}
+        Format::Json | Format::Ndjson | Format::Protobuf => {}
         Format::Text => {
             let why = "the payload of format = \"text\" is the value";
             refuse(message.split.as_ref(), why)?;
@@ -92,6 +93,27 @@ fn message(file: &PipelineFile) -> Checked {
         }
     }
     Ok(())
+}
+
+fn protobuf(file: &PipelineFile) -> Checked {
+    let message = &file.message;
+    if message.format != Format::Protobuf {
+        let why = "it is for format = \"protobuf\"";
+        refuse(message.descriptor.as_ref(), why)?;
+        return refuse(message.message.as_ref(), why);
+    }
+    for (key, value) in [
+        ("descriptor", &message.descriptor),
+        ("message", &message.message),
+    ] {
+        let is_given = value.as_ref().is_some_and(|value| !value.is_empty());
+        require(is_given, file.name.span(), || {
+            format!("format = \"protobuf\" needs {key}")
+        })?;
+    }
+    require(file.simulate.is_none(), file.name.span(), || {
+        "messages of format = \"protobuf\" can't be simulated".to_owned()
+    })
 }
 
 /// Fails if a key that says where something is in a JSON document is set.

@@ -49,6 +49,9 @@ pub struct PipelineFile {
     /// What is reported
     #[serde(default)]
     pub alert: Vec<AlertTable>,
+    /// The content of the file that `descriptor` names, which whoever reads the pipeline file reads, too.
+    #[serde(skip)]
+    pub descriptors: Vec<u8>,
 }
 
 /// What readings a message holds.
@@ -58,6 +61,11 @@ pub struct MessageTable {
     /// [default: json]
     #[serde(default)]
     pub format: Format,
+    /// protobuf: path of a set of descriptors, as `protoc --include_imports --descriptor_set_out=FILE` writes it, from
+    /// the pipeline file's directory on
+    pub descriptor: Option<At<String>>,
+    /// protobuf: the full name of the message, `package.Message`
+    pub message: Option<At<String>>,
     /// Pointer to the samples of a message: to an array, each of whose elements is one, or to an object.
     /// With /* at its end, each member that is an object is one, named $key
     pub each: Option<At<Each>>,
@@ -113,6 +121,8 @@ pub enum Format {
     Text,
     /// The sensor measurement lists of RFC 8428, in JSON
     Senml,
+    /// Protocol Buffers, of the type that `descriptor` and `message` name; mapped like a JSON document
+    Protobuf,
 }
 
 /// Which names tags and fields may have.

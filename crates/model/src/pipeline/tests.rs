@@ -32,7 +32,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("url = \"mqtt:///x\"", "5:7", "and a host"),
     ("ignore = \"a[\"", "5:10", "a["),
     (
-        "[message]\nformat = \"protobuf\"",
+        "[message]\nformat = \"avro\"",
         "6:10",
         "unknown variant",
     ),
@@ -143,6 +143,27 @@ fn sources_of_kafka_that_cannot_work_are_refused() {
         "url = \"kafka://a\"\ntopic = \"t\"\nuser = \"\"\npassword = \"\"\ngroup = \"g\"";
     let text = format!("name = \"a\"\n[source]\nkind = \"kafka\"\n{anonymous}\n");
     assert!(parse(&text).is_ok());
+}
+
+#[test]
+fn messages_of_protocol_buffers_need_descriptor_and_message() {
+    let both = "descriptor = \"a.pb\"\nmessage = \"a.B\"";
+    for (lines, refused) in [
+        ("format = \"protobuf\"", "needs descriptor"),
+        (
+            "format = \"protobuf\"\ndescriptor = \"a.pb\"",
+            "needs message",
+        ),
+        (both, "it is for format"),
+    ] {
+        let error = parse(&format!("{MINIMAL}[message]\n{lines}\n")).unwrap_err();
+        assert!(error.to_string().contains(refused), "{lines}: {error}");
+    }
+    let good = format!("{MINIMAL}[message]\nformat = \"protobuf\"\n{both}\n");
+    assert!(parse(&good).is_ok());
+    let simulated = format!("{good}[simulate]\nfields = {{}}\n");
+    let error = parse(&simulated).unwrap_err().to_string();
+    assert!(error.contains("can't be simulated"), "{error}");
 }
 
 #[test]
