@@ -134,6 +134,19 @@ pub struct FieldStatistics {
     pub statistics: Bucket,
 }
 
+impl FieldStatistics {
+    /// The statistics of fields over a [`Grid::whole`], which has one bucket.
+    pub(crate) fn of_whole(fields: Vec<FieldBuckets>) -> Vec<Self> {
+        let statistics = fields
+            .into_iter()
+            .filter_map(|FieldBuckets { field, buckets }| {
+                let statistics = buckets.into_iter().next()?;
+                Some(Self { field, statistics })
+            });
+        statistics.collect()
+    }
+}
+
 /// A page of rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {

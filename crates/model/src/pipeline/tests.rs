@@ -31,11 +31,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("url = \"mqtts://x:0\"", "5:7", "port 0"),
     ("url = \"mqtt:///x\"", "5:7", "and a host"),
     ("ignore = \"a[\"", "5:10", "a["),
-    (
-        "[message]\nformat = \"avro\"",
-        "6:10",
-        "unknown variant",
-    ),
+    ("[message]\nformat = \"avro\"", "6:10", "unknown variant"),
     (
         "[message]\nformat = \"text\"\nvalue = \"/v\"",
         "7:9",

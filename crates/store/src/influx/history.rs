@@ -305,15 +305,8 @@ impl History for InfluxHistory {
     }
 
     async fn statistics(&self, of: Selection<'_>) -> Result<Vec<FieldStatistics>, ReadError> {
-        let fields = self.tally(of, Grid::whole(of.from)).await?.into_iter();
-        let statistics = fields.filter_map(|of_field| {
-            let whole = of_field.buckets.into_iter().next();
-            whole.map(|statistics| FieldStatistics {
-                field: of_field.field,
-                statistics,
-            })
-        });
-        Ok(statistics.collect())
+        let fields = self.tally(of, Grid::whole(of.from)).await?;
+        Ok(FieldStatistics::of_whole(fields))
     }
 }
 

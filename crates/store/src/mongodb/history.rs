@@ -323,14 +323,7 @@ impl History for MongoHistory {
     }
 
     async fn statistics(&self, of: Selection<'_>) -> Result<Vec<FieldStatistics>, ReadError> {
-        let fields = self.tally(of, Grid::whole(of.from)).await?.into_iter();
-        let statistics = fields.filter_map(|field| {
-            let of_whole = field.buckets.into_iter().next();
-            of_whole.map(|statistics| FieldStatistics {
-                field: field.field,
-                statistics,
-            })
-        });
-        Ok(statistics.collect())
+        let fields = self.tally(of, Grid::whole(of.from)).await?;
+        Ok(FieldStatistics::of_whole(fields))
     }
 }

@@ -160,15 +160,7 @@ impl History for SqliteHistory {
     async fn statistics(&self, of: Selection<'_>) -> Result<Vec<FieldStatistics>, ReadError> {
         let whole = Buckets::new(Grid::whole(of.from));
         let fields = self.scan(of, Order::OldestFirst, whole).await?.finish();
-        let statistics = fields.into_iter().filter_map(|field| {
-            let name = field.field;
-            let of_whole = field.buckets.into_iter().next();
-            of_whole.map(|statistics| FieldStatistics {
-                field: name,
-                statistics,
-            })
-        });
-        Ok(statistics.collect())
+        Ok(FieldStatistics::of_whole(fields))
     }
 }
 
