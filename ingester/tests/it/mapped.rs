@@ -202,7 +202,7 @@ fn process_runs_several_pipelines_with_lists_of_their_own() {
 fn file_that_cannot_be_used_ends_the_process_with_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("home.toml");
-    std::fs::write(&path, "name = \"home\"\n[source]\nkind = \"kafka\"\n").unwrap();
+    std::fs::write(&path, "name = \"home\"\n[source]\nkind = \"amqp\"\n").unwrap();
     let ended = std::process::Command::new(env!("CARGO_BIN_EXE_ingester"))
         .args(["--pipelines", &path.display().to_string()])
         .output()
@@ -210,5 +210,5 @@ fn file_that_cannot_be_used_ends_the_process_with_its_place() {
     assert_eq!(ended.status.code(), Some(64));
     let message = String::from_utf8(ended.stderr).unwrap();
     assert!(message.contains("home.toml:3:"), "{message}");
-    assert!(message.contains("kafka"), "{message}");
+    assert!(message.contains("amqp"), "{message}");
 }

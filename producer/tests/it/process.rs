@@ -51,7 +51,8 @@ fn without_a_broker_undelivered_readings_are_logged() {
     assert_eq!(ended.code(), Some(0), "{}", producer.logs());
     let said = producer.logs();
     assert!(
-        said.contains("WARN") && said.contains("sent=60 acknowledged=0 unacknowledged=60"),
+        said.contains("WARN")
+            && said.contains("sent=60 acknowledged=0 too_large=0 unacknowledged=60"),
         "{said}"
     );
 }
