@@ -183,7 +183,7 @@ mod tests {
         let sent = window.unsent().map(|packet| match packet {
             Packet::Publish(publish) => (
                 publish.pkid,
-                u64::from_le_bytes(publish.payload[..].try_into().unwrap()),
+                u64::from_le_bytes(publish.payload[..8].try_into().unwrap()),
             ),
             _ => (0, 0),
         });
