@@ -19,7 +19,9 @@ RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock \
 # Dependencies are built again only when a manifest changes, the rest with every source.
 FROM tools AS build
 COPY --from=manifests /rigline .
-ARG CARGO_BUILD="cargo build --locked --profile container --bins --features kafka,mongodb,protobuf \
+# Clients that a default build doesn't have; may be empty.
+ARG FEATURES=kafka,mongodb,protobuf
+ARG CARGO_BUILD="cargo build --locked --profile container --bins --features=${FEATURES} \
     -p producer -p ingester -p transformer -p sink -p rigline"
 RUN $CARGO_BUILD --target "$(uname -m)-unknown-linux-gnu"
 COPY . .
