@@ -135,16 +135,13 @@ fn start_kafka(
 #[cfg(not(feature = "kafka"))]
 fn start_kafka(
     _: &IngesterSettings,
-    file: &PipelineFile,
+    _: &PipelineFile,
     _: Work,
     _: Process,
     _: &mut Pipelines,
 ) -> anyhow::Result<()> {
     // The settings' check has refused it.
-    anyhow::bail!(
-        "this build can't read Kafka, which the pipeline {} needs",
-        *file.name
-    )
+    anyhow::bail!(common::settings::built_without("kafka"))
 }
 
 /// The broker of a pipeline file: that of its URL, otherwise that of the variables.

@@ -23,8 +23,6 @@ use queue::Lists;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
 use sink::from_file::{check_stores, influx_settings, store_kind};
-#[cfg(feature = "mongodb")]
-use store::MongoStore;
 use store::{History, InfluxHistory, InfluxSettings, Measurement};
 use tokio::task::JoinSet;
 
@@ -148,10 +146,8 @@ fn open(
 fn history_of(settings: &InfluxSettings, pipeline: &Pipeline) -> anyhow::Result<PipelineHistory> {
     #[cfg(feature = "mongodb")]
     if let Pipeline::File(file) = pipeline
-        && store_kind(file) == Some(StoreKind::Mongodb)
-        && let Some(settings) = sink::mongodb::mongo_settings(file)
+        && let Some(store) = sink::mongodb::mongo_store(file, Clock::system())?
     {
-        let store = MongoStore::new(&settings, Clock::system())?;
         return Ok(PipelineHistory::Mongodb(store.history()));
     }
     let (influx, measurement, layout) = match pipeline {

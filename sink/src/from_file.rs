@@ -3,7 +3,7 @@
 use anyhow::Context;
 use common::pipelines::Pipeline;
 use common::settings::{BadSetting, Settings};
-use model::pipeline::{At, PipelineFile, StoreKind, StoreTable};
+use model::pipeline::{At, PipelineFile, StoreKind, StoreTable, given};
 use store::{InfluxSettings, InfluxStore, Measurement};
 
 use crate::mongodb::check_mongodb;
@@ -23,11 +23,7 @@ pub fn influx_settings(
     let mut settings = settings.clone();
     let table = file.store.first();
     let given = |value: fn(&StoreTable) -> &Option<At<String>>| {
-        let value = table.and_then(|table| value(table).as_ref());
-        // A variable that isn't set is an empty string.
-        value
-            .map(|value| value.to_string())
-            .filter(|value| !value.is_empty())
+        given(table.and_then(|table| value(table).as_ref())).map(str::to_owned)
     };
     if let Some(url) = given(|table| &table.url) {
         settings.url = url;

@@ -2,13 +2,13 @@
 
 use anyhow::Context;
 use common::clock::Clock;
-use model::pipeline::{PipelineFile, StoreKind};
+use model::pipeline::PipelineFile;
 use model::row::Row;
 #[cfg(feature = "mongodb")]
 use store::MongoStore;
 use store::{InfluxSettings, InfluxStore, Store, WriteError};
 
-use crate::from_file::{influx_store, store_kind};
+use crate::from_file::influx_store;
 
 /// The store of a pipeline.
 #[derive(Debug, Clone)]
@@ -21,13 +21,14 @@ pub enum PipelineStore {
 }
 
 impl PipelineStore {
-    /// That of the pipeline `rigs`.
+    /// The store of the pipeline `rigs`.
     pub fn of_rigs(settings: &InfluxSettings) -> anyhow::Result<Self> {
         let store = InfluxStore::new(settings).context("cannot use InfluxDB")?;
         Ok(Self::Influx(Box::new(store)))
     }
 
-    /// That of the pipeline of a file. `settings` are those that the file doesn't have.
+    /// The store of the pipeline of a file, whose kind the check of the settings has accepted. `settings` are those
+    /// that the file doesn't have.
     pub fn of_file(
         settings: &InfluxSettings,
         file: &PipelineFile,
@@ -37,12 +38,9 @@ impl PipelineStore {
         )]
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        if store_kind(file) == Some(StoreKind::Mongodb) {
-            crate::mongodb::check_mongodb(file)?;
-            #[cfg(feature = "mongodb")]
-            if let Some(settings) = crate::mongodb::mongo_settings(file) {
-                return Ok(Self::Mongodb(MongoStore::new(&settings, clock)?));
-            }
+        #[cfg(feature = "mongodb")]
+        if let Some(store) = crate::mongodb::mongo_store(file, clock)? {
+            return Ok(Self::Mongodb(store));
         }
         Ok(Self::Influx(Box::new(influx_store(settings, file)?)))
     }

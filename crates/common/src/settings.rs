@@ -55,6 +55,15 @@ impl BadSetting {
     }
 }
 
+/// What to do about a cargo feature that this program was built without.
+#[must_use]
+pub fn built_without(feature: &str) -> String {
+    format!(
+        "this program was built without the feature {feature} (cargo build --features {feature}; container images \
+         and releases have it)"
+    )
+}
+
 /// A group of settings that are checked together.
 pub trait Settings: clap::Args {
     /// Checks rules between settings, and reads secrets from their files.

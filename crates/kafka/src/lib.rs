@@ -10,4 +10,4 @@ mod settings;
 pub use error::KafkaError;
 pub use position::{NotAPosition, Position, TopicId};
 pub use reader::{Reader, ReaderSettings, Record, Start, partition_name};
-pub use settings::{BadAddress, KafkaSettings, Mechanism};
+pub use settings::{KafkaSettings, Mechanism};

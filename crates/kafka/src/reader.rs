@@ -91,8 +91,8 @@ pub struct Reader {
     positions: Positions,
     /// The partitions that are read.
     placed: BTreeSet<i32>,
-    /// The next offset of each partition that was ever read by this member. Records before it may still be on
-    /// their way to the queue, so it counts also after the group has assigned the partition anew.
+    /// The next offset of each partition that this member has read. It is used again if the group revokes a partition
+    /// and assigns it again, because the queue may not have all records before it yet.
     next: BTreeMap<i32, i64>,
     /// When a broker has answered last, as far as is known.
     answered: Instant,

@@ -8,14 +8,13 @@ use common::settings::{BadSetting, KafkaTls};
 use common::tls::ClientTls;
 use krafka::Kafka;
 use krafka::auth::{AuthConfig, TlsConfig};
+use model::pipeline::KafkaUrl;
 
 use crate::error::KafkaError;
 
 /// How long a request may take, and a connection attempt.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// The port of a broker whose address names none.
-const DEFAULT_PORT: u16 = 9092;
 
 /// How a user proves who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,47 +41,16 @@ pub struct KafkaSettings {
     pub tls: Option<ClientTls>,
 }
 
-/// An address that isn't one of Kafka brokers.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadAddress(&'static str);
-
 impl KafkaSettings {
-    /// Brokers by their URL: `kafka://host[:port][,host[:port]…]`, or with TLS `kafkas://…`, which uses the files
-    /// of `tls`.
-    pub fn from_url(url: &str, tls: &KafkaTls) -> Result<Self, BadAddress> {
-        let (with_tls, hosts) = match (url.strip_prefix("kafka://"), url.strip_prefix("kafkas://"))
-        {
-            (Some(hosts), _) => (false, hosts),
-            (_, Some(hosts)) => (true, hosts),
-            (None, None) => {
-                return Err(BadAddress(
-                    "the URL doesn't start with kafka:// or kafkas://",
-                ));
-            }
-        };
-        let mut servers = Vec::new();
-        for host in hosts.trim_end_matches('/').split(',') {
-            if host.is_empty() || host.contains(['/', '@', ' ']) {
-                return Err(BadAddress(
-                    "the URL isn't kafka://host:port with further hosts behind commas",
-                ));
-            }
-            let has_port = host
-                .rsplit_once(':')
-                .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-            servers.push(if has_port {
-                host.to_owned()
-            } else {
-                format!("{host}:{DEFAULT_PORT}")
-            });
-        }
-        Ok(Self {
-            servers: servers.join(","),
+    /// The brokers of a URL, without a login; with TLS, they use the files of `tls`.
+    #[must_use]
+    pub fn at(url: &KafkaUrl, tls: &KafkaTls) -> Self {
+        Self {
+            servers: url.servers.join(","),
             login: None,
             mechanism: Mechanism::default(),
-            tls: with_tls.then(|| tls.client()),
-        })
+            tls: url.is_tls.then(|| tls.client()),
+        }
     }
 
     /// Checks the files of TLS.

@@ -29,6 +29,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
 
 pub use self::additions::only_adds;
+pub use self::address::{KafkaUrl, KafkaUrlError};
 pub use self::alert::AlertTable;
 pub use self::columns::{ColumnSource, ColumnSourceError};
 pub use self::error::PipelineError;
@@ -42,7 +43,7 @@ pub use self::simulate::{Distribution, SimulateException, SimulateTable};
 pub use self::source::{Retained, SaslMechanism, SourceKind, SourceTable, StartAt};
 pub use self::split::Split;
 pub use self::template::{FIELD, TopicTemplate};
-pub use self::value::{At, NameGlob, Number, OneOrMore, Period, Pointer, TopicGlob};
+pub use self::value::{At, NameGlob, Number, OneOrMore, Period, Pointer, TopicGlob, given};
 pub use self::zone::Zone;
 
 impl PipelineFile {

@@ -132,7 +132,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn positions(&self) -> Result<Positions, QueueError> {
-        self.database.read(|tx| steps::positions(tx, true)).await
+        self.database.read(steps::positions).await
     }
 
     async fn lease(

@@ -6,9 +6,11 @@ use model::row::Row;
 use model::sample::{Tags, Value};
 use model::time::Timestamp;
 
+mod pages;
 mod tallies;
 mod tally;
 
+pub(crate) use pages::{Order, Pages};
 pub(crate) use tallies::Tallies;
 pub(crate) use tally::{Grid, Tally};
 

@@ -1,5 +1,7 @@
 //! Topics of Kafka as a source. A build without the feature `kafka` refuses pipelines that need one.
 
+#[cfg(not(feature = "kafka"))]
+use common::settings::built_without;
 use common::settings::{BadSetting, KafkaTls};
 use model::pipeline::PipelineFile;
 
@@ -23,8 +25,8 @@ pub fn check_kafka(file: &PipelineFile, tls: &KafkaTls) -> Result<(), BadSetting
 #[cfg(not(feature = "kafka"))]
 pub fn check_kafka(file: &PipelineFile, _: &KafkaTls) -> Result<(), BadSetting> {
     Err(BadSetting::File(format!(
-        "the pipeline {} can't be used: this program was built without Kafka. Build it with `cargo build \
-         --features kafka`; container images and releases have it",
-        *file.name
+        "the pipeline {} can't be used: {}",
+        *file.name,
+        built_without("kafka")
     )))
 }

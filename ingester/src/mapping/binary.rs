@@ -45,11 +45,7 @@ fn find(file: &PipelineFile) -> Result<Type, String> {
 
 #[cfg(not(feature = "protobuf"))]
 fn find(_: &PipelineFile) -> Result<Type, String> {
-    Err(
-        "this program was built without Protocol Buffers. Build it with `cargo build --features protobuf`; \
-         container images and releases have them"
-            .to_owned(),
-    )
+    Err(common::settings::built_without("protobuf"))
 }
 
 #[cfg(feature = "protobuf")]

@@ -246,10 +246,9 @@ fn open_store(
     }
     #[cfg(feature = "mongodb")]
     if let Pipeline::File(file) = pipeline
-        && store_kind(file) == Some(StoreKind::Mongodb)
-        && let Some(settings) = sink::mongodb::mongo_settings(file)
+        && let Some(store) = sink::mongodb::mongo_store(file, clock)?
     {
-        return Ok(PartStore::Mongodb(MongoStore::new(&settings, clock)?));
+        return Ok(PartStore::Mongodb(store));
     }
     let path = dir.join(STORE_FILE);
     let store = SqliteStore::open(&path, &settings.store, layout, clock)

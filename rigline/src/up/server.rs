@@ -258,7 +258,7 @@ fn start_own_source(
         }
         // The settings' check has refused it.
         #[cfg(not(feature = "kafka"))]
-        SourceKind::Kafka => anyhow::bail!("this program was built without Kafka"),
+        SourceKind::Kafka => anyhow::bail!(common::settings::built_without("kafka")),
     }
     Ok(())
 }

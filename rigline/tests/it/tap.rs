@@ -300,9 +300,9 @@ fn an_api_at_https_that_is_not_trusted_comes_with_the_remedy() {
         command.envs(ca.map(|made| ("API_CA_FILE", made.ca())));
         command
     };
-    let stranger = Certificates::new();
+    let untrusted = Certificates::new();
     for (host, port, ca, remedy) in [
-        ("localhost", api, Some(&stranger), "set API_CA_FILE"),
+        ("localhost", api, Some(&untrusted), "set API_CA_FILE"),
         ("127.0.0.1", api, Some(&made), "connect to a name in it"),
         ("localhost", plain, Some(&made), "speak TLS at this port"),
     ] {

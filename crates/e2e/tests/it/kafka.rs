@@ -10,7 +10,7 @@ use queue::redis::RedisQueue;
 use queue::testing::{assert_exact, redis_settings, settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::{InfluxDb, Kafka, Redis, StageProcess, influxdb, wait_until};
+use testkit::{InfluxDb, Kafka, Launch, Redis, StageProcess, influxdb, wait_until};
 
 use crate::readings::all_stored;
 
@@ -48,6 +48,16 @@ fn records(numbers: std::ops::Range<i64>) -> Vec<Value> {
     numbers.map(record).collect()
 }
 
+/// The pipeline file and the servers, as variables of a stage.
+fn servers(path: &Path, broker: &Kafka, redis: &Redis) -> [(&'static str, String); 4] {
+    [
+        ("PIPELINES", path.display().to_string()),
+        ("KAFKA_URL", format!("kafka://127.0.0.1:{}", broker.port())),
+        ("REDIS_HOST", "127.0.0.1".to_owned()),
+        ("REDIS_PORT", redis.port().to_string()),
+    ]
+}
+
 async fn ledger(redis: &Redis) -> Ledger {
     let queue = RedisQueue::new(&settings().of_pipeline(NAME), &redis_settings(redis.port()));
     queue.unwrap().snapshot().await.unwrap().ledger
@@ -68,22 +78,19 @@ async fn each_record_enters_once_though_ingester_and_broker_are_killed() {
     let bucket = influx.create_bucket(None);
     let dir = TempDir::with_prefix("kafka-").unwrap();
     let path = file_in(dir.path());
-    let (redis_port, url) = (redis.port().to_string(), influx.url());
-    let kafka = format!("kafka://127.0.0.1:{}", broker.port());
-    let env = [
-        ("PIPELINES", path.to_str().unwrap()),
-        ("KAFKA_URL", &kafka),
-        ("REDIS_HOST", "127.0.0.1"),
-        ("REDIS_PORT", &redis_port),
-        ("INFLUX_URL", &url),
+    let url = influx.url();
+    let of_influx = [
+        ("INFLUX_URL", &*url),
         ("INFLUX_ORG", influxdb::ORG),
         ("INFLUX_TOKEN", influxdb::TOKEN),
         ("INFLUX_BUCKET", &bucket),
         // Small batches, so that a kill falls between two of them.
         ("BATCH", "20"),
     ];
-    let mut ingester = StageProcess::spawn("ingester", &env);
-    let others = ["transformer", "sink"].map(|name| StageProcess::spawn(name, &env));
+    let servers = servers(&path, &broker, &redis);
+    let start = |name: &str| Launch::stage(name).envs(&servers).envs(&of_influx).spawn();
+    let mut ingester = start("ingester");
+    let others = ["transformer", "sink"].map(start);
     let mut sent = 0;
     for round in 0..6 {
         broker.produce("press", &records(sent..sent + 500));
@@ -96,7 +103,7 @@ async fn each_record_enters_once_though_ingester_and_broker_are_killed() {
             broker.wait_until_ready();
         } else {
             ingester.kill();
-            ingester = StageProcess::spawn("ingester", &env);
+            ingester = start("ingester");
         }
     }
     wait_for_accepted(&redis, sent, &ingester).await;
@@ -134,15 +141,8 @@ async fn broker_that_starts_late_is_no_error() {
     broker.create_topic("press", 1);
     broker.produce("press", &records(0..10));
     broker.stop();
-    let redis_port = redis.port().to_string();
-    let kafka = format!("kafka://127.0.0.1:{}", broker.port());
-    let env = [
-        ("PIPELINES", path.to_str().unwrap()),
-        ("KAFKA_URL", &kafka),
-        ("REDIS_HOST", "127.0.0.1"),
-        ("REDIS_PORT", &redis_port),
-    ];
-    let ingester = StageProcess::spawn("ingester", &env);
+    let ingester = Launch::stage("ingester");
+    let ingester = ingester.envs(&servers(&path, &broker, &redis)).spawn();
     let is_waiting = || ingester.get("/readyz").contains("Kafka at 127.0.0.1");
     assert!(wait_until(SOON, is_waiting), "{}", ingester.logs());
     broker.restart();

@@ -1,6 +1,7 @@
 //! Addresses of servers in pipeline files, which may hold passwords.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use url::Url;
 
@@ -19,30 +20,67 @@ pub(super) fn broker(url: Option<&At<String>>) -> Checked {
     })
 }
 
-/// Checks the URL of Kafka brokers, which may name several hosts.
+/// The URL of Kafka brokers: `kafka://host[:port][,host[:port]…]`, or with TLS `kafkas://…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaUrl {
+    /// The hosts with their ports.
+    pub servers: Vec<String>,
+    /// Whether they are reached with TLS.
+    pub is_tls: bool,
+}
+
+/// A string that is no URL of Kafka brokers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct KafkaUrlError(String);
+
+/// The port of a broker whose address names none.
+const KAFKA_PORT: u16 = 9092;
+
+impl FromStr for KafkaUrl {
+    type Err = KafkaUrlError;
+
+    fn from_str(url: &str) -> Result<Self, KafkaUrlError> {
+        let (is_tls, hosts) = match url.split_once("://") {
+            Some(("kafka", hosts)) => (false, hosts),
+            Some(("kafkas", hosts)) => (true, hosts),
+            _ => {
+                let problem = "the URL doesn't start with kafka:// or kafkas:// and a host";
+                return Err(KafkaUrlError(problem.to_owned()));
+            }
+        };
+        let hosts = hosts.trim_end_matches('/').split(',');
+        let servers = hosts.map(kafka_server).collect::<Result<_, _>>()?;
+        Ok(Self { servers, is_tls })
+    }
+}
+
+/// A host of Kafka with its port.
+fn kafka_server(host: &str) -> Result<String, KafkaUrlError> {
+    let parsed = Url::parse(&format!("kafka://{host}")).ok();
+    let parsed = parsed.filter(|parsed| {
+        let has_login = !parsed.username().is_empty() || parsed.password().is_some();
+        let is_plain = matches!(parsed.path(), "" | "/") && parsed.query().is_none();
+        !has_login && is_plain && parsed.port() != Some(0)
+    });
+    let address = parsed.as_ref().and_then(|parsed| {
+        let port = parsed.port().unwrap_or(KAFKA_PORT);
+        parsed.host_str().map(|name| format!("{name}:{port}"))
+    });
+    address.ok_or_else(|| {
+        KafkaUrlError(format!(
+            "{host:?} isn't host:port; user and password have keys of their own"
+        ))
+    })
+}
+
+/// Checks the URL of Kafka brokers.
 pub(super) fn brokers(url: Option<&At<String>>) -> Checked {
     let Some(url) = url else { return Ok(()) };
-    let hosts = ["kafka://", "kafkas://"]
-        .iter()
-        .find_map(|scheme| url.strip_prefix(scheme));
-    let Some(hosts) = hosts else {
-        return Err(Problem::at(
-            url.span(),
-            "the URL doesn't start with kafka:// or kafkas:// and a host",
-        ));
-    };
-    for host in hosts.trim_end_matches('/').split(',') {
-        let parsed = Url::parse(&format!("kafka://{host}"));
-        let is_address = parsed.is_ok_and(|parsed| {
-            let has_login = !parsed.username().is_empty() || parsed.password().is_some();
-            let is_plain = matches!(parsed.path(), "" | "/") && parsed.query().is_none();
-            parsed.has_host() && !has_login && is_plain && parsed.port() != Some(0)
-        });
-        require(is_address, url.span(), || {
-            format!("{host:?} isn't host:port; user and password have keys of their own")
-        })?;
-    }
-    Ok(())
+    let parsed = url.parse::<KafkaUrl>();
+    parsed
+        .map(|_| ())
+        .map_err(|error| Problem::at(url.span(), error.to_string()))
 }
 
 /// Parses a URL with one of these schemes, if there is one.

@@ -6,7 +6,7 @@ use super::error::Problem;
 use super::file::{Fields, Format, MessageTable, PipelineFile, ShapeKind, StoreKind, StoreTable};
 use super::simulate::SimulateTable;
 use super::source::SourceKind;
-use super::value::{At, Pointer};
+use super::value::{At, Pointer, given};
 use super::{address, alert, mongo, source};
 use crate::name::Name;
 
@@ -106,8 +106,7 @@ fn protobuf(file: &PipelineFile) -> Checked {
         ("descriptor", &message.descriptor),
         ("message", &message.message),
     ] {
-        let is_given = value.as_ref().is_some_and(|value| !value.is_empty());
-        require(is_given, file.name.span(), || {
+        require(given(value.as_ref()).is_some(), file.name.span(), || {
             format!("format = \"protobuf\" needs {key}")
         })?;
     }

@@ -49,7 +49,8 @@ pub struct PipelineFile {
     /// What is reported
     #[serde(default)]
     pub alert: Vec<AlertTable>,
-    /// The content of the file that `descriptor` names, which whoever reads the pipeline file reads, too.
+    /// The content of the file that `descriptor` names. [`PipelineFile::parse`] leaves it empty, because it reads no
+    /// files.
     #[serde(skip)]
     pub descriptors: Vec<u8>,
 }

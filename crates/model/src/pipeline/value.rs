@@ -63,6 +63,13 @@ impl<T> At<T> {
     }
 }
 
+/// A string of a file, unless it is empty: a variable that isn't set is an empty string.
+#[must_use]
+pub fn given(value: Option<&At<String>>) -> Option<&str> {
+    let value = value.map(|value| value.as_str());
+    value.filter(|value| !value.is_empty())
+}
+
 impl<T> Deref for At<T> {
     type Target = T;
 

@@ -40,7 +40,12 @@ const fn table(list: List) -> &'static str {
 
 pub(super) fn append(tx: &Connection, append: &Append, limits: Limits) -> Step<Appended> {
     let length = length(tx, List::Raw)?;
-    let present = positions(tx, !append.steps.is_empty())?;
+    // Most sources have no positions.
+    let present = if append.steps.is_empty() {
+        Positions::new()
+    } else {
+        positions(tx)?
+    };
     match is_applied(&append.steps, |partition| present.get(partition).cloned()) {
         None => return Ok(Appended::Moved),
         Some(true) => {
@@ -70,11 +75,8 @@ pub(super) fn append(tx: &Connection, append: &Append, limits: Limits) -> Step<A
     })
 }
 
-/// The positions of the source; none unless they are `needed`.
-pub(super) fn positions(tx: &Connection, needed: bool) -> Step<Positions> {
-    if !needed {
-        return Ok(Positions::new());
-    }
+/// The positions of the source.
+pub(super) fn positions(tx: &Connection) -> Step<Positions> {
     let mut select = tx
         .prepare_cached("SELECT partition, position FROM positions")
         .classified()?;

@@ -13,7 +13,7 @@ use super::clients::Clients;
 use super::{BuildError, InfluxSettings, Measurement};
 use crate::ReadError;
 use crate::history::{
-    FieldBuckets, FieldStatistics, Grid, History, Latest, MAX_PAGE, MAX_PAGE_VALUES, Page,
+    FieldBuckets, FieldStatistics, Grid, History, Latest, MAX_PAGE, MAX_PAGE_VALUES, Order, Page,
     Selection, SeriesLatest, SeriesSpan, Tallies,
 };
 
@@ -26,7 +26,6 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use page::Order;
 use query::{Parameters, Predicate, Script};
 use scan::{NumberScan, PageScan, Source, Window, Windows};
 use series::{Found, Newest, tags_of};

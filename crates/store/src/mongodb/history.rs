@@ -17,13 +17,9 @@ use super::documents::date_from;
 use super::registry::{self, Registered};
 use crate::ReadError;
 use crate::history::{
-    FieldBuckets, FieldStatistics, Grid, History, Latest, MAX_PAGE, Page, Selection, SeriesLatest,
-    SeriesSpan, Tallies,
+    FieldBuckets, FieldStatistics, Grid, History, Latest, MAX_PAGE, Order, Page, Pages, Selection,
+    SeriesLatest, SeriesSpan, Tallies,
 };
-
-mod page;
-
-use page::{Order, Pages};
 
 /// Most documents of an answer of the server. It also ends at 16 MiB.
 const ANSWER: usize = 1_000;

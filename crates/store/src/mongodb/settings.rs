@@ -7,7 +7,7 @@ use ::mongodb::options::{ConnectionString, Tls};
 use common::secret::Secret;
 use common::settings::BadSetting;
 use model::Layout;
-use model::pipeline::{At, ColumnSource, PipelineFile, StoreTable};
+use model::pipeline::{At, ColumnSource, PipelineFile, StoreTable, given};
 
 const AUTH_SOURCE: &str = "admin";
 const DATABASE: &str = "rigline";
@@ -46,11 +46,7 @@ impl MongoSettings {
     /// The settings of a table of a pipeline file.
     #[must_use]
     pub fn of_file(file: &PipelineFile, table: &StoreTable) -> Self {
-        let given = |value: &Option<At<String>>| {
-            let value = value.as_ref().map(|value| value.to_string());
-            // A variable that isn't set is an empty string.
-            value.filter(|value| !value.is_empty())
-        };
+        let given = |value: &Option<At<String>>| given(value.as_ref()).map(str::to_owned);
         let columns = table.columns.iter();
         Self {
             url: Secret::new(given(&table.url).unwrap_or_default()),

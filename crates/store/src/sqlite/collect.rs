@@ -1,53 +1,36 @@
 //! What scans collect: pages and buckets.
 
 use model::name::Name;
-use model::row::Row;
-use model::sample::{Tags, Value};
+use model::sample::Tags;
 use model::time::Timestamp;
 
 use super::field_type::FieldType;
-use super::scan::{Collect, Order, ScanError, Values};
+use super::scan::{Collect, ScanError, Values};
 use crate::ReadError;
-use crate::history::{
-    FieldBuckets, Grid, MAX_PAGE_TEXT, MAX_PAGE_VALUES, MAX_RESULT_BUCKETS, Page, Tally,
-};
+use crate::history::{FieldBuckets, Grid, MAX_RESULT_BUCKETS, Order, Page, Pages, Tally};
 
 /// Collects a page of rows.
-pub(super) struct Pages {
+pub(super) struct PageRows {
     tags: Tags<'static>,
     fields: Vec<Name<'static>>,
-    limit: usize,
-    order: Order,
-    values: usize,
-    /// Bytes of strings.
-    text: usize,
-    pub(super) page: Page,
+    pages: Pages,
 }
 
-impl Pages {
+impl PageRows {
     pub(super) fn new(limit: usize, order: Order) -> Self {
         Self {
-            order,
             tags: Tags::new(),
             fields: Vec::new(),
-            limit,
-            values: 0,
-            text: 0,
-            page: Page {
-                rows: Vec::new(),
-                next: None,
-            },
+            pages: Pages::new(limit, order),
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.page.rows.len() >= self.limit
-            || self.values >= MAX_PAGE_VALUES
-            || self.text >= MAX_PAGE_TEXT
+    pub(super) fn finish(self) -> Page {
+        self.pages.page
     }
 }
 
-impl Collect for Pages {
+impl Collect for PageRows {
     fn wants(&self, _: FieldType) -> bool {
         true
     }
@@ -59,35 +42,13 @@ impl Collect for Pages {
 
     fn row(&mut self, tick: i64, values: Values<'_>) -> Result<bool, ScanError> {
         let mut fields = Vec::with_capacity(self.fields.len());
-        let mut text = 0;
         for (index, name) in self.fields.iter().enumerate() {
-            let Some(value) = values.get(index)? else {
-                continue;
-            };
-            if let Value::String(string) = &value {
-                text += string.len();
+            if let Some(value) = values.get(index)? {
+                fields.push((name.clone(), value));
             }
-            fields.push((name.clone(), value));
-        }
-        if fields.is_empty() {
-            return Ok(true);
         }
         let time = Timestamp::from_nanos(tick);
-        if self.is_full() {
-            self.page.next = Some(match self.order {
-                Order::OldestFirst => time,
-                Order::NewestFirst => Timestamp::from_nanos(tick + 1),
-            });
-            return Ok(false);
-        }
-        self.text += text;
-        self.values += fields.len();
-        self.page.rows.push(Row {
-            tags: self.tags.clone(),
-            timestamp: time,
-            fields,
-        });
-        Ok(true)
+        Ok(self.pages.row(&self.tags, time, fields))
     }
 }
 

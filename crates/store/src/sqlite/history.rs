@@ -11,16 +11,16 @@ use rusqlite::{Connection, OptionalExtension};
 use sqlite::{Job, OpenError, Stopped, Worker};
 use tokio::sync::oneshot;
 
-use super::collect::{Buckets, Pages};
+use super::collect::{Buckets, PageRows};
 use super::error::StatementError;
 use super::memory::HOUR;
-use super::scan::{Collect, Column, Order, Scan, ScanError, fields_of, series_id};
+use super::scan::{Collect, Column, Scan, ScanError, fields_of, series_id};
 use super::schema::STORE;
 use super::series::tags_of;
 use crate::ReadError;
 use crate::history::{
-    FieldBuckets, FieldStatistics, Grid, History, Latest, MAX_PAGE, Page, Selection, SeriesLatest,
-    SeriesSpan,
+    FieldBuckets, FieldStatistics, Grid, History, Latest, MAX_PAGE, Order, Page, Selection,
+    SeriesLatest, SeriesSpan,
 };
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
@@ -93,8 +93,8 @@ impl SqliteHistory {
                 detail: "a page has to have at least 1 row".into(),
             });
         }
-        let pages = Pages::new(limit.min(MAX_PAGE), order);
-        Ok(self.scan(of, order, pages).await?.page)
+        let rows = PageRows::new(limit.min(MAX_PAGE), order);
+        Ok(self.scan(of, order, rows).await?.finish())
     }
 
     async fn scan<C: Collect>(

@@ -10,7 +10,7 @@ use super::field_type::FieldType;
 use super::memory::HOUR;
 use super::series::tags_of;
 use crate::ReadError;
-use crate::history::Selection;
+use crate::history::{Order, Selection};
 
 /// Rows of a step, which takes about 20 ms.
 const STEP: i64 = 20_000;
@@ -51,15 +51,6 @@ impl Values<'_> {
             }
         }
     }
-}
-
-/// The order of a scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Ticks go up.
-    OldestFirst,
-    /// Ticks go down.
-    NewestFirst,
 }
 
 /// A running scan.

@@ -2,7 +2,7 @@
 
 use ::kafka::{KafkaSettings, Mechanism, ReaderSettings, Start};
 use common::settings::{BadSetting, KafkaTls};
-use model::pipeline::{At, PipelineFile, SaslMechanism, StartAt};
+use model::pipeline::{KafkaUrlError, PipelineFile, SaslMechanism, StartAt, given};
 
 /// The brokers, the topic and the group of a pipeline file; at most `max_records` are read at once.
 pub fn reader_settings(
@@ -11,13 +11,14 @@ pub fn reader_settings(
     max_records: usize,
 ) -> Result<ReaderSettings, BadSetting> {
     let source = &file.source;
-    let text = |value: &Option<At<String>>| value.as_deref().cloned().unwrap_or_default();
-    let url = text(&source.url);
-    let mut kafka = KafkaSettings::from_url(&url, tls)
-        .map_err(|error| BadSetting::new("url", &url, &error.to_string()))?;
-    kafka.login = Some(text(&source.user))
-        .filter(|user| !user.is_empty())
-        .map(|user| (user, text(&source.password).into()));
+    let url = given(source.url.as_ref()).unwrap_or_default();
+    let brokers = url
+        .parse()
+        .map_err(|error: KafkaUrlError| BadSetting::new("url", url, &error.to_string()))?;
+    let mut kafka = KafkaSettings::at(&brokers, tls);
+    let password = given(source.password.as_ref()).unwrap_or_default();
+    let user = given(source.user.as_ref());
+    kafka.login = user.map(|user| (user.to_owned(), password.into()));
     kafka.mechanism = match source.mechanism.as_deref() {
         None | Some(SaslMechanism::Plain) => Mechanism::Plain,
         Some(SaslMechanism::ScramSha256) => Mechanism::ScramSha256,

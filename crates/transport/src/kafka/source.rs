@@ -133,28 +133,23 @@ impl Source for KafkaSource {
     }
 
     fn steps<'a>(&self, tickets: impl Iterator<Item = &'a KafkaTicket>) -> Vec<PositionStep> {
-        let last: BTreeMap<i32, Position> = tickets
-            .map(|ticket| (ticket.partition, ticket.position))
-            .collect();
         let acked = self.acked();
-        let steps = last.into_iter().map(|(partition, position)| {
-            let partition = partition_name(&self.topic, partition);
-            PositionStep {
-                from: acked.positions.get(&partition).cloned().unwrap_or_default(),
-                to: position.to_string(),
-                partition,
-            }
-        });
+        let steps = last_of(tickets.copied())
+            .into_iter()
+            .map(|(partition, position)| {
+                let partition = partition_name(&self.topic, partition);
+                PositionStep {
+                    from: acked.positions.get(&partition).cloned().unwrap_or_default(),
+                    to: position.to_string(),
+                    partition,
+                }
+            });
         steps.collect()
     }
 
     fn ack(&self, tickets: impl IntoIterator<Item = KafkaTicket>) {
-        let last: BTreeMap<i32, Position> = tickets
-            .into_iter()
-            .map(|ticket| (ticket.partition, ticket.position))
-            .collect();
         let mut acked = self.acked();
-        for (partition, position) in last {
+        for (partition, position) in last_of(tickets) {
             let name = partition_name(&self.topic, partition);
             acked.positions.insert(name, position.to_string());
             acked.offsets.insert(partition, position.next);
@@ -169,6 +164,14 @@ impl Source for KafkaSource {
             tracing::error!(%error, "the task of a Kafka reader panicked");
         }
     }
+}
+
+/// The last position of each partition.
+fn last_of(tickets: impl IntoIterator<Item = KafkaTicket>) -> BTreeMap<i32, Position> {
+    let tickets = tickets.into_iter();
+    tickets
+        .map(|ticket| (ticket.partition, ticket.position))
+        .collect()
 }
 
 struct ReaderTask {

@@ -71,8 +71,8 @@ fn servers_with_tls_are_good_and_what_is_wrong_has_its_remedy() {
     assert!(detail(&lines, "InfluxDB").starts_with(&url));
     assert!(detail(&lines, "MQTT limits").contains("QoS up to 2"));
 
-    let stranger = Certificates::new();
-    let ca = text(&stranger.ca());
+    let untrusted = Certificates::new();
+    let ca = text(&untrusted.ca());
     for (check, setting, value) in [
         ("MQTT broker", "MQTT_CA_FILE", ca.as_str()),
         ("MQTT broker", "MQTT_SERVER_NAME", "broker.example"),
@@ -134,8 +134,8 @@ fn other_ports_of_the_listener_are_checked() {
         assert!(detail(&lines, check).ends_with(", takes connections"));
     }
 
-    let stranger = Certificates::new();
-    let wrong = good.with("MQTT_CA_FILE", &text(&stranger.ca()));
+    let untrusted = Certificates::new();
+    let wrong = good.with("MQTT_CA_FILE", &text(&untrusted.ca()));
     assert_eq!(wrong.bad(), [of_tls.clone(), of_both.clone()]);
     assert!(detail(&wrong.faults().1, &of_both).contains("MQTT_CA_FILE"));
     // Plain MQTT where WebSocket is expected, and nothing at all.

@@ -4,7 +4,7 @@ use super::{SourceKind, SourceTable};
 use crate::pipeline::address;
 use crate::pipeline::check::{Checked, refuse, require};
 use crate::pipeline::error::Problem;
-use crate::pipeline::value::At;
+use crate::pipeline::value::{At, given};
 
 pub(in crate::pipeline) fn check(source: &SourceTable, name: &At<String>) -> Checked {
     match source.kind() {
@@ -55,10 +55,9 @@ fn kafka(source: &SourceTable, name: &At<String>) -> Checked {
             "the group has no name".to_owned()
         })?;
     }
-    let is_given =
-        |value: &Option<At<String>>| value.as_ref().is_some_and(|value| !value.is_empty());
+    let has_password = given(source.password.as_ref()).is_some();
     match &source.user {
-        Some(user) if !user.is_empty() => require(is_given(&source.password), user.span(), || {
+        Some(user) if !user.is_empty() => require(has_password, user.span(), || {
             "the user has no password".to_owned()
         }),
         _ => Ok(()),

@@ -7,20 +7,11 @@ use model::row::Row;
 use model::sample::{Tags, Value};
 use model::time::Timestamp;
 
-use crate::history::{MAX_PAGE_TEXT, MAX_PAGE_VALUES, Page};
-
-/// The order of a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Ticks go up.
-    OldestFirst,
-    /// Ticks go down.
-    NewestFirst,
-}
+use crate::history::{MAX_PAGE_TEXT, MAX_PAGE_VALUES, Order, Page};
 
 impl Order {
     /// The place of a tick in this order: a smaller one is earlier in the page.
-    pub(super) const fn place(self, tick: i64) -> i64 {
+    const fn place(self, tick: i64) -> i64 {
         match self {
             Self::OldestFirst => tick,
             // Turns the order of all integers around, without an overflow.
@@ -154,7 +145,8 @@ mod tests {
     use model::time::Timestamp;
     use proptest::prelude::*;
 
-    use super::{Order, PageRows};
+    use super::PageRows;
+    use crate::history::Order;
     use crate::history::{MAX_PAGE_TEXT, MAX_PAGE_VALUES};
 
     fn names(count: usize) -> Vec<Name<'static>> {

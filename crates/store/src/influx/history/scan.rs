@@ -6,10 +6,11 @@
 use model::name::Name;
 use model::sample::{Tags, Value};
 
-use super::page::{Order, PageRows};
+use super::page::PageRows;
 use super::query::Predicate;
 use super::tables::{Collect, Table};
 use crate::ReadError;
+use crate::history::Order;
 
 /// The length of the first window, in nanoseconds.
 const FIRST_WINDOW: i64 = 60_000_000_000;

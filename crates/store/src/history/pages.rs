@@ -5,30 +5,30 @@ use model::row::Row;
 use model::sample::{Tags, Value};
 use model::time::Timestamp;
 
-use crate::history::{MAX_PAGE_TEXT, MAX_PAGE_VALUES, Page};
+use super::{MAX_PAGE_TEXT, MAX_PAGE_VALUES, Page};
 
-/// The order of documents.
+/// The order of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Times go up.
+pub(crate) enum Order {
+    /// Ticks go up.
     OldestFirst,
-    /// Times go down.
+    /// Ticks go down.
     NewestFirst,
 }
 
-/// Collects a page.
+/// Collects a page of rows that come in its order.
 #[derive(Debug)]
-pub(super) struct Pages {
+pub(crate) struct Pages {
     limit: usize,
     order: Order,
     values: usize,
     /// Bytes of strings.
     text: usize,
-    pub(super) page: Page,
+    pub(crate) page: Page,
 }
 
 impl Pages {
-    pub(super) fn new(limit: usize, order: Order) -> Self {
+    pub(crate) fn new(limit: usize, order: Order) -> Self {
         Self {
             limit,
             order,
@@ -42,7 +42,7 @@ impl Pages {
     }
 
     /// Adds a row with these values, or makes it the next page's. Returns whether there is place for more.
-    pub(super) fn row(
+    pub(crate) fn row(
         &mut self,
         tags: &Tags<'static>,
         time: Timestamp,
