@@ -8,7 +8,8 @@ use serde_json::Value as Json;
 type Type = protobuf::MessageType;
 /// A build without Protocol Buffers has no types.
 #[cfg(not(feature = "protobuf"))]
-type Type = std::convert::Infallible;
+#[derive(Debug, Clone)]
+enum Type {}
 
 /// The type of a pipeline's messages. The check of the settings refuses files whose type can't be used.
 #[derive(Debug, Clone)]
