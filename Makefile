@@ -4,9 +4,14 @@
 CARGO ?= cargo
 # What isn't in a default build, because it takes minutes to compile.
 FEATURES ?= kafka,mongodb,protobuf
+# The tests build programs with fault points.
+export FEATURES
 N ?= 100
 # Empty for debug builds, which are there after `make unit`.
 PROVE_PROFILE ?= --release
+# With the features of all, so that dependencies are compiled once.
+PROVE = $(CARGO) build $(PROVE_PROFILE) --quiet --workspace --features $(FEATURES) --bin prove-rigline && \
+	target/$(if $(PROVE_PROFILE),release,debug)/prove-rigline
 DURATION ?= 10m
 # Of each target.
 FUZZ_SECONDS ?= 60
@@ -25,7 +30,8 @@ test: check unit fuzz-api notebook ## Check and test everything but the containe
 check: ## Format, lints, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --features $(FEATURES) --all-targets --quiet -- -D warnings
-	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/crates/prove/rustc-with-faults $(CARGO) check -p prove --all-targets --quiet
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/crates/prove/rustc-with-faults \
+		$(CARGO) check --workspace --features $(FEATURES) --bin fault-stage --quiet
 	for patch in crates/prove/breaks/*.patch; do git apply --check "$$patch" || exit 1; done
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --features $(FEATURES) --no-deps --document-private-items --quiet
 
@@ -35,7 +41,7 @@ unit: servers ## All tests, from pure logic to processes that are killed
 
 notebook: servers ## Run the notebook on known data, without a screen
 	$(CARGO) build --workspace --features $(FEATURES) --bins --quiet
-	sh notebooks/tests/run.sh
+	RIGLINE_PROGRAM=target/debug/rigline sh notebooks/tests/run.sh
 
 # The compiler's options for fuzzing need its nightly mode. Interesting inputs are collected under target/, what is
 # worth keeping goes to crates/fuzz/corpus by hand.
@@ -73,10 +79,10 @@ servers: ## Unpack or build the servers that tests need (InfluxDB: minutes, once
 	@sh scripts/test-servers.sh target/test-servers
 
 prove: servers ## Run the fault-injection suite (N=100 kills and all that goes with them; N=1000 for long)
-	$(CARGO) run $(PROVE_PROFILE) --quiet -p prove --bin prove-rigline -- --number $(N) $(PROVE_ARGS)
+	$(PROVE) --number $(N) $(PROVE_ARGS)
 
 breaks: servers ## Break each rule of the protocol on purpose: the suite has to notice
-	$(CARGO) run $(PROVE_PROFILE) --quiet -p prove --bin prove-rigline -- --breaks --number 60 $(PROVE_ARGS)
+	$(PROVE) --breaks --number 60 $(PROVE_ARGS)
 
 bench: servers ## Measure against the bare broker, the one process against both, and how backlogs drain
 	$(CARGO) build --release --workspace --features $(FEATURES) --bins

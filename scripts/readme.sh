@@ -2,9 +2,23 @@
 # Runs the commands of README.md and of some pages in docs as a reader would, one after another: first those that
 # need no servers, then those beside a Mosquitto, a Redis and a store on their usual ports, which must be free; and
 # checks their output and the stored readings. tests/compose/run.sh runs those with containers.
+# They run on the programs of `make unit`, since a build with --release takes ten minutes; RELEASE=1 runs them as they
+# are written.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/commands.sh
+
+if [ "${RELEASE:-}" = 1 ]; then
+    programs=target/release
+    as_built() { cat; }
+else
+    programs=target/debug
+    as_built() {
+        sed -e '/^cargo build --release/d' -e "s#^cargo run --release -- #$programs/rigline #" \
+            -e "s#target/release/#$programs/#"
+    }
+    [ -x $programs/rigline ] || { echo "there is no $programs/rigline: run make unit first, or set RELEASE=1" >&2; exit 1; }
+fi
 
 servers=$PWD/target/test-servers
 sh scripts/test-servers.sh "$servers"
@@ -38,7 +52,7 @@ run() {
     {
         echo "set -euo pipefail"
         echo "trap 'kill \$(jobs -p) 2>/dev/null || true; wait' EXIT"
-        cat
+        as_built
     } >"$work/commands.sh"
     bash "$work/commands.sh" >"$work/said" 2>"$work/stages.log" || { cat "$work"/said "$work"/*.log >&2; exit 1; }
     cat "$work/said"
@@ -51,7 +65,7 @@ expect() {
 }
 
 commands README.md "### In one process" "## Connect your own device" | shortened | run
-expect "mosquitto_pub -q 1" "target/release/rigline rows" "readings/s=" "ledger balanced" "is removed"
+expect "mosquitto_pub -q 1" "$programs/rigline rows" "readings/s=" "ledger balanced" "is removed"
 rows=$(sed -n 's/.*stored \([0-9]*\) rows.*/\1/p' "$work/said" | tail -n 1)
 [ "$rows" -ge 50 ] || { echo "the demonstration stored $rows rows" >&2; exit 1; }
 
@@ -76,7 +90,7 @@ page() {
 }
 
 mkdir "$work/page"
-PATH="$PWD/target/release:$PATH"
+PATH="$PWD/$programs:$PATH"
 page tls.md "## Certificates to try it with" "## In containers" </dev/null
 expect '"name":"rigs"'
 # The files that the commands of the next page name: its rules, and what those of the page before have made.

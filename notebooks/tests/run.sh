@@ -22,12 +22,11 @@ sh scripts/test-influxdb.sh target/test-servers
 INFLUXD=$PWD/target/test-servers/influxdb/influxd
 export INFLUXD
 
-# Cargo knows whether it is up to date, but a machine without it may have the program.
-if command -v "${CARGO:-cargo}" >/dev/null; then
+if [ -z "${RIGLINE_PROGRAM:-}" ]; then
     "${CARGO:-cargo}" build --quiet --bin rigline -p rigline
-    RIGLINE_PROGRAM=${RIGLINE_PROGRAM:-target/debug/rigline}
-    export RIGLINE_PROGRAM
+    RIGLINE_PROGRAM=target/debug/rigline
 fi
+export RIGLINE_PROGRAM
 
 export PYTHONDONTWRITEBYTECODE=1
 "$venv/bin/ruff" check --no-cache notebooks

@@ -25,8 +25,12 @@ pub fn fault_stage() -> PathBuf {
 pub fn build(tree: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let cargo: OsString = std::env::var_os("CARGO").unwrap_or("cargo".into());
     let mut build = Command::new(cargo);
+    // Of the whole workspace and with the features of the other builds, so that crates from the registry have
+    // the same features, too.
+    let features = std::env::var("FEATURES").unwrap_or_default();
     build
-        .args(["build", "--quiet", "-p", "prove", "--bin", BINARY])
+        .args(["build", "--quiet", "--workspace", "--bin", BINARY])
+        .args(["--features", &features])
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", target_dir())
         .env(

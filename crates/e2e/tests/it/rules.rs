@@ -1,8 +1,9 @@
 //! Checks manifests and sources against the dependency rules and size limits of ARCHITECTURE.md.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 
 /// Crates that plain data doesn't need: I/O, settings, metrics.
@@ -260,4 +261,28 @@ fn prose_lines_are_short() {
     }
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     assert!(readme.lines().count() <= 200, "README is too long");
+}
+
+/// Each package and its features, of a build of the workspace that needs these kinds of dependencies.
+fn packages_and_features(edges: &str) -> BTreeSet<String> {
+    let run = Command::new(env!("CARGO"))
+        .args(["tree", "--workspace", "--locked", "--no-dedupe"])
+        .args(["--prefix", "none", "--format", "{p} {f}", "--edges", edges])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{run:?}");
+    let tree = String::from_utf8(run.stdout).unwrap();
+    tree.lines().map(str::to_owned).collect()
+}
+
+/// A feature that only tests ask for makes Cargo compile that crate twice, and all that depend on it, which takes
+/// minutes.
+#[test]
+fn tests_ask_for_no_features_that_programs_lack() {
+    let programs = packages_and_features("normal,build");
+    assert!(programs.len() > 100, "{programs:?}");
+    let tests = packages_and_features("normal,build,dev");
+    let other: Vec<_> = programs.difference(&tests).collect();
+    assert!(other.is_empty(), "with other features in tests: {other:?}");
 }

@@ -97,7 +97,10 @@ impl Compose {
 
     /// The default of a variable in the file.
     pub fn default_of(&self, name: &str) -> Option<String> {
-        let (_, rest) = self.text.split_once(&format!("${{{name}:-"))?;
+        let (_, rest) = self
+            .text
+            .split_once(&format!("${{{name}:-"))
+            .or_else(|| self.text.split_once(&format!("${{{name}-")))?;
         let (default, _) = rest.split_once('}')?;
         // The default may be another variable with a default.
         let innermost = default
