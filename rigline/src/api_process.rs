@@ -17,12 +17,12 @@ use common::health::Dependency;
 use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{BadSetting, Settings};
 use ingester::settings::ReadingLimits;
-use model::pipeline::StoreKind;
+use model::pipeline::{StoreKind, StoreTable};
 use model::{Layout, Stage};
 use queue::Lists;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
-use sink::from_file::{check_stores, influx_settings, store_kind};
+use sink::from_file::{check_stores, influx_settings};
 use store::{History, InfluxHistory, InfluxSettings, Measurement};
 use tokio::task::JoinSet;
 
@@ -146,14 +146,16 @@ fn open(
 fn history_of(settings: &InfluxSettings, pipeline: &Pipeline) -> anyhow::Result<PipelineHistory> {
     #[cfg(feature = "mongodb")]
     if let Pipeline::File(file) = pipeline
-        && let Some(store) = sink::mongodb::mongo_store(file, Clock::system())?
+        && let Some(table) = first_store(pipeline)
+        && table.kind == StoreKind::Mongodb
     {
+        let store = sink::mongodb::mongo_store(file, table, Clock::system())?;
         return Ok(PipelineHistory::Mongodb(store.history()));
     }
     let (influx, measurement, layout) = match pipeline {
         Pipeline::Rigs(_) => (settings.clone(), Measurement::default(), Layout::Rigs),
         Pipeline::File(file) => {
-            let (influx, measurement) = influx_settings(settings, file)?;
+            let (influx, measurement) = influx_settings(settings, file, first_store(pipeline))?;
             (influx, measurement, Layout::Tagged)
         }
     };
@@ -163,11 +165,19 @@ fn history_of(settings: &InfluxSettings, pipeline: &Pipeline) -> anyhow::Result<
     ))
 }
 
-/// The name of a pipeline's store in health reports.
-fn store_name(pipeline: &Pipeline) -> &'static str {
+/// The table of the store that a pipeline's rows are read from, if its file names any.
+fn first_store(pipeline: &Pipeline) -> Option<&StoreTable> {
     match pipeline {
-        Pipeline::File(file) if store_kind(file) == Some(StoreKind::Mongodb) => "mongodb",
-        Pipeline::Rigs(_) | Pipeline::File(_) => "influxdb",
+        Pipeline::Rigs(_) => None,
+        Pipeline::File(file) => file.store.first().map(|table| &**table),
+    }
+}
+
+/// The name in health reports of the store that a pipeline's rows are read from.
+fn store_name(pipeline: &Pipeline) -> &'static str {
+    match first_store(pipeline).map(|table| table.kind) {
+        Some(StoreKind::Mongodb) => "mongodb",
+        Some(StoreKind::Influx | StoreKind::Sqlite) | None => "influxdb",
     }
 }
 

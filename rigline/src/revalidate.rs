@@ -75,7 +75,7 @@ impl api::StageChecks for Revalidation {
                     .decode_row(&input)
                     .map_err(|error| error.to_string())?;
                 let mut element = Vec::with_capacity(192);
-                layout.encode_row(&row, &mut element);
+                layout.encode_row_for(&row, &content.stores, &mut element);
                 (List::Normalized, vec![element])
             }
         };

@@ -1,4 +1,4 @@
-//! The store of a pipeline that a file describes.
+//! The stores of a pipeline that a file describes.
 
 use anyhow::Context;
 use common::pipelines::Pipeline;
@@ -8,20 +8,21 @@ use store::{InfluxSettings, InfluxStore, Measurement};
 
 use crate::mongodb::check_mongodb;
 
-/// The kind of a pipeline's store, if its file names one.
-#[must_use]
-pub fn store_kind(file: &PipelineFile) -> Option<StoreKind> {
-    file.store.first().map(|store| store.kind)
+/// The tables of a pipeline's stores; one `None` stands for the store of a file that names none.
+pub fn store_tables(file: &PipelineFile) -> impl Iterator<Item = Option<&StoreTable>> {
+    let unnamed = file.store.is_empty().then_some(None);
+    let named = file.store.iter().map(|table| Some(&**table));
+    named.chain(unnamed)
 }
 
-/// The InfluxDB of a pipeline: what its file says, and otherwise what `settings` say. The measurement is by
-/// default the pipeline's name.
+/// The InfluxDB of a pipeline: what the table of the store says, and otherwise what `settings` say. The measurement is
+/// by default the pipeline's name.
 pub fn influx_settings(
     settings: &InfluxSettings,
     file: &PipelineFile,
+    table: Option<&StoreTable>,
 ) -> Result<(InfluxSettings, Measurement), BadSetting> {
     let mut settings = settings.clone();
-    let table = file.store.first();
     let given = |value: fn(&StoreTable) -> &Option<At<String>>| {
         given(table.and_then(|table| value(table).as_ref())).map(str::to_owned)
     };
@@ -51,17 +52,19 @@ pub fn check_stores(settings: &InfluxSettings, pipelines: &[Pipeline]) -> Result
         let Pipeline::File(file) = pipeline else {
             continue;
         };
-        match store_kind(file) {
-            Some(StoreKind::Sqlite) => {
-                return Err(BadSetting::File(format!(
-                    "the pipeline {} can't be used: a store of kind sqlite is for `rigline up`, whose data \
-                     directory has it",
-                    *file.name
-                )));
-            }
-            Some(StoreKind::Mongodb) => check_mongodb(file)?,
-            Some(StoreKind::Influx) | None => {
-                influx_settings(settings, file)?;
+        for table in store_tables(file) {
+            match table {
+                Some(table) if table.kind == StoreKind::Sqlite => {
+                    return Err(BadSetting::File(format!(
+                        "the pipeline {} can't be used: a store of kind sqlite is for `rigline up`, whose data \
+                         directory has it",
+                        *file.name
+                    )));
+                }
+                Some(table) if table.kind == StoreKind::Mongodb => check_mongodb(file, table)?,
+                table => {
+                    influx_settings(settings, file, table)?;
+                }
             }
         }
     }
@@ -69,8 +72,12 @@ pub fn check_stores(settings: &InfluxSettings, pipelines: &[Pipeline]) -> Result
 }
 
 /// A client of the InfluxDB of a pipeline.
-pub fn influx_store(settings: &InfluxSettings, file: &PipelineFile) -> anyhow::Result<InfluxStore> {
-    let (settings, measurement) = influx_settings(settings, file)?;
+pub fn influx_store(
+    settings: &InfluxSettings,
+    file: &PipelineFile,
+    table: Option<&StoreTable>,
+) -> anyhow::Result<InfluxStore> {
+    let (settings, measurement) = influx_settings(settings, file, table)?;
     let store = InfluxStore::new(&settings).context("cannot use InfluxDB")?;
     Ok(store.with_measurement(measurement))
 }

@@ -7,9 +7,11 @@ use anyhow::Context;
 use common::cli::Program;
 use common::harness::{self, Process};
 use common::pipelines::Pipeline;
+use model::pipeline::StoreKind;
 use queue::redis::RedisQueue;
 use tokio::task::JoinSet;
 
+use crate::NamedStore;
 use crate::settings::SinkSettings;
 use crate::stores::PipelineStore;
 
@@ -28,19 +30,20 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn run(settings: SinkSettings, process: Process) -> anyhow::Result<()> {
     let mut pipelines = JoinSet::new();
     for pipeline in settings.pipelines.all() {
-        let (store, lists) = match pipeline {
+        let (stores, lists) = match pipeline {
             Pipeline::Rigs(_) => {
+                let name = StoreKind::Influx.name().to_owned();
                 let store = PipelineStore::of_rigs(&settings.influx)?;
-                (store, settings.queue.clone())
+                (vec![NamedStore { name, store }], settings.queue.clone())
             }
             Pipeline::File(file) => {
-                let store = PipelineStore::of_file(&settings.influx, file, process.clock)?;
-                (store, settings.queue.of_pipeline(&file.name))
+                let stores = PipelineStore::all_of_file(&settings.influx, file, process.clock)?;
+                (stores, settings.queue.of_pipeline(&file.name))
             }
         };
         let queue = RedisQueue::new(&lists, &settings.redis).context("cannot use Redis")?;
         let process = process.for_pipeline(pipeline.name());
-        pipelines.spawn(crate::run(lists, queue, store, process));
+        pipelines.spawn(crate::run_with_stores(lists, queue, stores, process));
     }
     harness::all(&mut pipelines, &process, "pipeline").await
 }

@@ -1,67 +1,84 @@
-//! Writes rows of the normalized list to the store.
+//! Writes rows of the normalized list to the stores of a pipeline.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use common::backoff::Backoff;
+use anyhow::ensure;
 use common::faults::{self, Point};
-use common::guard::guarded;
 use common::harness::Process;
-use common::health::Dependency;
 use common::metric;
 use metrics::{counter, histogram};
-use model::Stage;
 use model::dead_letter::{Reason, Rejection};
-use model::{Layout, Row, Timestamp};
+use model::{Layout, Stage, Timestamp};
 use queue::consume::{self, Changes, Decision, IDLE_POLL, Processor, consume};
 use queue::ledger::{Counter, delta};
 use queue::rejected::{DeadLetterEncoder, Input, Rejected};
 use queue::settings::QueueSettings;
 use queue::{Queue, State};
 use store::Store;
-use tokio::time::Instant;
 
-use crate::write::{Unwritten, Writer, Written};
+use crate::batch::DecodedBatch;
+use crate::target::Target;
 
 const STAGE: Stage = Stage::Sink;
-/// Interval of preflights while there is nothing to write.
-const IDLE_PREFLIGHT: Duration = Duration::from_secs(10);
 
-/// Runs until the process stops. Errors of queue and store are retried.
+/// A store with the name that dead letters, health and metrics give it.
+#[derive(Debug, Clone)]
+pub struct NamedStore<S> {
+    /// Unique among the stores of a pipeline.
+    pub name: String,
+    /// The store.
+    pub store: S,
+}
+
+/// Runs with one store until the process stops. Errors of queue and store are retried.
 pub async fn run<Q: Queue, S: Store>(
     settings: QueueSettings,
     queue: Q,
     store: S,
     process: Process,
 ) -> anyhow::Result<()> {
+    let name = "store".to_owned();
+    run_with_stores(settings, queue, vec![NamedStore { name, store }], process).await
+}
+
+/// Runs with several stores until the process stops. A batch is written to one store after another, and taken off the
+/// list when all have it; while one of them is unavailable, the pipeline waits.
+pub async fn run_with_stores<Q: Queue, S: Store>(
+    settings: QueueSettings,
+    queue: Q,
+    stores: Vec<NamedStore<S>>,
+    process: Process,
+) -> anyhow::Result<()> {
+    ensure!(!stores.is_empty(), "a pipeline needs a store");
+    let is_single = stores.len() == 1;
+    let target = |NamedStore { name, store }| {
+        let up = if is_single {
+            process.health.dependency("store")
+        } else {
+            process.health.dependency(format!("store-{name}"))
+        };
+        Target::new(name, store, up)
+    };
     let sink = Sink {
-        store_up: process.health.dependency("store"),
+        targets: stores.into_iter().map(target).collect(),
         list: settings.normalized_queue.clone(),
         layout: settings.layout,
         dead_letters: DeadLetterEncoder::new(STAGE, &settings.limits),
         process: process.clone(),
-        writer: Writer::new(store),
-        retry: Backoff::new(Duration::from_millis(250), Duration::from_secs(10)),
-        hold: Backoff::new(Duration::from_secs(2), Duration::from_mins(1)),
-        last_contact: None,
     };
     let Ok(()) = consume(queue, Stage::Sink, &settings, &process, sink).await;
     Ok(())
 }
 
 struct Sink<S> {
+    /// At least one, in the order in which they are written to.
+    targets: Vec<Target<S>>,
     list: String,
     layout: Layout,
     dead_letters: DeadLetterEncoder,
     process: Process,
-    writer: Writer<S>,
-    store_up: Dependency,
-    /// Waits while the store is unavailable.
-    retry: Backoff,
-    /// Waits while the settings or the store need a correction.
-    hold: Backoff,
-    /// When the store last accepted rows or a preflight.
-    last_contact: Option<Instant>,
 }
 
 /// The times of the stored rows, for the metrics after the commit.
@@ -69,11 +86,15 @@ struct Summary {
     stored: Vec<Timestamp>,
 }
 
+/// The stores that refused a row, with their messages.
+type Refusals<'a> = Vec<(&'a str, &'a str)>;
+
 impl<S: Store> Processor for Sink<S> {
     type Summary = Summary;
     type Error = Infallible;
 
     fn load(&mut self, _: State) -> Result<(), Infallible> {
+        self.forget();
         Ok(())
     }
 
@@ -82,28 +103,25 @@ impl<S: Store> Processor for Sink<S> {
         if items.is_empty() {
             return Ok(Decision::Wait(self.preflight().await));
         }
-        let decoded = DecodedBatch::decode(self.layout, items);
+        let names: Vec<_> = self.targets.iter().map(|target| &*target.name).collect();
+        let decoded = DecodedBatch::decode(self.layout, items, &names);
         faults::reach(Point::BeforeWrite);
-        let written = self.writer.write(&decoded.rows).await;
+        let written = self.write(&decoded).await;
         faults::reach(Point::AfterWrite);
-        let written = match written {
-            Ok(written) => written,
-            Err(unwritten) => return Ok(Decision::Wait(self.failed(&unwritten))),
-        };
-        // Without a row in the batch, the store wasn't used.
-        if !decoded.rows.is_empty() {
-            self.reached();
+        if let Err(wait) = written {
+            return Ok(Decision::Wait(wait));
         }
+        let (dead, stored) = self.judge(items, &decoded);
         let changes = Changes {
-            dead: self.reject(items, &decoded, &written),
-            counts: vec![(Counter::RowsStored, delta(written.stored))],
+            dead,
+            counts: vec![(Counter::RowsStored, delta(stored.len()))],
             ..Changes::default()
         };
-        let stored = decoded.stored(&written);
         Ok(Decision::Commit(changes, Summary { stored }))
     }
 
     fn committed(&mut self, summary: Summary) {
+        self.forget();
         counter!(metric::ROWS, "kind" => "stored").increment(summary.stored.len() as u64);
         let now = self.process.clock.now();
         let delays = histogram!(metric::STORE_DELAY);
@@ -114,115 +132,105 @@ impl<S: Store> Processor for Sink<S> {
 }
 
 impl<S: Store> Sink<S> {
-    /// Sends a preflight if one is due. Returns how long to wait.
+    fn forget(&mut self) {
+        for target in &mut self.targets {
+            target.forget();
+        }
+    }
+
+    /// Writes a batch to the stores in their order, up to the first one that fails.
+    async fn write(&mut self, batch: &DecodedBatch<'_>) -> Result<(), Duration> {
+        for target in &mut self.targets {
+            target.write(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the preflights that are due. Returns how long to wait.
     async fn preflight(&mut self) -> Duration {
-        if self
-            .last_contact
-            .is_some_and(|contact| contact.elapsed() < IDLE_PREFLIGHT)
-        {
-            return IDLE_POLL;
-        }
-        let answer = tokio::select! {
-            answer = self.writer.preflight() => answer,
-            () = self.process.stop.cancelled() => return Duration::ZERO,
-        };
-        match answer {
-            Ok(()) => {
-                self.reached();
-                IDLE_POLL
+        let mut wait = IDLE_POLL;
+        for target in &mut self.targets {
+            if !target.is_preflight_due() {
+                continue;
             }
-            Err(unwritten) => self.failed(&unwritten),
+            let answer = tokio::select! {
+                answer = target.preflight() => answer,
+                () = self.process.stop.cancelled() => return Duration::ZERO,
+            };
+            if let Err(longer) = answer {
+                wait = wait.max(longer);
+            }
         }
+        wait
     }
 
-    fn reached(&mut self) {
-        self.store_up.up();
-        self.retry.reset();
-        self.hold.reset();
-        self.last_contact = Some(Instant::now());
-    }
-
-    /// Reports the error, and returns how long to wait.
-    fn failed(&mut self, unwritten: &Unwritten) -> Duration {
-        self.store_up.down(unwritten);
-        self.last_contact = None;
-        match unwritten {
-            Unwritten::Retry { after, .. } => self.retry.next_wait().max(after.unwrap_or_default()),
-            Unwritten::Hold { .. } => self.hold.next_wait(),
-        }
-    }
-
-    fn reject(
+    /// The dead letters of a batch that all stores have, and the times of the rows that none refused.
+    fn judge(
         &mut self,
         items: &[Vec<u8>],
-        decoded: &DecodedBatch<'_>,
-        written: &Written,
-    ) -> Vec<Rejected> {
-        let time = self.process.clock.now();
+        batch: &DecodedBatch<'_>,
+    ) -> (Vec<Rejected>, Vec<Timestamp>) {
+        let Self {
+            targets,
+            list,
+            dead_letters,
+            process,
+            ..
+        } = self;
+        let time = process.clock.now();
         let mut reject = |rejection: &Rejection, place: usize, series: &str| {
             let input = Input {
                 series,
-                topic: &self.list,
+                topic: list,
                 payload: &items[place],
                 truncated: None,
                 time,
             };
-            self.dead_letters.encode(rejection, &input)
+            dead_letters.encode(rejection, &input)
         };
-        let undecodable = decoded.rejections.iter();
-        let mut rejected: Vec<_> = undecodable
+        let undecodable = batch.rejections.iter();
+        let mut dead: Vec<_> = undecodable
             .map(|(place, rejection)| reject(rejection, *place, ""))
             .collect();
-        rejected.extend(written.rejected.iter().map(|row| {
-            let rejection = Rejection::new(Reason::StoreRejected, &row.detail);
-            let series = decoded.rows[row.index].tags.first();
+        let is_single = targets.len() == 1;
+        let refused = refused_rows(targets);
+        dead.extend(refused.iter().map(|(place, refusals)| {
+            let row = batch.row_of(*place);
+            let series = row.and_then(|row| row.tags.first());
             let series = series.map_or("", |(_, value)| value.as_str());
-            reject(&rejection, decoded.places[row.index], series)
+            reject(&rejection(refusals, is_single), *place, series)
         }));
-        rejected
+        let rows = batch.places.iter().zip(&batch.rows);
+        let stored = rows.filter(|(place, _)| !refused.contains_key(place));
+        (dead, stored.map(|(_, row)| row.timestamp).collect())
     }
 }
 
-/// The rows of a batch, and the elements that aren't rows.
-struct DecodedBatch<'a> {
-    rows: Vec<Row<'a>>,
-    /// The index of each row's element.
-    places: Vec<usize>,
-    /// Indexes of elements that aren't rows, with their rejections.
-    rejections: Vec<(usize, Rejection)>,
+/// The indexes of elements whose rows a store refused.
+fn refused_rows<S>(targets: &[Target<S>]) -> BTreeMap<usize, Refusals<'_>> {
+    let mut refused: BTreeMap<usize, Refusals<'_>> = BTreeMap::new();
+    for target in targets {
+        for row in &target.refused {
+            let refusals = refused.entry(row.place).or_default();
+            refusals.push((&target.name, &row.detail));
+        }
+    }
+    refused
 }
 
-impl<'a> DecodedBatch<'a> {
-    fn decode(layout: Layout, items: &'a [Vec<u8>]) -> Self {
-        let mut batch = Self {
-            rows: Vec::with_capacity(items.len()),
-            places: Vec::with_capacity(items.len()),
-            rejections: Vec::new(),
-        };
-        for (place, item) in items.iter().enumerate() {
-            let rejection = match guarded(|| layout.decode_row(item)) {
-                Ok(Ok(row)) => {
-                    batch.rows.push(row);
-                    batch.places.push(place);
-                    continue;
-                }
-                Ok(Err(error)) => Rejection::new(Reason::BadElement, error),
-                Err(panic) => Rejection::new(Reason::Poison, panic),
-            };
-            batch.rejections.push((place, rejection));
-        }
-        batch
+/// What the dead letter says of a row.
+fn rejection(refusals: &Refusals<'_>, is_single: bool) -> Rejection {
+    if is_single && let [(_, detail)] = refusals.as_slice() {
+        return Rejection::new(Reason::StoreRejected, detail);
     }
-
-    /// The times of the rows that were stored.
-    fn stored(&self, written: &Written) -> Vec<Timestamp> {
-        let mut rejected = written.rejected.iter().map(|row| row.index).peekable();
-        let mut stored = Vec::with_capacity(written.stored);
-        for (index, row) in self.rows.iter().enumerate() {
-            if rejected.next_if_eq(&index).is_none() {
-                stored.push(row.timestamp);
-            }
-        }
-        stored
-    }
+    let details: Vec<_> = refusals
+        .iter()
+        .map(|(name, detail)| format!("{name}: {detail}"))
+        .collect();
+    let mut rejection = Rejection::new(Reason::StoreRejected, details.join("; "));
+    rejection.stores = refusals
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
+    rejection
 }

@@ -2,15 +2,16 @@
 
 use anyhow::Context;
 use common::clock::Clock;
-use model::pipeline::PipelineFile;
+use model::pipeline::{PipelineFile, StoreKind, StoreTable};
 use model::row::Row;
 #[cfg(feature = "mongodb")]
 use store::MongoStore;
 use store::{InfluxSettings, InfluxStore, Store, WriteError};
 
-use crate::from_file::influx_store;
+use crate::NamedStore;
+use crate::from_file::{influx_store, store_tables};
 
-/// The store of a pipeline.
+/// One of the stores of a pipeline.
 #[derive(Debug, Clone)]
 pub enum PipelineStore {
     /// A measurement of an InfluxDB.
@@ -27,11 +28,31 @@ impl PipelineStore {
         Ok(Self::Influx(Box::new(store)))
     }
 
-    /// The store of the pipeline of a file, whose kind the check of the settings has accepted. `settings` are those
+    /// The stores of the pipeline of a file, whose kinds the check of the settings has accepted. `settings` are those
     /// that the file doesn't have.
-    pub fn of_file(
+    pub fn all_of_file(
         settings: &InfluxSettings,
         file: &PipelineFile,
+        clock: Clock,
+    ) -> anyhow::Result<Vec<NamedStore<Self>>> {
+        let names = file.store_names().into_iter();
+        let names = names.chain(
+            file.store
+                .is_empty()
+                .then(|| StoreKind::Influx.name().to_owned()),
+        );
+        let stores = names.zip(store_tables(file)).map(|(name, table)| {
+            let store = Self::of_table(settings, file, table, clock)?;
+            Ok(NamedStore { name, store })
+        });
+        stores.collect()
+    }
+
+    /// The store of one table of a file; an InfluxDB without one.
+    pub fn of_table(
+        settings: &InfluxSettings,
+        file: &PipelineFile,
+        table: Option<&StoreTable>,
         #[cfg_attr(
             not(feature = "mongodb"),
             expect(unused_variables, reason = "for MongoDB")
@@ -39,10 +60,12 @@ impl PipelineStore {
         clock: Clock,
     ) -> anyhow::Result<Self> {
         #[cfg(feature = "mongodb")]
-        if let Some(store) = crate::mongodb::mongo_store(file, clock)? {
+        if let Some(table) = table.filter(|table| table.kind == StoreKind::Mongodb) {
+            let store = crate::mongodb::mongo_store(file, table, clock)?;
             return Ok(Self::Mongodb(store));
         }
-        Ok(Self::Influx(Box::new(influx_store(settings, file)?)))
+        let store = influx_store(settings, file, table)?;
+        Ok(Self::Influx(Box::new(store)))
     }
 }
 

@@ -73,6 +73,9 @@ pub(crate) struct DeadLetterInfo {
     /// If only parts of the input can't be used: JSON pointers to them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     places: Vec<String>,
+    /// The stores that refused a row, if its pipeline has several. A replay goes to these only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stores: Vec<String>,
     /// When it was replayed, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<String>,
@@ -117,6 +120,7 @@ impl From<DeadLetter> for DeadLetterInfo {
             payload: letter.payload,
             encoding: letter.encoding,
             places: letter.places,
+            stores: letter.stores,
             replayed: letter.replayed,
             discarded: letter.discarded,
         }

@@ -141,7 +141,7 @@ pub(crate) fn dependencies(api: &Api, pipeline: &Pipeline) -> Vec<DependencyStat
         let (stage, of) = harness::stage_and_pipeline(&dependency.stage);
         (of == pipeline.name()).then(|| DependencyState {
             stage: stage.to_owned(),
-            name: dependency.name.to_owned(),
+            name: dependency.name.to_string(),
             state: dependency.state.name().to_owned(),
             for_seconds: dependency.for_seconds,
             last_error: dependency.last_error,

@@ -1,5 +1,6 @@
 //! The health of a stage: whether its main loop runs, and the state of its dependencies.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -118,9 +119,9 @@ impl Health {
 
     /// Adds a dependency in the state [`Status::Waiting`].
     #[must_use]
-    pub fn dependency(&self, name: &'static str) -> Dependency {
+    pub fn dependency(&self, name: impl Into<Cow<'static, str>>) -> Dependency {
         let dependency = Dependency {
-            name,
+            name: name.into(),
             stage: Arc::clone(&self.inner.stage),
             state: Arc::new(Mutex::new(State::default())),
         };
@@ -179,7 +180,7 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 pub struct DependencyReport {
     /// The dependency's name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its state.
     pub state: Status,
     /// How long it has been in this state, in seconds.
@@ -254,7 +255,7 @@ impl Default for State {
 /// and the same error at most every 30 s. Clones share the state.
 #[derive(Debug, Clone)]
 pub struct Dependency {
-    name: &'static str,
+    name: Cow<'static, str>,
     stage: Arc<str>,
     state: Arc<Mutex<State>>,
 }
@@ -274,7 +275,7 @@ impl Dependency {
         }
         // The recoveries of a dependency that fails often are logged only as often as its failures.
         if state.logged_down || state.status == Status::Waiting {
-            tracing::info!(dependency = self.name, stage = &*self.stage, "up");
+            tracing::info!(dependency = &*self.name, stage = &*self.stage, "up");
             state.logged_down = false;
         }
         self.set_gauge(1.0);
@@ -286,7 +287,7 @@ impl Dependency {
         let mut state = self.lock();
         if state.status != Status::Standby {
             tracing::info!(
-                dependency = self.name,
+                dependency = &*self.name,
                 stage = &*self.stage,
                 "another replica holds it, waiting as standby"
             );
@@ -296,7 +297,7 @@ impl Dependency {
 
     /// Sets the state [`Status::Down`] with the error. The caller tries again.
     pub fn down(&self, error: &dyn Display) {
-        counter!(metric::RETRIES, "stage" => self.stage.to_string(), "dependency" => self.name)
+        counter!(metric::RETRIES, "stage" => self.stage.to_string(), "dependency" => self.name.clone())
             .increment(1);
         let error = error.to_string();
         let mut state = self.lock();
@@ -312,7 +313,7 @@ impl Dependency {
         });
         if due {
             tracing::warn!(
-                dependency = self.name,
+                dependency = &*self.name,
                 stage = &*self.stage,
                 error,
                 repeats = state.unlogged,
@@ -334,7 +335,7 @@ impl Dependency {
     fn report(&self) -> DependencyReport {
         let state = self.lock();
         DependencyReport {
-            name: self.name,
+            name: self.name.clone(),
             state: state.status,
             for_seconds: state.since.elapsed().as_secs(),
             stage: self.stage.to_string(),
@@ -346,7 +347,7 @@ impl Dependency {
     fn set_gauge(&self, up: f64) {
         let labels = [
             ("stage", self.stage.to_string()),
-            ("dependency", self.name.to_owned()),
+            ("dependency", self.name.to_string()),
         ];
         gauge!(metric::DEPENDENCY_UP, &labels).set(up);
     }

@@ -94,6 +94,32 @@ impl Layout {
         }
     }
 
+    /// Appends the element of a row that is for some of its pipeline's stores, or for all if there are none here.
+    /// Pipelines with [`Layout::Rigs`] have one store.
+    pub fn encode_row_for(self, row: &Row<'_>, stores: &[String], out: &mut Vec<u8>) {
+        match self {
+            Self::Rigs => self.encode_row(row, out),
+            Self::Tagged => {
+                let fields = row.fields.iter().map(|(name, value)| (&**name, value));
+                tagged::encode_row_for(
+                    &self.series_key(&row.tags),
+                    row.timestamp,
+                    fields,
+                    stores,
+                    out,
+                );
+            }
+        }
+    }
+
+    /// The stores that an element of the normalized list is for; none if it is for all.
+    pub fn stores(self, element: &[u8]) -> Result<Vec<String>, ElementError> {
+        match self {
+            Self::Rigs => Ok(Vec::new()),
+            Self::Tagged => tagged::stores(element),
+        }
+    }
+
     /// The key of the series with these tags: a rig's name, or the tags as a JSON object.
     #[must_use]
     pub fn series_key<'a>(self, tags: &'a [(Name<'_>, Name<'_>)]) -> Cow<'a, str> {

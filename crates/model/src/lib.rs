@@ -19,7 +19,7 @@ pub mod limits;
 pub mod pipeline;
 pub mod units;
 
-pub use self::element::Layout;
+pub use self::element::{ElementError, Layout};
 pub use self::name::{Name, NameError};
 pub use self::reading::Reading;
 pub use self::row::Row;

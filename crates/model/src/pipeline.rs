@@ -101,6 +101,21 @@ impl PipelineFile {
         tags
     }
 
+    /// The names of its stores: their kinds, and behind the second and further ones of a kind their number.
+    #[must_use]
+    pub fn store_names(&self) -> Vec<String> {
+        let kinds: Vec<_> = self.store.iter().map(|store| store.kind.name()).collect();
+        let name = |(place, kind): (usize, &&str)| match kinds[..place]
+            .iter()
+            .filter(|other| *other == kind)
+            .count()
+        {
+            0 => (*kind).to_owned(),
+            earlier => format!("{kind}-{}", earlier + 1),
+        };
+        kinds.iter().enumerate().map(name).collect()
+    }
+
     /// What the times of its rows are rounded down to, because a store keeps no more; zero if all of them keep
     /// nanoseconds.
     #[must_use]

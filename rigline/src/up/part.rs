@@ -4,22 +4,22 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use api::{AlertBoard, AlertWork, PipelineHistory, ServedPipeline};
 use common::clock::Clock;
 use common::harness::{self, Process};
 use common::health::Dependency;
 use common::pipelines::Pipeline;
 use ingester::decoder::{Decoder, MappedDecoder};
-use model::pipeline::StoreKind;
+use model::pipeline::{At, StoreKind, StoreTable};
 use model::position::Positions;
-use model::{Layout, topic};
+use model::{Layout, Row, topic};
 use queue::settings::QueueSettings;
 use queue::sqlite::SqliteQueue;
-use sink::from_file::{influx_settings, store_kind};
-#[cfg(feature = "mongodb")]
-use store::MongoStore;
-use store::{InfluxHistory, InfluxStore, SqliteStore};
+use sink::NamedStore;
+use sink::from_file::influx_settings;
+use sink::stores::PipelineStore;
+use store::{InfluxHistory, SqliteStore, Store, WriteError};
 use tokio::task::JoinSet;
 use transformer::settings::ShapeSettings;
 use transport::{Inbox, Source, Wants};
@@ -38,7 +38,9 @@ pub(super) struct Part {
     /// Where its files are: the data directory for `rigs`, otherwise a directory in it.
     dir: PathBuf,
     pub(super) queue: SqliteQueue,
-    pub(super) store: PartStore,
+    pub(super) stores: Vec<NamedStore<PartStore>>,
+    /// What reads its rows: the first store.
+    history: PipelineHistory,
     lists: QueueSettings,
     alerts: AlertBoard,
     /// Messages that are posted to it.
@@ -48,10 +50,26 @@ pub(super) struct Part {
 /// Where a pipeline's rows go.
 #[derive(Debug, Clone)]
 pub(super) enum PartStore {
+    /// The file of its directory.
     Sqlite(SqliteStore),
-    Influx(Box<InfluxStore>, InfluxHistory),
-    #[cfg(feature = "mongodb")]
-    Mongodb(MongoStore),
+    /// A server.
+    Server(PipelineStore),
+}
+
+impl Store for PartStore {
+    async fn write(&self, rows: &[Row<'_>]) -> Result<(), WriteError> {
+        match self {
+            Self::Sqlite(store) => store.write(rows).await,
+            Self::Server(store) => store.write(rows).await,
+        }
+    }
+
+    async fn preflight(&self) -> Result<(), WriteError> {
+        match self {
+            Self::Sqlite(store) => store.preflight().await,
+            Self::Server(store) => store.preflight().await,
+        }
+    }
 }
 
 /// Changes the source and the store of the pipeline `rigs`, for figures of the demo.
@@ -64,7 +82,7 @@ pub trait Wrap {
     /// What receives from a session.
     type Source<S: Source + Sync>: Source + Sync;
     /// The store to write to instead.
-    fn store<S: store::Store + 'static>(&self, store: S) -> impl store::Store + 'static;
+    fn store<S: Store + 'static>(&self, store: S) -> impl Store + 'static;
 }
 
 impl Part {
@@ -92,12 +110,14 @@ impl Part {
         let path = dir.join(QUEUE_FILE);
         let queue = SqliteQueue::open_alone(&path, &lists, clock)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        let store = open_store(&dir, pipeline, lists.layout, settings, clock)?;
+        let stores = open_stores(&dir, pipeline, lists.layout, settings, clock)?;
+        let history = history(&stores, pipeline, lists.layout, settings)?;
         Ok(Self {
             pipeline: pipeline.clone(),
             dir,
             queue,
-            store,
+            stores,
+            history,
             lists,
             alerts: AlertBoard::of(pipeline),
             inbox: Inbox::default(),
@@ -107,7 +127,8 @@ impl Part {
     /// The files that have to stay where they are.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let mut files = vec![self.dir.join(QUEUE_FILE)];
-        if let PartStore::Sqlite(_) = self.store {
+        let is_file = |store: &NamedStore<PartStore>| matches!(store.store, PartStore::Sqlite(_));
+        if self.stores.iter().any(is_file) {
             files.push(self.dir.join(STORE_FILE));
         }
         files
@@ -122,7 +143,7 @@ impl Part {
                 Pipeline::Rigs(_) => Revalidation::of_rigs(settings.readings),
                 Pipeline::File(file) => Revalidation::of_file(file),
             }),
-            history: self.history(),
+            history: self.history.clone(),
             alerts: self.alerts.clone(),
             inbox: Some(self.inbox.clone()),
         }
@@ -172,19 +193,14 @@ impl Part {
         let transformer = self.process(process, "transformer");
         stages.spawn(transformer::run(work, queue.clone(), transformer));
         let process = self.process(process, "sink");
-        match (&self.pipeline, self.store.clone()) {
-            (Pipeline::Rigs(_), PartStore::Sqlite(store)) => {
-                stages.spawn(sink::run(lists, queue, wrap.store(store), process));
-            }
-            (_, PartStore::Sqlite(store)) => {
+        match (&self.pipeline, self.stores.as_slice()) {
+            (Pipeline::Rigs(_), [only]) => {
+                let store = wrap.store(only.store.clone());
                 stages.spawn(sink::run(lists, queue, store, process));
             }
-            (_, PartStore::Influx(store, _)) => {
-                stages.spawn(sink::run(lists, queue, *store, process));
-            }
-            #[cfg(feature = "mongodb")]
-            (_, PartStore::Mongodb(store)) => {
-                stages.spawn(sink::run(lists, queue, store, process));
+            (_, stores) => {
+                let stores = stores.to_vec();
+                stages.spawn(sink::run_with_stores(lists, queue, stores, process));
             }
         }
     }
@@ -206,19 +222,9 @@ impl Part {
             stages: process.health.clone(),
             webhook_tls: settings.api.webhook_tls(),
         };
-        let (queue, history) = (self.queue.clone(), self.history());
+        let (queue, history) = (self.queue.clone(), self.history.clone());
         let process = self.process(process, "alerts");
         stages.spawn(api::run_alerts(work, queue, history, process));
-    }
-
-    /// What reads its rows.
-    fn history(&self) -> PipelineHistory {
-        match &self.store {
-            PartStore::Sqlite(store) => PipelineHistory::Sqlite(store.history()),
-            PartStore::Influx(_, history) => PipelineHistory::Influx(history.clone()),
-            #[cfg(feature = "mongodb")]
-            PartStore::Mongodb(store) => PipelineHistory::Mongodb(store.history()),
-        }
     }
 
     /// The context of one of its stages.
@@ -227,33 +233,72 @@ impl Part {
     }
 }
 
-fn open_store(
+fn open_stores(
     dir: &Path,
     pipeline: &Pipeline,
     layout: Layout,
     settings: &ServerSettings,
     clock: Clock,
-) -> anyhow::Result<PartStore> {
-    if let Pipeline::File(file) = pipeline
-        && store_kind(file) == Some(StoreKind::Influx)
-    {
-        let (settings, measurement) = influx_settings(&settings.influx, file)?;
-        let store = InfluxStore::new(&settings).context("cannot use InfluxDB")?;
-        let history = InfluxHistory::new(&settings, measurement.clone(), layout)
-            .context("cannot use InfluxDB")?;
-        let store = Box::new(store.with_measurement(measurement));
-        return Ok(PartStore::Influx(store, history));
+) -> anyhow::Result<Vec<NamedStore<PartStore>>> {
+    let open_file = || -> anyhow::Result<PartStore> {
+        let path = dir.join(STORE_FILE);
+        let store = SqliteStore::open(&path, &settings.store, layout, clock)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        Ok(PartStore::Sqlite(store))
+    };
+    let file = match pipeline {
+        Pipeline::File(file) if !file.store.is_empty() => file,
+        Pipeline::Rigs(_) | Pipeline::File(_) => {
+            let name = StoreKind::Sqlite.name().to_owned();
+            let store = open_file()?;
+            return Ok(vec![NamedStore { name, store }]);
+        }
+    };
+    let tables = file.store_names().into_iter().zip(&file.store);
+    let open = |(name, table): (String, &At<StoreTable>)| {
+        let store = match table.kind {
+            StoreKind::Sqlite => open_file()?,
+            StoreKind::Influx | StoreKind::Mongodb => {
+                let table = Some(&**table);
+                PartStore::Server(PipelineStore::of_table(
+                    &settings.influx,
+                    file,
+                    table,
+                    clock,
+                )?)
+            }
+        };
+        Ok(NamedStore { name, store })
+    };
+    tables.map(open).collect()
+}
+
+/// What reads the rows of the first store.
+fn history(
+    stores: &[NamedStore<PartStore>],
+    pipeline: &Pipeline,
+    layout: Layout,
+    settings: &ServerSettings,
+) -> anyhow::Result<PipelineHistory> {
+    let first = stores.first().context("the pipeline has no store")?;
+    match (&first.store, pipeline) {
+        (PartStore::Sqlite(store), _) => Ok(PipelineHistory::Sqlite(store.history())),
+        #[cfg(feature = "mongodb")]
+        (PartStore::Server(PipelineStore::Mongodb(store)), _) => {
+            Ok(PipelineHistory::Mongodb(store.history()))
+        }
+        (PartStore::Server(PipelineStore::Influx(_)), Pipeline::File(file)) => {
+            let table = file.store.first().map(|table| &**table);
+            let (settings, measurement) = influx_settings(&settings.influx, file, table)?;
+            let history = InfluxHistory::new(&settings, measurement, layout);
+            Ok(PipelineHistory::Influx(
+                history.context("cannot use InfluxDB")?,
+            ))
+        }
+        (PartStore::Server(PipelineStore::Influx(_)), Pipeline::Rigs(_)) => {
+            bail!("the pipeline rigs has no InfluxDB here")
+        }
     }
-    #[cfg(feature = "mongodb")]
-    if let Pipeline::File(file) = pipeline
-        && let Some(store) = sink::mongodb::mongo_store(file, clock)?
-    {
-        return Ok(PartStore::Mongodb(store));
-    }
-    let path = dir.join(STORE_FILE);
-    let store = SqliteStore::open(&path, &settings.store, layout, clock)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    Ok(PartStore::Sqlite(store))
 }
 
 /// Warns if one of the two files exists without the other.
@@ -286,7 +331,7 @@ impl Wrap for Unwrapped {
         sessions
     }
 
-    fn store<S: store::Store + 'static>(&self, store: S) -> impl store::Store + 'static {
+    fn store<S: Store + 'static>(&self, store: S) -> impl Store + 'static {
         store
     }
 }

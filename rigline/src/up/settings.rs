@@ -8,9 +8,8 @@ use clap::Args;
 use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{BadSetting, KafkaTls, MqttTls, RedisSettings, Settings, path, written};
 use ingester::settings::ReadingLimits;
-use model::pipeline::StoreKind;
+use model::pipeline::{At, StoreKind, StoreTable};
 use queue::settings::{QueueLimits, QueueSettings};
-use sink::from_file::store_kind;
 use sink::mongodb::check_mongodb;
 use store::{DEFAULT_RETENTION, InfluxSettings, SqliteSettings};
 use transformer::settings::RowSettings;
@@ -101,10 +100,12 @@ impl ServerSettings {
     /// Checks the stores that this program may have been built without.
     fn check_stores(&self) -> Result<(), BadSetting> {
         for pipeline in self.pipelines.all() {
-            if let Pipeline::File(file) = pipeline
-                && store_kind(file) == Some(StoreKind::Mongodb)
-            {
-                check_mongodb(file)?;
+            let Pipeline::File(file) = pipeline else {
+                continue;
+            };
+            let is_mongodb = |table: &&At<StoreTable>| table.kind == StoreKind::Mongodb;
+            for table in file.store.iter().filter(is_mongodb) {
+                check_mongodb(file, table)?;
             }
         }
         Ok(())

@@ -117,13 +117,18 @@ fn alert_is_shown_and_posted_and_outlives_a_kill() {
     let event = receiver.bodies.lock().unwrap()[0].clone();
     assert_eq!(event["id"], shown["events"][0]["id"]);
     assert_eq!(event["tags"]["oven"], "a");
-    let metrics = up.stage.get("/metrics");
     for line in [
         "rigline_alerts_firing{pipeline=\"oven\"} 1",
         "rigline_alert_events_total{pipeline=\"oven\",state=\"firing\"} 1",
         "rigline_webhook_deliveries_total{outcome=\"delivered\"} 1",
     ] {
-        assert!(metrics.contains(line), "{line}: {metrics}");
+        // A delivery counts when the receiver's answer is there, which is after the receiver has it.
+        let is_there = || up.stage.get("/metrics").contains(line);
+        assert!(
+            wait_until(SOON, is_there),
+            "{line}\n{}",
+            up.stage.get("/metrics")
+        );
     }
 
     let up = Up::start_in(up.kill(), &settings);

@@ -34,20 +34,29 @@ struct Served {
 
 impl Served {
     fn start(server: &InfluxProxy, token: &str) -> Self {
+        let data = TempDir::with_prefix("up-").unwrap();
+        Self::start_in(data, FILE, server, token)
+    }
+
+    fn start_in(data: TempDir, content: &str, server: &InfluxProxy, token: &str) -> Self {
         let file = TempDir::with_prefix("pipeline-").unwrap();
         let path = file.path().join("greenhouse.toml");
-        std::fs::write(&path, FILE).unwrap();
+        std::fs::write(&path, content).unwrap();
         let api = free_port();
-        let up = Up::start(&[
-            ("PIPELINES", &path.display().to_string()),
-            ("INFLUX_URL", &server.url()),
+        let (path, url) = (path.display().to_string(), server.url());
+        let address = format!("127.0.0.1:{api}");
+        let env = [
+            ("PIPELINES", path.as_str()),
+            ("INFLUX_URL", &url),
             ("INFLUX_TOKEN", token),
             ("INFLUX_ORG", ORG),
             ("INFLUX_BUCKET", server.bucket()),
-            ("API_ADDR", &format!("127.0.0.1:{api}")),
-        ]);
+            ("API_ADDR", &address),
+            // The times of the tests are long ago.
+            ("RETENTION", "0"),
+        ];
         Self {
-            up,
+            up: Up::start_in(data, &env),
             api,
             _file: file,
         }
@@ -168,6 +177,40 @@ fn assert_streamed(running: &Served, rows: &str) {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(Json::Array(lines), running.get_ok(rows)["rows"]);
+}
+
+/// The API reads from the first store.
+#[test]
+fn rows_go_to_influxdb_and_to_the_file() {
+    let mut server = InfluxProxy::start();
+    let both = format!("{FILE}[[store]]\nkind = \"sqlite\"\n");
+    let data = TempDir::with_prefix("up-").unwrap();
+    let running = Served::start_in(data, &both, &server, TOKEN);
+    let message = |minute: u32| {
+        format!("{{\"timestamp\":\"2026-01-31T08:0{minute}:00Z\",\"temperature\":2{minute}.5}}")
+    };
+    running.publish(&message(1));
+    let rows = format!("rows?{SERIES}&{RANGE}");
+    let has_rows = |running: &Served, count: usize| {
+        wait_until(SOON, || {
+            let (status, body) = running.get(&rows);
+            status == 200 && body["rows"].as_array().map(Vec::len) == Some(count)
+        })
+    };
+    assert!(has_rows(&running, 1), "{}", running.up.stage.logs());
+    server.stop();
+    running.publish(&message(2));
+    let is_down = || running.up.stage.get("/readyz").contains("store-influx");
+    assert!(wait_until(SOON, is_down), "{}", running.up.stage.logs());
+    server.restart();
+    assert!(has_rows(&running, 2), "{}", running.up.stage.logs());
+    let in_influx = running.get_ok(&rows)["rows"].clone();
+    let data = running.up.stop();
+
+    let only_file = both.replace("[[store]]\nkind = \"influx\"\n", "");
+    let running = Served::start_in(data, &only_file, &server, TOKEN);
+    assert_eq!(running.get_ok(&rows)["rows"], in_influx);
+    running.up.stop();
 }
 
 #[test]

@@ -28,6 +28,11 @@ pub fn start(queue: &TempQueue, server: &InfluxProxy) -> Running {
 
 /// Starts a sink on this handle.
 pub fn start_on(handle: impl Queue, settings: &QueueSettings, server: &InfluxProxy) -> Running {
+    start_with(handle, settings, influx(server))
+}
+
+/// A client of a server.
+pub fn influx(server: &InfluxProxy) -> InfluxStore {
     let store = InfluxStore::new(&InfluxSettings {
         url: server.url(),
         token: Some(Secret::new(TOKEN)),
@@ -38,7 +43,7 @@ pub fn start_on(handle: impl Queue, settings: &QueueSettings, server: &InfluxPro
         // A write without a response hangs for longer than these tests.
         timeout: Duration::from_mins(5),
     });
-    start_with(handle, settings, store.unwrap())
+    store.unwrap()
 }
 
 /// Starts a sink on this handle, with any store.

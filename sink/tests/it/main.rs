@@ -4,5 +4,6 @@
 mod fixture;
 mod outages;
 mod refusals;
+mod several;
 mod takeover;
 mod timers;

@@ -16,8 +16,9 @@ use serde_json::Value;
 use store::history::Selection;
 use store::{History, MongoHistory, MongoSettings, MongoStore};
 use tempfile::TempDir;
+use testkit::influxdb::{ORG, TOKEN};
 use testkit::{
-    Launch, MongoDb, Mosquitto, Redis, StageProcess, http_get, stage_binary, wait_until,
+    InfluxDb, Launch, MongoDb, Mosquitto, Redis, StageProcess, http_get, stage_binary, wait_until,
 };
 
 use crate::readings::{all_stored, payload, this_second};
@@ -156,6 +157,64 @@ async fn values_that_are_sent_are_in_mongodb_though_it_is_killed_meanwhile() {
     }
     assert_eq!(values(&rows(&history).await), sent);
     assert_api(&env, sent.len());
+}
+
+/// While one of two stores is killed, the other has each row once; afterwards both have all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_go_to_mongodb_and_influxdb() {
+    let (broker, redis, mut server) = (Mosquitto::start(), Redis::start(), MongoDb::start());
+    let influx = InfluxDb::shared();
+    let bucket = influx.create_bucket(None);
+    let dir = TempDir::with_prefix("mongodb-").unwrap();
+    let path = dir.path().join("plant.toml");
+    std::fs::write(&path, format!("{FILE}\n[[store]]\nkind = \"influx\"\n")).unwrap();
+    let (broker_port, redis_port) = (broker.port().to_string(), redis.port().to_string());
+    let (url, influx_url) = (server.url(), influx.url());
+    let env = [
+        ("PIPELINES", path.to_str().unwrap()),
+        ("MONGO_URL", &url),
+        ("MQTT_HOST", "127.0.0.1"),
+        ("MQTT_PORT", &broker_port),
+        ("REDIS_HOST", "127.0.0.1"),
+        ("REDIS_PORT", &redis_port),
+        ("INFLUX_URL", &influx_url),
+        ("INFLUX_TOKEN", TOKEN),
+        ("INFLUX_ORG", ORG),
+        ("INFLUX_BUCKET", &bucket),
+    ];
+    let stages = ["ingester", "transformer", "sink"].map(|name| StageProcess::spawn(name, &env));
+    for stage in &stages {
+        assert!(stage.ready(SOON), "{}", stage.logs());
+    }
+    let ready = stages[2].get("/readyz");
+    assert!(
+        ready.contains("store-mongodb") && ready.contains("store-influx"),
+        "{ready}"
+    );
+    let mut sent = BTreeMap::new();
+    publish(&broker, 0, 10, &mut sent);
+    server.kill();
+    publish(&broker, 10, 10, &mut sent);
+    assert!(wait_until(SOON, || stages[2]
+        .get("/readyz")
+        .contains("\"ready\":false")));
+    server.restart();
+    let (history, started) = (history(&url), std::time::Instant::now());
+    loop {
+        // In this order: the last row may be in the first store only.
+        let is_complete = values(&rows(&history).await).len() == sent.len();
+        let now = ledger(&redis).await;
+        if is_complete && all_stored(&now) {
+            assert_exact(&now);
+            break;
+        }
+        assert!(started.elapsed() < SOON, "{now:#?}\n{}", stages[2].logs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(values(&rows(&history).await), sent);
+    let of_influx = influx.points(&bucket).into_iter();
+    let of_influx = of_influx.map(|point| ((point.nanos / 1_000_000, point.field), point.value));
+    assert_eq!(of_influx.collect::<BTreeMap<_, _>>(), sent);
 }
 
 /// The API beside the stages reads the same rows.

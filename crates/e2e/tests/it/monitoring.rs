@@ -59,11 +59,13 @@ fn metric_names(text: &str) -> BTreeSet<&str> {
 fn labels(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for label in ["counter", "stage", "dependency"] {
-        for operator in ["=", "=~", "!="] {
+        for operator in ["=", "=~", "!=", "!~"] {
             let start = format!("{label}{operator}\"");
             for rest in text.split(&start).skip(1) {
                 let value = rest.split('"').next().unwrap_or_default();
-                found.extend(value.split('|').map(|value| format!("{label}=\"{value}\"")));
+                // Not those with a wildcard, which may match nothing here.
+                let values = value.split('|').filter(|value| !value.contains('*'));
+                found.extend(values.map(|value| format!("{label}=\"{value}\"")));
             }
         }
     }

@@ -47,6 +47,9 @@ pub struct DeadLetter {
     /// If only parts of the input can't be used: the pointers to them.
     #[serde(default)]
     pub places: Vec<String>,
+    /// The stores that refused a row, if its pipeline has several; a replay goes to these only.
+    #[serde(default)]
+    pub stores: Vec<String>,
     /// When it was replayed, RFC 3339.
     pub replayed: Option<String>,
     /// When it was discarded, RFC 3339. Its payload is gone then.
@@ -155,6 +158,18 @@ mod tests {
             };
             assert_eq!(without, read);
         }
+    }
+
+    #[test]
+    fn refusing_stores_are_kept() {
+        let mut rejection = Rejection::new(Reason::StoreRejected, "why");
+        rejection.stores = vec!["mongodb".to_owned(), "influx-2".to_owned()];
+        let element = encode(Stage::Sink, &rejection, "t", b"{}", now());
+        let letter = DeadLetter::decode(&element).unwrap();
+        assert_eq!(
+            (letter.stores, letter.places),
+            (rejection.stores, Vec::new())
+        );
     }
 
     #[test]

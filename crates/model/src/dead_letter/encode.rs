@@ -59,17 +59,18 @@ pub fn encode(
             time,
         );
     }
-    let places = match rejection.places.as_slice() {
+    let list = |name: &str, items: &[String]| match items {
         [] => String::new(),
-        places => format!(r#","places":{}"#, Value::from(places)),
+        items => format!(r#","{name}":{}"#, Value::from(items)),
     };
+    let lists = list("places", &rejection.places) + &list("stores", &rejection.stores);
     element(
         stage,
         rejection.reason,
         detail,
         topic,
         payload,
-        &places,
+        &lists,
         time,
     )
 }
@@ -98,7 +99,7 @@ fn element(
     detail: &str,
     topic: &str,
     payload: &[u8],
-    places: &str,
+    lists: &str,
     time: Timestamp,
 ) -> Vec<u8> {
     let (payload, encoding) = match std::str::from_utf8(payload) {
@@ -111,7 +112,7 @@ fn element(
     let (detail, topic) = (json_string(detail), json_string(clipped(topic)));
     let (nanos, random) = (time.nanos(), fastrand::u32(..));
     let element = format!(
-        r#"{{"id":"{nanos:x}-{random:08x}","time":"{time}","stage":"{stage}","reason":"{reason}","detail":{detail},"topic":{topic},"payload":{payload}{encoding}{places}}}"#
+        r#"{{"id":"{nanos:x}-{random:08x}","time":"{time}","stage":"{stage}","reason":"{reason}","detail":{detail},"topic":{topic},"payload":{payload}{encoding}{lists}}}"#
     );
     element.into_bytes()
 }

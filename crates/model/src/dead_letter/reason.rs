@@ -138,6 +138,8 @@ pub struct Rejection {
     /// If only parts of the input are rejected: the JSON pointers to them, in NDJSON behind the numbers of
     /// their lines.
     pub places: Vec<String>,
+    /// The stores that refuse a row, if its pipeline has others that take it.
+    pub stores: Vec<String>,
 }
 
 impl Rejection {
@@ -148,6 +150,7 @@ impl Rejection {
             reason,
             detail: detail.to_string(),
             places: Vec::new(),
+            stores: Vec::new(),
         }
     }
 }

@@ -34,6 +34,37 @@ pub(super) fn encode_row<'a>(
     out.push(b'}');
 }
 
+/// Like [`encode_row`], for some of the pipeline's stores.
+pub(super) fn encode_row_for<'a>(
+    series: &str,
+    timestamp: Timestamp,
+    fields: impl Iterator<Item = (&'a str, &'a Value)>,
+    stores: &[String],
+    out: &mut Vec<u8>,
+) {
+    encode(series, timestamp, fields, out);
+    for (place, store) in stores.iter().enumerate() {
+        out.extend_from_slice(if place == 0 { b",\"stores\":[" } else { b"," });
+        write_string(store, out);
+    }
+    out.extend_from_slice(if stores.is_empty() { b"}" } else { b"]}" });
+}
+
+/// The stores that a row is for; empty if it is for all.
+pub(super) fn stores(element: &[u8]) -> Result<Vec<String>, ElementError> {
+    #[derive(Deserialize)]
+    struct RowStores {
+        #[serde(default)]
+        stores: Vec<String>,
+    }
+    // Other rows end with the braces of their values and of the element.
+    if !element.ends_with(b"]}") {
+        return Ok(Vec::new());
+    }
+    let row: RowStores = serde_json::from_slice(element).map_err(ElementError::new)?;
+    Ok(row.stores)
+}
+
 /// All but the last brace. The key of a series is the JSON of its tags.
 fn encode<'a>(
     series: &str,

@@ -162,6 +162,26 @@ fn tagged_elements_have_the_documented_form() {
 }
 
 #[test]
+fn rows_may_be_for_some_stores() {
+    let element = br#"{"tags":{"a":"b"},"timestamp":"2025-11-02T14:00:00Z","values":{"x":"]}"}}"#;
+    let row = Layout::Tagged.decode_row(element).unwrap();
+    assert_eq!(Layout::Tagged.stores(element), Ok(Vec::new()));
+    for stores in [&[][..], &["influx".to_owned(), "my\"mongodb-2".to_owned()]] {
+        let element = encoded(|out| Layout::Tagged.encode_row_for(&row, stores, out));
+        assert_eq!(
+            Layout::Tagged.decode_row(element.as_bytes()).as_ref(),
+            Ok(&row)
+        );
+        assert_eq!(
+            Layout::Tagged.stores(element.as_bytes()).as_deref(),
+            Ok(stores)
+        );
+    }
+    let bad = br#"{"tags":{},"timestamp":"2025-11-02T14:00:00Z","values":{"x":1},"stores":[1]}"#;
+    assert!(Layout::Tagged.stores(bad).is_err());
+}
+
+#[test]
 fn tags_of_foreign_elements_are_sorted() {
     let element = br#" {"values":{"a":1e2},"timestamp":"2025-11-02T14:00:00Z","x":0,"tags":{"b":"2","a":"1"}}"#;
     let row = Layout::Tagged.decode_row(element).unwrap();

@@ -27,8 +27,15 @@ pub(super) fn check(file: &PipelineFile) -> Checked {
     for store in &file.store {
         self::store(file, store)?;
     }
-    if let [_, second, ..] = file.store.as_slice() {
-        return Err(Problem::at(second.span(), "a pipeline has one store"));
+    let mut files = file
+        .store
+        .iter()
+        .filter(|store| store.kind == StoreKind::Sqlite);
+    if let Some(second) = files.nth(1) {
+        return Err(Problem::at(
+            second.span(),
+            "a pipeline has one store of kind sqlite",
+        ));
     }
     alert::check(&file.alert)?;
     if file.simulate.is_some() && file.source.kind() == SourceKind::Kafka {

@@ -345,6 +345,18 @@ pub enum StoreKind {
     Mongodb,
 }
 
+impl StoreKind {
+    /// The name in pipeline files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Influx => "influx",
+            Self::Sqlite => "sqlite",
+            Self::Mongodb => "mongodb",
+        }
+    }
+}
+
 /// The tables of fields with their names or patterns: an exact name goes before patterns, and a longer
 /// pattern before a shorter one.
 #[derive(Debug, Clone, Default)]

@@ -84,9 +84,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "kind = \"influx\"",
     ),
     (
-        "[[store]]\nkind = \"sqlite\"\n[[store]]\nkind = \"influx\"",
+        "[[store]]\nkind = \"sqlite\"\n[[store]]\nkind = \"sqlite\"",
         "7:1",
-        "a pipeline has one store",
+        "one store of kind sqlite",
     ),
     ("[[alarm]]\nname = \"x\"", "5:3", "unknown field `alarm`"),
     ("[simulate]\nfields = { a = { normal = [1] } }", "6:27", "2"),
@@ -209,6 +209,19 @@ fn the_whole_example_of_the_documentation_is_read() {
     );
     assert_eq!(unit("temp_i"), None, "an exact name goes first");
     assert!(file.fields.of("other").is_none());
+}
+
+#[test]
+fn stores_are_named_by_their_kinds() {
+    let store = |kind: &str| format!("[[store]]\nkind = \"{kind}\"\n");
+    let mongodb = store("mongodb") + "url = \"mongodb://h\"\n";
+    let stores = [store("influx"), mongodb, store("influx"), store("sqlite")].concat();
+    let file = parse(&format!("{MINIMAL}{stores}")).unwrap();
+    assert_eq!(
+        file.store_names(),
+        ["influx", "mongodb", "influx-2", "sqlite"]
+    );
+    assert!(parse(MINIMAL).unwrap().store_names().is_empty());
 }
 
 #[test]
