@@ -113,6 +113,38 @@ fn publish(broker: &Mosquitto, from: i64, count: i64, sent: &mut BTreeMap<(i64, 
     }
 }
 
+/// Starts the three stages, and waits until they are ready.
+fn start_stages(env: &[(&str, &str)]) -> [StageProcess; 3] {
+    let stages = ["ingester", "transformer", "sink"].map(|name| StageProcess::spawn(name, env));
+    for stage in &stages {
+        assert!(stage.ready(SOON), "{}", stage.logs());
+    }
+    stages
+}
+
+/// Waits until the ledger has stored everything. Asserts that it is exact, and that the values are those that were
+/// sent.
+async fn assert_all_stored(
+    history: &MongoHistory,
+    redis: &Redis,
+    sink: &StageProcess,
+    sent: &BTreeMap<(i64, String), f64>,
+) {
+    let started = std::time::Instant::now();
+    loop {
+        // In this order: the last row may be in the first of several stores only.
+        let is_complete = values(&rows(history).await).len() == sent.len();
+        let now = ledger(redis).await;
+        if is_complete && all_stored(&now) {
+            assert_exact(&now);
+            break;
+        }
+        assert!(started.elapsed() < SOON, "{now:#?}\n{}", sink.logs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(values(&rows(history).await), *sent);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_that_are_sent_are_in_mongodb_though_it_is_killed_meanwhile() {
     let (broker, redis, mut server) = (Mosquitto::start(), Redis::start(), MongoDb::start());
@@ -128,13 +160,10 @@ async fn values_that_are_sent_are_in_mongodb_though_it_is_killed_meanwhile() {
         ("REDIS_HOST", "127.0.0.1"),
         ("REDIS_PORT", &redis_port),
     ];
-    let stages = ["ingester", "transformer", "sink"].map(|name| StageProcess::spawn(name, &env));
-    for stage in &stages {
-        assert!(stage.ready(SOON), "{}", stage.logs());
-    }
+    let stages = start_stages(&env);
+    let sink = &stages[2];
     let mut sent = BTreeMap::new();
     publish(&broker, 0, 20, &mut sent);
-    let sink = &stages[2];
     assert!(wait_until(SOON, || sink
         .get("/readyz")
         .contains("\"ready\":true")));
@@ -145,17 +174,7 @@ async fn values_that_are_sent_are_in_mongodb_though_it_is_killed_meanwhile() {
         .contains("\"ready\":false")));
     server.restart();
     publish(&broker, 40, 20, &mut sent);
-    let (history, started) = (history(&url), std::time::Instant::now());
-    loop {
-        let now = ledger(&redis).await;
-        if all_stored(&now) && values(&rows(&history).await).len() == sent.len() {
-            assert_exact(&now);
-            break;
-        }
-        assert!(started.elapsed() < SOON, "{now:#?}\n{}", sink.logs());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(values(&rows(&history).await), sent);
+    assert_all_stored(&history(&url), &redis, sink, &sent).await;
     assert_api(&env, sent.len());
 }
 
@@ -182,11 +201,9 @@ async fn rows_go_to_mongodb_and_influxdb() {
         ("INFLUX_ORG", ORG),
         ("INFLUX_BUCKET", &bucket),
     ];
-    let stages = ["ingester", "transformer", "sink"].map(|name| StageProcess::spawn(name, &env));
-    for stage in &stages {
-        assert!(stage.ready(SOON), "{}", stage.logs());
-    }
-    let ready = stages[2].get("/readyz");
+    let stages = start_stages(&env);
+    let sink = &stages[2];
+    let ready = sink.get("/readyz");
     assert!(
         ready.contains("store-mongodb") && ready.contains("store-influx"),
         "{ready}"
@@ -195,23 +212,11 @@ async fn rows_go_to_mongodb_and_influxdb() {
     publish(&broker, 0, 10, &mut sent);
     server.kill();
     publish(&broker, 10, 10, &mut sent);
-    assert!(wait_until(SOON, || stages[2]
+    assert!(wait_until(SOON, || sink
         .get("/readyz")
         .contains("\"ready\":false")));
     server.restart();
-    let (history, started) = (history(&url), std::time::Instant::now());
-    loop {
-        // In this order: the last row may be in the first store only.
-        let is_complete = values(&rows(&history).await).len() == sent.len();
-        let now = ledger(&redis).await;
-        if is_complete && all_stored(&now) {
-            assert_exact(&now);
-            break;
-        }
-        assert!(started.elapsed() < SOON, "{now:#?}\n{}", stages[2].logs());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(values(&rows(&history).await), sent);
+    assert_all_stored(&history(&url), &redis, sink, &sent).await;
     let of_influx = influx.points(&bucket).into_iter();
     let of_influx = of_influx.map(|point| ((point.nanos / 1_000_000, point.field), point.value));
     assert_eq!(of_influx.collect::<BTreeMap<_, _>>(), sent);
