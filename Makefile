@@ -30,9 +30,7 @@ test: check unit fuzz-api notebook ## Check and test everything but the containe
 check: ## Format, lints, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --features $(FEATURES) --all-targets --quiet -- -D warnings
-	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/crates/prove/rustc-with-faults \
-		$(CARGO) check --workspace --features $(FEATURES) --bin fault-stage --quiet
-	for patch in crates/prove/breaks/*.patch; do git apply --check "$$patch" || exit 1; done
+	CARGO="$(CARGO)" sh scripts/check-breaks.sh
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --features $(FEATURES) --no-deps --document-private-items --quiet
 
 unit: servers ## All tests, from pure logic to processes that are killed

@@ -353,7 +353,7 @@ system_1_runs_alone() {
     # In the middle of a window.
     (sleep 7 && colors kill transformer && colors up --detach --no-deps transformer) >/dev/null 2>&1 &
     python3 tests/compose/colors.py --redis "${PORT_REDIS:-6379}" --influx "${PORT_INFLUX:-8086}" \
-        --token "$token" --org myorg --bucket color_data --seconds 22 >"$work/colors" || {
+        --token="$token" --org myorg --bucket color_data --seconds 22 >"$work/colors" || {
         cat "$work/colors"
         colors logs --no-color --tail 40
         fail "the windows differ"

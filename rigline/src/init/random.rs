@@ -10,9 +10,15 @@ const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ2345678
 const GROUPS: usize = 5;
 const GROUP: usize = 5;
 
-/// A token of 32 random bytes, in characters that need no escape in URLs and headers.
+/// A token of 32 random bytes, in characters that need no escape in URLs and headers. It doesn't begin
+/// with a dash: `influx --token TOKEN`, as most commands, would take it for an option.
 pub(super) fn token() -> anyhow::Result<Secret> {
-    Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes::<32>()?)))
+    loop {
+        let text = URL_SAFE_NO_PAD.encode(bytes::<32>()?);
+        if !text.starts_with('-') {
+            return Ok(Secret::new(text));
+        }
+    }
 }
 
 /// A password that is easy to read out and type: more than 140 bits in groups of five, with letters of
@@ -76,10 +82,14 @@ mod tests {
             assert!(!text.contains(['0', 'O', 'l', 'I', '1', 'o']), "{text}");
             assert!(text.contains(|c: char| c.is_ascii_digit()), "{text}");
         }
-        let token = token().unwrap();
-        assert_eq!(token.expose().len(), 43);
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-        assert!(token.expose().chars().all(is_plain));
+        for _ in 0..1000 {
+            let token = token().unwrap();
+            let text = token.expose();
+            assert_eq!(text.len(), 43);
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+            assert!(text.chars().all(is_plain), "{text}");
+            assert!(!text.starts_with('-'), "{text}");
+        }
         assert_eq!(name().unwrap().expose().len(), 8);
     }
 }
