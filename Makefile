@@ -70,8 +70,7 @@ test-compose: ## Run docker-compose.yml on an engine of its own (root, Debian; s
 
 settings: ## Write .env.example, docs/settings.md and api/openapi.json from the programs
 	$(CARGO) build --workspace --features $(FEATURES) --bins --quiet
-	RIGLINE_WRITE=1 $(CARGO) test --quiet -p e2e --features $(FEATURES) --test it environment::
-	RIGLINE_WRITE=1 $(CARGO) test --quiet -p api --test it document::
+	RIGLINE_WRITE=1 $(CARGO) test --quiet --workspace --features $(FEATURES) --test it environment:: document::
 
 servers: ## Unpack or build the servers that tests need (InfluxDB: minutes, once)
 	@sh scripts/test-servers.sh target/test-servers

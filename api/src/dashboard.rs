@@ -42,6 +42,7 @@ macro_rules! files {
 
 const FILES: &[(&str, &str, &[u8])] = &files! {
     "index.html": HTML,
+    "sensors.html": HTML,
     "login.html": HTML,
     "docs.html": HTML,
     "style.css": STYLE,
@@ -81,8 +82,14 @@ struct File {
 
 type Files = Arc<Vec<File>>;
 
-/// The page at `/`, the login at `/login`, the API's document at `/docs`, and what they load below `/assets`.
+/// The dashboard at `/`, and the pages that are there with any first page.
 pub(crate) fn routes() -> Router {
+    pages("index.html")
+}
+
+/// The page of this name at `/`, the login at `/login`, the API's document at `/docs`, and what they load below
+/// `/assets`.
+pub(crate) fn pages(first: &'static str) -> Router {
     let files = FILES.iter().map(|&(name, kind, content)| File {
         name,
         kind,
@@ -98,7 +105,7 @@ pub(crate) fn routes() -> Router {
         )
     };
     Router::new()
-        .route("/", page("index.html"))
+        .route("/", page(first))
         .route("/login", page("login.html"))
         .route("/docs", page("docs.html"))
         .route(

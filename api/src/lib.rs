@@ -19,6 +19,7 @@ mod routes;
 mod serve;
 mod settings;
 mod staleness;
+mod systems;
 mod time;
 
 pub use self::alerts::{AlertBoard, AlertWork, run as run_alerts};
@@ -28,3 +29,4 @@ pub use self::parts::{Api, PipelineHistory, ServedPipeline, StageChecks};
 pub use self::routes::watch::{WatchLine, WatchedMessage};
 pub use self::serve::{Server, router};
 pub use self::settings::ApiSettings;
+pub use self::systems::ApiPaths;

@@ -182,6 +182,7 @@ mod tests {
             pipeline: Pipeline::Rigs(None),
             lists: Lists::Sqlite(queue.open()),
             history: PipelineHistory::Sqlite(store.history()),
+            latest: None,
             stages: Arc::new(Never),
             alerts: AlertBoard::default(),
             inbox: None,

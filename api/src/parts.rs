@@ -14,7 +14,7 @@ use store::MongoHistory;
 use store::history::{
     FieldBuckets, FieldStatistics, Latest, Page, Selection, SeriesLatest, SeriesSpan,
 };
-use store::{History, InfluxHistory, ReadError, SqliteHistory};
+use store::{History, InfluxHistory, LatestStore, ReadError, SqliteHistory};
 use transport::Inbox;
 
 use crate::alerts::AlertBoard;
@@ -46,6 +46,8 @@ pub struct ServedPipeline {
     pub lists: Lists,
     /// Its store.
     pub history: PipelineHistory,
+    /// Its store of the newest rows, if it has one.
+    pub latest: Option<LatestStore>,
     /// What its stages would make of inputs.
     pub stages: Arc<dyn StageChecks>,
     /// Its alerts.

@@ -24,6 +24,7 @@ use crate::dashboard;
 use crate::parts::Api;
 use crate::problem::Problem;
 use crate::settings::ApiSettings;
+use crate::systems::System;
 use crate::{login, openapi};
 
 mod tls;
@@ -80,7 +81,8 @@ impl Server {
         process: Process,
     ) -> anyhow::Result<()> {
         let access = Access::new(settings, api.clock());
-        let app = guarded(api.clone(), access.clone());
+        let system = System::of(settings.api_paths, &api, &access)?;
+        let app = guarded(api.clone(), access.clone(), system);
         let reloads = process.clone();
         let reloads = reloads.on_reload(|| access.reload());
         let (stop, stopped) = (process.stop.clone(), process.stop.clone());
@@ -117,13 +119,23 @@ impl Server {
 }
 
 /// All routes, with their checks.
-pub fn router(api: Api, settings: &ApiSettings) -> Router {
+pub fn router(api: Api, settings: &ApiSettings) -> anyhow::Result<Router> {
     let access = Access::new(settings, api.clock());
-    guarded(api, access)
+    let system = System::of(settings.api_paths, &api, &access)?;
+    Ok(guarded(api, access, system))
 }
 
-fn guarded(api: Api, access: Access) -> Router {
-    let (routes, document) = openapi::routes();
+fn guarded(api: Api, access: Access, system: Option<System>) -> Router {
+    let (routes, mut document) = openapi::routes();
+    let pages = match system {
+        None => dashboard::routes(),
+        Some(system) => {
+            let mut of_system = system.document;
+            of_system.merge(document);
+            document = of_system;
+            system.routes
+        }
+    };
     let document = document.to_pretty_json().unwrap_or_default();
     let routes = routes.with_state(api).layer(middleware::from_fn_with_state(
         access.clone(),
@@ -135,7 +147,7 @@ fn guarded(api: Api, access: Access) -> Router {
         .with_state(access);
     Router::new()
         .merge(routes)
-        .merge(dashboard::routes())
+        .merge(pages)
         .merge(login)
         .route(
             "/openapi.json",

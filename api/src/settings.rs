@@ -8,6 +8,8 @@ use common::secret::Secret;
 use common::settings::{BadSetting, Settings, path};
 use common::tls::{ClientCertificates, ClientTls, ServerTls};
 
+use crate::systems::ApiPaths;
+
 /// The address that is used unless another is given.
 pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:8050";
 
@@ -22,6 +24,9 @@ pub struct ApiSettings {
     /// isn't of this machine needs `API_TOKEN`, `API_JWT_SECRET` or `API_ALLOW_OPEN`
     #[arg(long, env = "API_ADDR", value_name = "ADDRESS", default_value = DEFAULT_ADDR)]
     pub api_addr: SocketAddr,
+    /// What is at the paths outside `/api/v1`
+    #[arg(long, env = "API_PATHS", value_enum, default_value_t)]
+    pub api_paths: ApiPaths,
     /// Token that clients of the API have to send: `Authorization: Bearer TOKEN`. Browsers log in at `/login`
     #[arg(long, env = "API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub api_token: Option<Secret>,

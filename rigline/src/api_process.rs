@@ -7,25 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use api::{AlertBoard, AlertWork, Api, ApiSettings, PipelineHistory, ServedPipeline};
+use api::{AlertBoard, AlertWork, Api, ApiSettings, ServedPipeline};
 use clap::Args;
 use common::cli::Program;
-#[cfg(feature = "mongodb")]
-use common::clock::Clock;
 use common::harness::{self, Process};
 use common::health::Dependency;
 use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{BadSetting, Settings};
 use ingester::settings::ReadingLimits;
-use model::pipeline::{StoreKind, StoreTable};
-use model::{Layout, Stage};
+use model::Stage;
 use queue::Lists;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
-use sink::from_file::{check_stores, influx_settings};
-use store::{History, InfluxHistory, InfluxSettings, Measurement};
+use sink::from_file::{StoreDefaults, check_stores};
+use store::{History, InfluxSettings};
 use tokio::task::JoinSet;
 
+use crate::history;
 use crate::revalidate::Revalidation;
 
 const PROGRAM: Program = Program {
@@ -68,9 +66,19 @@ impl Settings for ApiProcessSettings {
         self.pipelines.check()?;
         self.api.check()?;
         self.influx.check()?;
-        check_stores(&self.influx, self.pipelines.all())?;
         self.queue.check()?;
-        self.redis.check()
+        self.redis.check()?;
+        check_stores(self.store_defaults(), self.pipelines.all())
+    }
+}
+
+impl ApiProcessSettings {
+    /// The servers of stores that files don't name.
+    const fn store_defaults(&self) -> StoreDefaults<'_> {
+        StoreDefaults {
+            influx: &self.influx,
+            redis: &self.redis,
+        }
     }
 }
 
@@ -129,56 +137,18 @@ fn open(
             Revalidation::of_file(file),
         ),
     };
-    let history = history_of(&settings.influx, pipeline)?;
+    let history = history::on_server(settings.store_defaults(), pipeline)?;
     let queue = RedisQueue::new(&lists, &settings.redis).context("cannot use Redis")?;
     let part = ServedPipeline {
         pipeline: pipeline.clone(),
         lists: Lists::Redis(queue.clone()),
         history,
+        latest: history::latest(settings.store_defaults(), pipeline)?,
         stages: Arc::new(revalidation),
         alerts: AlertBoard::of(pipeline),
         inbox: None,
     };
     Ok((part, queue, lists))
-}
-
-/// Where the rows of a pipeline are read from.
-fn history_of(settings: &InfluxSettings, pipeline: &Pipeline) -> anyhow::Result<PipelineHistory> {
-    #[cfg(feature = "mongodb")]
-    if let Pipeline::File(file) = pipeline
-        && let Some(table) = first_store(pipeline)
-        && table.kind == StoreKind::Mongodb
-    {
-        let store = sink::mongodb::mongo_store(file, table, Clock::system())?;
-        return Ok(PipelineHistory::Mongodb(store.history()));
-    }
-    let (influx, measurement, layout) = match pipeline {
-        Pipeline::Rigs(_) => (settings.clone(), Measurement::default(), Layout::Rigs),
-        Pipeline::File(file) => {
-            let (influx, measurement) = influx_settings(settings, file, first_store(pipeline))?;
-            (influx, measurement, Layout::Tagged)
-        }
-    };
-    let history = InfluxHistory::new(&influx, measurement, layout);
-    Ok(PipelineHistory::Influx(
-        history.context("cannot use InfluxDB")?,
-    ))
-}
-
-/// The table of the store that a pipeline's rows are read from, if its file names any.
-fn first_store(pipeline: &Pipeline) -> Option<&StoreTable> {
-    match pipeline {
-        Pipeline::Rigs(_) => None,
-        Pipeline::File(file) => file.store.first().map(|table| &**table),
-    }
-}
-
-/// The name in health reports of the store that a pipeline's rows are read from.
-fn store_name(pipeline: &Pipeline) -> &'static str {
-    match first_store(pipeline).map(|table| table.kind) {
-        Some(StoreKind::Mongodb) => "mongodb",
-        Some(StoreKind::Influx | StoreKind::Sqlite) | None => "influxdb",
-    }
 }
 
 /// A stage of another process, which is seen by its lease.
@@ -218,7 +188,9 @@ async fn watch(
 ) -> anyhow::Result<()> {
     let (redis, store) = (
         process.health.dependency("redis"),
-        process.health.dependency(store_name(&part.pipeline)),
+        process
+            .health
+            .dependency(history::server_name(&part.pipeline)),
     );
     while !process.stop.is_cancelled() {
         match part.lists.snapshot().await {

@@ -2,17 +2,19 @@
 
 use anyhow::Context;
 use common::pipelines::Pipeline;
-use common::settings::{BadSetting, Settings};
+use common::settings::{BadSetting, RedisSettings, Settings};
 use model::pipeline::{At, PipelineFile, StoreKind, StoreTable, given};
-use store::{InfluxSettings, InfluxStore, Measurement};
+use store::{InfluxSettings, InfluxStore, LatestSettings, Measurement};
 
 use crate::mongodb::check_mongodb;
 
-/// The tables of a pipeline's stores; one `None` stands for the store of a file that names none.
-pub fn store_tables(file: &PipelineFile) -> impl Iterator<Item = Option<&StoreTable>> {
-    let unnamed = file.store.is_empty().then_some(None);
-    let named = file.store.iter().map(|table| Some(&**table));
-    named.chain(unnamed)
+/// The settings of servers that the tables of stores may leave out.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreDefaults<'a> {
+    /// InfluxDB.
+    pub influx: &'a InfluxSettings,
+    /// Redis.
+    pub redis: &'a RedisSettings,
 }
 
 /// The InfluxDB of a pipeline: what the table of the store says, and otherwise what `settings` say. The measurement is
@@ -47,24 +49,37 @@ pub fn influx_settings(
 }
 
 /// Checks that the stores of pipelines are ones beside the four stages, with valid settings.
-pub fn check_stores(settings: &InfluxSettings, pipelines: &[Pipeline]) -> Result<(), BadSetting> {
+pub fn check_stores(defaults: StoreDefaults<'_>, pipelines: &[Pipeline]) -> Result<(), BadSetting> {
     for pipeline in pipelines {
         let Pipeline::File(file) = pipeline else {
             continue;
         };
-        for table in store_tables(file) {
-            match table {
-                Some(table) if table.kind == StoreKind::Sqlite => {
-                    return Err(BadSetting::File(format!(
-                        "the pipeline {} can't be used: a store of kind sqlite is for `rigline up`, whose data \
-                         directory has it",
-                        *file.name
-                    )));
-                }
-                Some(table) if table.kind == StoreKind::Mongodb => check_mongodb(file, table)?,
-                table => {
-                    influx_settings(settings, file, table)?;
-                }
+        if file.store.is_empty() {
+            influx_settings(defaults.influx, file, None)?;
+        }
+        let is_file = |table: &At<StoreTable>| table.kind == StoreKind::Sqlite;
+        if file.store.iter().any(is_file) {
+            return Err(BadSetting::File(format!(
+                "the pipeline {} can't be used: a store of kind sqlite is for `rigline up`, whose data directory has it",
+                *file.name
+            )));
+        }
+        check_servers(defaults, file)?;
+    }
+    Ok(())
+}
+
+/// Checks the settings of the stores of a pipeline that are servers.
+pub fn check_servers(defaults: StoreDefaults<'_>, file: &PipelineFile) -> Result<(), BadSetting> {
+    for table in &file.store {
+        match table.kind {
+            StoreKind::Sqlite => {}
+            StoreKind::Influx => {
+                influx_settings(defaults.influx, file, Some(table))?;
+            }
+            StoreKind::Mongodb => check_mongodb(file, table)?,
+            StoreKind::RedisLatest => {
+                LatestSettings::of_file(file, table, defaults.redis)?;
             }
         }
     }

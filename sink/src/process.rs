@@ -37,7 +37,8 @@ async fn run(settings: SinkSettings, process: Process) -> anyhow::Result<()> {
                 (vec![NamedStore { name, store }], settings.queue.clone())
             }
             Pipeline::File(file) => {
-                let stores = PipelineStore::all_of_file(&settings.influx, file, process.clock)?;
+                let defaults = settings.store_defaults();
+                let stores = PipelineStore::all_of_file(defaults, file, process.clock)?;
                 (stores, settings.queue.of_pipeline(&file.name))
             }
         };

@@ -6,7 +6,7 @@ use common::settings::{BadSetting, Settings};
 use queue::settings::{QueueSettings, RedisSettings};
 use store::InfluxSettings;
 
-use crate::from_file::check_stores;
+use crate::from_file::{StoreDefaults, check_stores};
 
 /// All settings of the sink.
 #[derive(Debug, Clone, Args)]
@@ -29,8 +29,18 @@ impl Settings for SinkSettings {
     fn check(&mut self) -> Result<(), BadSetting> {
         self.pipelines.check()?;
         self.influx.check()?;
-        check_stores(&self.influx, self.pipelines.all())?;
         self.queue.check()?;
-        self.redis.check()
+        self.redis.check()?;
+        check_stores(self.store_defaults(), self.pipelines.all())
+    }
+}
+
+impl SinkSettings {
+    /// The servers of stores that files don't name.
+    pub(crate) const fn store_defaults(&self) -> StoreDefaults<'_> {
+        StoreDefaults {
+            influx: &self.influx,
+            redis: &self.redis,
+        }
     }
 }

@@ -2,14 +2,15 @@
 
 use anyhow::Context;
 use common::clock::Clock;
+use common::settings::BadSetting;
 use model::pipeline::{PipelineFile, StoreKind, StoreTable};
 use model::row::Row;
 #[cfg(feature = "mongodb")]
 use store::MongoStore;
-use store::{InfluxSettings, InfluxStore, Store, WriteError};
+use store::{InfluxSettings, InfluxStore, LatestSettings, LatestStore, Store, WriteError};
 
 use crate::NamedStore;
-use crate::from_file::{influx_store, store_tables};
+use crate::from_file::{StoreDefaults, influx_store};
 
 /// One of the stores of a pipeline.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub enum PipelineStore {
     /// A collection of MongoDB.
     #[cfg(feature = "mongodb")]
     Mongodb(MongoStore),
+    /// The newest rows in Redis.
+    RedisLatest(LatestStore),
 }
 
 impl PipelineStore {
@@ -28,10 +31,10 @@ impl PipelineStore {
         Ok(Self::Influx(Box::new(store)))
     }
 
-    /// The stores of the pipeline of a file, whose kinds the check of the settings has accepted. `settings` are those
+    /// The stores of the pipeline of a file, whose kinds the check of the settings has accepted. `defaults` are those
     /// that the file doesn't have.
     pub fn all_of_file(
-        settings: &InfluxSettings,
+        defaults: StoreDefaults<'_>,
         file: &PipelineFile,
         clock: Clock,
     ) -> anyhow::Result<Vec<NamedStore<Self>>> {
@@ -42,7 +45,7 @@ impl PipelineStore {
                 .then(|| StoreKind::Influx.name().to_owned()),
         );
         let stores = names.zip(store_tables(file)).map(|(name, table)| {
-            let store = Self::of_table(settings, file, table, clock)?;
+            let store = Self::of_table(defaults, file, table, clock)?;
             Ok(NamedStore { name, store })
         });
         stores.collect()
@@ -50,7 +53,7 @@ impl PipelineStore {
 
     /// The store of one table of a file; an InfluxDB without one.
     pub fn of_table(
-        settings: &InfluxSettings,
+        defaults: StoreDefaults<'_>,
         file: &PipelineFile,
         table: Option<&StoreTable>,
         #[cfg_attr(
@@ -64,9 +67,31 @@ impl PipelineStore {
             let store = crate::mongodb::mongo_store(file, table, clock)?;
             return Ok(Self::Mongodb(store));
         }
-        let store = influx_store(settings, file, table)?;
+        if let Some(table) = table.filter(|table| table.kind == StoreKind::RedisLatest) {
+            let settings = LatestSettings::of_file(file, table, defaults.redis)?;
+            return Ok(Self::RedisLatest(LatestStore::new(&settings)?));
+        }
+        let store = influx_store(defaults.influx, file, table)?;
         Ok(Self::Influx(Box::new(store)))
     }
+}
+
+/// The tables of a pipeline's stores; one `None` stands for the store of a file that names none.
+fn store_tables(file: &PipelineFile) -> impl Iterator<Item = Option<&StoreTable>> {
+    let unnamed = file.store.is_empty().then_some(None);
+    let named = file.store.iter().map(|table| Some(&**table));
+    named.chain(unnamed)
+}
+
+/// The store of the newest rows of a pipeline, if it has one, for those who read them.
+pub fn latest_store(
+    defaults: StoreDefaults<'_>,
+    file: &PipelineFile,
+) -> Result<Option<LatestStore>, BadSetting> {
+    let mut tables = file.store.iter();
+    let table = tables.find(|table| table.kind == StoreKind::RedisLatest);
+    let open = |table| LatestStore::new(&LatestSettings::of_file(file, table, defaults.redis)?);
+    table.map(|table| open(table)).transpose()
 }
 
 impl Store for PipelineStore {
@@ -75,6 +100,7 @@ impl Store for PipelineStore {
             Self::Influx(store) => store.write(rows).await,
             #[cfg(feature = "mongodb")]
             Self::Mongodb(store) => store.write(rows).await,
+            Self::RedisLatest(store) => store.write(rows).await,
         }
     }
 
@@ -83,6 +109,7 @@ impl Store for PipelineStore {
             Self::Influx(store) => store.preflight().await,
             #[cfg(feature = "mongodb")]
             Self::Mongodb(store) => store.preflight().await,
+            Self::RedisLatest(store) => store.preflight().await,
         }
     }
 }

@@ -363,6 +363,38 @@ system_1_runs_alone() {
     colors down --volumes --timeout 20 >/dev/null 2>&1
 }
 
+sensors() {
+    FREQUENCY=0.5 MONGO_BATCH=99 PORT_API=${PORT_API:-8050} docker compose -f examples/sensors/compose.yml "$@"
+}
+
+system_3_runs_alone() {
+    sensors build --quiet >"$work/build.log" 2>&1 || { tail -n 60 "$work/build.log"; fail "the build"; }
+    sensors up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || {
+        tail -n 40 "$work/up.log"
+        sensors logs --no-color --tail 40
+        fail "up --wait of the sensors"
+    }
+    ! sensors logs --no-color temperature humidity ingester transformer sink api | grep -E '"level":"(WARN|ERROR)"' ||
+        fail "a stage logs a warning or an error"
+    pass "the sensors are healthy, and no stage logged a warning"
+    # It ends with a code of its own when the time is over.
+    (sensors exec --no-TTY mosquitto mosquitto_sub -t 'sensors/#' -W 14 >"$work/messages" || true) 2>/dev/null &
+    local subscriber=$!
+    sleep 4
+    sensors kill sink >/dev/null 2>&1
+    sleep 2
+    sensors up --detach --no-deps sink >/dev/null 2>&1
+    wait "$subscriber"
+    sensors stop temperature humidity >/dev/null 2>&1
+    python3 tests/compose/sensors.py --port "${PORT_API:-8050}" "$work/messages" >"$work/sensors" || {
+        cat "$work/sensors"
+        sensors logs --no-color --tail 40
+        fail "the readings differ"
+    }
+    pass "$(cat "$work/sensors"), with a sink killed meanwhile"
+    sensors down --volumes --timeout 20 >/dev/null 2>&1
+}
+
 down_leaves_nothing() {
     commands README.md "### Stop and remove" "### In one process" >"$work/readme.sh"
     [ "$(wc -l <"$work/readme.sh")" = 3 ] || fail "README has other commands"

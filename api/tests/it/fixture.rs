@@ -145,6 +145,7 @@ impl Fixture {
                 pipeline: Pipeline::Rigs(None),
                 lists: Lists::Sqlite(queue.open()),
                 history: PipelineHistory::Sqlite(store.history()),
+                latest: None,
                 stages: Arc::new(Digits),
                 alerts: AlertBoard::default(),
                 inbox: Some(inbox.clone()),
@@ -155,6 +156,7 @@ impl Fixture {
                 pipeline: elsewhere,
                 lists: Lists::Sqlite(queue.open()),
                 history: PipelineHistory::Influx(nowhere()),
+                latest: None,
                 stages: Arc::new(Digits),
             },
         ];
@@ -165,7 +167,7 @@ impl Fixture {
             health,
             inbox,
             store,
-            router: api::router(api.clone(), &settings),
+            router: api::router(api.clone(), &settings).unwrap(),
             api,
             _dir: dir,
         }
@@ -270,7 +272,7 @@ impl Fixture {
 
 /// The router of an API without a token.
 pub fn router(api: Api) -> Router {
-    api::router(api, &Settings::parse_from(["test"]).api)
+    api::router(api, &Settings::parse_from(["test"]).api).unwrap()
 }
 
 /// What a router answers to a request that has to succeed.

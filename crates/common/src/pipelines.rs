@@ -11,9 +11,10 @@ use crate::settings::{BadSetting, Settings, not_empty};
 /// The name of the pipeline whose settings are variables.
 pub const RIGS: &str = "rigs";
 /// The built-in pipelines: names and files. That of [`RIGS`] only describes it.
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 3] = [
     (RIGS, include_str!("../../../pipelines/rigs.toml")),
     ("colors", include_str!("../../../pipelines/colors.toml")),
+    ("sensors", include_str!("../../../pipelines/sensors.toml")),
 ];
 
 /// The pipelines to run.

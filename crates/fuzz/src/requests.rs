@@ -86,13 +86,14 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         pipeline: Pipeline::Rigs(None),
         lists: Lists::Sqlite(queue.open()),
         history: PipelineHistory::Sqlite(store.history()),
+        latest: None,
         stages: Arc::new(Anything),
         alerts: AlertBoard::default(),
         inbox: Some(inbox),
     };
     let api = Api::new(vec![pipeline], Health::for_stage("up"), Clock::system());
     Server {
-        router: api::router(api, &Settings::parse_from(["fuzz"]).api),
+        router: api::router(api, &Settings::parse_from(["fuzz"]).api).unwrap(),
         runtime,
         _queue: queue,
         _dir: dir,

@@ -17,7 +17,7 @@ use crate::row::Row;
 use crate::sample::{Tags, Value};
 use crate::time::Timestamp;
 
-pub use self::json::{starts_object, write_number, write_string};
+pub use self::json::{starts_object, write_number, write_string, write_value};
 pub use self::rigs::{decode_reading, encode_reading};
 pub use self::tagged::encode_sample;
 

@@ -10,9 +10,11 @@ mod check;
 mod columns;
 mod error;
 mod file;
+mod latest;
 mod limits;
 mod mongo;
 mod parse;
+mod plain;
 mod scalar;
 mod simulate;
 mod source;
@@ -37,9 +39,10 @@ pub use self::file::{
     Each, FieldTable, FieldTables, Fields, Format, MessageTable, Names, PipelineFile, RowsTable,
     ShapeKind, Statistic, Statistics, StoreKind, StoreTable, TimeFormat, ValueKind,
 };
+pub use self::latest::KEEP as LATEST_ROWS;
 pub use self::limits::{LimitsTable, MaxAge};
 pub use self::scalar::Scalar;
-pub use self::simulate::{Distribution, SimulateException, SimulateTable};
+pub use self::simulate::{Bounds, Distribution, SimulateException, SimulateTable};
 pub use self::source::{Retained, SaslMechanism, SourceKind, SourceTable, StartAt};
 pub use self::split::Split;
 pub use self::template::{FIELD, TopicTemplate};
@@ -114,6 +117,13 @@ impl PipelineFile {
             earlier => format!("{kind}-{}", earlier + 1),
         };
         kinds.iter().enumerate().map(name).collect()
+    }
+
+    /// The place of the store that its rows are read from: the first one from which they can be.
+    #[must_use]
+    pub fn history_place(&self) -> Option<usize> {
+        let mut stores = self.store.iter();
+        stores.position(|store| store.kind.has_history())
     }
 
     /// What the times of its rows are rounded down to, because a store keeps no more; zero if all of them keep

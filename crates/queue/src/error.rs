@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+pub use redis_client::Cause;
+use redis_client::RequestError;
+
 /// Why a call to the queue failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
@@ -43,36 +46,22 @@ pub enum QueueError {
     Incompatible(String),
 }
 
-/// Why a queue is unavailable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// No connection.
-    Unreachable,
-    /// The server is loading its data after a start.
-    Loading,
-    /// The server is a replica.
-    ReadOnly,
-    /// The server can't write to its disk.
-    CannotPersist,
-    /// The server's memory limit is reached.
-    OutOfMemory,
-    /// The server runs a long script.
-    Busy,
-    /// Another reason.
-    Other,
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unreachable => "unreachable",
-            Self::Loading => "loading its data",
-            Self::ReadOnly => "read-only",
-            Self::CannotPersist => "cannot write to its disk",
-            Self::OutOfMemory => "at its memory limit, waiting for the consumers to drain it",
-            Self::Busy => "busy",
-            Self::Other => "refused for now",
-        })
+impl From<RequestError> for QueueError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Unavailable {
+                cause: Cause::OutOfMemory,
+                detail,
+            } => Self::unavailable(
+                Cause::OutOfMemory,
+                format!("{detail}; waiting for the consumers to drain it"),
+            ),
+            RequestError::Unavailable { cause, detail } => Self::Unavailable { cause, detail },
+            RequestError::Unknown(detail) => Self::Unknown(detail),
+            RequestError::WrongType(detail) => Self::WrongType(detail),
+            RequestError::Denied(detail) => Self::Denied(detail),
+            RequestError::Incompatible(detail) => Self::Incompatible(detail),
+        }
     }
 }
 

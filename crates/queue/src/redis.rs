@@ -1,9 +1,8 @@
 //! The queue on Redis 7 or newer: plain lists, and Lua scripts for atomic changes.
 
-mod connection;
 mod dead_letters;
 mod probe;
-mod reply;
+mod script_reply;
 mod scripts;
 
 use std::collections::HashMap;
@@ -11,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline};
+use redis_client::{Connection, Script, reply};
 
-use self::connection::Connection;
 pub use self::probe::ServerFacts;
-use self::reply::Reply;
-use self::scripts::{Script, Scripts};
+use self::script_reply::{Reply, done, refusal, script};
+use self::scripts::Scripts;
 use crate::changes::{Append, Appended, Commit, Lease, Peek, Progress, Snapshot, State};
 use crate::error::{Cause, QueueError};
 use crate::ledger::{Ledger, delta};
@@ -86,13 +85,9 @@ impl RedisQueue {
     /// A queue that connects when it is first used, and reconnects when the connection is lost.
     /// Fails if the files of TLS can't be used.
     pub fn new(settings: &QueueSettings, redis: &RedisSettings) -> Result<Self, QueueError> {
-        if let Some(tls) = redis.client_tls() {
-            let files = tls.config();
-            files.map_err(|error| QueueError::Incompatible(error.to_string()))?;
-        }
         Ok(Self {
             inner: Arc::new(Inner {
-                connection: Connection::new(redis),
+                connection: Connection::new(redis)?,
                 scripts: Scripts::new(),
                 keys: Keys {
                     raw: settings.raw_queue.clone(),
@@ -128,7 +123,7 @@ impl RedisQueue {
         get.arg(LIST_OWNERS).arg(self.inner.keys.list(list));
         match self.inner.connection.read(&get).await? {
             redis::Value::Nil => Ok(None),
-            owner => reply::text(&owner).map(Some),
+            owner => Ok(Some(reply::text(&owner)?)),
         }
     }
 
@@ -160,7 +155,7 @@ impl RedisQueue {
         });
         let found = match reply.await.map_err(repeatable)? {
             Reply::Ok(found) => found,
-            other => return Err(reply::refusal(other, 0)),
+            other => return Err(refusal(other, 0)),
         };
         let [instance, end, first, items] = reply::exactly(found)?;
         Ok(Stretch {
@@ -171,21 +166,8 @@ impl RedisQueue {
         })
     }
 
-    /// Runs a script. Loads it first if Redis hasn't; this is safe, because NOSCRIPT means that nothing
-    /// was run.
-    async fn run(&self, script: &Script, fill: impl Fn(&mut Cmd)) -> Result<Reply, QueueError> {
-        let mut call = redis::cmd("EVALSHA");
-        call.arg(script.hash());
-        fill(&mut call);
-        let connection = &self.inner.connection;
-        if let Some(reply) = connection.write(&call).await? {
-            return reply::script(reply);
-        }
-        let mut load = redis::cmd("SCRIPT");
-        load.arg("LOAD").arg(script.code());
-        connection.read(&load).await?;
-        let reply = connection.write(&call).await?;
-        reply::script(reply.ok_or_else(|| reply::unexpected("NOSCRIPT after SCRIPT LOAD"))?)
+    async fn run(&self, code: &Script, fill: impl Fn(&mut Cmd)) -> Result<Reply, QueueError> {
+        script(self.inner.connection.run(code, fill).await?)
     }
 
     fn commit_call(&self, lease: &Lease, commit: &Commit, call: &mut Cmd) {
@@ -269,7 +251,7 @@ impl Queue for RedisQueue {
                 length: reply::count(&length)?,
             }),
             Reply::Moved => Ok(Appended::Moved),
-            other => Err(reply::refusal(other, 0)),
+            other => Err(refusal(other, 0)),
         }
     }
 
@@ -312,7 +294,7 @@ impl Queue for RedisQueue {
                 limit,
             })),
             Reply::Held => Ok(None),
-            other => Err(reply::refusal(other, 0)),
+            other => Err(refusal(other, 0)),
         }
     }
 
@@ -322,7 +304,7 @@ impl Queue for RedisQueue {
             call.arg(1).arg(keys.of("lease", lease.consumer));
             call.arg(&lease.token).arg(millis(lease.limit));
         });
-        reply::done(reply.await?, 0)
+        done(reply.await?, 0)
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), QueueError> {
@@ -332,7 +314,7 @@ impl Queue for RedisQueue {
                 .arg(keys.of("lease", lease.consumer))
                 .arg(&lease.token);
         });
-        reply::done(reply.await?, 0)
+        done(reply.await?, 0)
     }
 
     async fn state(&self, lease: &Lease) -> Result<State, QueueError> {
@@ -404,7 +386,7 @@ impl Queue for RedisQueue {
     async fn commit(&self, lease: &Lease, commit: &Commit) -> Result<(), QueueError> {
         let script = &self.inner.scripts.commit;
         let reply = self.run(script, |call| self.commit_call(lease, commit, call));
-        reply::done(reply.await?, commit.number)
+        done(reply.await?, commit.number)
     }
 
     async fn progress(&self, consumer: Stage) -> Result<Progress, QueueError> {
@@ -433,7 +415,7 @@ impl Queue for RedisQueue {
         });
         let snapshot = match reply.await.map_err(repeatable)? {
             Reply::Ok(snapshot) => snapshot,
-            other => return Err(reply::refusal(other, 0)),
+            other => return Err(refusal(other, 0)),
         };
         let [counters, raw, normalized, dead, instance, time] = reply::exactly(snapshot)?;
         let mut ledger = Ledger::default();

@@ -10,7 +10,8 @@ mod pages;
 mod tallies;
 mod tally;
 
-pub(crate) use pages::{Order, Pages};
+pub use pages::Order;
+pub(crate) use pages::Pages;
 pub(crate) use tallies::Tallies;
 pub(crate) use tally::{Grid, Tally};
 

@@ -9,18 +9,20 @@ mod influx;
 mod line;
 #[cfg(feature = "mongodb")]
 mod mongodb;
+mod redis_latest;
 mod sqlite;
 
 #[cfg(feature = "mongodb")]
-pub use self::mongodb::{MongoHistory, MongoSettings, MongoStore};
+pub use self::mongodb::{DocumentFilter, MongoHistory, MongoSettings, MongoStore, NumberRange};
 pub use self::sqlite::{DEFAULT_RETENTION, SqliteHistory, SqliteSettings, SqliteStore};
 pub use ::sqlite::OpenError;
-pub use history::{History, ReadError};
+pub use history::{History, Order, ReadError};
 pub use influx::{
     Access, Authorization, BuildError, FirstSetup, Id, InfluxHistory, InfluxSettings, InfluxSetup,
     InfluxStore, Kept, Measurement, MeasurementError, Operator, ServerSeen, SetupError,
     WriteAccess,
 };
+pub use redis_latest::{LatestSettings, LatestStore};
 
 /// A store that rows are written to.
 ///

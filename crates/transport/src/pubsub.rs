@@ -8,13 +8,13 @@ use common::backoff::Backoff;
 use common::health::Dependency;
 use common::log_interval::{LogInterval, WARNING_INTERVAL};
 use common::metric;
-use common::secret::Secret;
 use common::settings::{RedisSettings, RedisTls};
 use common::tls::{self, Stream};
 use metrics::counter;
 use model::pipeline::SourceTable;
+use redis::AsyncConnectionConfig;
 use redis::aio::{MultiplexedConnection, PubSub, PubSubSink, PubSubStream};
-use redis::{AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
+use redis_client::{login, server_of_url};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
@@ -90,48 +90,14 @@ impl PubSubSettings {
         }
     }
 
-    /// A server by its URL, `redis://[user:password@]host[:port]`, or with TLS `rediss://…`, which uses the files
-    /// of `tls`.
+    /// A server by its URL, as [`server_of_url`] reads it.
     pub fn from_url(url: &str, tls: &RedisTls, channels: Channels) -> Result<Self, PubSubError> {
-        // The library reads the URL, and is built without TLS.
-        let with_tls = url.strip_prefix("rediss://");
-        let plain = with_tls.map(|rest| format!("redis://{rest}"));
-        // The error of the library doesn't repeat the URL, which may hold a password.
-        let read = plain.as_deref().unwrap_or(url).into_connection_info();
-        let read = read.map_err(PubSubError::new)?;
-        let ConnectionAddr::Tcp(host, port) = read.addr() else {
-            return Err(PubSubError::new("the URL has no host"));
-        };
-        let login = read.redis_settings();
-        let server = RedisSettings {
-            redis_host: host.clone(),
-            redis_port: *port,
-            redis_username: login.username().map(str::to_owned),
-            redis_password: login.password().map(Secret::from),
-            redis_password_file: None,
-            redis_tls: with_tls.is_some(),
-            tls: tls.clone(),
-        };
-        if let Some(tls) = server.client_tls() {
-            tls.config().map_err(PubSubError::new)?;
-        }
+        let server = server_of_url(url, tls).map_err(PubSubError::new)?;
         Ok(Self { server, channels })
     }
 
     fn address(&self) -> String {
         format!("{}:{}", self.server.redis_host, self.server.redis_port)
-    }
-
-    /// User and password; a password of a file is read again.
-    fn login(&self) -> RedisConnectionInfo {
-        let mut login = RedisConnectionInfo::default();
-        if let Some(username) = &self.server.redis_username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = self.server.redis_password.as_ref().map(Secret::current) {
-            login = login.set_password(password.expose());
-        }
-        login
     }
 
     async fn open(&self) -> Result<Stream, PubSubError> {
@@ -261,7 +227,7 @@ impl SubscriberTask {
         let subscribe = async {
             let stream = settings.open().await?;
             let subscribed = async {
-                let mut pubsub = PubSub::new(&settings.login(), stream).await?;
+                let mut pubsub = PubSub::new(&login(&settings.server), stream).await?;
                 match &settings.channels {
                     Channels::Name(name) => pubsub.subscribe(name).await?,
                     Channels::Pattern(pattern) => pubsub.psubscribe(pattern).await?,
@@ -374,7 +340,7 @@ impl RedisPublisher {
             current
         } else {
             let stream = settings.open().await?;
-            let (login, config) = (settings.login(), AsyncConnectionConfig::new());
+            let (login, config) = (login(&settings.server), AsyncConnectionConfig::new());
             let opened = MultiplexedConnection::new_with_config(&login, stream, config).await;
             let (opened, driver) = opened.map_err(|error| settings.error(error))?;
             let mut task = JoinSet::new();

@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use fastrand::Rng;
-use model::pipeline::{Distribution, Number, Scalar};
+use model::pipeline::{Bounds, Distribution, Number, Scalar};
 
 /// How the values of a field of a series are drawn.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ impl Source {
             Distribution::Normal([Number(mean), Number(deviation)]) => {
                 Scalar::Number(rounded(normal(random).mul_add(*deviation, *mean)))
             }
-            Distribution::Uniform([Number(low), Number(high)]) => {
+            Distribution::Uniform(Bounds([Number(low), Number(high)])) => {
                 Scalar::Number(rounded(random.f64().mul_add(high - low, *low)))
             }
             Distribution::Walk([_, Number(step), Number(low), Number(high)]) => {
@@ -62,7 +62,7 @@ fn rounded(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use fastrand::Rng;
-    use model::pipeline::{Distribution, Number, Scalar};
+    use model::pipeline::{Bounds, Distribution, Number, Scalar};
 
     use super::Source;
 
@@ -87,7 +87,7 @@ mod tests {
         let squares: Vec<_> = normal.iter().map(|value| (value - 21.0).powi(2)).collect();
         assert!((mean(&squares).sqrt() - 0.5).abs() < 0.05);
 
-        let uniform = draw(&Distribution::Uniform([Number(30.0), Number(60.0)]));
+        let uniform = draw(&Distribution::Uniform(Bounds([Number(30.0), Number(60.0)])));
         assert!(uniform.iter().all(|value| (30.0..=60.0).contains(value)));
         assert!((mean(&uniform) - 45.0).abs() < 1.0);
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use api::{AlertBoard, AlertWork, PipelineHistory, ServedPipeline};
 use common::clock::Clock;
 use common::harness::{self, Process};
@@ -17,15 +17,15 @@ use model::{Layout, Row, topic};
 use queue::settings::QueueSettings;
 use queue::sqlite::SqliteQueue;
 use sink::NamedStore;
-use sink::from_file::influx_settings;
 use sink::stores::PipelineStore;
-use store::{InfluxHistory, SqliteStore, Store, WriteError};
+use store::{LatestStore, SqliteStore, Store, WriteError};
 use tokio::task::JoinSet;
 use transformer::settings::ShapeSettings;
 use transport::{Inbox, Source, Wants};
 
 use super::data_dir::{QUEUE_FILE, STORE_FILE};
 use super::settings::ServerSettings;
+use crate::history;
 use crate::revalidate::Revalidation;
 
 /// The stages of all pipelines.
@@ -39,8 +39,9 @@ pub(super) struct Part {
     dir: PathBuf,
     pub(super) queue: SqliteQueue,
     pub(super) stores: Vec<NamedStore<PartStore>>,
-    /// What reads its rows: the first store.
+    /// What reads its rows: the first store from which they can be read.
     history: PipelineHistory,
+    latest: Option<LatestStore>,
     lists: QueueSettings,
     alerts: AlertBoard,
     /// Messages that are posted to it.
@@ -111,13 +112,14 @@ impl Part {
         let queue = SqliteQueue::open_alone(&path, &lists, clock)
             .with_context(|| format!("cannot open {}", path.display()))?;
         let stores = open_stores(&dir, pipeline, lists.layout, settings, clock)?;
-        let history = history(&stores, pipeline, lists.layout, settings)?;
+        let history = history(&stores, pipeline, settings)?;
         Ok(Self {
             pipeline: pipeline.clone(),
             dir,
             queue,
             stores,
             history,
+            latest: history::latest(settings.store_defaults(), pipeline)?,
             lists,
             alerts: AlertBoard::of(pipeline),
             inbox: Inbox::default(),
@@ -144,6 +146,7 @@ impl Part {
                 Pipeline::File(file) => Revalidation::of_file(file),
             }),
             history: self.history.clone(),
+            latest: self.latest.clone(),
             alerts: self.alerts.clone(),
             inbox: Some(self.inbox.clone()),
         }
@@ -258,14 +261,10 @@ fn open_stores(
     let open = |(name, table): (String, &At<StoreTable>)| {
         let store = match table.kind {
             StoreKind::Sqlite => open_file()?,
-            StoreKind::Influx | StoreKind::Mongodb => {
+            StoreKind::Influx | StoreKind::Mongodb | StoreKind::RedisLatest => {
                 let table = Some(&**table);
-                PartStore::Server(PipelineStore::of_table(
-                    &settings.influx,
-                    file,
-                    table,
-                    clock,
-                )?)
+                let defaults = settings.store_defaults();
+                PartStore::Server(PipelineStore::of_table(defaults, file, table, clock)?)
             }
         };
         Ok(NamedStore { name, store })
@@ -273,31 +272,22 @@ fn open_stores(
     tables.map(open).collect()
 }
 
-/// What reads the rows of the first store.
+/// What reads the rows of the first store from which they can be read.
 fn history(
     stores: &[NamedStore<PartStore>],
     pipeline: &Pipeline,
-    layout: Layout,
     settings: &ServerSettings,
 ) -> anyhow::Result<PipelineHistory> {
-    let first = stores.first().context("the pipeline has no store")?;
-    match (&first.store, pipeline) {
-        (PartStore::Sqlite(store), _) => Ok(PipelineHistory::Sqlite(store.history())),
-        #[cfg(feature = "mongodb")]
-        (PartStore::Server(PipelineStore::Mongodb(store)), _) => {
-            Ok(PipelineHistory::Mongodb(store.history()))
-        }
-        (PartStore::Server(PipelineStore::Influx(_)), Pipeline::File(file)) => {
-            let table = file.store.first().map(|table| &**table);
-            let (settings, measurement) = influx_settings(&settings.influx, file, table)?;
-            let history = InfluxHistory::new(&settings, measurement, layout);
-            Ok(PipelineHistory::Influx(
-                history.context("cannot use InfluxDB")?,
-            ))
-        }
-        (PartStore::Server(PipelineStore::Influx(_)), Pipeline::Rigs(_)) => {
-            bail!("the pipeline rigs has no InfluxDB here")
-        }
+    let place = match pipeline {
+        Pipeline::Rigs(_) => None,
+        Pipeline::File(file) => file.history_place(),
+    };
+    let store = stores
+        .get(place.unwrap_or_default())
+        .context("the pipeline has no store")?;
+    match &store.store {
+        PartStore::Sqlite(store) => Ok(PipelineHistory::Sqlite(store.history())),
+        PartStore::Server(_) => history::on_server(settings.store_defaults(), pipeline),
     }
 }
 

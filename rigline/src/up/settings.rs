@@ -8,9 +8,8 @@ use clap::Args;
 use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{BadSetting, KafkaTls, MqttTls, RedisSettings, Settings, path, written};
 use ingester::settings::ReadingLimits;
-use model::pipeline::{At, StoreKind, StoreTable};
 use queue::settings::{QueueLimits, QueueSettings};
-use sink::mongodb::check_mongodb;
+use sink::from_file::{StoreDefaults, check_servers};
 use store::{DEFAULT_RETENTION, InfluxSettings, SqliteSettings};
 use transformer::settings::RowSettings;
 use transport::{ListenSettings, MqttVersion};
@@ -78,7 +77,7 @@ pub struct ServerSettings {
     /// TLS of pipelines whose source is a broker.
     #[command(flatten)]
     pub broker_tls: MqttTls,
-    /// The Redis of pipelines whose source is one.
+    /// The Redis of pipelines whose source or store is one.
     #[command(flatten)]
     pub redis: RedisSettings,
     /// TLS of pipelines whose source is Kafka.
@@ -97,15 +96,18 @@ impl ServerSettings {
         users.is_some_and(|path| !path.as_os_str().is_empty()) && !self.listen.allow_anonymous
     }
 
-    /// Checks the stores that this program may have been built without.
+    /// The servers of stores that files don't name.
+    pub(super) const fn store_defaults(&self) -> StoreDefaults<'_> {
+        StoreDefaults {
+            influx: &self.influx,
+            redis: &self.redis,
+        }
+    }
+
     fn check_stores(&self) -> Result<(), BadSetting> {
         for pipeline in self.pipelines.all() {
-            let Pipeline::File(file) = pipeline else {
-                continue;
-            };
-            let is_mongodb = |table: &&At<StoreTable>| table.kind == StoreKind::Mongodb;
-            for table in file.store.iter().filter(is_mongodb) {
-                check_mongodb(file, table)?;
+            if let Pipeline::File(file) = pipeline {
+                check_servers(self.store_defaults(), file)?;
             }
         }
         Ok(())

@@ -106,6 +106,7 @@ impl Alerts {
             pipeline,
             lists: Lists::Sqlite(queue.open()),
             history: PipelineHistory::Sqlite(store.history()),
+            latest: None,
             stages: Arc::new(Digits),
             alerts: board.clone(),
             inbox: None,

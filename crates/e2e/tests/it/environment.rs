@@ -26,7 +26,7 @@ const ALL: [&str; 7] = [
 ];
 
 /// Settings that docker-compose.yml doesn't pass on, with the reason.
-const NOT_IN_COMPOSE: [(&str, &str); 25] = [
+const NOT_IN_COMPOSE: [(&str, &str); 26] = [
     (
         "ADMIN_ADDR",
         "fixed in the image, asked by the health check",
@@ -38,6 +38,7 @@ const NOT_IN_COMPOSE: [(&str, &str); 25] = [
     ("INFLUX_TOKEN_FILE", "compose's own: written by init"),
     ("INFLUX_PASSWORD_FILE", "names a file"),
     ("INFLUX_TOKEN", "the sink's own is made by init"),
+    ("API_PATHS", "for the examples of other systems"),
     ("API_TOKEN_FILE", "names a file"),
     ("API_JWT_SECRET_FILE", "names a file"),
     ("MQTT_CA_FILE", "names a file"),

@@ -18,6 +18,7 @@ mod readings;
 mod rotation;
 mod rules;
 mod secrets;
+mod sensors;
 mod settings;
 mod simulation;
 mod statistics;

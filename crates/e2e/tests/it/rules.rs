@@ -19,7 +19,14 @@ const VENDORS: [&str; 7] = [
     "mongodb",
 ];
 /// The crates that may use a client crate.
-const VENDOR_CRATES: [&str; 5] = ["transport", "sqlite", "kafka", "queue", "store"];
+const VENDOR_CRATES: [&str; 6] = [
+    "transport",
+    "sqlite",
+    "redis-client",
+    "kafka",
+    "queue",
+    "store",
+];
 const STAGES: [&str; 4] = ["producer", "ingester", "transformer", "sink"];
 /// The HTTP API, which stages don't know.
 const API: &str = "api";
@@ -116,9 +123,9 @@ fn dependencies_point_one_way() {
         let allowed: &[&str] = match name.as_str() {
             "model" | "sqlite" | "protobuf" => &[],
             "common" => &["model"],
-            "queue" => &["model", "common", "sqlite"],
-            "store" => &["model", "common", "sqlite", "kafka"],
-            "transport" => &["model", "common", "kafka"],
+            "queue" => &["model", "common", "sqlite", "redis-client"],
+            "store" => &["model", "common", "sqlite", "redis-client", "kafka"],
+            "transport" => &["model", "common", "redis-client", "kafka"],
             vendor if VENDOR_CRATES.contains(&vendor) => &["model", "common"],
             part if part == API || STAGES.contains(&part) => {
                 &["model", "common", "transport", "queue", "store", "protobuf"]

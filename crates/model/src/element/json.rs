@@ -40,6 +40,11 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
 pub(super) fn write_member(name: &str, value: &Value, out: &mut Vec<u8>) {
     write_string(name, out);
     out.push(b':');
+    write_value(value, out);
+}
+
+/// Appends a value as JSON. An integer has no point and no exponent, a float always has one.
+pub fn write_value(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Float(value) => write_number(*value, out),
         Value::Integer(value) => {

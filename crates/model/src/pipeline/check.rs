@@ -7,7 +7,7 @@ use super::file::{Fields, Format, MessageTable, PipelineFile, ShapeKind, StoreKi
 use super::simulate::SimulateTable;
 use super::source::SourceKind;
 use super::value::{At, Pointer, given};
-use super::{address, alert, mongo, source};
+use super::{address, alert, latest, mongo, source};
 use crate::name::Name;
 
 pub(super) type Checked = Result<(), Problem>;
@@ -272,19 +272,26 @@ fn has_one_field(file: &PipelineFile) -> bool {
 }
 
 fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
+    if store.kind != StoreKind::Influx {
+        let why = "it is for kind = \"influx\"";
+        for option in [&store.token, &store.org, &store.bucket, &store.measurement] {
+            refuse(option.as_ref(), why)?;
+        }
+    }
+    if store.kind != StoreKind::Mongodb {
+        mongo::refuse_settings(store)?;
+    }
+    if store.kind != StoreKind::RedisLatest {
+        latest::refuse_settings(store)?;
+    }
     match store.kind {
-        StoreKind::Influx => {
-            mongo::refuse_settings(store)?;
-            address::of(store.url.as_ref(), &["http", "https"]).map(|_| ())
-        }
-        StoreKind::Sqlite => {
-            let why = "it is for kind = \"influx\"";
-            for option in [&store.url, &store.token, &store.org, &store.bucket] {
-                refuse(option.as_ref(), why)?;
-            }
-            mongo::refuse_settings(store)
-        }
+        StoreKind::Influx => address::of(store.url.as_ref(), &["http", "https"]).map(|_| ()),
+        StoreKind::Sqlite => refuse(
+            store.url.as_ref(),
+            "a store of kind sqlite is in the data directory",
+        ),
         StoreKind::Mongodb => mongo::check(file, store),
+        StoreKind::RedisLatest => latest::check(file, store),
     }
 }
 

@@ -11,6 +11,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeseria
 use super::alert::AlertTable;
 use super::columns::ColumnSource;
 use super::limits::LimitsTable;
+use super::plain::{Plain, plain};
 use super::scalar::Scalar;
 use super::simulate::SimulateTable;
 use super::source::SourceTable;
@@ -226,6 +227,8 @@ pub struct RowsTable {
     /// pivot: a partial row is emitted this long after its last reading arrived [default: 5s]
     pub flush_interval: Option<At<Period>>,
     /// pivot: most open rows [default: 100000]
+    #[serde(default, deserialize_with = "plain")]
+    #[schemars(with = "Option<Plain<usize>>")]
     pub max_open_rows: Option<At<usize>>,
     /// window: its length
     pub every: Option<At<Period>>,
@@ -236,8 +239,12 @@ pub struct RowsTable {
     /// window: how long to wait for late readings [default: 2s]
     pub grace: Option<At<Period>>,
     /// window: readings equal in field, time and value count once
+    #[serde(default, deserialize_with = "plain")]
+    #[schemars(with = "Option<Plain<bool>>")]
     pub dedupe: Option<At<bool>>,
     /// window: most readings of a field [default: 100000]
+    #[serde(default, deserialize_with = "plain")]
+    #[schemars(with = "Option<Plain<usize>>")]
     pub max_window_readings: Option<At<usize>>,
 }
 
@@ -305,7 +312,8 @@ pub enum Statistics {
 pub struct StoreTable {
     /// The kind of the store
     pub kind: StoreKind,
-    /// influx: by default `INFLUX_URL`. mongodb: `mongodb://host:27017`, also with several hosts and options
+    /// influx: by default `INFLUX_URL`. mongodb: `mongodb://host:27017`, also with several hosts and options.
+    /// redis-latest: `redis://[user:password@]host[:port]` or rediss, by default `REDIS_HOST` and `REDIS_PORT`
     pub url: Option<At<String>>,
     /// influx: by default `INFLUX_TOKEN`
     pub token: Option<At<String>>,
@@ -313,7 +321,7 @@ pub struct StoreTable {
     pub org: Option<At<String>>,
     /// influx: by default `INFLUX_BUCKET`
     pub bucket: Option<At<String>>,
-    /// The measurement [default: the pipeline's name]
+    /// influx: the measurement [default: the pipeline's name]
     pub measurement: Option<At<String>>,
     /// mongodb: the user, instead of the URL's
     pub user: Option<At<String>>,
@@ -326,11 +334,20 @@ pub struct StoreTable {
     /// mongodb: the collection [default: the pipeline's name]
     pub collection: Option<At<String>>,
     /// mongodb: most updates of one command; 99 with `FerretDB` [default: 1000]
+    #[serde(default, deserialize_with = "plain")]
+    #[schemars(with = "Option<Plain<usize>>")]
     pub batch: Option<At<usize>>,
     /// mongodb: members of documents that have another name than their tag or field, or hold times; a point leads
     /// into a document within
     #[serde(default)]
     pub columns: BTreeMap<String, At<ColumnSource>>,
+    /// redis-latest: how many rows of each series, and of all [default: 10]
+    #[serde(default, deserialize_with = "plain")]
+    #[schemars(with = "Option<Plain<usize>>")]
+    pub keep: Option<At<usize>>,
+    /// redis-latest: the tags that tell which rows belong together, instead of all tags: `["sensor_id"]` keeps the
+    /// newest rows of each sensor
+    pub by: Option<At<Vec<String>>>,
 }
 
 /// The kind of a store.
@@ -343,6 +360,8 @@ pub enum StoreKind {
     Sqlite,
     /// A collection of MongoDB, a document a row
     Mongodb,
+    /// The newest rows of each series, and of all, in Redis
+    RedisLatest,
 }
 
 impl StoreKind {
@@ -353,6 +372,16 @@ impl StoreKind {
             Self::Influx => "influx",
             Self::Sqlite => "sqlite",
             Self::Mongodb => "mongodb",
+            Self::RedisLatest => "redis-latest",
+        }
+    }
+
+    /// Whether rows can be read from such a store by series and time.
+    #[must_use]
+    pub const fn has_history(self) -> bool {
+        match self {
+            Self::Influx | Self::Sqlite | Self::Mongodb => true,
+            Self::RedisLatest => false,
         }
     }
 }

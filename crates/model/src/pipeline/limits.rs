@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::plain::{Plain, plain};
 use super::value::{At, Period};
 use crate::limits::TimeLimits;
 
@@ -21,12 +22,20 @@ pub struct LimitsTable {
     /// The state of a series without readings is deleted after this time [default: 1h]
     pub series_idle: Option<At<Period>>,
     /// Largest payload in bytes [default: 65536]
+    #[serde(default, deserialize_with = "plain")]
+    #[schemars(with = "Option<Plain<usize>>")]
     pub max_payload: Option<At<usize>>,
     /// Most series at a time [default: 100000]
+    #[serde(default, deserialize_with = "plain")]
+    #[schemars(with = "Option<Plain<usize>>")]
     pub max_series: Option<At<usize>>,
     /// Most fields at a time [default: 1000]
+    #[serde(default, deserialize_with = "plain")]
+    #[schemars(with = "Option<Plain<usize>>")]
     pub max_fields: Option<At<usize>>,
     /// Most fields of a row [default: 256]
+    #[serde(default, deserialize_with = "plain")]
+    #[schemars(with = "Option<Plain<usize>>")]
     pub max_row_fields: Option<At<usize>>,
 }
 

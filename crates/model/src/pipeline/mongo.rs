@@ -35,9 +35,6 @@ pub(super) fn refuse_settings(store: &StoreTable) -> Checked {
 }
 
 pub(super) fn check(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
-    for option in [&store.token, &store.org, &store.bucket, &store.measurement] {
-        refuse(option.as_ref(), "it is for kind = \"influx\"")?;
-    }
     url(store)?;
     names(store)?;
     if let Some(batch) = &store.batch {

@@ -48,8 +48,8 @@ read_from_string!(
 /// A value with its place in the file.
 #[derive(Debug, Clone)]
 pub struct At<T> {
-    value: T,
-    span: Range<usize>,
+    pub(super) value: T,
+    pub(super) span: Range<usize>,
 }
 
 impl<T> At<T> {

@@ -1,7 +1,9 @@
 //! Dead letters in Redis.
 
+use redis_client::reply;
+
 use super::RedisQueue;
-use super::reply::{self, Reply};
+use super::script_reply::{Reply, refusal};
 use crate::dead_letters::{DeadLetterEntry, DeadLetters, Kinds, Replay, Replayed};
 use crate::error::QueueError;
 use crate::ledger::{Counter, delta};
@@ -97,7 +99,7 @@ impl RedisQueue {
             Reply::Full(length) => Ok(Replayed::Full {
                 length: reply::count(&length)?,
             }),
-            other => Err(reply::refusal(other, 0)),
+            other => Err(refusal(other, 0)),
         }
     }
 }

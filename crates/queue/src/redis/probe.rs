@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use redis::Value;
+use redis_client::{RequestError, reply};
 
 use super::RedisQueue;
-use super::reply;
 use crate::error::QueueError;
 
 /// A server's settings; `None` for what its access rules hide.
@@ -52,11 +52,11 @@ impl RedisQueue {
 }
 
 /// `None` if access rules forbid the command, or if the provider of the server has removed it.
-fn visible(answer: Result<Value, QueueError>) -> Result<Option<Value>, QueueError> {
+fn visible(answer: Result<Value, RequestError>) -> Result<Option<Value>, RequestError> {
     match answer {
         Ok(value) => Ok(Some(value)),
-        Err(QueueError::Denied(_)) => Ok(None),
-        Err(QueueError::Unavailable { detail, .. }) if detail.contains("unknown command") => {
+        Err(RequestError::Denied(_)) => Ok(None),
+        Err(RequestError::Unavailable { detail, .. }) if detail.contains("unknown command") => {
             Ok(None)
         }
         Err(error) => Err(error),

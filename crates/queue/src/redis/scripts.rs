@@ -1,5 +1,7 @@
 //! The Lua scripts, each in a file of this directory.
 
+use redis_client::Script;
+
 /// All scripts.
 #[derive(Debug)]
 pub(super) struct Scripts {
@@ -19,39 +21,19 @@ impl Scripts {
         // add data, but the others must run.
         let drain = "#!lua flags=allow-oom";
         Self {
-            append: Script::new("#!lua", include_str!("append.lua")),
-            replay: Script::new("#!lua", include_str!("replay.lua")),
-            lease: Script::new(drain, include_str!("lease.lua")),
-            renew: Script::new(drain, include_str!("renew.lua")),
-            release: Script::new(drain, include_str!("release.lua")),
-            snapshot: Script::new(drain, include_str!("snapshot.lua")),
-            stretch: Script::new(drain, include_str!("stretch.lua")),
-            commit: Script::new(drain, include_str!("commit.lua")),
+            append: script("#!lua", include_str!("append.lua")),
+            replay: script("#!lua", include_str!("replay.lua")),
+            lease: script(drain, include_str!("lease.lua")),
+            renew: script(drain, include_str!("renew.lua")),
+            release: script(drain, include_str!("release.lua")),
+            snapshot: script(drain, include_str!("snapshot.lua")),
+            stretch: script(drain, include_str!("stretch.lua")),
+            commit: script(drain, include_str!("commit.lua")),
         }
     }
 }
 
-/// One script with the helpers in front of it.
-#[derive(Debug)]
-pub(super) struct Script {
-    hash: String,
-    code: String,
-}
-
-impl Script {
-    fn new(shebang: &str, body: &str) -> Self {
-        let code = format!("{shebang}\n{}\n{body}", include_str!("lib.lua"));
-        Self {
-            hash: redis::Script::new(&code).get_hash().to_owned(),
-            code,
-        }
-    }
-
-    pub(super) fn hash(&self) -> &str {
-        &self.hash
-    }
-
-    pub(super) fn code(&self) -> &str {
-        &self.code
-    }
+/// A script with the helpers in front of it.
+fn script(shebang: &str, body: &str) -> Script {
+    Script::new(format!("{shebang}\n{}\n{body}", include_str!("lib.lua")))
 }

@@ -9,7 +9,7 @@ use super::{MAX_PAGE_TEXT, MAX_PAGE_VALUES, Page};
 
 /// The order of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub enum Order {
     /// Ticks go up.
     OldestFirst,
     /// Ticks go down.

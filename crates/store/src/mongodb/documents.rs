@@ -105,6 +105,16 @@ impl Documents {
         &self.time
     }
 
+    /// The members that hold the time of a row, or one after it, with these times.
+    pub(super) fn times_of(&self, time: Timestamp) -> impl Iterator<Item = (&str, Timestamp)> {
+        let time = millis(time);
+        let times = self.times.iter();
+        times.map(move |(member, after)| {
+            let at = Timestamp::from_millis(time.saturating_add(*after));
+            (member.as_str(), at)
+        })
+    }
+
     /// The member of a field.
     pub(super) fn field<'a>(&'a self, name: &'a str) -> Cow<'a, str> {
         if let Some(member) = self.fields.get(name) {
@@ -132,6 +142,13 @@ impl Documents {
 
     pub(super) fn series_id(&self, tags: &Tags<'_>) -> DocumentId {
         shortened(self.hash("series", texts(tags)))
+    }
+
+    /// The `_id` of the document of a row.
+    pub(super) fn row_id(&self, row: &Row<'_>) -> ObjectId {
+        let mut hash = self.hash("row", texts(&row.tags));
+        hash.update(millis(row.timestamp).to_le_bytes());
+        ObjectId::from_bytes(shortened(hash))
     }
 
     pub(super) fn field_id(&self, name: &str) -> DocumentId {
@@ -241,8 +258,6 @@ impl<'a> DocumentEncoder<'a> {
             );
         }
         let time = millis(row.timestamp);
-        let mut hash = documents.hash("row", texts(&row.tags));
-        hash.update(time.to_le_bytes());
         let mut insert = RawDocumentBuf::new();
         for (name, value) in &row.tags {
             let Some(member) = documents.tags.get(name.as_str()) else {
@@ -283,7 +298,7 @@ impl<'a> DocumentEncoder<'a> {
             }
         }
         let statement = rawdoc! {
-            "q": { "_id": ObjectId::from_bytes(shortened(hash)) },
+            "q": { "_id": documents.row_id(row) },
             "u": { "$set": set, "$setOnInsert": insert },
             "upsert": true,
         };
@@ -309,6 +324,11 @@ fn key(member: &str) -> Result<&CStr, String> {
 /// Milliseconds since 1970, rounded down.
 fn millis(time: Timestamp) -> i64 {
     time.nanos().div_euclid(NANOS_PER_MILLI)
+}
+
+/// A date of the server that isn't after this time.
+pub(super) fn date_until(time: Timestamp) -> DateTime {
+    DateTime::from_millis(millis(time))
 }
 
 /// A date of the server that isn't before this time.

@@ -31,7 +31,7 @@ const AT_ONCE: usize = 8;
 /// It knows the series and fields that Rigline has written to the collection, not those of other documents.
 #[derive(Debug, Clone)]
 pub struct MongoHistory {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl MongoHistory {

@@ -17,6 +17,7 @@ mod model;
 #[cfg(feature = "mongodb")]
 mod mongodb;
 mod properties;
+mod redis_latest;
 mod retention;
 mod series;
 mod sqlite_only;

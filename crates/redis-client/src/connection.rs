@@ -3,27 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::secret::Secret;
+use common::settings::RedisSettings;
 use common::tls;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisConnectionInfo, RedisError,
-    ServerErrorKind, Value,
-};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::reply;
-use crate::error::{Cause, QueueError};
-use crate::settings::RedisSettings;
+use crate::error::{Cause, RequestError};
+use crate::reply;
+use crate::script::Script;
+use crate::server::login;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// A reply that takes longer counts as lost. An fsync on a busy disk takes less.
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
 
+/// A connection, made when it is first used, and made again when it breaks.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub struct Connection {
     settings: RedisSettings,
     current: Mutex<Current>,
 }
@@ -52,15 +51,20 @@ impl std::fmt::Debug for Current {
 }
 
 impl Connection {
-    pub(super) fn new(settings: &RedisSettings) -> Self {
-        Self {
+    /// A connection to this server. Fails if the files of TLS can't be used.
+    pub fn new(settings: &RedisSettings) -> Result<Self, RequestError> {
+        if let Some(tls) = settings.client_tls() {
+            let files = tls.config();
+            files.map_err(|error| RequestError::Incompatible(error.to_string()))?;
+        }
+        Ok(Self {
             settings: settings.clone(),
             current: Mutex::default(),
-        }
+        })
     }
 
     /// Sends a command that may be repeated.
-    pub(super) async fn read(&self, command: &Cmd) -> Result<Value, QueueError> {
+    pub async fn read(&self, command: &Cmd) -> Result<Value, RequestError> {
         let (mut connection, count) = self.get().await?;
         match connection
             .requests
@@ -74,10 +78,10 @@ impl Connection {
     }
 
     /// Sends read-only commands in one pipeline.
-    pub(super) async fn read_all<const N: usize>(
+    pub async fn read_all<const N: usize>(
         &self,
         commands: &Pipeline,
-    ) -> Result<[Value; N], QueueError> {
+    ) -> Result<[Value; N], RequestError> {
         let (mut connection, count) = self.get().await?;
         match commands
             .query_async::<Value>(&mut connection.requests)
@@ -88,8 +92,28 @@ impl Connection {
         }
     }
 
+    /// Runs a script with the keys and arguments that `fill` adds. Loads it first if Redis hasn't; this is safe,
+    /// because NOSCRIPT means that nothing was run.
+    pub async fn run(
+        &self,
+        script: &Script,
+        fill: impl Fn(&mut Cmd),
+    ) -> Result<Value, RequestError> {
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(script.hash());
+        fill(&mut call);
+        if let Some(reply) = self.write(&call).await? {
+            return Ok(reply);
+        }
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(script.code());
+        self.read(&load).await?;
+        let reply = self.write(&call).await?;
+        reply.ok_or_else(|| reply::unexpected("NOSCRIPT after SCRIPT LOAD"))
+    }
+
     /// Sends a script call. `None` if Redis hasn't loaded the script, and so hasn't run it.
-    pub(super) async fn write(&self, call: &Cmd) -> Result<Option<Value>, QueueError> {
+    async fn write(&self, call: &Cmd) -> Result<Option<Value>, RequestError> {
         let (mut connection, count) = self.get().await?;
         match connection
             .requests
@@ -103,7 +127,7 @@ impl Connection {
         }
     }
 
-    async fn get(&self) -> Result<(Open, u64), QueueError> {
+    async fn get(&self) -> Result<(Open, u64), RequestError> {
         let mut current = self.current.lock().await;
         if let Some(connection) = &current.connection {
             return Ok((connection.clone(), current.count));
@@ -114,7 +138,7 @@ impl Connection {
                 current.count += 1;
                 Ok((connection, current.count))
             }
-            Ok(Err(QueueError::Unavailable { cause, detail })) => Err(self.away(cause, &detail)),
+            Ok(Err(RequestError::Unavailable { cause, detail })) => Err(self.away(cause, &detail)),
             Ok(Err(other)) => Err(other),
             Err(_) => Err(self.away(
                 Cause::Unreachable,
@@ -125,7 +149,7 @@ impl Connection {
 
     /// Connects and logs in. Each attempt resolves the host name again, since the address may change with a
     /// restart, and reads password and certificates from their files.
-    async fn open(&self) -> Result<Open, QueueError> {
+    async fn open(&self) -> Result<Open, RequestError> {
         let RedisSettings {
             redis_host,
             redis_port,
@@ -133,12 +157,12 @@ impl Connection {
         } = &self.settings;
         let tls = self.settings.client_tls();
         let stream = tls::open(redis_host, *redis_port, tls.as_ref());
-        let unreachable = |error| QueueError::unavailable(Cause::Unreachable, error);
+        let unreachable = |error| RequestError::unavailable(Cause::Unreachable, error);
         let stream = stream
             .await
             .map_err(|error| unreachable(error.to_string()))?;
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(REPLY_LIMIT));
-        let login = self.login();
+        let login = login(&self.settings);
         let opened = MultiplexedConnection::new_with_config(&login, stream, config);
         let (requests, driver) = opened.await.map_err(|error| {
             let explained = tls.as_ref().and_then(|tls| tls.explain(&error, redis_host));
@@ -155,18 +179,7 @@ impl Connection {
         })
     }
 
-    fn login(&self) -> RedisConnectionInfo {
-        let mut login = RedisConnectionInfo::default();
-        if let Some(username) = &self.settings.redis_username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = self.settings.redis_password.as_ref().map(Secret::current) {
-            login = login.set_password(password.expose());
-        }
-        login
-    }
-
-    fn away(&self, cause: Cause, detail: &str) -> QueueError {
+    fn away(&self, cause: Cause, detail: &str) -> RequestError {
         let RedisSettings {
             redis_host,
             redis_port,
@@ -181,11 +194,11 @@ impl Connection {
         };
         let detail =
             format!("{detail} ({redis_host}:{redis_port}, REDIS_HOST and REDIS_PORT{hint})");
-        QueueError::Unavailable { cause, detail }
+        RequestError::Unavailable { cause, detail }
     }
 
     /// Drops a broken connection, so that the next call reconnects.
-    async fn failed(&self, count: u64, error: &RedisError, repeatable: Repeatable) -> QueueError {
+    async fn failed(&self, count: u64, error: &RedisError, repeatable: Repeatable) -> RequestError {
         if is_broken(error) {
             let mut current = self.current.lock().await;
             if current.count == count {
@@ -212,11 +225,11 @@ fn is_broken(error: &RedisError) -> bool {
 }
 
 /// Maps an error. The library's own classification knows too few of the codes.
-fn classify(error: &RedisError, repeatable: Repeatable) -> QueueError {
+fn classify(error: &RedisError, repeatable: Repeatable) -> RequestError {
     let message = error.to_string();
-    let unavailable = |cause| QueueError::unavailable(cause, &message);
+    let unavailable = |cause| RequestError::unavailable(cause, &message);
     if error.kind() == ErrorKind::AuthenticationFailed {
-        return QueueError::Denied(message);
+        return RequestError::Denied(message);
     }
     // Each command of a pipeline has its own error; the first one decides.
     let of_several = error.clone().into_server_errors();
@@ -231,10 +244,10 @@ fn classify(error: &RedisError, repeatable: Repeatable) -> QueueError {
         "MISCONF" | "NOREPLICAS" => return unavailable(Cause::CannotPersist),
         "OOM" => return unavailable(Cause::OutOfMemory),
         "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" => return unavailable(Cause::Busy),
-        "NOAUTH" | "WRONGPASS" | "NOPERM" => return QueueError::Denied(message),
-        "WRONGTYPE" => return QueueError::WrongType(message),
+        "NOAUTH" | "WRONGPASS" | "NOPERM" => return RequestError::Denied(message),
+        "WRONGTYPE" => return RequestError::WrongType(message),
         "MOVED" | "ASK" | "CROSSSLOT" => {
-            return QueueError::Incompatible(format!(
+            return RequestError::Incompatible(format!(
                 "{message}; Redis Cluster isn't supported yet"
             ));
         }
@@ -243,13 +256,13 @@ fn classify(error: &RedisError, repeatable: Repeatable) -> QueueError {
     // The errors of a server with a password for a command with many arguments, and of a script whose
     // user lacks a permission.
     if message.contains("unauthenticated") || message.contains("can't run this command") {
-        return QueueError::Denied(message);
+        return RequestError::Denied(message);
     }
     if message.contains("Error compiling script") {
-        return QueueError::Incompatible(format!("{message}; Redis 7.0 or newer is needed"));
+        return RequestError::Incompatible(format!("{message}; Redis 7.0 or newer is needed"));
     }
     if repeatable == Repeatable::No {
-        return QueueError::Unknown(message);
+        return RequestError::Unknown(message);
     }
     if is_broken(error) {
         unavailable(Cause::Unreachable)

@@ -1,0 +1,47 @@
+//! HTTP APIs that other systems define, instead of the dashboard's pages.
+
+#[cfg(feature = "mongodb")]
+mod sensors;
+
+use axum::Router;
+use clap::ValueEnum;
+use utoipa::openapi::OpenApi as Document;
+
+use crate::access::Access;
+use crate::parts::Api;
+
+/// What is at the paths outside `/api/v1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ApiPaths {
+    /// The dashboard
+    #[default]
+    Dashboard,
+    /// Readings of the pipeline `sensors` by date, and its last ten
+    Sensors,
+}
+
+/// The routes of a system, with their document.
+pub(crate) struct System {
+    pub(crate) routes: Router,
+    pub(crate) document: Document,
+}
+
+impl System {
+    /// The routes of the system, if the dashboard isn't wanted. Fails if its pipeline isn't served, or has other stores
+    /// than the paths are answered from.
+    pub(crate) fn of(paths: ApiPaths, api: &Api, access: &Access) -> anyhow::Result<Option<Self>> {
+        match paths {
+            ApiPaths::Dashboard => Ok(None),
+            #[cfg(feature = "mongodb")]
+            ApiPaths::Sensors => sensors::system(api, access).map(Some),
+            #[cfg(not(feature = "mongodb"))]
+            ApiPaths::Sensors => {
+                let _ = (api, access);
+                anyhow::bail!(
+                    "API_PATHS=sensors can't be used: {}",
+                    common::settings::built_without("mongodb")
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Where the rows of a pipeline are read from, if that is a server.
+
+use anyhow::Context;
+use api::PipelineHistory;
+#[cfg(feature = "mongodb")]
+use common::clock::Clock;
+use common::pipelines::Pipeline;
+use model::Layout;
+use model::pipeline::{StoreKind, StoreTable};
+use sink::from_file::{StoreDefaults, influx_settings};
+use sink::stores::latest_store;
+use store::{InfluxHistory, LatestStore, Measurement};
+
+/// The table of the store that a pipeline's rows are read from, if its file names any.
+fn table_of(pipeline: &Pipeline) -> Option<&StoreTable> {
+    match pipeline {
+        Pipeline::Rigs(_) => None,
+        Pipeline::File(file) => Some(&**file.store.get(file.history_place()?)?),
+    }
+}
+
+/// The reader of a pipeline's rows on a server; InfluxDB, if the file names no store.
+pub(crate) fn on_server(
+    defaults: StoreDefaults<'_>,
+    pipeline: &Pipeline,
+) -> anyhow::Result<PipelineHistory> {
+    let table = table_of(pipeline);
+    #[cfg(feature = "mongodb")]
+    if let Pipeline::File(file) = pipeline
+        && let Some(table) = table
+        && table.kind == StoreKind::Mongodb
+    {
+        let store = sink::mongodb::mongo_store(file, table, Clock::system())?;
+        return Ok(PipelineHistory::Mongodb(store.history()));
+    }
+    let (influx, measurement, layout) = match pipeline {
+        Pipeline::Rigs(_) => (
+            defaults.influx.clone(),
+            Measurement::default(),
+            Layout::Rigs,
+        ),
+        Pipeline::File(file) => {
+            let (influx, measurement) = influx_settings(defaults.influx, file, table)?;
+            (influx, measurement, Layout::Tagged)
+        }
+    };
+    let history = InfluxHistory::new(&influx, measurement, layout);
+    Ok(PipelineHistory::Influx(
+        history.context("cannot use InfluxDB")?,
+    ))
+}
+
+/// The newest rows of a pipeline, if it has a store of them.
+pub(crate) fn latest(
+    defaults: StoreDefaults<'_>,
+    pipeline: &Pipeline,
+) -> anyhow::Result<Option<LatestStore>> {
+    match pipeline {
+        Pipeline::Rigs(_) => Ok(None),
+        Pipeline::File(file) => Ok(latest_store(defaults, file)?),
+    }
+}
+
+/// The name of that server in health reports.
+pub(crate) fn server_name(pipeline: &Pipeline) -> &'static str {
+    match table_of(pipeline).map(|table| table.kind) {
+        Some(StoreKind::Mongodb) => "mongodb",
+        Some(StoreKind::Influx | StoreKind::Sqlite | StoreKind::RedisLatest) | None => "influxdb",
+    }
+}
