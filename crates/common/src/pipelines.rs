@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn directory_of_the_built_in_pipelines_is_all_of_them() {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines");
-        assert_eq!(names(dir).unwrap(), ["colors", "rigs"]);
+        assert_eq!(names(dir).unwrap(), ["colors", "rigs", "sensors"]);
     }
 
     #[test]

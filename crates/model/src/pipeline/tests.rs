@@ -81,7 +81,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "[[store]]\nkind = \"sqlite\"\nurl = \"x\"",
         "7:7",
-        "kind = \"influx\"",
+        "is in the data directory",
     ),
     (
         "[[store]]\nkind = \"sqlite\"\n[[store]]\nkind = \"sqlite\"",
