@@ -33,11 +33,14 @@ struct Sensors {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Sensor readings",
-    description = "Readings of sensors by date, and the last ten. Times are RFC 3339, in UTC if they name no zone, or \
-                   dates; both ends of a range are included."
-))]
+#[openapi(
+    info(
+        title = "Sensor readings",
+        description = "Readings of sensors by date, and the last ten. Times are RFC 3339, in UTC if they name no zone, \
+                       or dates; both ends of a range are included."
+    ),
+    components(schemas(Reading, Pagination))
+)]
 struct Base;
 
 /// The routes, around which requests are checked as those of `/api/v1` are.

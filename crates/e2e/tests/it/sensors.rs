@@ -271,6 +271,7 @@ async fn readings_are_in_mongodb_and_the_last_ten_in_redis() {
     let document = api.json("/openapi.json");
     assert!(document["paths"]["/latestten/{sensor_id}"].is_object());
     assert!(document["paths"]["/api/v1/pipelines"].is_object());
+    assert!(document["components"]["schemas"]["Reading"].is_object());
 }
 
 #[test]
