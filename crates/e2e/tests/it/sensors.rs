@@ -136,8 +136,10 @@ impl Api {
             process.get("/readyz"),
             process.logs()
         );
+        let url = "url=\"http://127.0.0.1:";
+        assert!(wait_until(SOON, || process.logs().contains(url)));
         let logs = process.logs();
-        let (_, address) = logs.split_once("url=\"http://127.0.0.1:").unwrap();
+        let (_, address) = logs.split_once(url).unwrap();
         let digits: String = address.chars().take_while(char::is_ascii_digit).collect();
         Self {
             port: digits.parse().unwrap(),
