@@ -337,17 +337,23 @@ given_secrets_are_used() {
 
 colors() { docker compose -f examples/colors/compose.yml "$@"; }
 
-# After the other containers are gone: both use the same ports.
-system_1_runs_alone() {
-    colors build --quiet >"$work/build.log" 2>&1 || { tail -n 60 "$work/build.log"; fail "the build"; }
-    colors up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || {
+# Builds and starts one of the examples, of which these services log no warning. It uses the ports of the other
+# containers, which are gone by then.
+start_example() {
+    local example=$1
+    shift
+    "$example" build --quiet >"$work/build.log" 2>&1 || { tail -n 60 "$work/build.log"; fail "the build"; }
+    "$example" up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || {
         tail -n 40 "$work/up.log"
-        colors logs --no-color --tail 40
-        fail "up --wait of the colors"
+        "$example" logs --no-color --tail 40
+        fail "up --wait of the $example"
     }
-    ! colors logs --no-color generator ingester transformer sink | grep -E '"level":"(WARN|ERROR)"' ||
-        fail "a stage logs a warning or an error"
-    pass "the colors are healthy without an .env, and no stage logged a warning"
+    ! "$example" logs --no-color "$@" | grep -E '"level":"(WARN|ERROR)"' || fail "a stage logs a warning or an error"
+    pass "the $example are healthy without an .env, and no stage logged a warning"
+}
+
+system_1_runs_alone() {
+    start_example colors generator ingester transformer sink
     local token
     token=$(colors run --rm --no-TTY init passwords | sed -n 's/^ *operator token *//p')
     # In the middle of a window.
@@ -368,16 +374,8 @@ sensors() {
 }
 
 system_3_runs_alone() {
-    sensors build --quiet >"$work/build.log" 2>&1 || { tail -n 60 "$work/build.log"; fail "the build"; }
-    sensors up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || {
-        tail -n 40 "$work/up.log"
-        sensors logs --no-color --tail 40
-        fail "up --wait of the sensors"
-    }
-    # The api warns of stages that haven't started yet.
-    ! sensors logs --no-color temperature humidity ingester transformer sink | grep -E '"level":"(WARN|ERROR)"' ||
-        fail "a stage logs a warning or an error"
-    pass "the sensors are healthy, and no stage logged a warning"
+    # Not the api, which warns of stages that haven't started yet.
+    start_example sensors temperature humidity ingester transformer sink
     # It ends with a code of its own when the time is over.
     (sensors exec --no-TTY mosquitto mosquitto_sub -t 'sensors/#' -W 14 >"$work/messages" || true) 2>/dev/null &
     local subscriber=$!

@@ -24,11 +24,10 @@ while place <= #ARGV do
   redis.call('ZADD', group, score, row)
   redis.call('ZADD', all, score, row)
   for _, old in ipairs(redis.call('ZRANGE', group, 0, -keep - 1)) do
-    -- It isn't one of the newest of all either: those that are newer in its group are enough.
     redis.call('UNLINK', all .. ':row:' .. old)
-    redis.call('ZREM', all, old)
-    redis.call('ZREM', group, old)
   end
+  redis.call('ZREMRANGEBYRANK', group, 0, -keep - 1)
 end
+-- This drops what was dropped from its group, too: those that are newer in the group are enough.
 redis.call('ZREMRANGEBYRANK', all, 0, -keep - 1)
 return 'ok'
