@@ -25,8 +25,9 @@ ARG CARGO_BUILD="cargo build --locked --profile container --bins --features=${FE
     -p producer -p ingester -p transformer -p sink -p rigline"
 RUN $CARGO_BUILD --target "$(uname -m)-unknown-linux-gnu"
 COPY . .
-# Sources are older than the programs that do nothing, so that cargo would keep those.
-RUN find . -name '*.rs' -exec touch {} + \
+# Sources are older than the programs that do nothing, so that cargo would keep those. What dependencies have generated
+# stays as it is, or they would be built again.
+RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
     && $CARGO_BUILD --target "$(uname -m)-unknown-linux-gnu" \
     && mkdir -p /built/bin /built/empty /built/certs \
     && cp /etc/ssl/certs/ca-certificates.crt /built/certs/ \
