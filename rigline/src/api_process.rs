@@ -78,6 +78,7 @@ impl ApiProcessSettings {
         StoreDefaults {
             influx: &self.influx,
             redis: &self.redis,
+            kafka: None,
         }
     }
 }

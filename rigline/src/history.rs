@@ -25,6 +25,16 @@ pub(crate) fn on_server(
     pipeline: &Pipeline,
 ) -> anyhow::Result<PipelineHistory> {
     let table = table_of(pipeline);
+    if let Pipeline::File(file) = pipeline
+        && table.is_none()
+        && !file.store.is_empty()
+    {
+        anyhow::bail!(
+            "rows of the pipeline {} can't be read from its stores; add another one, for instance [[store]] with \
+             kind = \"influx\"",
+            *file.name
+        );
+    }
     #[cfg(feature = "mongodb")]
     if let Pipeline::File(file) = pipeline
         && let Some(table) = table
@@ -65,6 +75,7 @@ pub(crate) fn latest(
 pub(crate) fn server_name(pipeline: &Pipeline) -> &'static str {
     match table_of(pipeline).map(|table| table.kind) {
         Some(StoreKind::Mongodb) => "mongodb",
-        Some(StoreKind::Influx | StoreKind::Sqlite | StoreKind::RedisLatest) | None => "influxdb",
+        Some(StoreKind::Influx | StoreKind::Sqlite | StoreKind::RedisLatest | StoreKind::Kafka)
+        | None => "influxdb",
     }
 }

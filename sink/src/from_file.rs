@@ -2,10 +2,11 @@
 
 use anyhow::Context;
 use common::pipelines::Pipeline;
-use common::settings::{BadSetting, RedisSettings, Settings};
+use common::settings::{BadSetting, KafkaTls, RedisSettings, Settings};
 use model::pipeline::{At, PipelineFile, StoreKind, StoreTable, given};
 use store::{InfluxSettings, InfluxStore, LatestSettings, Measurement};
 
+use crate::kafka::check_kafka;
 use crate::mongodb::check_mongodb;
 
 /// The settings of servers that the tables of stores may leave out.
@@ -15,6 +16,8 @@ pub struct StoreDefaults<'a> {
     pub influx: &'a InfluxSettings,
     /// Redis.
     pub redis: &'a RedisSettings,
+    /// The files of TLS with Kafka; `None` in programs that don't write to it.
+    pub kafka: Option<&'a KafkaTls>,
 }
 
 /// The InfluxDB of a pipeline: what the table of the store says, and otherwise what `settings` say. The measurement is
@@ -81,6 +84,7 @@ pub fn check_servers(defaults: StoreDefaults<'_>, file: &PipelineFile) -> Result
             StoreKind::RedisLatest => {
                 LatestSettings::of_file(file, table, defaults.redis)?;
             }
+            StoreKind::Kafka => check_kafka(file, table, defaults.kafka)?,
         }
     }
     Ok(())

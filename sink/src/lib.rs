@@ -2,12 +2,15 @@
 
 mod batch;
 pub mod from_file;
+pub mod kafka;
 pub mod mongodb;
 pub mod process;
+mod refusals;
 pub mod run;
 pub mod settings;
 pub mod stores;
 mod target;
+mod transaction;
 pub mod write;
 
-pub use self::run::{NamedStore, run, run_with_stores};
+pub use self::run::{NamedStore, Stores, run, run_with_stores};

@@ -11,9 +11,10 @@ use model::pipeline::StoreKind;
 use queue::redis::RedisQueue;
 use tokio::task::JoinSet;
 
-use crate::NamedStore;
+use crate::kafka::last_store;
 use crate::settings::SinkSettings;
 use crate::stores::PipelineStore;
+use crate::{NamedStore, Stores};
 
 const PROGRAM: Program = Program {
     name: "sink",
@@ -34,11 +35,18 @@ async fn run(settings: SinkSettings, process: Process) -> anyhow::Result<()> {
             Pipeline::Rigs(_) => {
                 let name = StoreKind::Influx.name().to_owned();
                 let store = PipelineStore::of_rigs(&settings.influx)?;
-                (vec![NamedStore { name, store }], settings.queue.clone())
+                let stores = Stores {
+                    merging: vec![NamedStore { name, store }],
+                    transactional: None,
+                };
+                (stores, settings.queue.clone())
             }
             Pipeline::File(file) => {
                 let defaults = settings.store_defaults();
-                let stores = PipelineStore::all_of_file(defaults, file, process.clock)?;
+                let stores = Stores {
+                    merging: PipelineStore::all_of_file(defaults, file, process.clock)?,
+                    transactional: last_store(file, &settings.kafka)?,
+                };
                 (stores, settings.queue.of_pipeline(&file.name))
             }
         };

@@ -1,6 +1,5 @@
 //! Writes rows of the normalized list to the stores of a pipeline.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -9,17 +8,20 @@ use common::faults::{self, Point};
 use common::harness::Process;
 use common::metric;
 use metrics::{counter, histogram};
-use model::dead_letter::{Reason, Rejection};
+use model::dead_letter::Rejection;
 use model::{Layout, Stage, Timestamp};
-use queue::consume::{self, Changes, Decision, IDLE_POLL, Processor, consume};
+use queue::consume::{Batch, Changes, Decision, IDLE_POLL, Processor, consume};
 use queue::ledger::{Counter, delta};
 use queue::rejected::{DeadLetterEncoder, Input, Rejected};
 use queue::settings::QueueSettings;
 use queue::{Queue, State};
-use store::Store;
+use store::{NoTransactions, Store, TransactionalStore};
 
 use crate::batch::DecodedBatch;
+use crate::refusals::Refusals;
 use crate::target::Target;
+use crate::transaction::note::CommitNote;
+use crate::transaction::{Readiness, TransactionTarget};
 
 const STAGE: Stage = Stage::Sink;
 
@@ -32,6 +34,24 @@ pub struct NamedStore<S> {
     pub store: S,
 }
 
+/// The stores of a pipeline.
+#[derive(Debug)]
+pub struct Stores<S, T = NoTransactions> {
+    /// Stores that merge rows, in the order in which they are written to.
+    pub merging: Vec<NamedStore<S>>,
+    /// The store that takes each batch in a transaction, after all others have it.
+    pub transactional: Option<NamedStore<T>>,
+}
+
+impl<S> From<Vec<NamedStore<S>>> for Stores<S> {
+    fn from(merging: Vec<NamedStore<S>>) -> Self {
+        Self {
+            merging,
+            transactional: None,
+        }
+    }
+}
+
 /// Runs with one store until the process stops. Errors of queue and store are retried.
 pub async fn run<Q: Queue, S: Store>(
     settings: QueueSettings,
@@ -40,29 +60,39 @@ pub async fn run<Q: Queue, S: Store>(
     process: Process,
 ) -> anyhow::Result<()> {
     let name = "store".to_owned();
-    run_with_stores(settings, queue, vec![NamedStore { name, store }], process).await
+    let stores = Stores::from(vec![NamedStore { name, store }]);
+    run_with_stores(settings, queue, stores, process).await
 }
 
 /// Runs with several stores until the process stops. A batch is written to one store after another, and taken off the
 /// list when all have it; while one of them is unavailable, the pipeline waits.
-pub async fn run_with_stores<Q: Queue, S: Store>(
+pub async fn run_with_stores<Q: Queue, S: Store, T: TransactionalStore>(
     settings: QueueSettings,
     queue: Q,
-    stores: Vec<NamedStore<S>>,
+    stores: Stores<S, T>,
     process: Process,
 ) -> anyhow::Result<()> {
-    ensure!(!stores.is_empty(), "a pipeline needs a store");
-    let is_single = stores.len() == 1;
-    let target = |NamedStore { name, store }| {
-        let up = if is_single {
+    let count = stores.merging.len() + stores.transactional.iter().count();
+    ensure!(count > 0, "a pipeline needs a store");
+    let is_single = count == 1;
+    let dependency = |name: &str| {
+        if is_single {
             process.health.dependency("store")
         } else {
             process.health.dependency(format!("store-{name}"))
-        };
+        }
+    };
+    let target = |NamedStore { name, store }| {
+        let up = dependency(&name);
         Target::new(name, store, up)
     };
     let sink = Sink {
-        targets: stores.into_iter().map(target).collect(),
+        targets: stores.merging.into_iter().map(target).collect(),
+        last: stores.transactional.map(|NamedStore { name, store }| {
+            let up = dependency(&name);
+            TransactionTarget::new(name, store, queue.clone(), up)
+        }),
+        is_single,
         list: settings.normalized_queue.clone(),
         layout: settings.layout,
         dead_letters: DeadLetterEncoder::new(STAGE, &settings.limits),
@@ -72,9 +102,12 @@ pub async fn run_with_stores<Q: Queue, S: Store>(
     Ok(())
 }
 
-struct Sink<S> {
-    /// At least one, in the order in which they are written to.
+struct Sink<S, T, Q> {
+    /// Stores that merge rows, in the order in which they are written to.
     targets: Vec<Target<S>>,
+    /// The store with transactions.
+    last: Option<TransactionTarget<T, Q>>,
+    is_single: bool,
     list: String,
     layout: Layout,
     dead_letters: DeadLetterEncoder,
@@ -86,38 +119,39 @@ struct Summary {
     stored: Vec<Timestamp>,
 }
 
-/// The stores that refused a row, with their messages.
-type Refusals<'a> = Vec<(&'a str, &'a str)>;
-
-impl<S: Store> Processor for Sink<S> {
+impl<S: Store, T: TransactionalStore, Q: Queue> Processor for Sink<S, T, Q> {
     type Summary = Summary;
     type Error = Infallible;
 
     fn load(&mut self, _: State) -> Result<(), Infallible> {
         self.forget();
+        if let Some(last) = &mut self.last {
+            last.forget();
+        }
         Ok(())
     }
 
-    async fn process(&mut self, batch: &consume::Batch) -> Result<Decision<Summary>, Infallible> {
+    async fn process(&mut self, batch: &Batch) -> Result<Decision<Summary>, Infallible> {
         let items = &batch.peek.items;
         if items.is_empty() {
             return Ok(Decision::Wait(self.preflight().await));
         }
-        let names: Vec<_> = self.targets.iter().map(|target| &*target.name).collect();
-        let decoded = DecodedBatch::decode(self.layout, items, &names);
-        faults::reach(Point::BeforeWrite);
-        let written = self.write(&decoded).await;
-        faults::reach(Point::AfterWrite);
-        if let Err(wait) = written {
-            return Ok(Decision::Wait(wait));
+        if let Some(last) = &mut self.last {
+            match last.prepare(batch).await {
+                Ok(Readiness::Unwritten) => {}
+                Ok(Readiness::Outdated) => return Ok(Decision::Wait(Duration::ZERO)),
+                Ok(Readiness::Written(note)) => return Ok(self.take_written(batch, note)),
+                Err(wait) => return Ok(Decision::Wait(wait)),
+            }
         }
-        let (dead, stored) = self.judge(items, &decoded);
-        let changes = Changes {
-            dead,
-            counts: vec![(Counter::RowsStored, delta(stored.len()))],
-            ..Changes::default()
-        };
-        Ok(Decision::Commit(changes, Summary { stored }))
+        let decoded = self.decode(items);
+        faults::reach(Point::BeforeWrite);
+        let written = self.write(&decoded, batch).await;
+        faults::reach(Point::AfterWrite);
+        Ok(match written {
+            Ok(refusals) => self.commit(items, &decoded, &refusals),
+            Err(wait) => Decision::Wait(wait),
+        })
     }
 
     fn committed(&mut self, summary: Summary) {
@@ -131,31 +165,84 @@ impl<S: Store> Processor for Sink<S> {
     }
 }
 
-impl<S: Store> Sink<S> {
+impl<S: Store, T: TransactionalStore, Q: Queue> Sink<S, T, Q> {
     fn forget(&mut self) {
         for target in &mut self.targets {
             target.forget();
         }
     }
 
-    /// Writes a batch to the stores in their order, up to the first one that fails.
-    async fn write(&mut self, batch: &DecodedBatch<'_>) -> Result<(), Duration> {
+    fn decode<'a>(&self, items: &'a [Vec<u8>]) -> DecodedBatch<'a> {
+        let merging = self.targets.iter().map(|target| &*target.name);
+        let last = self.last.iter().map(|target| &*target.name);
+        let names: Vec<_> = merging.chain(last).collect();
+        DecodedBatch::decode(self.layout, items, &names)
+    }
+
+    /// Writes a batch to the stores in their order, up to the first one that fails. Returns the rows that they refuse.
+    async fn write(
+        &mut self,
+        decoded: &DecodedBatch<'_>,
+        batch: &Batch,
+    ) -> Result<Refusals, Duration> {
         for target in &mut self.targets {
-            target.write(batch).await?;
+            target.write(decoded).await?;
         }
-        Ok(())
+        let mut refusals = Refusals::default();
+        for target in &self.targets {
+            for row in &target.refused {
+                refusals.add(row.place, &target.name, &row.detail);
+            }
+        }
+        if let Some(last) = &mut self.last {
+            last.write(decoded, batch, &mut refusals).await?;
+        }
+        Ok(refusals)
+    }
+
+    /// Takes the elements off the list that an earlier transaction has written.
+    fn take_written(&mut self, batch: &Batch, note: CommitNote) -> Decision<Summary> {
+        let items = &batch.peek.items;
+        let missing = note.take.saturating_sub(items.len());
+        if missing > 0 && !batch.reached_end {
+            // This batch is smaller than that one was.
+            let take = note.take;
+            if let Some(last) = &mut self.last {
+                last.keep(note);
+            }
+            return Decision::PeekMore(take);
+        }
+        if missing > 0 {
+            tracing::error!(
+                missing,
+                "the list has fewer elements than the last transaction has written: another program has removed some"
+            );
+        }
+        let items = &items[..note.take.min(items.len())];
+        let decoded = self.decode(items);
+        self.commit(items, &decoded, &note.refusals())
     }
 
     /// Sends the preflights that are due. Returns how long to wait.
     async fn preflight(&mut self) -> Duration {
         let mut wait = IDLE_POLL;
+        let stop = self.process.stop.clone();
         for target in &mut self.targets {
             if !target.is_preflight_due() {
                 continue;
             }
             let answer = tokio::select! {
                 answer = target.preflight() => answer,
-                () = self.process.stop.cancelled() => return Duration::ZERO,
+                () = stop.cancelled() => return Duration::ZERO,
+            };
+            if let Err(longer) = answer {
+                wait = wait.max(longer);
+            }
+        }
+        if let Some(last) = self.last.as_mut().filter(|last| last.is_preflight_due()) {
+            let answer = tokio::select! {
+                answer = last.preflight() => answer,
+                () = stop.cancelled() => return Duration::ZERO,
             };
             if let Err(longer) = answer {
                 wait = wait.max(longer);
@@ -164,73 +251,55 @@ impl<S: Store> Sink<S> {
         wait
     }
 
-    /// The dead letters of a batch that all stores have, and the times of the rows that none refused.
+    /// The commit of elements that all stores have.
+    fn commit(
+        &mut self,
+        items: &[Vec<u8>],
+        decoded: &DecodedBatch<'_>,
+        refusals: &Refusals,
+    ) -> Decision<Summary> {
+        let (dead, stored) = self.judge(items, decoded, refusals);
+        let changes = Changes {
+            take: Some(items.len()),
+            dead,
+            counts: vec![(Counter::RowsStored, delta(stored.len()))],
+            ..Changes::default()
+        };
+        Decision::Commit(changes, Summary { stored })
+    }
+
+    /// The dead letters of elements that all stores have, and the times of the rows that none refused.
     fn judge(
         &mut self,
         items: &[Vec<u8>],
         batch: &DecodedBatch<'_>,
+        refusals: &Refusals,
     ) -> (Vec<Rejected>, Vec<Timestamp>) {
-        let Self {
-            targets,
-            list,
-            dead_letters,
-            process,
-            ..
-        } = self;
-        let time = process.clock.now();
+        let time = self.process.clock.now();
         let mut reject = |rejection: &Rejection, place: usize, series: &str| {
             let input = Input {
                 series,
-                topic: list,
+                topic: &self.list,
                 payload: &items[place],
                 truncated: None,
                 time,
             };
-            dead_letters.encode(rejection, &input)
+            self.dead_letters.encode(rejection, &input)
         };
         let undecodable = batch.rejections.iter();
         let mut dead: Vec<_> = undecodable
             .map(|(place, rejection)| reject(rejection, *place, ""))
             .collect();
-        let is_single = targets.len() == 1;
-        let refused = refused_rows(targets);
-        dead.extend(refused.iter().map(|(place, refusals)| {
-            let row = batch.row_of(*place);
-            let series = row.and_then(|row| row.tags.first());
+        // A note of another version of this program may name other elements.
+        let refused = refusals.rejections(self.is_single);
+        dead.extend(refused.filter_map(|(place, rejection)| {
+            let row = batch.row_of(place)?;
+            let series = row.tags.first();
             let series = series.map_or("", |(_, value)| value.as_str());
-            reject(&rejection(refusals, is_single), *place, series)
+            Some(reject(&rejection, place, series))
         }));
         let rows = batch.places.iter().zip(&batch.rows);
-        let stored = rows.filter(|(place, _)| !refused.contains_key(place));
+        let stored = rows.filter(|(place, _)| !refusals.has(**place));
         (dead, stored.map(|(_, row)| row.timestamp).collect())
     }
-}
-
-/// The indexes of elements whose rows a store refused.
-fn refused_rows<S>(targets: &[Target<S>]) -> BTreeMap<usize, Refusals<'_>> {
-    let mut refused: BTreeMap<usize, Refusals<'_>> = BTreeMap::new();
-    for target in targets {
-        for row in &target.refused {
-            let refusals = refused.entry(row.place).or_default();
-            refusals.push((&target.name, &row.detail));
-        }
-    }
-    refused
-}
-
-/// What the dead letter says of a row.
-fn rejection(refusals: &Refusals<'_>, is_single: bool) -> Rejection {
-    if is_single && let [(_, detail)] = refusals.as_slice() {
-        return Rejection::new(Reason::StoreRejected, detail);
-    }
-    let details: Vec<_> = refusals
-        .iter()
-        .map(|(name, detail)| format!("{name}: {detail}"))
-        .collect();
-    let mut rejection = Rejection::new(Reason::StoreRejected, details.join("; "));
-    rejection.stores = refusals
-        .iter()
-        .map(|(name, _)| (*name).to_owned())
-        .collect();
-    rejection
 }

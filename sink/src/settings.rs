@@ -2,7 +2,7 @@
 
 use clap::Args;
 use common::pipelines::PipelineSettings;
-use common::settings::{BadSetting, Settings};
+use common::settings::{BadSetting, KafkaTls, Settings};
 use queue::settings::{QueueSettings, RedisSettings};
 use store::InfluxSettings;
 
@@ -17,6 +17,9 @@ pub struct SinkSettings {
     /// The store.
     #[command(flatten)]
     pub influx: InfluxSettings,
+    /// The files of TLS with Kafka.
+    #[command(flatten)]
+    pub kafka: KafkaTls,
     /// Names and limits of the lists.
     #[command(flatten)]
     pub queue: QueueSettings,
@@ -41,6 +44,7 @@ impl SinkSettings {
         StoreDefaults {
             influx: &self.influx,
             redis: &self.redis,
+            kafka: Some(&self.kafka),
         }
     }
 }

@@ -31,8 +31,8 @@ impl PipelineStore {
         Ok(Self::Influx(Box::new(store)))
     }
 
-    /// The stores of the pipeline of a file, whose kinds the check of the settings has accepted. `defaults` are those
-    /// that the file doesn't have.
+    /// The stores that merge rows of the pipeline of a file, whose kinds the check of the settings has accepted.
+    /// `defaults` are those that the file doesn't have.
     pub fn all_of_file(
         defaults: StoreDefaults<'_>,
         file: &PipelineFile,
@@ -44,7 +44,12 @@ impl PipelineStore {
                 .is_empty()
                 .then(|| StoreKind::Influx.name().to_owned()),
         );
-        let stores = names.zip(store_tables(file)).map(|(name, table)| {
+        let merges =
+            |table: &Option<&StoreTable>| table.is_none_or(|table| table.kind != StoreKind::Kafka);
+        let merging = names
+            .zip(store_tables(file))
+            .filter(|(_, table)| merges(table));
+        let stores = merging.map(|(name, table)| {
             let store = Self::of_table(defaults, file, table, clock)?;
             Ok(NamedStore { name, store })
         });

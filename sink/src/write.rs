@@ -212,7 +212,7 @@ impl<'a, 'r, S: Store> Attempt<'a, 'r, S> {
 }
 
 /// Maps an error that ends the batch.
-fn unwritten(error: WriteError) -> Unwritten {
+pub(crate) fn unwritten(error: WriteError) -> Unwritten {
     match error {
         WriteError::Retry { detail, after } => Unwritten::Retry { detail, after },
         WriteError::Denied { detail }

@@ -79,6 +79,7 @@ impl Processor for Transformer {
         let counts = changes.counts;
         let samples = queue::ledger::delta(batch.peek.items.len() - dead.len());
         let changes = Changes {
+            take: None,
             outputs: changes.rows,
             dead,
             puts: changes.puts,

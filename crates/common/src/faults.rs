@@ -26,6 +26,10 @@ pub enum Point {
     BeforeWrite,
     /// The sink's write is stored.
     AfterWrite,
+    /// The sink has sent the records of a transaction and is about to commit it.
+    InTransaction,
+    /// The sink's transaction is committed.
+    AfterTransaction,
     /// A commit is about to be sent.
     BeforeCommit,
     /// The commit was applied.
@@ -38,7 +42,7 @@ pub enum Point {
 
 impl Point {
     /// All points, in the order in which data passes them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::BeforeAppend,
         Self::AfterAppend,
         Self::BeforeAcknowledgement,
@@ -49,6 +53,8 @@ impl Point {
         Self::AfterPeek,
         Self::BeforeWrite,
         Self::AfterWrite,
+        Self::InTransaction,
+        Self::AfterTransaction,
         Self::BeforeCommit,
         Self::AfterCommit,
         Self::BeforeRenewal,
@@ -69,6 +75,8 @@ impl Point {
             Self::AfterPeek => "after-peek",
             Self::BeforeWrite => "before-write",
             Self::AfterWrite => "after-write",
+            Self::InTransaction => "in-transaction",
+            Self::AfterTransaction => "after-transaction",
             Self::BeforeCommit => "before-commit",
             Self::AfterCommit => "after-commit",
             Self::BeforeRenewal => "before-renewal",

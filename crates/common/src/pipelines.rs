@@ -234,10 +234,10 @@ pub fn read(path: &Path) -> Result<PipelineFile, FileError> {
 
 fn parse(path: &Path, text: &str) -> Result<PipelineFile, FileError> {
     let mut file = PipelineFile::parse(&path.display().to_string(), text, &variable)?;
-    if let Some(descriptor) = &file.message.descriptor {
-        let beside = path.with_file_name(descriptor.as_str());
-        file.descriptors = std::fs::read(&beside).map_err(|error| unreadable(&beside, error))?;
-    }
+    file.read_descriptors(|name| {
+        let beside = path.with_file_name(name);
+        std::fs::read(&beside).map_err(|error| unreadable(&beside, error))
+    })?;
     Ok(file)
 }
 

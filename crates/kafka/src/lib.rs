@@ -1,4 +1,4 @@
-//! A client of Kafka brokers: a reader whose positions the caller keeps.
+//! A client of Kafka brokers: a reader whose positions the caller keeps, and a writer of transactions.
 //!
 //! Only this crate names the client library `krafka` (docs/adr/0020).
 
@@ -6,8 +6,10 @@ mod error;
 mod position;
 mod reader;
 mod settings;
+mod writer;
 
 pub use error::KafkaError;
 pub use position::{NotAPosition, Position, TopicId};
 pub use reader::{Reader, ReaderSettings, Record, Start, partition_name};
-pub use settings::{KafkaSettings, Mechanism};
+pub use settings::{KafkaSettings, KafkaTable};
+pub use writer::{NewRecord, Writer, WriterSettings};

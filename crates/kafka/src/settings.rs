@@ -8,25 +8,13 @@ use common::settings::{BadSetting, KafkaTls};
 use common::tls::ClientTls;
 use krafka::Kafka;
 use krafka::auth::{AuthConfig, TlsConfig};
-use model::pipeline::KafkaUrl;
+use model::pipeline::{At, KafkaUrl, KafkaUrlError, SaslMechanism, given};
 
 use crate::error::KafkaError;
 
 /// How long a request may take, and a connection attempt.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// How a user proves who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mechanism {
-    /// The password is sent; only with TLS is it safe from listeners.
-    #[default]
-    Plain,
-    /// A proof of the password, by SHA-256.
-    ScramSha256,
-    /// A proof of the password, by SHA-512.
-    ScramSha512,
-}
 
 /// The brokers of a cluster, and the login.
 #[derive(Debug, Clone)]
@@ -36,21 +24,38 @@ pub struct KafkaSettings {
     /// User and password, where the brokers want a login.
     pub login: Option<(String, Secret)>,
     /// How the login proves the password.
-    pub mechanism: Mechanism,
+    pub mechanism: SaslMechanism,
     /// TLS, if it is used.
     pub tls: Option<ClientTls>,
 }
 
+/// What a table of a pipeline file says about brokers.
+#[derive(Debug, Clone, Copy)]
+pub struct KafkaTable<'a> {
+    /// Their URL.
+    pub url: Option<&'a At<String>>,
+    /// The user, if they want a login.
+    pub user: Option<&'a At<String>>,
+    /// The user's password.
+    pub password: Option<&'a At<String>>,
+    /// How the login proves it.
+    pub mechanism: Option<&'a At<SaslMechanism>>,
+}
+
 impl KafkaSettings {
-    /// The brokers of a URL, without a login; with TLS, they use the files of `tls`.
-    #[must_use]
-    pub fn at(url: &KafkaUrl, tls: &KafkaTls) -> Self {
-        Self {
-            servers: url.servers.join(","),
-            login: None,
-            mechanism: Mechanism::default(),
-            tls: url.is_tls.then(|| tls.client()),
-        }
+    /// The brokers of a table of a pipeline file; with TLS, they use the files of `tls`.
+    pub fn of_table(table: KafkaTable<'_>, tls: &KafkaTls) -> Result<Self, BadSetting> {
+        let url = given(table.url).unwrap_or_default();
+        let brokers: KafkaUrl = url
+            .parse()
+            .map_err(|error: KafkaUrlError| BadSetting::new("url", url, &error.to_string()))?;
+        let password = given(table.password).unwrap_or_default();
+        Ok(Self {
+            servers: brokers.servers.join(","),
+            login: given(table.user).map(|user| (user.to_owned(), password.into())),
+            mechanism: table.mechanism.map(|it| **it).unwrap_or_default(),
+            tls: brokers.is_tls.then(|| tls.client()),
+        })
     }
 
     /// Checks the files of TLS.
@@ -88,9 +93,9 @@ impl KafkaSettings {
             let password = password.current();
             let password = password.expose();
             match self.mechanism {
-                Mechanism::Plain => AuthConfig::sasl_plain(user, password),
-                Mechanism::ScramSha256 => AuthConfig::sasl_scram_sha256(user, password),
-                Mechanism::ScramSha512 => AuthConfig::sasl_scram_sha512(user, password),
+                SaslMechanism::Plain => AuthConfig::sasl_plain(user, password),
+                SaslMechanism::ScramSha256 => AuthConfig::sasl_scram_sha256(user, password),
+                SaslMechanism::ScramSha512 => AuthConfig::sasl_scram_sha512(user, password),
             }
         });
         let Some(tls) = &self.tls else {

@@ -10,6 +10,7 @@ mod check;
 mod columns;
 mod error;
 mod file;
+mod kafka;
 mod latest;
 mod limits;
 mod mongo;
@@ -20,6 +21,7 @@ mod simulate;
 mod source;
 mod split;
 mod statistics;
+mod store;
 mod template;
 mod value;
 mod variables;
@@ -37,7 +39,7 @@ pub use self::columns::{ColumnSource, ColumnSourceError};
 pub use self::error::PipelineError;
 pub use self::file::{
     Each, FieldTable, FieldTables, Fields, Format, MessageTable, Names, PipelineFile, RowsTable,
-    ShapeKind, Statistic, Statistics, StoreKind, StoreTable, TimeFormat, ValueKind,
+    ShapeKind, Statistic, Statistics, TimeFormat, ValueKind,
 };
 pub use self::latest::KEEP as LATEST_ROWS;
 pub use self::limits::{LimitsTable, MaxAge};
@@ -45,6 +47,7 @@ pub use self::scalar::Scalar;
 pub use self::simulate::{Bounds, Distribution, SimulateException, SimulateTable};
 pub use self::source::{Retained, SaslMechanism, SourceKind, SourceTable, StartAt};
 pub use self::split::Split;
+pub use self::store::{RecordFormat, StoreKind, StoreTable};
 pub use self::template::{FIELD, TopicTemplate};
 pub use self::value::{At, NameGlob, Number, OneOrMore, Period, Pointer, TopicGlob, given};
 pub use self::zone::Zone;
@@ -91,6 +94,22 @@ impl PipelineFile {
         } else {
             ShapeKind::Sample
         }
+    }
+
+    /// Reads the sets of descriptors that the file names.
+    pub fn read_descriptors<E>(
+        &mut self,
+        mut read: impl FnMut(&str) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        if let Some(name) = &self.message.descriptor {
+            self.descriptors = read(name)?;
+        }
+        for store in &mut self.store {
+            if let Some(name) = &store.value.descriptor {
+                store.value.descriptors = read(name)?;
+            }
+        }
+        Ok(())
     }
 
     /// The names of its tags, in order.

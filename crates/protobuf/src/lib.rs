@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use prost_reflect::prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
 
@@ -33,6 +34,14 @@ pub enum TypeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no message {name}: {detail}")]
 pub struct DecodeError {
+    name: String,
+    detail: String,
+}
+
+/// Why JSON can't be written as a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no message {name}: {detail}")]
+pub struct EncodeError {
     name: String,
     detail: String,
 }
@@ -68,6 +77,17 @@ impl MessageType {
         message
             .serialize_with_options(serde_json::value::Serializer, &options)
             .map_err(|failed| error(failed.to_string()))
+    }
+
+    /// A message of a JSON document, whose members have the names of the `.proto` file or of its JSON form; each has to
+    /// be a field of the message, with a value of its type.
+    pub fn from_json(&self, document: &Value) -> Result<Vec<u8>, EncodeError> {
+        let message = DynamicMessage::deserialize(self.0.clone(), document);
+        let message = message.map_err(|failed| EncodeError {
+            name: self.0.full_name().to_owned(),
+            detail: failed.to_string(),
+        })?;
+        Ok(message.encode_to_vec())
     }
 }
 

@@ -61,15 +61,19 @@ pub struct Batch {
 /// The result of processing a batch.
 #[derive(Debug)]
 pub enum Decision<S> {
-    /// Take all elements of the batch and make these changes, in one commit.
+    /// Take elements of the batch and make these changes, in one commit.
     Commit(Changes, S),
+    /// Change nothing, and peek again at once, at this many elements if there are as many.
+    PeekMore(usize),
     /// Change nothing, and peek again after this long.
     Wait(Duration),
 }
 
-/// The changes of a commit, besides taking the batch off its list.
+/// The changes of a commit.
 #[derive(Debug, Default)]
 pub struct Changes {
+    /// How many elements to take, the first ones; `None` is all of the batch.
+    pub take: Option<usize>,
     /// Elements for the consumer's output list.
     pub outputs: Vec<Vec<u8>>,
     /// Elements that were rejected.
@@ -97,6 +101,7 @@ pub async fn consume<Q: Queue, P: Processor>(
     let mut consumer = ListConsumer {
         stage: stage.name(),
         batch: settings.limits.batch,
+        peek_more: 0,
         leases,
         process,
         processor,
@@ -112,6 +117,8 @@ pub async fn consume<Q: Queue, P: Processor>(
 struct ListConsumer<'a, Q, P> {
     stage: &'static str,
     batch: usize,
+    /// How many elements the next peek is for, if more than usual.
+    peek_more: usize,
     leases: LeaseManager<Q>,
     process: &'a Process,
     processor: P,
@@ -149,7 +156,8 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
     }
 
     async fn step(&mut self, held: &HeldLease<Q>, taken: Instant) -> Result<Step, P::Error> {
-        let peek = match held.peek(self.batch).await {
+        let max = self.batch.max(std::mem::take(&mut self.peek_more));
+        let peek = match held.peek(max).await {
             Ok(peek) => peek,
             Err(error) if error.is_lost() => return Ok(self.lost(&error)),
             Err(error) => {
@@ -158,7 +166,7 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
             }
         };
         let batch = Batch {
-            reached_end: peek.items.len() < self.batch,
+            reached_end: peek.items.len() < max,
             now: taken.elapsed(),
             peek,
         };
@@ -166,6 +174,10 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
             None => return Ok(Step::Lost),
             Some(decision) => match decision? {
                 Decision::Wait(wait) => return Ok(Step::Wait(wait)),
+                Decision::PeekMore(elements) => {
+                    self.peek_more = elements;
+                    return Ok(Step::Continue);
+                }
                 Decision::Commit(changes, summary) => (changes, summary),
             },
         };
@@ -224,10 +236,12 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
 
 fn commit(peek: &Peek, changes: Changes) -> (Commit, Tally) {
     let (dead, rejected) = Tally::split(changes.dead);
+    let all = &peek.items;
+    let taken = changes.take.and_then(|take| all.get(..take)).unwrap_or(all);
     let commit = Commit {
         number: peek.number,
-        take: peek.items.len(),
-        last_taken: peek.items.last().cloned(),
+        take: taken.len(),
+        last_taken: taken.last().cloned(),
         outputs: changes.outputs,
         dead,
         over_quota: rejected.over_quota(),

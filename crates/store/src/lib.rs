@@ -6,12 +6,17 @@ use model::row::Row;
 
 pub mod history;
 mod influx;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod line;
 #[cfg(feature = "mongodb")]
 mod mongodb;
 mod redis_latest;
 mod sqlite;
+mod transactional;
 
+#[cfg(feature = "kafka")]
+pub use self::kafka::KafkaStore;
 #[cfg(feature = "mongodb")]
 pub use self::mongodb::{DocumentFilter, MongoHistory, MongoSettings, MongoStore, NumberRange};
 pub use self::sqlite::{DEFAULT_RETENTION, SqliteHistory, SqliteSettings, SqliteStore};
@@ -23,6 +28,7 @@ pub use influx::{
     WriteAccess,
 };
 pub use redis_latest::{LatestSettings, LatestStore};
+pub use transactional::{NoTransactions, TransactionalStore};
 
 /// A store that rows are written to.
 ///

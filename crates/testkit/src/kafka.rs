@@ -163,7 +163,13 @@ impl Kafka {
 
     /// Creates a topic with this many partitions, in the place of one that was deleted.
     pub fn create_topic(&self, topic: &str, partitions: u32) {
-        let _ = self.client(&["create", topic, &partitions.to_string()], "");
+        self.create_topic_with(topic, partitions, &[]);
+    }
+
+    /// As [`create_topic`](Self::create_topic), with settings: `name=value`.
+    pub fn create_topic_with(&self, topic: &str, partitions: u32, settings: &[&str]) {
+        let partitions = partitions.to_string();
+        let _ = self.client(&[&["create", topic, &partitions], settings].concat(), "");
     }
 
     /// Deletes a topic.

@@ -16,8 +16,9 @@ use model::position::Positions;
 use model::{Layout, Row, topic};
 use queue::settings::QueueSettings;
 use queue::sqlite::SqliteQueue;
-use sink::NamedStore;
+use sink::kafka::last_store;
 use sink::stores::PipelineStore;
+use sink::{NamedStore, Stores};
 use store::{LatestStore, SqliteStore, Store, WriteError};
 use tokio::task::JoinSet;
 use transformer::settings::ShapeSettings;
@@ -182,7 +183,7 @@ impl Part {
         wrap: &impl Wrap,
         process: &Process,
         stages: &mut Stages,
-    ) {
+    ) -> anyhow::Result<()> {
         let lists = self.lists.clone();
         let work = match &self.pipeline {
             Pipeline::Rigs(_) => transformer::settings::Work {
@@ -201,11 +202,18 @@ impl Part {
                 let store = wrap.store(only.store.clone());
                 stages.spawn(sink::run(lists, queue, store, process));
             }
-            (_, stores) => {
-                let stores = stores.to_vec();
+            (pipeline, stores) => {
+                let stores = Stores {
+                    merging: stores.to_vec(),
+                    transactional: match pipeline {
+                        Pipeline::Rigs(_) => None,
+                        Pipeline::File(file) => last_store(file, &settings.kafka)?,
+                    },
+                };
                 stages.spawn(sink::run_with_stores(lists, queue, stores, process));
             }
         }
+        Ok(())
     }
 
     /// Starts the evaluation of its alerts, if its file has any.
@@ -266,10 +274,13 @@ fn open_stores(
                 let defaults = settings.store_defaults();
                 PartStore::Server(PipelineStore::of_table(defaults, file, table, clock)?)
             }
+            // The sink opens it.
+            StoreKind::Kafka => return Ok(None),
         };
-        Ok(NamedStore { name, store })
+        Ok(Some(NamedStore { name, store }))
     };
-    tables.map(open).collect()
+    let opened = tables.map(open);
+    opened.filter_map(Result::transpose).collect()
 }
 
 /// What reads the rows of the first store from which they can be read.
@@ -278,16 +289,20 @@ fn history(
     pipeline: &Pipeline,
     settings: &ServerSettings,
 ) -> anyhow::Result<PipelineHistory> {
-    let place = match pipeline {
-        Pipeline::Rigs(_) => None,
-        Pipeline::File(file) => file.history_place(),
+    let is_on_server = match pipeline {
+        Pipeline::Rigs(_) => false,
+        Pipeline::File(file) => {
+            let kind = file.history_place().map(|place| file.store[place].kind);
+            !file.store.is_empty() && kind != Some(StoreKind::Sqlite)
+        }
     };
-    let store = stores
-        .get(place.unwrap_or_default())
-        .context("the pipeline has no store")?;
-    match &store.store {
-        PartStore::Sqlite(store) => Ok(PipelineHistory::Sqlite(store.history())),
-        PartStore::Server(_) => history::on_server(settings.store_defaults(), pipeline),
+    let file = stores.iter().find_map(|store| match &store.store {
+        PartStore::Sqlite(store) => Some(store),
+        PartStore::Server(_) => None,
+    });
+    match file {
+        Some(store) if !is_on_server => Ok(PipelineHistory::Sqlite(store.history())),
+        _ => history::on_server(settings.store_defaults(), pipeline),
     }
 }
 

@@ -138,7 +138,7 @@ impl Server {
         let mut stages = Stages::new();
         start_ingesters(&parts, &settings, listener, &wrap, process, &mut stages)?;
         for part in &parts {
-            part.start(&settings, &wrap, process, &mut stages);
+            part.start(&settings, &wrap, process, &mut stages)?;
             part.start_alerts(&settings, process, &mut stages);
         }
         let served = parts.iter().map(|part| part.served(&settings)).collect();

@@ -80,7 +80,7 @@ pub struct ServerSettings {
     /// The Redis of pipelines whose source or store is one.
     #[command(flatten)]
     pub redis: RedisSettings,
-    /// TLS of pipelines whose source is Kafka.
+    /// TLS of pipelines whose source or store is Kafka.
     #[command(flatten)]
     pub kafka: KafkaTls,
     /// The InfluxDB of pipelines whose store is one.
@@ -101,6 +101,7 @@ impl ServerSettings {
         StoreDefaults {
             influx: &self.influx,
             redis: &self.redis,
+            kafka: Some(&self.kafka),
         }
     }
 

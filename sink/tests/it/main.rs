@@ -7,3 +7,4 @@ mod refusals;
 mod several;
 mod takeover;
 mod timers;
+mod transactions;

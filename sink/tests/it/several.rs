@@ -6,7 +6,7 @@ use model::{Layout, Name, Row, Timestamp};
 use queue::list::List;
 use queue::settings::QueueSettings;
 use queue::testing::{Running, TempQueue, limited};
-use sink::NamedStore;
+use sink::{NamedStore, Stores};
 use testkit::InfluxProxy;
 use testkit::influx_proxy::Reply;
 
@@ -26,8 +26,8 @@ fn start(queue: &TempQueue, servers: [&InfluxProxy; 2]) -> Running {
         name: name.to_owned(),
         store: influx(server),
     });
-    let (settings, stores) = (queue.settings().clone(), stores.collect());
-    let handle = queue.open();
+    let stores = Stores::from(stores.collect::<Vec<_>>());
+    let (settings, handle) = (queue.settings().clone(), queue.open());
     Running::start(|process| sink::run_with_stores(settings, handle, stores, process))
 }
 

@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use super::error::Problem;
-use super::file::{Fields, Format, MessageTable, PipelineFile, ShapeKind, StoreKind, StoreTable};
+use super::file::{Fields, Format, MessageTable, PipelineFile, ShapeKind};
 use super::simulate::SimulateTable;
 use super::source::SourceKind;
+use super::store::{StoreKind, StoreTable};
 use super::value::{At, Pointer, given};
-use super::{address, alert, latest, mongo, source};
+use super::{address, alert, kafka, latest, mongo, source};
 use crate::name::Name;
 
 pub(super) type Checked = Result<(), Problem>;
@@ -37,6 +38,7 @@ pub(super) fn check(file: &PipelineFile) -> Checked {
             "a pipeline has one store of kind sqlite",
         ));
     }
+    kafka::check_single(file)?;
     alert::check(&file.alert)?;
     if file.simulate.is_some() && file.source.kind() == SourceKind::Kafka {
         let why = "messages can be simulated for the sources mqtt and redis-pubsub";
@@ -281,6 +283,12 @@ fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
     if store.kind != StoreKind::Mongodb {
         mongo::refuse_settings(store)?;
     }
+    if !matches!(store.kind, StoreKind::Mongodb | StoreKind::Kafka) {
+        mongo::refuse_shared_settings(store)?;
+    }
+    if store.kind != StoreKind::Kafka {
+        kafka::refuse_settings(store)?;
+    }
     if store.kind != StoreKind::RedisLatest {
         latest::refuse_settings(store)?;
     }
@@ -292,6 +300,7 @@ fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
         ),
         StoreKind::Mongodb => mongo::check(file, store),
         StoreKind::RedisLatest => latest::check(file, store),
+        StoreKind::Kafka => kafka::check(file, store),
     }
 }
 

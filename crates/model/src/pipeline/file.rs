@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 
 use super::alert::AlertTable;
-use super::columns::ColumnSource;
 use super::limits::LimitsTable;
 use super::plain::{Plain, plain};
 use super::scalar::Scalar;
 use super::simulate::SimulateTable;
 use super::source::SourceTable;
 use super::split::Split;
+use super::store::StoreTable;
 use super::value::{At, NameGlob, Number, OneOrMore, Period, Pointer};
 use super::zone::Zone;
 
@@ -304,86 +304,6 @@ pub enum Statistics {
     List(Vec<Statistic>),
     /// By other names: { avg = "mean" }
     Named(BTreeMap<String, Statistic>),
-}
-
-/// Where rows go.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StoreTable {
-    /// The kind of the store
-    pub kind: StoreKind,
-    /// influx: by default `INFLUX_URL`. mongodb: `mongodb://host:27017`, also with several hosts and options.
-    /// redis-latest: `redis://[user:password@]host[:port]` or rediss, by default `REDIS_HOST` and `REDIS_PORT`
-    pub url: Option<At<String>>,
-    /// influx: by default `INFLUX_TOKEN`
-    pub token: Option<At<String>>,
-    /// influx: by default `INFLUX_ORG`
-    pub org: Option<At<String>>,
-    /// influx: by default `INFLUX_BUCKET`
-    pub bucket: Option<At<String>>,
-    /// influx: the measurement [default: the pipeline's name]
-    pub measurement: Option<At<String>>,
-    /// mongodb: the user, instead of the URL's
-    pub user: Option<At<String>>,
-    /// mongodb: the user's password
-    pub password: Option<At<String>>,
-    /// mongodb: the database that knows the user [default: admin]
-    pub auth_source: Option<At<String>>,
-    /// mongodb: the database [default: rigline]
-    pub database: Option<At<String>>,
-    /// mongodb: the collection [default: the pipeline's name]
-    pub collection: Option<At<String>>,
-    /// mongodb: most updates of one command; 99 with `FerretDB` [default: 1000]
-    #[serde(default, deserialize_with = "plain")]
-    #[schemars(with = "Option<Plain<usize>>")]
-    pub batch: Option<At<usize>>,
-    /// mongodb: members of documents that have another name than their tag or field, or hold times; a point leads
-    /// into a document within
-    #[serde(default)]
-    pub columns: BTreeMap<String, At<ColumnSource>>,
-    /// redis-latest: how many rows of each series, and of all [default: 10]
-    #[serde(default, deserialize_with = "plain")]
-    #[schemars(with = "Option<Plain<usize>>")]
-    pub keep: Option<At<usize>>,
-    /// redis-latest: the tags that tell which rows belong together, instead of all tags: `["sensor_id"]` keeps the
-    /// newest rows of each sensor
-    pub by: Option<At<Vec<String>>>,
-}
-
-/// The kind of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum StoreKind {
-    /// InfluxDB 2
-    Influx,
-    /// The file `store.db` of the one process
-    Sqlite,
-    /// A collection of MongoDB, a document a row
-    Mongodb,
-    /// The newest rows of each series, and of all, in Redis
-    RedisLatest,
-}
-
-impl StoreKind {
-    /// The name in pipeline files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Influx => "influx",
-            Self::Sqlite => "sqlite",
-            Self::Mongodb => "mongodb",
-            Self::RedisLatest => "redis-latest",
-        }
-    }
-
-    /// Whether rows can be read from such a store by series and time.
-    #[must_use]
-    pub const fn has_history(self) -> bool {
-        match self {
-            Self::Influx | Self::Sqlite | Self::Mongodb => true,
-            Self::RedisLatest => false,
-        }
-    }
 }
 
 /// The tables of fields with their names or patterns: an exact name goes before patterns, and a longer

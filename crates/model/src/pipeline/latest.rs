@@ -3,7 +3,8 @@
 use super::address;
 use super::check::{Checked, refuse, require};
 use super::error::Problem;
-use super::file::{PipelineFile, StoreKind, StoreTable};
+use super::file::PipelineFile;
+use super::store::{StoreKind, StoreTable};
 
 /// How many rows are kept, unless the table says so.
 pub const KEEP: usize = 10;

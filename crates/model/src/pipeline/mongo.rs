@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::check::{Checked, refuse, require};
 use super::columns::ColumnSource;
 use super::error::Problem;
-use super::file::{PipelineFile, ShapeKind, StoreTable};
+use super::file::{PipelineFile, ShapeKind};
+use super::store::StoreTable;
 use super::value::At;
 
 /// The precision of its dates.
@@ -20,17 +21,18 @@ const MAX_COLLECTION: usize = 128;
 /// Fails if a setting is given that only this kind has.
 pub(super) fn refuse_settings(store: &StoreTable) -> Checked {
     let why = "it is for kind = \"mongodb\"";
-    let texts = [
-        &store.user,
-        &store.password,
-        &store.auth_source,
-        &store.database,
-        &store.collection,
-    ];
-    for option in texts {
+    for option in [&store.auth_source, &store.database, &store.collection] {
         refuse(option.as_ref(), why)?;
     }
-    refuse(store.batch.as_ref(), why)?;
+    refuse(store.batch.as_ref(), why)
+}
+
+/// Fails if a setting is given that only this kind and kafka have.
+pub(super) fn refuse_shared_settings(store: &StoreTable) -> Checked {
+    let why = "it is for kind = \"mongodb\" and \"kafka\"";
+    for option in [&store.user, &store.password] {
+        refuse(option.as_ref(), why)?;
+    }
     refuse(store.columns.values().next(), why)
 }
 
@@ -89,7 +91,8 @@ fn names(store: &StoreTable) -> Checked {
     Ok(())
 }
 
-fn columns(file: &PipelineFile, store: &StoreTable) -> Checked {
+/// Checks the members of documents, or of records of Kafka.
+pub(super) fn columns(file: &PipelineFile, store: &StoreTable) -> Checked {
     let mut taken: Vec<&str> = Vec::new();
     let has_time = store
         .columns

@@ -97,10 +97,7 @@ impl TopicTemplate {
     /// `.` or `..`.
     #[must_use]
     pub fn is_kafka_topic(&self) -> bool {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        (1..=249).contains(&self.text.len())
-            && !matches!(self.text.as_str(), "." | "..")
-            && self.text.bytes().all(allowed)
+        is_kafka_topic(&self.text)
     }
 
     /// The topic in which these values stand for the names; a name without a value leaves its level empty.
@@ -253,6 +250,12 @@ impl fmt::Display for TopicTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Whether a topic of Kafka can have this name.
+pub(super) fn is_kafka_topic(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=249).contains(&name.len()) && !matches!(name, "." | "..") && name.bytes().all(allowed)
 }
 
 #[cfg(test)]

@@ -41,7 +41,23 @@ pub const fn points(role: Role) -> &'static [Point] {
             Point::BeforeRenewal,
             Point::AfterRenewal,
         ],
-        Role::Up => &Point::ALL,
+        // All but those of transactions.
+        Role::Up => &[
+            Point::BeforeAppend,
+            Point::AfterAppend,
+            Point::BeforeAcknowledgement,
+            Point::AfterAcknowledgement,
+            Point::AfterLease,
+            Point::AfterState,
+            Point::BeforePeek,
+            Point::AfterPeek,
+            Point::BeforeWrite,
+            Point::AfterWrite,
+            Point::BeforeCommit,
+            Point::AfterCommit,
+            Point::BeforeRenewal,
+            Point::AfterRenewal,
+        ],
     }
 }
 

@@ -11,6 +11,8 @@ mod disk;
 mod files;
 mod fixture;
 mod influx_only;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod killed;
 mod migration;
 mod model;
