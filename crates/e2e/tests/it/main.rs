@@ -10,6 +10,8 @@ mod environment;
 mod grafana;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_store;
 #[cfg(feature = "mongodb")]
 mod mongodb;
 mod monitoring;
