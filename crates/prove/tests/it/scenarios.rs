@@ -1,83 +1,91 @@
-//! Some of the scenarios with a few faults each. `make prove` runs all of them with more faults.
+//! Runs of some scenarios, and what the lists of scenarios, rules and patches have in common.
 
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
-use e2e::Deployment::{self, OneProcess, Servers};
+use e2e::Deployment;
 use prove::breaks::ALL as ALL_BREAKS;
-use prove::scenario::{Parameters, Report, all, find};
+use prove::scenario::{all, find};
 
-/// One scenario at a time: each starts all servers and stages.
-static RUNNING: Mutex<()> = Mutex::new(());
+/// Some of the scenarios with a few faults each. `make prove` runs all of them with more faults, so CI leaves these out.
+mod runs {
+    use std::sync::{Mutex, PoisonError};
 
-fn run(deployment: Deployment, name: &str, kills: usize) -> anyhow::Result<Report> {
-    let _guard = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-    let given = std::env::var("RIGLINE_SEED").ok();
-    let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("seed {seed} (RIGLINE_SEED={seed} repeats the choices)");
-    let params = Parameters {
-        deployment,
-        seed,
-        kills,
-        broken_binary: None,
-    };
-    (find(name, deployment).unwrap().run)(&params)
-}
+    use e2e::Deployment::{self, OneProcess, Servers};
+    use prove::scenario::{Parameters, Report, find};
 
-fn check(deployment: Deployment, name: &str, kills: usize) {
-    let report = run(deployment, name, kills).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-    println!("scenario {name}: {}; {}", report.summary, report.findings);
-    assert!(
-        report.findings.is_clean(),
-        "{name}: {}\n{:#?}",
-        report.findings,
-        report.findings.notes
-    );
-}
+    /// One scenario at a time: each starts all servers and stages.
+    static RUNNING: Mutex<()> = Mutex::new(());
 
-#[test]
-fn killing_stages_loses_and_doubles_nothing() {
-    check(Servers, "kills", 60);
-}
+    fn run(deployment: Deployment, name: &str, kills: usize) -> anyhow::Result<Report> {
+        let _guard = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = std::env::var("RIGLINE_SEED").ok();
+        let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
+        println!("seed {seed} (RIGLINE_SEED={seed} repeats the choices)");
+        let params = Parameters {
+            deployment,
+            seed,
+            kills,
+            broken_binary: None,
+        };
+        (find(name, deployment).unwrap().run)(&params)
+    }
 
-#[test]
-fn frozen_stages_lose_and_double_nothing() {
-    check(Servers, "stalls", 48);
-}
+    fn check(deployment: Deployment, name: &str, kills: usize) {
+        let report =
+            run(deployment, name, kills).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        println!("scenario {name}: {}; {}", report.summary, report.findings);
+        assert!(
+            report.findings.is_clean(),
+            "{name}: {}\n{:#?}",
+            report.findings,
+            report.findings.notes
+        );
+    }
 
-#[test]
-fn lost_replies_lose_and_double_nothing() {
-    check(Servers, "lost-replies", 20);
-}
+    #[test]
+    fn killing_stages_loses_and_doubles_nothing() {
+        check(Servers, "kills", 60);
+    }
 
-#[test]
-fn killing_redis_loses_nothing() {
-    check(Servers, "redis-kills", 30);
-}
+    #[test]
+    fn frozen_stages_lose_and_double_nothing() {
+        check(Servers, "stalls", 48);
+    }
 
-#[test]
-fn emptied_redis_is_detected() {
-    check(Servers, "redis-emptied", 10);
-}
+    #[test]
+    fn lost_replies_lose_and_double_nothing() {
+        check(Servers, "lost-replies", 20);
+    }
 
-#[test]
-fn redis_at_its_memory_limit_is_drained() {
-    check(Servers, "maxmemory", 10);
-}
+    #[test]
+    fn killing_redis_loses_nothing() {
+        check(Servers, "redis-kills", 30);
+    }
 
-#[test]
-fn old_acknowledgements_do_not_reach_a_new_session() {
-    check(Servers, "new-session", 10);
-}
+    #[test]
+    fn emptied_redis_is_detected() {
+        check(Servers, "redis-emptied", 10);
+    }
 
-#[test]
-fn killing_the_single_process_loses_and_doubles_nothing() {
-    check(OneProcess, "kills", 40);
-}
+    #[test]
+    fn redis_at_its_memory_limit_is_drained() {
+        check(Servers, "maxmemory", 10);
+    }
 
-#[test]
-fn full_disk_of_the_single_process_loses_nothing() {
-    check(OneProcess, "disk-full", 10);
+    #[test]
+    fn old_acknowledgements_do_not_reach_a_new_session() {
+        check(Servers, "new-session", 10);
+    }
+
+    #[test]
+    fn killing_the_single_process_loses_and_doubles_nothing() {
+        check(OneProcess, "kills", 40);
+    }
+
+    #[test]
+    fn full_disk_of_the_single_process_loses_nothing() {
+        check(OneProcess, "disk-full", 10);
+    }
 }
 
 #[test]
