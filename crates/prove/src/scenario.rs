@@ -8,7 +8,7 @@ use e2e::Deployment;
 
 use crate::environment::Setup;
 use crate::oracle::Findings;
-use crate::scenarios::{broker, disk, kills, load, machine, model, network, queue, stages};
+use crate::scenarios::{broker, disk, kafka, kills, load, machine, model, network, queue, stages};
 
 /// From this many kills on, outages last as long as Rigline promises to survive.
 const LONG: usize = 1_000;
@@ -133,6 +133,7 @@ pub fn all() -> Vec<Scenario> {
         load::SCENARIOS,
         machine::SCENARIOS,
         model::SCENARIOS,
+        kafka::SCENARIOS,
     ]
     .concat()
 }

@@ -9,6 +9,7 @@ use crate::traffic::rounds;
 
 pub mod broker;
 pub mod disk;
+pub mod kafka;
 pub mod kills;
 pub mod load;
 pub mod machine;
