@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use common::pipelines::{FileError, built_in_files, built_in_text, read};
+use common::pipelines::{FileError, built_in_descriptor, built_in_files, built_in_text, read};
 use model::pipeline::PipelineFile;
 
 use self::new::NewArgs;
@@ -26,9 +26,9 @@ pub struct PipelinesArgs {
 enum PipelinesCommand {
     /// List the built-in pipelines
     List,
-    /// Print the file of a built-in pipeline
+    /// Print the file of a built-in pipeline, or a set of descriptors that it names
     Show {
-        /// Its name
+        /// The name of the pipeline, or of the set of descriptors
         name: String,
     },
     /// Check pipeline files; exit code 64 if one can't be used
@@ -50,20 +50,21 @@ pub async fn run(args: &PipelinesArgs) -> anyhow::Result<ExitCode> {
         PipelinesCommand::List => {
             for (name, text) in built_in_files() {
                 let about = text.lines().next().unwrap_or_default();
-                writeln!(out, "{name:<10} {}", about.trim_start_matches(['#', ' ']))?;
+                writeln!(out, "{name:<16} {}", about.trim_start_matches(['#', ' ']))?;
             }
             out.flush()?;
             Ok(ExitCode::SUCCESS)
         }
         PipelinesCommand::Show { name } => {
-            let Some(text) = built_in_text(name) else {
+            let text = built_in_text(name).map(str::as_bytes);
+            let Some(content) = text.or_else(|| built_in_descriptor(name)) else {
                 let names: Vec<_> = built_in_files().iter().map(|(name, _)| *name).collect();
                 bail!(
                     "there is no built-in pipeline {name:?}; there are {}",
                     names.join(", ")
                 );
             };
-            write!(out, "{text}")?;
+            out.write_all(content)?;
             out.flush()?;
             Ok(ExitCode::SUCCESS)
         }
@@ -105,7 +106,9 @@ pub async fn run(args: &PipelinesArgs) -> anyhow::Result<ExitCode> {
 #[expect(clippy::print_stderr, reason = "the answer of a command")]
 pub(crate) fn report(error: &FileError) {
     match error {
-        FileError::Unreadable { .. } => eprintln!("error: {error}"),
+        FileError::Unreadable { .. } | FileError::NoDescriptors { .. } => {
+            eprintln!("error: {error}");
+        }
         FileError::Unusable(error) => eprintln!("{error}"),
     }
 }

@@ -11,11 +11,21 @@ use crate::settings::{BadSetting, Settings, not_empty};
 /// The name of the pipeline whose settings are variables.
 pub const RIGS: &str = "rigs";
 /// The built-in pipelines: names and files. That of [`RIGS`] only describes it.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
     (RIGS, include_str!("../../../pipelines/rigs.toml")),
     ("colors", include_str!("../../../pipelines/colors.toml")),
+    (
+        "facilities-store",
+        include_str!("../../../pipelines/facilities-store.toml"),
+    ),
     ("sensors", include_str!("../../../pipelines/sensors.toml")),
 ];
+
+/// The sets of descriptors of built-in pipelines, by the names that their files have for them.
+const DESCRIPTORS: [(&str, &[u8]); 1] = [(
+    "compacted_reading.binpb",
+    include_bytes!("../../../pipelines/compacted_reading.binpb"),
+)];
 
 /// The pipelines to run.
 #[derive(Debug, Clone, Args)]
@@ -48,6 +58,19 @@ pub enum FileError {
         /// Its path.
         path: PathBuf,
         /// Why.
+        error: std::io::Error,
+    },
+    /// A set of descriptors that it names isn't beside it, but a built-in pipeline has one of this name.
+    #[error(
+        "cannot read {}: {error}; `rigline pipelines show {name} > {}` writes the one of that name that is built in",
+        path.display(), path.display()
+    )]
+    NoDescriptors {
+        /// Where it should be.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+        /// Why it can't be read.
         error: std::io::Error,
     },
     /// Its content can't be used.
@@ -223,7 +246,36 @@ pub fn built_in_text(name: &str) -> Option<&'static str> {
 pub fn built_in(name: &str) -> Option<Result<PipelineFile, FileError>> {
     let text = built_in_text(name)?;
     let path = format!("pipelines/{name}.toml");
-    Some(PipelineFile::parse(&path, text, &variable).map_err(FileError::from))
+    Some(load(&path, text, built_in_descriptors))
+}
+
+/// A set of descriptors of built-in pipelines.
+#[must_use]
+pub fn built_in_descriptor(name: &str) -> Option<&'static [u8]> {
+    let found = DESCRIPTORS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, bytes)| *bytes)
+}
+
+/// The set of descriptors that the file of a built-in pipeline names.
+fn built_in_descriptors(name: &str) -> Result<Vec<u8>, FileError> {
+    let found = built_in_descriptor(name).map(<[u8]>::to_vec);
+    found.ok_or_else(|| unreadable(Path::new(name), std::io::ErrorKind::NotFound.into()))
+}
+
+/// The set of descriptors that a pipeline file at `path` names: a file, from the pipeline file's directory on.
+fn descriptors_beside(path: &Path, name: &str) -> Result<Vec<u8>, FileError> {
+    let beside = path.with_file_name(name);
+    std::fs::read(&beside).map_err(|error| {
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        if is_missing && built_in_descriptor(name).is_some() {
+            return FileError::NoDescriptors {
+                path: beside,
+                name: name.to_owned(),
+                error,
+            };
+        }
+        unreadable(&beside, error)
+    })
 }
 
 /// Reads a pipeline file; its variables are those of the environment.
@@ -233,11 +285,18 @@ pub fn read(path: &Path) -> Result<PipelineFile, FileError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<PipelineFile, FileError> {
-    let mut file = PipelineFile::parse(&path.display().to_string(), text, &variable)?;
-    file.read_descriptors(|name| {
-        let beside = path.with_file_name(name);
-        std::fs::read(&beside).map_err(|error| unreadable(&beside, error))
-    })?;
+    let beside = |name: &str| descriptors_beside(path, name);
+    load(&path.display().to_string(), text, beside)
+}
+
+/// Parses a pipeline file, and finds the sets of descriptors that it names.
+fn load(
+    path: &str,
+    text: &str,
+    descriptors: impl Fn(&str) -> Result<Vec<u8>, FileError>,
+) -> Result<PipelineFile, FileError> {
+    let mut file = PipelineFile::parse(path, text, &variable)?;
+    file.read_descriptors(descriptors)?;
     Ok(file)
 }
 
@@ -273,7 +332,10 @@ fn unreadable(path: &Path, error: std::io::Error) -> FileError {
 mod tests {
     use tempfile::TempDir;
 
-    use super::{BUILT_IN, Pipeline, PipelineSettings, RIGS, built_in, built_in_text};
+    use super::{
+        BUILT_IN, Pipeline, PipelineSettings, RIGS, built_in, built_in_descriptor, built_in_text,
+        read,
+    };
     use crate::settings::Settings;
 
     fn names(pipelines: &str) -> Result<Vec<String>, String> {
@@ -291,13 +353,31 @@ mod tests {
         for (name, _) in BUILT_IN {
             let file = built_in(name).unwrap().unwrap();
             assert_eq!(*file.name, name);
+            let has_descriptors = !file.descriptors.is_empty();
+            assert_eq!(has_descriptors, file.message.descriptor.is_some(), "{name}");
         }
+    }
+
+    #[test]
+    fn saved_file_says_where_its_descriptors_are() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("mine.toml");
+        std::fs::write(&path, built_in_text("facilities-store").unwrap()).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        let name = "compacted_reading.binpb";
+        let beside = dir.path().join(name);
+        let said = format!("`rigline pipelines show {name} > {}`", beside.display());
+        assert!(error.contains(&said), "{error}");
+        std::fs::write(&beside, built_in_descriptor(name).unwrap()).unwrap();
+        let built_in = built_in("facilities-store").unwrap().unwrap();
+        assert_eq!(read(&path).unwrap().descriptors, built_in.descriptors);
     }
 
     #[test]
     fn directory_of_the_built_in_pipelines_is_all_of_them() {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines");
-        assert_eq!(names(dir).unwrap(), ["colors", "rigs", "sensors"]);
+        let names = names(dir).unwrap();
+        assert_eq!(names, ["colors", "facilities-store", "rigs", "sensors"]);
     }
 
     #[test]

@@ -70,7 +70,7 @@ mod tests {
     use super::problem;
     use crate::mapping::Mapping;
 
-    const DESCRIPTORS: &[u8] = include_bytes!("../../tests/protobuf/compacted_reading.pb");
+    const DESCRIPTORS: &[u8] = include_bytes!("../../../pipelines/compacted_reading.binpb");
     const FILE: &str = r#"
         name = "a"
         [source]

@@ -242,6 +242,32 @@ fn built_in_pipelines_are_listed_and_shown() {
         .output()
         .unwrap();
     assert!(text(&shown).contains("color_data"));
+    assert!(list.contains("facilities-store System 2"), "{list}");
+    let show = |name: &str| {
+        let shown = Command::new(binary())
+            .args(["pipelines", "show", name])
+            .output();
+        shown.unwrap().stdout
+    };
+    let dir = TempDir::with_prefix("pipelines-").unwrap();
+    let path = dir.path().join("mine.toml");
+    std::fs::write(&path, show("facilities-store")).unwrap();
+    let check = || {
+        let mut check = Command::new(binary());
+        check
+            .args(["pipelines", "check"])
+            .arg(&path)
+            .output()
+            .unwrap()
+    };
+    let refused = check();
+    assert_eq!(refused.status.code(), Some(64));
+    let name = "compacted_reading.binpb";
+    let said = text(&refused);
+    assert!(said.contains(&format!("show {name} >")), "{said}");
+    std::fs::write(path.with_file_name(name), show(name)).unwrap();
+    let checked = check();
+    assert!(checked.status.success(), "{}", text(&checked));
     let unknown = Command::new(binary())
         .args(["pipelines", "show", "none"])
         .output()

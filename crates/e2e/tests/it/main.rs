@@ -5,6 +5,8 @@ mod api;
 mod broker;
 mod chain;
 mod colors;
+#[cfg(feature = "protobuf")]
+mod descriptors;
 mod earlier;
 mod environment;
 mod grafana;

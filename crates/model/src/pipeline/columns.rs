@@ -15,14 +15,28 @@ pub enum ColumnSource {
     End,
     /// The time at which the row was first stored.
     Now,
+    /// The field of this name, which holds a time of RFC 3339 and is stored as a date.
+    TimeOf(String),
     /// The tag or the field of this name.
     Named(String),
 }
 
 /// Why a string is no [`ColumnSource`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is empty, or starts with $ and isn't one of $time, $start, $end and $now")]
+#[error(
+    "it is empty, or starts with $ and isn't one of $time, $time(FIELD), $start, $end and $now"
+)]
 pub struct ColumnSourceError;
+
+impl ColumnSource {
+    /// The tag or the field that it names.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Self::TimeOf(name) | Self::Named(name) => Some(name),
+            Self::Time | Self::Start | Self::End | Self::Now => None,
+        }
+    }
+}
 
 impl FromStr for ColumnSource {
     type Err = ColumnSourceError;
@@ -33,7 +47,14 @@ impl FromStr for ColumnSource {
             "$start" => Ok(Self::Start),
             "$end" => Ok(Self::End),
             "$now" => Ok(Self::Now),
-            name if name.is_empty() || name.starts_with('$') => Err(ColumnSourceError),
+            "" => Err(ColumnSourceError),
+            function if function.starts_with('$') => {
+                let field = function.strip_prefix("$time(");
+                let field = field.and_then(|field| field.strip_suffix(')'));
+                let field = field.filter(|field| !field.is_empty());
+                let field = field.ok_or(ColumnSourceError)?;
+                Ok(Self::TimeOf(field.to_owned()))
+            }
             name => Ok(Self::Named(name.to_owned())),
         }
     }
@@ -42,5 +63,6 @@ impl FromStr for ColumnSource {
 read_from_string!(
     ColumnSource,
     "ColumnSource",
-    "$time, $start and $end of the window, $now when the row is first stored, or the name of a tag or a field"
+    "$time, $time(FIELD) for a field that holds a time, $start and $end of the window, $now when the row is first \
+     stored, or the name of a tag or a field"
 );

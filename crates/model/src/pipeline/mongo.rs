@@ -127,15 +127,22 @@ pub(super) fn columns(file: &PipelineFile, store: &StoreTable) -> Checked {
         require(is_window || !of_window, span, || {
             "$start and $end are for shape = \"window\"".to_owned()
         })?;
-        let is_named = matches!(**source, ColumnSource::Named(_));
-        let count = store
-            .columns
-            .values()
-            .filter(|other| ***other == **source)
-            .count();
-        require(!is_named || count == 1, span, || {
-            "a tag or a field can be in one member only".to_owned()
-        })?;
+        if let Some(name) = source.name() {
+            let sources = store.columns.values();
+            let count = sources.filter(|other| other.name() == Some(name)).count();
+            require(count == 1, span, || {
+                "a tag or a field can be in one member only".to_owned()
+            })?;
+        }
+        if let ColumnSource::TimeOf(field) = &**source {
+            // Rows of the other shapes may come without the field at first, or only with statistics of it.
+            require(file.shape() == ShapeKind::Sample, span, || {
+                "$time(FIELD) is for shape = \"sample\"".to_owned()
+            })?;
+            require(!file.tags().contains(&field.as_str()), span, || {
+                format!("$time(FIELD) is for fields, and {field:?} is a tag")
+            })?;
+        }
     }
     Ok(())
 }
@@ -169,6 +176,7 @@ mod tests {
     }
 
     const URL: &str = "url = \"mongodb://h1,h2:1/?replicaSet=r\"\n";
+    const SAMPLE: &str = "shape = \"sample\"";
     const WINDOW: &str = "shape = \"window\"\nevery = \"10s\"";
 
     #[test]
@@ -182,6 +190,14 @@ mod tests {
         assert_eq!(*columns["received_at"], ColumnSource::Now);
         assert_eq!(*columns["sensor"], ColumnSource::Named("id".into()));
         assert_eq!(*columns["window.end_time"], ColumnSource::End);
+        let columns = "[store.columns]\n\"window.start_time\" = \"$time\"\n\"window.end_time\" = \"$time(end)\"";
+        let file = parse(SAMPLE, &format!("{URL}{columns}")).unwrap();
+        let columns = &file.store[0].columns;
+        assert_eq!(*columns["window.start_time"], ColumnSource::Time);
+        assert_eq!(
+            *columns["window.end_time"],
+            ColumnSource::TimeOf("end".into())
+        );
         let other = "name = \"a\"\n[source]\ntopic = \"a\"\n";
         let other = PipelineFile::parse("a.toml", other, &|_| None).unwrap();
         assert_eq!(other.row_precision(), Duration::ZERO);
@@ -205,7 +221,16 @@ mod tests {
             ),
             ("align = 0.0001", with_url(""), "whole milliseconds"),
             ("", columns("a = \"$start\""), "shape = \"window\""),
-            ("", columns("a = \"$then\""), "$time, $start and $end"),
+            ("", columns("a = \"$then\""), "$time, $time(FIELD) for"),
+            ("", columns("a = \"$time()\""), "$time, $time(FIELD) for"),
+            ("", columns("a = \"$time(c\""), "$time, $time(FIELD) for"),
+            ("", columns("a = \"$time(c)\""), "shape = \"sample\""),
+            (SAMPLE, columns("a = \"$time(id)\""), "\"id\" is a tag"),
+            (
+                SAMPLE,
+                columns("a = \"b\"\nc = \"$time(b)\""),
+                "one member only",
+            ),
             ("", columns("_id = \"b\""), "name a member"),
             ("", columns("\"a..b\" = \"b\""), "name a member"),
             ("", columns("time = \"b\""), "the row's time"),

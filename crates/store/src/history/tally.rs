@@ -125,14 +125,19 @@ impl Tally {
         self.squares += apart * (value - self.mean);
     }
 
-    /// The statistics.
-    pub(crate) fn bucket(&self, grid: Grid) -> Bucket {
+    /// The sample's standard deviation (divisor n - 1). `None` for a single value, or if it is too large for a double.
+    pub(crate) fn stddev(&self) -> Option<f64> {
         #[expect(
             clippy::cast_precision_loss,
             reason = "2^53 values would take centuries to read"
         )]
         let others = self.count.saturating_sub(1) as f64;
         let stddev = (self.squares / others).sqrt();
+        Some(stddev).filter(|stddev| self.count > 1 && stddev.is_finite())
+    }
+
+    /// The statistics.
+    pub(crate) fn bucket(&self, grid: Grid) -> Bucket {
         Bucket {
             start: grid.start(self.index),
             count: self.count,
@@ -140,7 +145,7 @@ impl Tally {
             mean: self.mean.clamp(self.min, self.max),
             min: self.min,
             max: self.max,
-            stddev: Some(stddev).filter(|stddev| self.count > 1 && stddev.is_finite()),
+            stddev: self.stddev(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How rows are documents.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use ::mongodb::bson::oid::ObjectId;
 use ::mongodb::bson::raw::CStr;
@@ -38,6 +38,8 @@ pub(super) struct Documents {
     now: Vec<String>,
     /// Fields whose members have another name.
     fields: BTreeMap<String, String>,
+    /// Fields that hold times and are stored as dates.
+    dates: BTreeSet<String>,
     /// The first names of all members that aren't those of fields by their own names.
     taken: HashSet<String>,
 }
@@ -46,7 +48,7 @@ impl Documents {
     pub(super) fn new(settings: &MongoSettings) -> Self {
         let every = i64::try_from(settings.every.as_millis()).unwrap_or(i64::MAX);
         let (mut times, mut now, mut named) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let mut time = None;
+        let (mut time, mut dates) = (None, BTreeSet::new());
         for (member, source) in &settings.columns {
             match source {
                 ColumnSource::Time | ColumnSource::Start => {
@@ -55,6 +57,10 @@ impl Documents {
                 }
                 ColumnSource::End => times.push((member.clone(), every)),
                 ColumnSource::Now => now.push(member.clone()),
+                ColumnSource::TimeOf(name) => {
+                    dates.insert(name.clone());
+                    named.insert(name.clone(), member.clone());
+                }
                 ColumnSource::Named(name) => {
                     named.insert(name.clone(), member.clone());
                 }
@@ -85,6 +91,7 @@ impl Documents {
             times,
             now,
             fields: named,
+            dates,
             taken,
         }
     }
@@ -165,7 +172,49 @@ impl Documents {
 
     /// The value of a field of a document.
     pub(super) fn value_of(&self, document: &RawDocument, field: &str) -> Option<Value> {
-        value(member(document, &self.field(field))?)
+        self.value(field, member(document, &self.field(field))?)
+    }
+
+    /// Says why a row can't be a document.
+    fn check(&self, row: &Row<'_>) -> Result<(), String> {
+        if row.fields.is_empty() {
+            return Err("there is no field in it".to_owned());
+        }
+        if !row.tags.is_sorted_by(|one, next| one.0 < next.0) {
+            return Err(
+                "its tags aren't in the order of their names, or one is there twice".into(),
+            );
+        }
+        let has = |date: &String| row.fields.iter().any(|(name, _)| name.as_str() == date);
+        if let Some(missing) = self.dates.iter().find(|date| !has(date)) {
+            return Err(format!("there is no {missing:?}, which is a date"));
+        }
+        Ok(())
+    }
+
+    /// The time of a field that is stored as a date, rounded down to milliseconds; `None` for other fields. An error
+    /// says why it is no time.
+    pub(super) fn date_of(&self, field: &str, value: &Value) -> Option<Result<Timestamp, String>> {
+        let is_date = self.dates.contains(field);
+        is_date.then(|| {
+            let Value::String(text) = value else {
+                return Err(format!("{field:?} is no string, and so no time"));
+            };
+            let time = Timestamp::parse(text);
+            time.map(|time| Timestamp::from_millis(millis(time)))
+                .map_err(|error| format!("{field:?} is {text:?}, which is {error}"))
+        })
+    }
+
+    /// A field's stored value. Dates are strings again.
+    fn value(&self, field: &str, stored: RawBsonRef<'_>) -> Option<Value> {
+        match stored {
+            RawBsonRef::DateTime(time) if self.dates.contains(field) => {
+                let time = Timestamp::from_millis(time.timestamp_millis());
+                Some(Value::String(time.to_string()))
+            }
+            stored => value(stored),
+        }
     }
 
     /// The values of a document's fields, ordered by name.
@@ -181,7 +230,7 @@ impl Documents {
             }
         }
         for (name, path) in &self.fields {
-            let found = member(document, path).and_then(value);
+            let found = member(document, path).and_then(|stored| self.value(name, stored));
             if let (Some(value), Ok(name)) = (found, Name::new(name.clone())) {
                 values.push((name, value));
             }
@@ -205,7 +254,7 @@ fn shortened(hash: Sha256) -> DocumentId {
 }
 
 /// What a path of names with points in between leads to.
-fn member<'a>(document: &'a RawDocument, path: &str) -> Option<RawBsonRef<'a>> {
+pub(super) fn member<'a>(document: &'a RawDocument, path: &str) -> Option<RawBsonRef<'a>> {
     match path.split_once('.') {
         None => document.get(path).ok().flatten(),
         Some((first, rest)) => member(document.get_document(first).ok()?, rest),
@@ -249,14 +298,7 @@ impl<'a> DocumentEncoder<'a> {
     /// Makes an update of a row, or says why it can't be stored.
     pub(super) fn encode(&mut self, row: &Row<'_>) -> Result<Encoded, String> {
         let documents = self.documents;
-        if row.fields.is_empty() {
-            return Err("there is no field in it".to_owned());
-        }
-        if !row.tags.is_sorted_by(|one, next| one.0 < next.0) {
-            return Err(
-                "its tags aren't in the order of their names, or one is there twice".into(),
-            );
-        }
+        documents.check(row)?;
         let time = millis(row.timestamp);
         let mut insert = RawDocumentBuf::new();
         for (name, value) in &row.tags {
@@ -285,6 +327,10 @@ impl<'a> DocumentEncoder<'a> {
                 self.members.insert(name.to_owned(), member);
             }
             let member = key(self.members.get(name).map_or(name, String::as_str))?;
+            if let Some(date) = documents.date_of(name, value) {
+                set.append(member, DateTime::from_millis(millis(date?)));
+                continue;
+            }
             match value {
                 Value::Float(value) if !value.is_finite() => {
                     return Err(format!(

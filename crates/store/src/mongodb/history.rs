@@ -22,7 +22,7 @@ use crate::history::{
 };
 
 /// Most documents of an answer of the server. It also ends at 16 MiB.
-const ANSWER: usize = 1_000;
+pub(super) const ANSWER: u32 = 1_000;
 /// Most series that are asked about at the same time.
 const AT_ONCE: usize = 8;
 
@@ -67,7 +67,7 @@ impl MongoHistory {
             Order::OldestFirst => 1,
             Order::NewestFirst => -1,
         };
-        let batch = u32::try_from(limit.clamp(1, ANSWER)).unwrap_or(u32::MAX);
+        let batch = u32::try_from(limit).map_or(ANSWER, |limit| limit.clamp(1, ANSWER));
         let mut find = collection
             .find(filter)
             .sort(doc! { documents.time(): direction })
@@ -164,7 +164,7 @@ impl MongoHistory {
     /// Reads all numbers of a selection and makes the statistics here: servers that only speak MongoDB's protocol
     /// have no deviation, and these are those of the other stores, bit by bit.
     async fn tally(&self, of: Selection<'_>, grid: Grid) -> Result<Vec<FieldBuckets>, ReadError> {
-        let Some((tags, mut found)) = self.scan(of, Order::OldestFirst, ANSWER).await? else {
+        let Some((tags, mut found)) = self.scan(of, Order::OldestFirst, usize::MAX).await? else {
             return Ok(Vec::new());
         };
         let id = self.shared.documents.series_id(&tags);

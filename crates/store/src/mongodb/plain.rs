@@ -1,17 +1,19 @@
 //! Documents as they are, for APIs that other systems define.
 
-use ::mongodb::bson::{Bson, Document, doc};
+use std::collections::BTreeMap;
+
+use ::mongodb::bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc};
 use model::row::Row;
 use model::sample::Value;
 use model::time::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use super::client::in_time;
-use super::documents::{date_from, date_until};
+use super::documents::{date_from, date_until, member};
 use super::error::Failure;
-use super::history::MongoHistory;
+use super::history::{ANSWER, MongoHistory};
 use crate::ReadError;
-use crate::history::Order;
+use crate::history::{Order, Tally};
 
 /// Which documents to read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -97,6 +99,57 @@ impl MongoHistory {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
+    /// The sample's standard deviation of fields over all documents with the same value of a tag, by that value: one
+    /// for each field, in their order; `None` for fewer than two numbers. Documents without the tag aren't counted.
+    ///
+    /// The numbers are read and counted here, as for the statistics of a series.
+    pub async fn deviations(
+        &self,
+        tag: &str,
+        fields: &[&str],
+    ) -> Result<BTreeMap<String, Vec<Option<f64>>>, ReadError> {
+        let (database, documents) = (self.shared.database().await?, &self.shared.documents);
+        let Some((_, tag)) = documents.tags().find(|(name, _)| *name == tag) else {
+            return Err(ReadError::BadRequest {
+                detail: format!("documents have no tag {tag:?}"),
+            });
+        };
+        let mut wanted = doc! { "_id": 0, tag: 1 };
+        for field in fields {
+            wanted.insert(documents.field(field), 1);
+        }
+        let collection = database.collection::<RawDocumentBuf>(&self.shared.settings.collection);
+        let find = collection.find(doc! {}).projection(wanted);
+        let mut found = in_time(find.batch_size(ANSWER)).await?;
+        let mut groups: BTreeMap<String, Vec<Option<Tally>>> = BTreeMap::new();
+        while in_time(found.advance()).await? {
+            let document = found.current();
+            let Some(RawBsonRef::String(group)) = member(document, tag) else {
+                continue;
+            };
+            if !groups.contains_key(group) {
+                groups.insert(group.to_owned(), vec![None; fields.len()]);
+            }
+            let tallies = groups.get_mut(group).into_iter().flatten();
+            for (tally, field) in tallies.zip(fields) {
+                let value = documents.value_of(document, field);
+                match (value.and_then(|value| value.as_number()), tally) {
+                    (Some(number), Some(tally)) => tally.add(number),
+                    (Some(number), tally) => *tally = Some(Tally::of(0, number)),
+                    (None, _) => {}
+                }
+            }
+        }
+        let deviations = |tallies: Vec<Option<Tally>>| {
+            let tallies = tallies.into_iter();
+            tallies.map(|tally| tally?.stddev()).collect()
+        };
+        let groups = groups.into_iter();
+        Ok(groups
+            .map(|(group, tallies)| (group, deviations(tallies)))
+            .collect())
+    }
+
     /// The document of a row as [`documents`](Self::documents) has it, without members that tell when it was stored.
     #[must_use]
     pub fn document_of(&self, row: &Row<'_>) -> Map<String, Json> {
@@ -113,11 +166,15 @@ impl MongoHistory {
             insert(&mut document, member, time.to_string().into());
         }
         for (name, value) in &row.fields {
+            let date = documents.date_of(name, value);
             let value = match value {
+                Value::String(text) => match date {
+                    Some(Ok(date)) => date.to_string().into(),
+                    _ => text.as_str().into(),
+                },
                 Value::Float(value) => (*value).into(),
                 Value::Integer(value) => (*value).into(),
                 Value::Bool(value) => (*value).into(),
-                Value::String(text) => text.as_str().into(),
             };
             insert(&mut document, &documents.field(name), value);
         }

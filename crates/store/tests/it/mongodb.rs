@@ -11,6 +11,8 @@ use model::{Row, Timestamp, Value};
 use store::{History, MongoSettings, MongoStore, RowsAtFault, Store, WriteError};
 use testkit::{Certificates, MongoDb, TcpProxy};
 
+mod dates;
+
 use crate::fixture::mongodb::settings;
 use crate::fixture::{rows_of, string, tagged};
 
