@@ -84,12 +84,12 @@ type Files = Arc<Vec<File>>;
 
 /// The dashboard at `/`, and the pages that are there with any first page.
 pub(crate) fn routes() -> Router {
-    pages("index.html")
+    pages(Some("index.html"))
 }
 
-/// The page of this name at `/`, the login at `/login`, the API's document at `/docs`, and what they load below
+/// The page of this name at `/`, if there is one, the login at `/login`, the API's document at `/docs`, and what they load below
 /// `/assets`.
-pub(crate) fn pages(first: &'static str) -> Router {
+pub(crate) fn pages(first: Option<&'static str>) -> Router {
     let files = FILES.iter().map(|&(name, kind, content)| File {
         name,
         kind,
@@ -104,8 +104,11 @@ pub(crate) fn pages(first: &'static str) -> Router {
             },
         )
     };
-    Router::new()
-        .route("/", page(first))
+    let mut routes = Router::new();
+    if let Some(first) = first {
+        routes = routes.route("/", page(first));
+    }
+    routes
         .route("/login", page("login.html"))
         .route("/docs", page("docs.html"))
         .route(

@@ -79,6 +79,10 @@ impl Problem {
     }
 }
 
+/// Marks a response whose error isn't a problem document, because another system defines it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnError;
+
 /// An item of a request that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct ItemProblem {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -22,7 +22,7 @@ use tower_http::timeout::TimeoutLayer;
 use crate::access::{self, Access};
 use crate::dashboard;
 use crate::parts::Api;
-use crate::problem::Problem;
+use crate::problem::{OwnError, Problem};
 use crate::settings::ApiSettings;
 use crate::systems::System;
 use crate::{login, openapi};
@@ -127,9 +127,11 @@ pub fn router(api: Api, settings: &ApiSettings) -> anyhow::Result<Router> {
 
 fn guarded(api: Api, access: Access, system: Option<System>) -> Router {
     let (routes, mut document) = openapi::routes();
+    let mut not_found = None;
     let pages = match system {
         None => dashboard::routes(),
         Some(system) => {
+            not_found = system.not_found;
             let mut of_system = system.document;
             of_system.merge(document);
             document = of_system;
@@ -153,7 +155,7 @@ fn guarded(api: Api, access: Access, system: Option<System>) -> Router {
             "/openapi.json",
             get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document) }),
         )
-        .fallback(async || Problem::not_found("there is no such path; see /openapi.json"))
+        .fallback(async move |uri: Uri| unknown_path(&uri, not_found))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(RequestDecompressionLayer::new())
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -173,6 +175,14 @@ fn guarded(api: Api, access: Access, system: Option<System>) -> Router {
         ))
 }
 
+/// The response to a path that there isn't. Those below Rigline's own are never another system's.
+fn unknown_path(uri: &Uri, not_found: Option<fn() -> Response>) -> Response {
+    match not_found {
+        Some(not_found) if !uri.path().starts_with("/api/v1/") => not_found(),
+        _ => Problem::not_found("there is no such path; see /openapi.json").into_response(),
+    }
+}
+
 async fn method_not_allowed(method: Method) -> Problem {
     let detail = format!("{method} isn't allowed here; see /openapi.json");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
@@ -184,7 +194,8 @@ async fn as_problem(request: Request, next: Next) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     let kind = response.headers().get(header::CONTENT_TYPE);
-    if !is_error || kind.is_some_and(|kind| kind == "application/problem+json") {
+    let is_own = response.extensions().get::<OwnError>().is_some();
+    if !is_error || is_own || kind.is_some_and(|kind| kind == "application/problem+json") {
         return response;
     }
     let detail = match status {

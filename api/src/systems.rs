@@ -1,9 +1,12 @@
 //! HTTP APIs that other systems define, instead of the dashboard's pages.
 
 #[cfg(feature = "mongodb")]
+mod facilities;
+#[cfg(feature = "mongodb")]
 mod sensors;
 
 use axum::Router;
+use axum::response::Response;
 use clap::ValueEnum;
 use utoipa::openapi::OpenApi as Document;
 
@@ -18,12 +21,16 @@ pub enum ApiPaths {
     Dashboard,
     /// Readings of the pipeline `sensors` by date, and its last ten
     Sensors,
+    /// Compacted readings of the pipeline `facilities-store`, and their deviations
+    Facilities,
 }
 
 /// The routes of a system, with their document.
 pub(crate) struct System {
     pub(crate) routes: Router,
     pub(crate) document: Document,
+    /// The response to unknown paths, if it isn't a problem document.
+    pub(crate) not_found: Option<fn() -> Response>,
 }
 
 impl System {
@@ -34,11 +41,13 @@ impl System {
             ApiPaths::Dashboard => Ok(None),
             #[cfg(feature = "mongodb")]
             ApiPaths::Sensors => sensors::system(api, access).map(Some),
+            #[cfg(feature = "mongodb")]
+            ApiPaths::Facilities => facilities::system(api, access).map(Some),
             #[cfg(not(feature = "mongodb"))]
-            ApiPaths::Sensors => {
+            ApiPaths::Sensors | ApiPaths::Facilities => {
                 let _ = (api, access);
                 anyhow::bail!(
-                    "API_PATHS=sensors can't be used: {}",
+                    "these API_PATHS can't be used: {}",
                     common::settings::built_without("mongodb")
                 )
             }

@@ -82,8 +82,9 @@ pub(super) fn system(api: &Api, access: &Access) -> anyhow::Result<System> {
             access::check,
         ));
     Ok(System {
-        routes: routes.merge(dashboard::pages("sensors.html")),
+        routes: routes.merge(dashboard::pages(Some("sensors.html"))),
         document,
+        not_found: None,
     })
 }
 

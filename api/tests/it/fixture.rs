@@ -249,17 +249,7 @@ impl Fixture {
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        let mut request = request.body(body).unwrap();
-        let from = SocketAddr::from(([192, 0, 2, 1], 7));
-        request.extensions_mut().insert(ConnectInfo(from));
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Answer {
-            status,
-            headers,
-            body: body.to_vec(),
-        }
+        answer(&self.router, request.body(body).unwrap()).await
     }
 
     /// What is answered to a request that has to succeed.
@@ -272,16 +262,32 @@ impl Fixture {
 
 /// The router of an API without a token.
 pub fn router(api: Api) -> Router {
-    api::router(api, &Settings::parse_from(["test"]).api).unwrap()
+    api::router(api, &settings(&[])).unwrap()
+}
+
+/// Settings with these arguments.
+pub fn settings(arguments: &[&str]) -> ApiSettings {
+    Settings::parse_from(["test"].iter().chain(arguments)).api
+}
+
+/// What a router answers.
+pub async fn answer(router: &Router, mut request: Request<Body>) -> Answer {
+    let from = SocketAddr::from(([192, 0, 2, 1], 7));
+    request.extensions_mut().insert(ConnectInfo(from));
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    Answer {
+        status,
+        headers,
+        body: body.to_vec(),
+    }
 }
 
 /// What a router answers to a request that has to succeed.
 pub async fn get_json(router: &Router, path: &str) -> Json {
-    let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
-    let from = SocketAddr::from(([192, 0, 2, 1], 7));
-    request.extensions_mut().insert(ConnectInfo(from));
-    let response = router.clone().oneshot(request).await.unwrap();
-    assert_eq!(response.status(), StatusCode::OK, "{path}");
-    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    serde_json::from_slice(&body).unwrap()
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let answer = answer(router, request).await;
+    assert_eq!(answer.status, StatusCode::OK, "{path}");
+    answer.json()
 }

@@ -6,6 +6,8 @@ mod alerts;
 mod dashboard;
 mod dead_letters;
 mod document;
+#[cfg(feature = "mongodb")]
+mod facilities;
 mod fixture;
 mod messages;
 mod problems;

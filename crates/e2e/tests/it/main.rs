@@ -9,6 +9,8 @@ mod colors;
 mod descriptors;
 mod earlier;
 mod environment;
+#[cfg(all(feature = "kafka", feature = "mongodb", feature = "protobuf"))]
+mod facilities_api;
 mod grafana;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -26,5 +28,6 @@ mod sensors;
 mod settings;
 mod simulation;
 mod statistics;
+mod system_api;
 mod systemd;
 mod windows;

@@ -9,11 +9,10 @@ use queue::Queue;
 use queue::redis::RedisQueue;
 use queue::testing::{assert_exact, redis_settings, settings};
 use serde_json::Value;
-use testkit::{
-    Launch, MongoDb, Mosquitto, Redis, StageProcess, http_get, stage_binary, wait_until,
-};
+use testkit::{MongoDb, Mosquitto, Redis, StageProcess, wait_until};
 
 use crate::readings::all_stored;
+use crate::system_api::SystemApi;
 
 const SOON: Duration = Duration::from_mins(1);
 /// Readings of each sensor.
@@ -118,47 +117,7 @@ fn assert_readings<'a>(items: &Value, sent: impl IntoIterator<Item = &'a Sent>) 
     assert_eq!(found, expected);
 }
 
-struct Api {
-    port: u16,
-    _process: StageProcess,
-}
-
-impl Api {
-    fn start(env: &[(&str, &str)]) -> Self {
-        let process = Launch::binary(&stage_binary("rigline"))
-            .args(&["api"])
-            .envs(env)
-            .envs(&[("API_PATHS", "sensors")])
-            .spawn();
-        assert!(
-            process.ready(SOON),
-            "{}\n{}",
-            process.get("/readyz"),
-            process.logs()
-        );
-        let url = "url=\"http://127.0.0.1:";
-        assert!(wait_until(SOON, || process.logs().contains(url)));
-        let logs = process.logs();
-        let (_, address) = logs.split_once(url).unwrap();
-        let digits: String = address.chars().take_while(char::is_ascii_digit).collect();
-        Self {
-            port: digits.parse().unwrap(),
-            _process: process,
-        }
-    }
-
-    fn text(&self, path: &str) -> (u16, String) {
-        http_get(self.port, path).unwrap()
-    }
-
-    fn json(&self, path: &str) -> Value {
-        let (status, body) = self.text(path);
-        assert_eq!(status, 200, "{path}: {body}");
-        serde_json::from_str(&body).unwrap()
-    }
-}
-
-fn assert_latest(api: &Api, sent: &[Sent]) {
+fn assert_latest(api: &SystemApi, sent: &[Sent]) {
     let newest = || sent.iter().rev();
     let ten = api.json("/latestten");
     assert_readings(&ten["latestten"], newest().take(10));
@@ -173,7 +132,7 @@ fn assert_latest(api: &Api, sent: &[Sent]) {
     assert_eq!(api.text("/latest-readings/unknown").0, 404);
 }
 
-fn assert_ranges(api: &Api, day: &str, sent: &[Sent]) {
+fn assert_ranges(api: &SystemApi, day: &str, sent: &[Sent]) {
     let all = api.json("/allData");
     assert_readings(&all["alldata"], sent.iter().rev());
     assert_eq!(all["pagination"]["total"], sent.len());
@@ -261,7 +220,7 @@ async fn readings_are_in_mongodb_and_the_last_ten_in_redis() {
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let api = Api::start(&env);
+    let api = SystemApi::start("sensors", &env);
     assert_latest(&api, &sent);
     assert_ranges(&api, &day, &sent);
     assert!(

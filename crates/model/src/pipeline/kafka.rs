@@ -39,9 +39,10 @@ pub(super) fn check(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
     protobuf(store)?;
     mongo::columns(file, store)?;
     for source in store.columns.values() {
-        let is_now = **source == ColumnSource::Now;
-        require(!is_now, source.span(), || {
-            "$now is for kind = \"mongodb\": a record has its own time".to_owned()
+        let is_other = matches!(**source, ColumnSource::Now | ColumnSource::TimeOf(_));
+        require(!is_other, source.span(), || {
+            "$now and $time(FIELD) are for kind = \"mongodb\": a record has its own time, and times are strings"
+                .to_owned()
         })?;
     }
     Ok(())
@@ -160,6 +161,10 @@ mod tests {
             ),
             (with("format = \"avro\""), "json"),
             (with("[store.columns]\na = \"$now\""), "kind = \"mongodb\""),
+            (
+                with("[store.columns]\na = \"$time(b)\""),
+                "kind = \"mongodb\"",
+            ),
             (with("database = \"d\""), "kind = \"mongodb\""),
             (with("keep = 3"), "kind = \"redis-latest\""),
             (with("token = \"t\""), "kind = \"influx\""),

@@ -44,7 +44,7 @@ impl RecordEncoder {
                     renamed.insert(name.clone(), member.clone());
                 }
                 // The check of the file refuses it.
-                ColumnSource::Now => {}
+                ColumnSource::Now | ColumnSource::TimeOf(_) => {}
             }
         }
         if !has_time {
