@@ -22,6 +22,7 @@ use serde_json::Value as Json;
 
 use self::binary::BinaryType;
 use self::document::bases;
+use self::sample::{fits, part};
 
 /// What a pipeline takes from its messages.
 #[derive(Debug, Clone)]
@@ -58,7 +59,7 @@ pub struct Mapped {
     pub samples: Vec<MappedSample>,
     /// The parts that can't be used.
     pub rejected: Vec<RejectedPart>,
-    /// Samples that the pipeline doesn't want, or 1 if it ignores the topic.
+    /// Samples that the pipeline doesn't want, or 1 if it doesn't want the topic.
     pub filtered: usize,
     /// Samples without any reading.
     pub empty: usize,
@@ -136,6 +137,10 @@ impl Mapping {
             })?,
             None => Vec::new(),
         };
+        if self.naming == Naming::Topic && !self.takes(&levels) {
+            mapped.filtered = 1;
+            return Ok(mapped);
+        }
         let context = Context {
             mapping: self,
             levels: &levels,
@@ -161,6 +166,12 @@ impl Mapping {
             Format::Senml => senml::map(&context, &parse(text)?, &mut mapped)?,
         }
         Ok(mapped)
+    }
+
+    /// Whether the pipeline wants the field that the topic names.
+    fn takes(&self, levels: &[(&str, &str)]) -> bool {
+        let (include, exclude) = (&self.message.include, &self.message.exclude);
+        part(levels).is_none_or(|name| fits(name, include.as_deref(), exclude.as_deref()))
     }
 }
 

@@ -82,6 +82,7 @@ impl Context<'_> {
         if !is_wanted {
             return Ok(None);
         }
+        self.check_required(base)?;
         let name = match (&message.name, self.mapping.naming) {
             (Some(pointer), Naming::Member) => Some(base.string(pointer).ok_or_else(|| {
                 let detail = format!("there is no name at {}", **pointer);
@@ -100,6 +101,22 @@ impl Context<'_> {
         let readings = self.readings(base, field, &tags)?;
         let time = self.time(base)?;
         Ok(Some((tags, time, readings)))
+    }
+
+    fn check_required(&self, base: &Base<'_>) -> Result<(), Rejection> {
+        let required = self.mapping.message.required.as_deref();
+        for pointer in required.into_iter().flat_map(|pointers| &pointers.0) {
+            let is_there = match base.find(pointer) {
+                Some(Found::Value(value)) => !value.is_null(),
+                Some(Found::Key(_)) => true,
+                None => false,
+            };
+            if !is_there {
+                let detail = format!("there is nothing at {pointer}");
+                return Err(Rejection::new(Reason::MissingValue, detail));
+            }
+        }
+        Ok(())
     }
 
     /// The sample's tags, in the order of their names.
@@ -332,7 +349,7 @@ impl Context<'_> {
 }
 
 /// What names the field among parts of a topic or a name.
-fn part<'a>(parts: &[(&str, &'a str)]) -> Option<&'a str> {
+pub(super) fn part<'a>(parts: &[(&str, &'a str)]) -> Option<&'a str> {
     let found = parts.iter().find(|(name, _)| *name == FIELD);
     found.map(|(_, part)| *part)
 }
@@ -341,7 +358,7 @@ fn is_time_name(key: &str) -> bool {
     TIMES.iter().any(|name| key.eq_ignore_ascii_case(name))
 }
 
-fn fits(
+pub(super) fn fits(
     name: &str,
     include: Option<&OneOrMore<NameGlob>>,
     exclude: Option<&OneOrMore<NameGlob>>,

@@ -141,6 +141,50 @@ fn the_topic_or_the_message_names_the_field() {
 }
 
 #[test]
+fn fields_of_the_topic_can_be_chosen() {
+    let chosen = mapping(
+        "topic = \"home/{room}/{field}\"",
+        "[message]\ninclude = [\"t*\", \"h\"]\nexclude = \"tx\"",
+    );
+    for field in ["t", "tt", "h"] {
+        let expected = one(&json!({"room": "k"}), None, &json!({ field: 1.0 }));
+        check(&chosen, &format!("home/k/{field}"), "1", &expected);
+    }
+    let filtered = json!({ "samples": [], "rejected": [], "counts": [1, 0, 0] });
+    for field in ["tx", "p", "hh"] {
+        check(&chosen, &format!("home/k/{field}"), "no JSON", &filtered);
+    }
+    check_rejected(&chosen, "home/k/h", "no JSON", Reason::NotJson);
+}
+
+#[test]
+fn what_is_required_is_there_or_the_sample_is_a_dead_letter() {
+    let mapping = mapping(
+        "topic = \"home/{room}/{field}\"",
+        "[message]\nvalue = \"/val\"\ntime = \"/ts\"\ntime_format = \"unix_ms\"\nrequired = [\"/ts\", \"/val\"]",
+    );
+    let good = one(
+        &json!({"room": "k"}),
+        Some("2027-01-15T08:00:00Z from /ts"),
+        &json!({"t": 2.5}),
+    );
+    let whole = r#"{"ts":1800000000000,"val":2.5}"#;
+    check(&mapping, "home/k/t", whole, &good);
+    for (payload, reason) in [
+        (r#"{"val":2.5}"#, "missing_value"),
+        (r#"{"ts":null,"val":2.5}"#, "missing_value"),
+        (r#"{"ts":1800000000000}"#, "missing_value"),
+        (r#"{"ts":1800000000000,"val":null}"#, "missing_value"),
+        ("2.5", "missing_value"),
+        (r#"{"ts":"soon","val":2.5}"#, "bad_timestamp"),
+        (r#"{"ts":1800000000000,"val":"warm"}"#, "bad_value"),
+    ] {
+        let rejected = json!({ "samples": [], "rejected": [["", reason]], "counts": [0, 0, 0] });
+        check(&mapping, "home/k/t", payload, &rejected);
+    }
+}
+
+#[test]
 fn every_member_that_is_an_object_can_be_a_sample() {
     let shelly = mapping(
         "topic = \"shellies/{device}/events\"",

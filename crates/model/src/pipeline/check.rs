@@ -96,9 +96,10 @@ fn message(file: &PipelineFile) -> Checked {
         Some(Fields::Named(_)) => false,
         None => message.name.is_none() && message.value.is_none() && !topic_names_field,
     };
-    if !all {
+    if !all && !topic_names_field {
+        let why = "include and exclude are for fields = \"*\" and topics with {field}";
         for globs in [&message.include, &message.exclude] {
-            refuse(globs.as_ref(), "include and exclude are for fields = \"*\"")?;
+            refuse(globs.as_ref(), why)?;
         }
     }
     Ok(())
@@ -131,6 +132,7 @@ fn only_for_json(message: &MessageTable, why: &str) -> Checked {
     refuse(message.value.as_ref(), why)?;
     refuse(message.fields.as_ref(), why)?;
     refuse(message.time.as_ref(), why)?;
+    refuse(message.required.as_ref(), why)?;
     refuse(message.tags.values().next(), why)
 }
 

@@ -74,6 +74,8 @@ pub struct MessageTable {
     /// Values that a sample must have; others are filtered
     #[serde(default, rename = "where")]
     pub conditions: BTreeMap<Pointer, Scalar>,
+    /// Pointers to what a sample must have; one without it, or with null there, is a dead letter
+    pub required: Option<At<OneOrMore<Pointer>>>,
     /// Tags, by name
     #[serde(default)]
     pub tags: BTreeMap<String, At<Pointer>>,
@@ -86,9 +88,9 @@ pub struct MessageTable {
     /// All members ("*", nested names joined by _), or a table of pointers by field; the default is "*"
     /// where neither the topic nor `name` names the field
     pub fields: Option<At<Fields>>,
-    /// Of all members only those whose name fits
+    /// Of all members, or of the fields that the topic names, only those whose name fits
     pub include: Option<At<OneOrMore<NameGlob>>>,
-    /// All members but those whose name fits
+    /// All members, or all fields that the topic names, but those whose name fits
     pub exclude: Option<At<OneOrMore<NameGlob>>>,
     /// Pointers to the time; the first that is there counts [default: /timestamp, /ts, /time, /datetime]
     pub time: Option<At<OneOrMore<Pointer>>>,

@@ -95,6 +95,22 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "7:14",
         "no values",
     ),
+    (
+        "[message]\nname = \"/n\"\nexclude = \"a*\"",
+        "7:11",
+        "topics with {field}",
+    ),
+    (
+        "[message]\nformat = \"text\"\nrequired = \"/v\"",
+        "7:12",
+        "the payload",
+    ),
+    (
+        "[message]\nrequired = [\"/v\", \"w\"]",
+        "6:12",
+        "doesn't start with /",
+    ),
+    ("[message]\nrequired = []", "6:12", "at least one value"),
 ];
 
 /// Sources of Kafka that can't work.
