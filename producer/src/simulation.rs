@@ -99,28 +99,39 @@ impl Simulation {
 
 /// Every combination of the tags' values.
 fn series(table: &SimulateTable) -> Vec<Series> {
-    let mut combinations = vec![BTreeMap::new()];
+    // With the share that the number of a series has of their count.
+    let mut combinations = vec![(BTreeMap::new(), 1.0)];
     for (name, values) in &table.tags {
+        let (is_numbered, values) = (values.is_numbered(), values.all());
         let before = std::mem::take(&mut combinations);
-        for tags in before {
-            combinations.extend(values.iter().map(|value| {
+        for (tags, share) in before {
+            combinations.extend(values.iter().enumerate().map(|(place, value)| {
                 let mut tags = tags.clone();
                 tags.insert(name.clone(), value.clone());
-                tags
+                let of_number = || ratio(place + 1, values.len());
+                (tags, if is_numbered { of_number() } else { share })
             }));
         }
     }
-    let series = combinations.into_iter().map(|tags| {
+    let series = combinations.into_iter().map(|(tags, share)| {
         let fields = table.fields.iter().map(|(name, usual)| {
             let other = table.exceptions.iter().rev().find_map(|exception| {
                 let mut wanted = exception.tags.iter();
                 let is_it = wanted.all(|(tag, value)| tags.get(tag) == Some(value));
                 exception.fields.get(name).filter(|_| is_it)
             });
-            (name.clone(), Source::new(other.unwrap_or(usual)))
+            (name.clone(), Source::new(other.unwrap_or(usual), share))
         });
         let fields = fields.collect();
         Series { tags, fields }
     });
     series.collect()
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "there are at most 100,000 series"
+)]
+fn ratio(number: usize, count: usize) -> f64 {
+    number as f64 / count as f64
 }

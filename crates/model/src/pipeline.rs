@@ -44,7 +44,10 @@ pub use self::file::{
 pub use self::latest::KEEP as LATEST_ROWS;
 pub use self::limits::{LimitsTable, MaxAge};
 pub use self::scalar::Scalar;
-pub use self::simulate::{Bounds, Distribution, SimulateException, SimulateTable};
+pub use self::simulate::{
+    Bounds, Distribution, NormalByNumber, NumberedValues, SimulateException, SimulateTable,
+    TagValues,
+};
 pub use self::source::{Retained, SaslMechanism, SourceKind, SourceTable, StartAt};
 pub use self::split::Split;
 pub use self::store::{RecordFormat, StoreKind, StoreTable};

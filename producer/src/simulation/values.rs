@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use fastrand::Rng;
-use model::pipeline::{Bounds, Distribution, Number, Scalar};
+use model::pipeline::{Bounds, Distribution, NormalByNumber, Number, Scalar};
 
 /// How the values of a field of a series are drawn.
 #[derive(Debug, Clone)]
@@ -11,10 +11,12 @@ pub(super) struct Source {
     distribution: Distribution,
     /// The last value of a walk.
     last: f64,
+    /// The number of the series, as a share of their count.
+    share: f64,
 }
 
 impl Source {
-    pub(super) fn new(distribution: &Distribution) -> Self {
+    pub(super) fn new(distribution: &Distribution, share: f64) -> Self {
         let last = match distribution {
             Distribution::Walk([start, ..]) => start.0,
             _ => 0.0,
@@ -22,6 +24,7 @@ impl Source {
         Self {
             distribution: distribution.clone(),
             last,
+            share,
         }
     }
 
@@ -29,6 +32,13 @@ impl Source {
         match &self.distribution {
             Distribution::Normal([Number(mean), Number(deviation)]) => {
                 Scalar::Number(rounded(normal(random).mul_add(*deviation, *mean)))
+            }
+            Distribution::NormalByNumber(NormalByNumber {
+                mean: Number(mean),
+                variance: [Number(low), Number(high)],
+            }) => {
+                let variance = (high - low).mul_add(self.share, *low);
+                Scalar::Number(rounded(normal(random).mul_add(variance.sqrt(), *mean)))
             }
             Distribution::Uniform(Bounds([Number(low), Number(high)])) => {
                 Scalar::Number(rounded(random.f64().mul_add(high - low, *low)))
@@ -67,7 +77,7 @@ mod tests {
     use super::Source;
 
     fn draw(distribution: &Distribution) -> Vec<f64> {
-        let (mut source, mut random) = (Source::new(distribution), Rng::with_seed(1));
+        let (mut source, mut random) = (Source::new(distribution, 1.0), Rng::with_seed(1));
         let drawn = (0..10_000).map(|_| match source.draw(&mut random) {
             Scalar::Number(number) => number,
             other => unreachable!("{other:?}"),
@@ -106,7 +116,7 @@ mod tests {
         let values = ["on", "off"]
             .map(|text| Scalar::String(text.to_owned()))
             .to_vec();
-        let mut source = Source::new(&Distribution::Choice(values.clone()));
+        let mut source = Source::new(&Distribution::Choice(values.clone()), 1.0);
         let mut random = Rng::with_seed(1);
         let drawn: Vec<_> = (0..100).map(|_| source.draw(&mut random)).collect();
         assert!(values.iter().all(|value| drawn.contains(value)));

@@ -4,11 +4,10 @@ use std::ops::Range;
 
 use super::error::Problem;
 use super::file::{Fields, Format, MessageTable, PipelineFile, ShapeKind};
-use super::simulate::SimulateTable;
 use super::source::SourceKind;
 use super::store::{StoreKind, StoreTable};
 use super::value::{At, Pointer, given};
-use super::{address, alert, kafka, latest, mongo, source};
+use super::{address, alert, kafka, latest, mongo, simulate, source};
 use crate::name::Name;
 
 pub(super) type Checked = Result<(), Problem>;
@@ -44,7 +43,7 @@ pub(super) fn check(file: &PipelineFile) -> Checked {
         let why = "messages can be simulated for the sources mqtt and redis-pubsub";
         refuse(file.source.kind.as_ref(), why)?;
     }
-    file.simulate.as_ref().map_or(Ok(()), simulate)
+    file.simulate.as_ref().map_or(Ok(()), simulate::check)
 }
 
 fn name(name: &At<String>) -> Checked {
@@ -304,24 +303,6 @@ fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
         StoreKind::RedisLatest => latest::check(file, store),
         StoreKind::Kafka => kafka::check(file, store),
     }
-}
-
-fn simulate(simulate: &SimulateTable) -> Checked {
-    for (name, values) in &simulate.tags {
-        require(!values.is_empty(), values.span(), || {
-            format!("the tag {name:?} has no values")
-        })?;
-    }
-    for exception in &simulate.exceptions {
-        for (name, distribution) in &exception.fields {
-            require(
-                simulate.fields.contains_key(name),
-                distribution.span(),
-                || format!("[simulate.fields] has no {name:?} that could be different here"),
-            )?;
-        }
-    }
-    Ok(())
 }
 
 /// Fails if the key is set.

@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 use super::value::At;
 
 /// A count or a boolean, also as a string.
-pub(super) struct Plain<T>(T);
+pub(super) struct Plain<T>(pub(super) T);
 
 /// What can be read in this way.
 pub(super) trait PlainKind: FromStr {

@@ -7,8 +7,16 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
+use super::check::{Checked, require};
 use super::scalar::Scalar;
 use super::value::{At, Number, Period};
+
+mod tags;
+
+pub use tags::{NumberedValues, TagValues};
+
+/// More series than one process can simulate.
+const MAX_SERIES: usize = 100_000;
 
 /// What `producer` and `demo` send.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -16,9 +24,10 @@ use super::value::{At, Number, Period};
 pub struct SimulateTable {
     /// Time between two samples of a series [default: 1s]
     pub interval: Option<At<Period>>,
-    /// The values of each tag; every combination is a series
+    /// The values of each tag: a list, or { prefix = "line-", count = 3 } for line-1 to line-3; every combination
+    /// is a series
     #[serde(default)]
-    pub tags: BTreeMap<String, At<Vec<String>>>,
+    pub tags: BTreeMap<String, At<TagValues>>,
     /// How the values of each field are drawn
     pub fields: BTreeMap<String, At<Distribution>>,
     /// Other values for some series
@@ -42,12 +51,24 @@ pub struct SimulateException {
 pub enum Distribution {
     /// Mean and standard deviation
     Normal([Number; 2]),
+    /// Mean, and a variance that grows with the number of the series; needs one tag with a prefix and a count
+    NormalByNumber(NormalByNumber),
     /// Low and high, also as a string: "15-50" or "15,50"
     Uniform(Bounds),
     /// A random walk: start, step, low and high
     Walk([Number; 4]),
     /// One of these
     Choice(Vec<Scalar>),
+}
+
+/// A normal distribution whose variance grows with the number of the series.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NormalByNumber {
+    /// The mean of all series
+    pub mean: Number,
+    /// Low and high: the variance of series n of N is low + (high - low) n / N
+    pub variance: [Number; 2],
 }
 
 /// A low and a high number, also as a string, so that both can be one variable.
@@ -94,6 +115,51 @@ impl JsonSchema for Bounds {
         let numbers = <[Number; 2]>::json_schema(generator);
         json_schema!({ "anyOf": [numbers, { "type": "string" }] })
     }
+}
+
+pub(super) fn check(simulate: &SimulateTable) -> Checked {
+    let mut series = 1_usize;
+    for (name, values) in &simulate.tags {
+        let count = values.count();
+        require(count > 0, values.span(), || {
+            format!("the tag {name:?} has no values")
+        })?;
+        series = series.saturating_mul(count);
+        require(series <= MAX_SERIES, values.span(), || {
+            format!("at most {MAX_SERIES} series can be simulated, and these tags make {series}")
+        })?;
+    }
+    for exception in &simulate.exceptions {
+        for (name, distribution) in &exception.fields {
+            require(
+                simulate.fields.contains_key(name),
+                distribution.span(),
+                || format!("[simulate.fields] has no {name:?} that could be different here"),
+            )?;
+        }
+    }
+    let others = simulate.exceptions.iter();
+    let others = others.flat_map(|exception| exception.fields.values());
+    for distribution in simulate.fields.values().chain(others) {
+        by_number(simulate, distribution)?;
+    }
+    Ok(())
+}
+
+fn by_number(simulate: &SimulateTable, distribution: &At<Distribution>) -> Checked {
+    let Distribution::NormalByNumber(NormalByNumber { variance, .. }) = &**distribution else {
+        return Ok(());
+    };
+    let numbered = simulate.tags.values();
+    let numbered = numbered.filter(|values| values.is_numbered()).count();
+    require(numbered == 1, distribution.span(), || {
+        format!("normal-by-number needs one tag whose values are numbered; there are {numbered}")
+    })
+    .map_err(|problem| problem.with_help("tags = { line = { prefix = \"line-\", count = 3 } }"))?;
+    let is_variance = variance.iter().all(|Number(bound)| *bound >= 0.0);
+    require(is_variance, distribution.span(), || {
+        "a variance is 0 or more".to_owned()
+    })
 }
 
 #[cfg(test)]

@@ -113,6 +113,113 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("[message]\nrequired = []", "6:12", "at least one value"),
 ];
 
+/// What stands behind `[simulate]` and its fields, the place of the error, part of the message.
+const REFUSED_SIMULATIONS: &[(&str, &str, &str)] = &[
+    (
+        "tags = { a = \"b\" }",
+        "7:14",
+        "strings, or { prefix = \"line-\", count = 3 }",
+    ),
+    ("tags = { a = [1] }", "7:15", "expected a string"),
+    (
+        "tags = { a = { prefix = \"a\" } }",
+        "7:14",
+        "missing field `count`",
+    ),
+    (
+        "tags = { a = { count = 3 } }",
+        "7:14",
+        "missing field `prefix`",
+    ),
+    (
+        "tags = { a = { prefix = \"a\", count = 3, from = 0 } }",
+        "7:41",
+        "unknown field `from`",
+    ),
+    (
+        "tags = { a = { prefix = \"a\", count = \"${COUNT:-many}\" } }",
+        "7:38",
+        "\"many\" isn't a whole number",
+    ),
+    (
+        "tags = { a = { prefix = \"a\", count = -1 } }",
+        "7:38",
+        "-1 isn't a whole number",
+    ),
+    (
+        "tags = { a = { prefix = \"a\", count = 0 } }",
+        "7:14",
+        "the tag \"a\" has no values",
+    ),
+    (
+        "tags = { a = { prefix = \"a\", count = 100001 } }",
+        "7:14",
+        "at most 100000 series",
+    ),
+    (
+        "tags = { a = { prefix = \"a\", count = 50001 }, b = [\"x\", \"y\"] }",
+        "7:51",
+        "these tags make 100002",
+    ),
+    (
+        "fields.u.normal-by-number = { mean = 1, variance = [1, 2] }",
+        "7:8",
+        "there are 0",
+    ),
+    (
+        "tags = { a = { prefix = \"a\", count = 2 }, b = { prefix = \"b\", count = 2 } }\n\
+         fields.u.normal-by-number = { mean = 1, variance = [1, 2] }",
+        "8:8",
+        "there are 2",
+    ),
+    (
+        "tags = { a = { prefix = \"a\", count = 2 } }\n\
+         fields.u.normal-by-number = { mean = 1, variance = [-1, 2] }",
+        "8:8",
+        "a variance is 0 or more",
+    ),
+    (
+        "tags = { a = { prefix = \"a\", count = 2 } }\n\
+         fields.u.normal-by-number = { mean = 1, deviation = [1, 2] }",
+        "8:41",
+        "unknown field `deviation`",
+    ),
+    (
+        "[[simulate.where]]\ntags = { a = \"x\" }\n\
+         fields.t.normal-by-number = { mean = 1, variance = [1, 2] }",
+        "9:8",
+        "there are 0",
+    ),
+];
+
+#[test]
+fn simulations_that_cannot_work_are_refused() {
+    for (more, place, part) in REFUSED_SIMULATIONS {
+        let text = format!("{MINIMAL}[simulate]\nfields.t.uniform = [1, 2]\n{more}\n");
+        let shown = parse(&text).unwrap_err().to_string();
+        assert!(shown.contains(part), "{more}\n{shown}");
+        assert!(
+            shown.contains(&format!("mine.toml:{place}\n")),
+            "{more}\n{shown}"
+        );
+    }
+}
+
+#[test]
+fn simulated_tags_are_listed_or_numbered() {
+    let text = format!(
+        "{MINIMAL}[simulate]\nfields.t.normal-by-number = {{ mean = 50, variance = [0.5, \"5\"] }}\n\
+         tags = {{ a = [\"x\", \"y\"], b = {{ prefix = \"b_\", count = \"${{COUNT:-3}}\" }} }}\n"
+    );
+    let simulate = parse(&text).unwrap().simulate.unwrap();
+    let values = |tag: &str| simulate.tags[tag].all();
+    assert_eq!(values("a"), ["x", "y"]);
+    assert_eq!(values("b"), ["b_1", "b_2", "b_3"]);
+    let counted = |name: &str| (name == "COUNT").then(|| "1".to_owned());
+    let file = PipelineFile::parse("mine.toml", &text, &counted).unwrap();
+    assert_eq!(file.simulate.unwrap().tags["b"].all(), ["b_1"]);
+}
+
 /// Sources of Kafka that can't work.
 const REFUSED_KAFKA: &[(&str, &str)] = &[
     ("topic = \"t\"", "has no url"),
