@@ -369,6 +369,34 @@ system_1_runs_alone() {
     colors down --volumes --timeout 20 >/dev/null 2>&1
 }
 
+facilities() {
+    REPORTING_INTERVAL=1s MONGO_BATCH=99 PORT_API=${PORT_API:-8050} docker compose -f examples/facilities/compose.yml "$@"
+}
+
+system_2_runs_alone() {
+    # The others may warn of Kafka, which they don't wait for, but not more.
+    start_example facilities generator transformer
+    ! facilities logs --no-color generator ingester transformer sink api | grep '"level":"ERROR"' ||
+        fail "a slow Kafka is an error"
+    # It ends with a code of its own when the time is over. There are two or three whole windows in it.
+    (facilities exec --no-TTY mosquitto mosquitto_sub -t 'sensor_readings/#' -F '%t %p' -W 34 >"$work/messages" || true) 2>/dev/null &
+    local subscriber=$!
+    # It is away for longer than a window.
+    sleep 6
+    facilities kill sink >/dev/null 2>&1
+    sleep 11
+    facilities up --detach --no-deps sink >/dev/null 2>&1
+    wait "$subscriber"
+    facilities stop generator >/dev/null 2>&1
+    python3 tests/compose/facilities.py --port "${PORT_API:-8050}" --window 10 "$work/messages" >"$work/facilities" || {
+        cat "$work/facilities"
+        facilities logs --no-color --tail 40
+        fail "the compacted readings differ"
+    }
+    pass "$(cat "$work/facilities"), with a sink killed meanwhile"
+    facilities down --volumes --timeout 20 >/dev/null 2>&1
+}
+
 sensors() {
     FREQUENCY=0.5 MONGO_BATCH=99 PORT_API=${PORT_API:-8050} docker compose -f examples/sensors/compose.yml "$@"
 }

@@ -50,8 +50,8 @@ have_image() {
 # The name of the image that a file asks for, so that a pin is written in one place only.
 pin() {
     local name
-    name=$(sed -nE "s/^ *(image:|FROM) ($1:[^ ]+).*/\2/p" docker-compose.yml Dockerfile notebooks/Dockerfile \
-        examples/sensors/compose.yml | head -n 1)
+    name=$(sed -nE "s#^ *(image:|FROM) ($1:[^ ]+).*#\2#p" docker-compose.yml Dockerfile notebooks/Dockerfile \
+        examples/sensors/compose.yml examples/facilities/compose.yml | head -n 1)
     [ -n "$name" ] || { echo "no file asks for $1" >&2; return 1; }
     echo "$name"
 }
@@ -71,17 +71,23 @@ stand_ins() {
     cp tests/compose/stand-ins/* "$work/context/"
     sh scripts/test-influxdb.sh target/test-servers
     sh scripts/test-mongodb.sh target/test-servers
+    sh scripts/test-kafka.sh target/test-servers
     cp -L target/test-servers/influxdb/influxd target/test-servers/influxdb/influx "$work/context/"
     cp -L target/test-servers/mongodb/mongodb "$work/context/"
+    rm -rf "$work/context/kafka-libs"
+    cp -RL target/test-servers/kafka/libs "$work/context/kafka-libs"
     local name
-    for name in rust python redis eclipse-mosquitto influxdb mongo; do
-        # Only these change, with the version that is built.
-        [ "$name" = influxdb ] || [ "$name" = mongo ] || ! have_image "$(pin "$name")" || continue
+    for name in rust python redis eclipse-mosquitto influxdb mongo apache/kafka; do
+        case $name in
+            # Only these change, with the version that is built.
+            influxdb | mongo | apache/kafka) ;;
+            *) ! have_image "$(pin "$name")" || continue ;;
+        esac
         if [ "$name" = rust ]; then
             mkdir -p "$work/context/tool-chain"
             tar -C "$(rustc --print sysroot)" -c ./bin ./lib | tar -C "$work/context/tool-chain" -x
         fi
-        docker build --quiet --tag "$(pin "$name")" --file "$work/context/${name#eclipse-}.dockerfile" \
+        docker build --quiet --tag "$(pin "$name")" --file "$work/context/${name##*[-/]}.dockerfile" \
             "$work/context" >/dev/null
         rm -rf "$work/context/tool-chain"
     done

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Runs docker-compose.yml as its user would, on an engine of its own with stand-ins for the images that
 # can't be had here (README.md beside this file), and checks all that it promises. Needs root, Debian, and
-# the ports 1883, 6379, 8050, 8086 and 8888, or others by PORT_MQTT, PORT_REDIS, PORT_API, PORT_INFLUX and PORT_JUPYTER.
+# the ports 1883, 6379, 8050, 8086, 8888, 9092 and 27017, or others by PORT_MQTT, PORT_REDIS, PORT_API, PORT_INFLUX,
+# PORT_JUPYTER, PORT_KAFKA and PORT_MONGO.
 # KEEP=1 leaves everything running at the end and prints how to use it. Names of checks run only these.
 set -Eeuo pipefail
 trap 'echo "   FAILED at ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
 cd "$(dirname "$0")/../.."
 
-# The containers of these tests use no other clients, and their build takes minutes. `make unit` tests them.
-export RIGLINE_FEATURES=mongodb
+# What the services of the examples need, which is all; one set of images serves them and docker-compose.yml.
+export RIGLINE_FEATURES=kafka,mongodb,protobuf
 
 work=$PWD/target/compose
 mkdir -p "$work/context"
@@ -42,6 +43,7 @@ finish() {
         exit "$code"
     fi
     colors down --volumes --timeout 20 >/dev/null 2>&1 || true
+    facilities down --volumes --timeout 20 >/dev/null 2>&1 || true
     sensors down --volumes --timeout 20 >/dev/null 2>&1 || true
     docker compose --profile tools down --volumes --timeout 20 >/dev/null 2>&1 || true
     engine_stop
@@ -53,7 +55,8 @@ if [ "$(id -u)" -ne 0 ]; then
     echo "this starts an engine of Docker's, and needs root" >&2
     exit 77
 fi
-for port in "${PORT_MQTT:-1883}" "${PORT_REDIS:-6379}" "${PORT_API:-8050}" "${PORT_INFLUX:-8086}" "${PORT_JUPYTER:-8888}"; do
+for port in "${PORT_MQTT:-1883}" "${PORT_REDIS:-6379}" "${PORT_API:-8050}" "${PORT_INFLUX:-8086}" \
+    "${PORT_JUPYTER:-8888}" "${PORT_KAFKA:-9092}" "${PORT_MONGO:-27017}"; do
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
         echo "port $port is taken: stop what listens there" >&2
         exit 1
@@ -85,6 +88,7 @@ checks=(
     given_secrets_are_used
     down_leaves_nothing
     system_1_runs_alone
+    system_2_runs_alone
     system_3_runs_alone
 )
 [ "$#" -eq 0 ] || checks=("$@")
