@@ -11,6 +11,7 @@ mod earlier;
 mod environment;
 #[cfg(all(feature = "kafka", feature = "mongodb", feature = "protobuf"))]
 mod facilities_api;
+mod facilities;
 mod grafana;
 #[cfg(feature = "kafka")]
 mod kafka;

@@ -1,0 +1,259 @@
+//! System 2: what the facilities send becomes the compacted readings of each window. The store is another one here, and
+//! everything before it is as in pipelines/facilities.toml.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::clock::Clock;
+use model::Timestamp;
+use model::pipeline::PipelineFile;
+use producer::simulation::Simulation;
+use serde_json::{Value, json};
+use testkit::influxdb::{BUCKET, ORG, TOKEN};
+use testkit::{InfluxDb, Mosquitto, Redis, StageProcess, wait_until};
+
+use crate::statistics::{Statistics, WINDOW_MS, assert_stored};
+
+const SOON: Duration = Duration::from_secs(30);
+/// Messages that are simulated: 30 of each sensor of two facilities.
+const MESSAGES: usize = 180;
+
+/// The pipeline with other tables of stores.
+fn with_store(store: &str) -> String {
+    let text = include_str!("../../../../pipelines/facilities.toml");
+    let (before, rest) = text.split_once("[[store]]").unwrap();
+    let (_, after) = rest.split_once("[simulate]").unwrap();
+    format!("{before}{store}[simulate]{after}")
+}
+
+/// A message as a topic and a JSON object.
+type Message = (String, Value);
+
+#[derive(Default)]
+struct Windows(BTreeMap<(String, i64, String), Vec<f64>>);
+
+impl Windows {
+    fn add(&mut self, (topic, payload): &Message) {
+        let levels: Vec<_> = topic.split('/').collect();
+        assert_eq!((levels[0], levels.len()), ("sensor_readings", 3), "{topic}");
+        let start = payload["ts"].as_i64().unwrap().div_euclid(WINDOW_MS) * WINDOW_MS;
+        let key = (levels[1].to_owned(), start, levels[2].to_owned());
+        let values = self.0.entry(key).or_default();
+        values.push(payload["val"].as_f64().unwrap());
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+    fn statistics(self) -> Statistics {
+        let mut statistics = Statistics::new();
+        for ((facility, start, field), values) in self.0 {
+            let average = values.iter().sum::<f64>() / values.len() as f64;
+            let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            for (name, value) in [("avg", average), ("min", low), ("max", high)] {
+                let key = (facility.clone(), start, format!("{name}_{field}"));
+                statistics.insert(key, value);
+            }
+        }
+        statistics
+    }
+}
+
+fn publish(broker: &Mosquitto, topic: &str, payload: &str) {
+    let mut client = broker.client("mosquitto_pub");
+    client.args(["-q", "1", "-t", topic, "-m", payload]);
+    assert!(client.status().unwrap().success());
+}
+
+/// Messages that can't be used, and one that isn't wanted. Returns the number of dead letters.
+fn publish_rubbish(broker: &Mosquitto, now: i64) -> usize {
+    let bad = [
+        "no JSON".to_owned(),
+        json!({ "val": 1 }).to_string(),
+        json!({ "ts": now }).to_string(),
+        json!({ "ts": now, "val": null }).to_string(),
+        json!({ "ts": "soon", "val": 1 }).to_string(),
+        json!({ "ts": now, "val": "warm" }).to_string(),
+    ];
+    for payload in &bad {
+        publish(broker, "sensor_readings/facility_9/humidity", payload);
+    }
+    let good = json!({ "ts": now, "val": 1 }).to_string();
+    publish(broker, "sensor_readings/facility_9/wind", &good);
+    publish(broker, "sensor_readings/facility_9/humidity/old", &good);
+    bad.len()
+}
+
+/// Runs the producer, and returns what a subscriber sees of it.
+fn simulated(broker: &Mosquitto, file: &Path) -> Vec<Message> {
+    let mut retained = broker.client("mosquitto_pub");
+    retained.args(["-r", "-t", "ready", "-m", "{}"]);
+    assert!(retained.status().unwrap().success());
+    let mut subscriber = broker.client("mosquitto_sub");
+    let count = (MESSAGES + 1).to_string();
+    // The retained message comes after both subscriptions.
+    subscriber.args([
+        "-v",
+        "-t",
+        "sensor_readings/#",
+        "-t",
+        "ready",
+        "-W",
+        "60",
+        "-C",
+        &count,
+    ]);
+    let mut subscriber = subscriber.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(subscriber.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready {}");
+    let (port, count) = (broker.port().to_string(), MESSAGES.to_string());
+    let mut producer = StageProcess::spawn(
+        "producer",
+        &[
+            ("PIPELINES", file.to_str().unwrap()),
+            ("MQTT_HOST", "127.0.0.1"),
+            ("MQTT_PORT", &port),
+            ("NUM_FACILITIES", "2"),
+            ("REPORTING_INTERVAL", "100ms"),
+            ("COUNT", &count),
+        ],
+    );
+    let messages = lines.map(|line| {
+        let line = line.unwrap();
+        let (topic, payload) = line.split_once(' ').unwrap();
+        (topic.to_owned(), serde_json::from_str(payload).unwrap())
+    });
+    let messages: Vec<_> = messages.collect();
+    assert!(subscriber.wait().unwrap().success());
+    let ended = producer.wait_exit(SOON);
+    assert!(
+        ended.is_some_and(|ended| ended.success()),
+        "{}",
+        producer.logs()
+    );
+    messages
+}
+
+#[test]
+fn windows_of_facilities_are_compacted_and_nothing_else() {
+    let (broker, redis, influxdb) = (Mosquitto::start(), Redis::start(), InfluxDb::start());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("facilities.toml");
+    let store = format!(
+        "[[store]]\nkind = \"influx\"\nurl = \"http://127.0.0.1:{}\"\ntoken = \"{TOKEN}\"\norg = \"{ORG}\"\n\
+         bucket = \"{BUCKET}\"\n",
+        influxdb.port()
+    );
+    std::fs::write(&path, with_store(&store)).unwrap();
+    let (mqtt_port, redis_port) = (broker.port().to_string(), redis.port().to_string());
+    let env = [
+        ("PIPELINES", path.to_str().unwrap()),
+        ("COMPACTION_INTERVAL", "1s"),
+        ("MQTT_HOST", "127.0.0.1"),
+        ("MQTT_PORT", &mqtt_port),
+        ("REDIS_HOST", "127.0.0.1"),
+        ("REDIS_PORT", &redis_port),
+    ];
+    let stages = ["ingester", "transformer", "sink"].map(|name| StageProcess::spawn(name, &env));
+    for stage in &stages {
+        assert!(stage.ready(SOON), "{}", stage.logs());
+    }
+    let now = Clock::system().now().nanos() / 1_000_000;
+    let bad = publish_rubbish(&broker, now);
+    let mut windows = Windows::default();
+    // A facility with one sensor, whose readings arrive in another window than theirs.
+    let start = now.div_euclid(WINDOW_MS) * WINDOW_MS - 20 * WINDOW_MS;
+    for (place, value) in [(0, 60.0), (999, 10.0), (500, 20.5), (1_000, 7.0)] {
+        let topic = "sensor_readings/facility_8/humidity".to_owned();
+        let payload = json!({ "ts": start + place, "val": value });
+        publish(&broker, &topic, &payload.to_string());
+        windows.add(&(topic, payload));
+    }
+    let messages = simulated(&broker, &path);
+    assert_eq!(messages.len(), MESSAGES);
+    for message in &messages {
+        windows.add(message);
+    }
+    let expected = windows.statistics();
+    let single = |name: &str| expected[&("facility_8".to_owned(), start, name.to_owned())];
+    assert_eq!(
+        ["min_humidity", "max_humidity"]
+            .map(single)
+            .map(f64::to_bits),
+        [10.0_f64, 60.0].map(f64::to_bits)
+    );
+    assert_stored(&influxdb, "facility_name", &expected, SOON);
+
+    let letters = || redis.cli(&["LLEN", "facilities:dead_letters"]);
+    assert!(
+        wait_until(SOON, || letters() == bad.to_string()),
+        "{}",
+        letters()
+    );
+    let metrics = stages[0].get("/metrics");
+    let filtered = metrics.lines().find(|line| {
+        line.starts_with("rigline_left_out_total") && line.contains("reason=\"filtered\"")
+    });
+    assert!(
+        filtered.is_some_and(|line| line.ends_with(" 1")),
+        "{metrics}"
+    );
+}
+
+/// The mean of the numbers and their variance.
+#[expect(clippy::cast_precision_loss, reason = "the count is small")]
+fn moments(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares = values.iter().map(|value| (value - mean).powi(2));
+    (mean, squares.sum::<f64>() / (count - 1.0))
+}
+
+#[test]
+fn variance_grows_with_the_number_of_the_facility() {
+    let variable = |name: &str| (name == "NUM_FACILITIES").then(|| "4".to_owned());
+    let file = PipelineFile::parse("facilities.toml", &with_store(""), &variable);
+    let mut simulation = Simulation::new(&file.unwrap(), 1).unwrap();
+    assert_eq!(
+        (simulation.series(), simulation.interval().as_secs()),
+        (4, 5)
+    );
+    let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for _ in 0..4_000 {
+        for message in simulation.round(Timestamp::from_millis(1_767_600_000_123)) {
+            let payload: Value = serde_json::from_slice(&message.payload).unwrap();
+            let members = payload.as_object().unwrap();
+            assert_eq!(members["ts"], 1_767_600_000_123_i64, "{payload}");
+            assert_eq!(members.len(), 2, "{payload}");
+            let value = members["val"].as_f64().unwrap();
+            values.entry(message.topic).or_default().push(value);
+        }
+    }
+    assert_eq!(values.len(), 12, "{:?}", values.keys());
+    for (sensor, expected) in [
+        ("humidity", 50.0),
+        ("pressure", 1013.0),
+        ("temperature", 20.0),
+    ] {
+        let (low, high) = (0.01 * expected, 0.1 * expected);
+        let step = (high - low) / 4.0;
+        for number in 1..=4_u32 {
+            let drawn = &values[&format!("sensor_readings/facility_{number}/{sensor}")];
+            let (mean, variance) = moments(drawn);
+            let wanted = f64::from(number).mul_add(step, low);
+            // Four standard errors each.
+            let of_mean = 4.0 * (wanted / 4_000.0).sqrt();
+            let of_variance = 4.0 * wanted * (2.0_f64 / 4_000.0).sqrt();
+            assert!(
+                (mean - expected).abs() < of_mean,
+                "{sensor} {number}: {mean}"
+            );
+            assert!(
+                (variance - wanted).abs() < of_variance,
+                "{sensor} {number}: {variance} instead of {wanted}"
+            );
+        }
+    }
+}
