@@ -11,9 +11,13 @@ use crate::settings::{BadSetting, Settings, not_empty};
 /// The name of the pipeline whose settings are variables.
 pub const RIGS: &str = "rigs";
 /// The built-in pipelines: names and files. That of [`RIGS`] only describes it.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 5] = [
     (RIGS, include_str!("../../../pipelines/rigs.toml")),
     ("colors", include_str!("../../../pipelines/colors.toml")),
+    (
+        "facilities",
+        include_str!("../../../pipelines/facilities.toml"),
+    ),
     (
         "facilities-store",
         include_str!("../../../pipelines/facilities-store.toml"),
@@ -355,6 +359,10 @@ mod tests {
             assert_eq!(*file.name, name);
             let has_descriptors = !file.descriptors.is_empty();
             assert_eq!(has_descriptors, file.message.descriptor.is_some(), "{name}");
+            for store in &file.store {
+                let has_descriptors = !store.descriptors.is_empty();
+                assert_eq!(has_descriptors, store.descriptor.is_some(), "{name}");
+            }
         }
     }
 
@@ -377,7 +385,16 @@ mod tests {
     fn directory_of_the_built_in_pipelines_is_all_of_them() {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines");
         let names = names(dir).unwrap();
-        assert_eq!(names, ["colors", "facilities-store", "rigs", "sensors"]);
+        assert_eq!(
+            names,
+            [
+                "colors",
+                "facilities",
+                "facilities-store",
+                "rigs",
+                "sensors"
+            ]
+        );
     }
 
     #[test]

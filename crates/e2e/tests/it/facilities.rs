@@ -1,9 +1,8 @@
-//! System 2: what the facilities send becomes the compacted readings of each window. The store is another one here, and
-//! everything before it is as in pipelines/facilities.toml.
+//! System 2, all of it: what facilities send over MQTT becomes the compacted readings of each window in Kafka, which the
+//! paths of the API show from MongoDB.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,22 +11,14 @@ use model::Timestamp;
 use model::pipeline::PipelineFile;
 use producer::simulation::Simulation;
 use serde_json::{Value, json};
-use testkit::influxdb::{BUCKET, ORG, TOKEN};
-use testkit::{InfluxDb, Mosquitto, Redis, StageProcess, wait_until};
+use testkit::{Kafka, MongoDb, Mosquitto, Redis, StageProcess, wait_until};
 
-use crate::statistics::{Statistics, WINDOW_MS, assert_stored};
+use crate::statistics::{Statistics, WINDOW_MS, differences};
+use crate::system_api::SystemApi;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(1);
 /// Messages that are simulated: 30 of each sensor of two facilities.
 const MESSAGES: usize = 180;
-
-/// The pipeline with other tables of stores.
-fn with_store(store: &str) -> String {
-    let text = include_str!("../../../../pipelines/facilities.toml");
-    let (before, rest) = text.split_once("[[store]]").unwrap();
-    let (_, after) = rest.split_once("[simulate]").unwrap();
-    format!("{before}{store}[simulate]{after}")
-}
 
 /// A message as a topic and a JSON object.
 type Message = (String, Value);
@@ -87,7 +78,7 @@ fn publish_rubbish(broker: &Mosquitto, now: i64) -> usize {
 }
 
 /// Runs the producer, and returns what a subscriber sees of it.
-fn simulated(broker: &Mosquitto, file: &Path) -> Vec<Message> {
+fn simulated(broker: &Mosquitto) -> Vec<Message> {
     let mut retained = broker.client("mosquitto_pub");
     retained.args(["-r", "-t", "ready", "-m", "{}"]);
     assert!(retained.status().unwrap().success());
@@ -112,7 +103,7 @@ fn simulated(broker: &Mosquitto, file: &Path) -> Vec<Message> {
     let mut producer = StageProcess::spawn(
         "producer",
         &[
-            ("PIPELINES", file.to_str().unwrap()),
+            ("PIPELINES", "facilities"),
             ("MQTT_HOST", "127.0.0.1"),
             ("MQTT_PORT", &port),
             ("NUM_FACILITIES", "2"),
@@ -136,30 +127,62 @@ fn simulated(broker: &Mosquitto, file: &Path) -> Vec<Message> {
     messages
 }
 
+/// What the API shows of these facilities, page by page.
+fn shown(api: &SystemApi, facilities: &[&str]) -> Statistics {
+    let mut shown = Statistics::new();
+    for facility in facilities {
+        for offset in (0..).step_by(20) {
+            let page = api.json(&format!("/api/sensors/{facility}?offset={offset}&limit=20"));
+            let readings = page["data"].as_array().unwrap();
+            for reading in readings {
+                let time = |name: &str| {
+                    let text = reading["window"][name].as_str().unwrap();
+                    Timestamp::parse(text).unwrap().nanos() / 1_000_000
+                };
+                let start = time("start_time");
+                assert_eq!(time("end_time"), start + WINDOW_MS, "{reading}");
+                let members = reading.as_object().unwrap();
+                for (name, value) in members.iter().filter(|(_, value)| value.is_number()) {
+                    let key = ((*facility).to_owned(), start, name.clone());
+                    let twice = shown.insert(key, value.as_f64().unwrap());
+                    assert_eq!(twice, None, "{reading}");
+                }
+            }
+            if readings.len() < 20 {
+                break;
+            }
+        }
+    }
+    shown
+}
+
 #[test]
-fn windows_of_facilities_are_compacted_and_nothing_else() {
-    let (broker, redis, influxdb) = (Mosquitto::start(), Redis::start(), InfluxDb::start());
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("facilities.toml");
-    let store = format!(
-        "[[store]]\nkind = \"influx\"\nurl = \"http://127.0.0.1:{}\"\ntoken = \"{TOKEN}\"\norg = \"{ORG}\"\n\
-         bucket = \"{BUCKET}\"\n",
-        influxdb.port()
-    );
-    std::fs::write(&path, with_store(&store)).unwrap();
-    let (mqtt_port, redis_port) = (broker.port().to_string(), redis.port().to_string());
+fn windows_of_facilities_are_compacted_and_shown_and_nothing_else() {
+    let (broker, redis) = (Mosquitto::start(), Redis::start());
+    let (kafka, server) = (Kafka::start(), MongoDb::start());
+    let ports = [broker.port(), redis.port(), kafka.port(), server.port()];
+    let ports = ports.map(|port| port.to_string());
     let env = [
-        ("PIPELINES", path.to_str().unwrap()),
+        ("PIPELINES", "facilities,facilities-store"),
         ("COMPACTION_INTERVAL", "1s"),
         ("MQTT_HOST", "127.0.0.1"),
-        ("MQTT_PORT", &mqtt_port),
+        ("MQTT_PORT", &ports[0]),
         ("REDIS_HOST", "127.0.0.1"),
-        ("REDIS_PORT", &redis_port),
+        ("REDIS_PORT", &ports[1]),
+        ("KAFKA_HOST", "127.0.0.1"),
+        ("KAFKA_PORT", &ports[2]),
+        ("MONGO_HOST", "127.0.0.1"),
+        ("MONGO_PORT", &ports[3]),
+        ("MONGO_BATCH", "99"),
     ];
-    let stages = ["ingester", "transformer", "sink"].map(|name| StageProcess::spawn(name, &env));
+    let mut stages =
+        ["ingester", "transformer", "sink"].map(|name| StageProcess::spawn(name, &env));
     for stage in &stages {
         assert!(stage.ready(SOON), "{}", stage.logs());
     }
+    let mut of_api = env;
+    of_api[0].1 = "facilities-store";
+    let api = SystemApi::start("facilities", &of_api);
     let now = Clock::system().now().nanos() / 1_000_000;
     let bad = publish_rubbish(&broker, now);
     let mut windows = Windows::default();
@@ -171,8 +194,10 @@ fn windows_of_facilities_are_compacted_and_nothing_else() {
         publish(&broker, &topic, &payload.to_string());
         windows.add(&(topic, payload));
     }
-    let messages = simulated(&broker, &path);
+    let messages = simulated(&broker);
     assert_eq!(messages.len(), MESSAGES);
+    stages[2].kill();
+    stages[2] = StageProcess::spawn("sink", &env);
     for message in &messages {
         windows.add(message);
     }
@@ -184,7 +209,30 @@ fn windows_of_facilities_are_compacted_and_nothing_else() {
             .map(f64::to_bits),
         [10.0_f64, 60.0].map(f64::to_bits)
     );
-    assert_stored(&influxdb, "facility_name", &expected, SOON);
+    let facilities = ["facility_1", "facility_2", "facility_8"];
+    let mut wrong = Vec::new();
+    let is_equal = wait_until(SOON, || {
+        wrong = differences(&expected, &shown(&api, &facilities));
+        wrong.is_empty()
+    });
+    assert!(
+        is_equal,
+        "{} differ: {:#?}\n{}",
+        wrong.len(),
+        wrong.first(),
+        stages[2].logs()
+    );
+    let windows: BTreeSet<_> = expected
+        .keys()
+        .map(|(facility, start, _)| (facility.clone(), *start))
+        .collect();
+    let keys: Vec<_> = kafka.consume("compacted_sensor_readings");
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|record| record["key"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys.len(), windows.len(), "each window once");
+    assert!(keys.iter().all(|key| facilities.contains(key)), "{keys:?}");
 
     let letters = || redis.cli(&["LLEN", "facilities:dead_letters"]);
     assert!(
@@ -213,8 +261,9 @@ fn moments(values: &[f64]) -> (f64, f64) {
 
 #[test]
 fn variance_grows_with_the_number_of_the_facility() {
+    const TEXT: &str = include_str!("../../../../pipelines/facilities.toml");
     let variable = |name: &str| (name == "NUM_FACILITIES").then(|| "4".to_owned());
-    let file = PipelineFile::parse("facilities.toml", &with_store(""), &variable);
+    let file = PipelineFile::parse("facilities.toml", TEXT, &variable);
     let mut simulation = Simulation::new(&file.unwrap(), 1).unwrap();
     assert_eq!(
         (simulation.series(), simulation.interval().as_secs()),

@@ -10,8 +10,9 @@ mod descriptors;
 mod earlier;
 mod environment;
 #[cfg(all(feature = "kafka", feature = "mongodb", feature = "protobuf"))]
-mod facilities_api;
 mod facilities;
+#[cfg(all(feature = "kafka", feature = "mongodb", feature = "protobuf"))]
+mod facilities_api;
 mod grafana;
 #[cfg(feature = "kafka")]
 mod kafka;

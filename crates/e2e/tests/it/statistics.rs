@@ -66,7 +66,7 @@ fn stored(influxdb: &InfluxDb, tag: &str) -> Statistics {
 }
 
 /// Statistics that are stored with another value, not stored, or stored without having been sent.
-fn differences(expected: &Statistics, stored: &Statistics) -> Vec<String> {
+pub(crate) fn differences(expected: &Statistics, stored: &Statistics) -> Vec<String> {
     let is_equal = |key: &_, value: f64| {
         let found: Option<&f64> = stored.get(key);
         found.is_some_and(|found| (found - value).abs() <= 1e-9 * value.abs())
