@@ -70,7 +70,8 @@ test-compose: ## Run docker-compose.yml on an engine of its own (root, Debian; s
 
 settings: ## Write .env.example, docs/settings.md and api/openapi.json from the programs, and descriptors from .proto
 	$(CARGO) build --workspace --features $(FEATURES) --bins --quiet
-	RIGLINE_WRITE=1 $(CARGO) test --quiet --workspace --features $(FEATURES) --test it environment:: document:: descriptors::
+	RIGLINE_WRITE=1 $(CARGO) test --quiet --workspace --features $(FEATURES) --test it -- \
+		environment:: document:: descriptors::
 
 servers: ## Unpack or build the servers that tests need (InfluxDB: minutes, once)
 	@sh scripts/test-servers.sh target/test-servers

@@ -44,11 +44,10 @@ impl PipelineStore {
                 .is_empty()
                 .then(|| StoreKind::Influx.name().to_owned()),
         );
-        let merges =
-            |table: &Option<&StoreTable>| table.is_none_or(|table| table.kind != StoreKind::Kafka);
-        let merging = names
-            .zip(store_tables(file))
-            .filter(|(_, table)| merges(table));
+        let merging = names.zip(store_tables(file)).filter(|(_, table)| {
+            let kind = table.map(|table| table.kind);
+            kind != Some(StoreKind::Kafka)
+        });
         let stores = merging.map(|(name, table)| {
             let store = Self::of_table(defaults, file, table, clock)?;
             Ok(NamedStore { name, store })

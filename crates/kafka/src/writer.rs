@@ -159,10 +159,13 @@ impl std::fmt::Debug for Writer {
 async fn has_topic(consumer: &Consumer, topic: &str) -> Result<bool, KrafkaError> {
     match consumer.fetch_metadata(Some(topic)).await {
         Ok(metadata) => Ok(metadata.topics.iter().any(|info| info.name == topic)),
-        Err(KrafkaError::UnknownTopic { .. }) => Ok(false),
-        Err(KrafkaError::Broker { code, .. }) if code == ErrorCode::UnknownTopicOrPartition => {
-            Ok(false)
-        }
+        Err(
+            KrafkaError::UnknownTopic { .. }
+            | KrafkaError::Broker {
+                code: ErrorCode::UnknownTopicOrPartition,
+                ..
+            },
+        ) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -197,9 +200,10 @@ async fn create(kafka: &Kafka, topic: NewTopic) -> Result<(), KrafkaError> {
     let created = kafka.admin().create_topics([topic], options).await?;
     match created.into_values().next() {
         // Another program was faster.
-        Some(Err(KrafkaError::Broker { code, .. })) if code == ErrorCode::TopicAlreadyExists => {
-            Ok(())
-        }
+        Some(Err(KrafkaError::Broker {
+            code: ErrorCode::TopicAlreadyExists,
+            ..
+        })) => Ok(()),
         Some(Err(error)) => Err(error),
         Some(Ok(())) | None => {
             tracing::info!(topic = name, "created a topic of Kafka");

@@ -7,8 +7,9 @@ use crate::refusals::Refusals;
 
 /// Most characters of a reason, so that the note of a batch whose rows are all refused is small enough for a record.
 const MAX_DETAIL: usize = 200;
-/// Most reasons that differ; rows with further ones have none.
+/// Most reasons that differ; rows with further ones have the next one.
 const MAX_REASONS: usize = 1_000;
+const MANY_REASONS: &str = "refused; the batch had too many different reasons to keep each";
 
 /// Which elements a transaction has written, and what becomes of those that it hasn't.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +39,11 @@ impl CommitNote {
     pub(crate) fn new(instance: &str, batch: &Batch, refusals: &Refusals) -> Self {
         let mut refused: Vec<RefusedRows> = Vec::new();
         for (place, store, detail) in refusals.iter() {
-            let mut detail: String = detail.chars().take(MAX_DETAIL).collect();
-            if refused.len() >= MAX_REASONS {
-                detail = "see the log of the sink at that time".to_owned();
-            }
+            let detail: String = if refused.len() < MAX_REASONS {
+                detail.chars().take(MAX_DETAIL).collect()
+            } else {
+                MANY_REASONS.to_owned()
+            };
             let mut known = refused.iter_mut();
             match known.find(|rows| rows.store == store && rows.detail == detail) {
                 Some(rows) => rows.places.push(place),

@@ -1,5 +1,5 @@
 //! The sink between a queue in a file and a store that fails on command.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod fixture;
 mod outages;

@@ -77,6 +77,19 @@ fn publish_rubbish(broker: &Mosquitto, now: i64) -> usize {
     bad.len()
 }
 
+/// Readings of a facility with one sensor, which arrive in another window than theirs. Returns the start of the first
+/// window.
+fn publish_late(broker: &Mosquitto, now: i64, windows: &mut Windows) -> i64 {
+    let start = now.div_euclid(WINDOW_MS) * WINDOW_MS - 20 * WINDOW_MS;
+    for (place, value) in [(0, 60.0), (999, 10.0), (500, 20.5), (1_000, 7.0)] {
+        let topic = "sensor_readings/facility_8/humidity".to_owned();
+        let payload = json!({ "ts": start + place, "val": value });
+        publish(broker, &topic, &payload.to_string());
+        windows.add(&(topic, payload));
+    }
+    start
+}
+
 /// Runs the producer, and returns what a subscriber sees of it.
 fn simulated(broker: &Mosquitto) -> Vec<Message> {
     let mut retained = broker.client("mosquitto_pub");
@@ -156,6 +169,21 @@ fn shown(api: &SystemApi, facilities: &[&str]) -> Statistics {
     shown
 }
 
+/// Asserts that Kafka has one record of each window.
+fn assert_in_kafka_once(kafka: &Kafka, expected: &Statistics, facilities: &[&str]) {
+    let windows: BTreeSet<_> = expected
+        .keys()
+        .map(|(facility, start, _)| (facility.clone(), *start))
+        .collect();
+    let records = kafka.consume("compacted_sensor_readings");
+    let keys: Vec<_> = records
+        .iter()
+        .map(|record| record["key"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys.len(), windows.len(), "each window once");
+    assert!(keys.iter().all(|key| facilities.contains(key)), "{keys:?}");
+}
+
 #[test]
 fn windows_of_facilities_are_compacted_and_shown_and_nothing_else() {
     let (broker, redis) = (Mosquitto::start(), Redis::start());
@@ -186,14 +214,7 @@ fn windows_of_facilities_are_compacted_and_shown_and_nothing_else() {
     let now = Clock::system().now().nanos() / 1_000_000;
     let bad = publish_rubbish(&broker, now);
     let mut windows = Windows::default();
-    // A facility with one sensor, whose readings arrive in another window than theirs.
-    let start = now.div_euclid(WINDOW_MS) * WINDOW_MS - 20 * WINDOW_MS;
-    for (place, value) in [(0, 60.0), (999, 10.0), (500, 20.5), (1_000, 7.0)] {
-        let topic = "sensor_readings/facility_8/humidity".to_owned();
-        let payload = json!({ "ts": start + place, "val": value });
-        publish(&broker, &topic, &payload.to_string());
-        windows.add(&(topic, payload));
-    }
+    let start = publish_late(&broker, now, &mut windows);
     let messages = simulated(&broker);
     assert_eq!(messages.len(), MESSAGES);
     stages[2].kill();
@@ -222,17 +243,7 @@ fn windows_of_facilities_are_compacted_and_shown_and_nothing_else() {
         wrong.first(),
         stages[2].logs()
     );
-    let windows: BTreeSet<_> = expected
-        .keys()
-        .map(|(facility, start, _)| (facility.clone(), *start))
-        .collect();
-    let keys: Vec<_> = kafka.consume("compacted_sensor_readings");
-    let keys: Vec<_> = keys
-        .iter()
-        .map(|record| record["key"].as_str().unwrap())
-        .collect();
-    assert_eq!(keys.len(), windows.len(), "each window once");
-    assert!(keys.iter().all(|key| facilities.contains(key)), "{keys:?}");
+    assert_in_kafka_once(&kafka, &expected, &facilities);
 
     let letters = || redis.cli(&["LLEN", "facilities:dead_letters"]);
     assert!(

@@ -124,7 +124,14 @@ fn dependencies_point_one_way() {
             "model" | "sqlite" | "protobuf" => &[],
             "common" => &["model"],
             "queue" => &["model", "common", "sqlite", "redis-client"],
-            "store" => &["model", "common", "sqlite", "redis-client", "kafka"],
+            "store" => &[
+                "model",
+                "common",
+                "sqlite",
+                "redis-client",
+                "kafka",
+                "protobuf",
+            ],
             "transport" => &["model", "common", "redis-client", "kafka"],
             vendor if VENDOR_CRATES.contains(&vendor) => &["model", "common"],
             part if part == API || STAGES.contains(&part) => {
