@@ -40,7 +40,7 @@ const fn on_both(name: &'static str, scenario: &'static str) -> Break {
 
 /// All rules, in the order in which they apply to a reading. Some concern only Redis: calls of the single
 /// process's files always return a result.
-pub const ALL: [Break; 12] = [
+pub const ALL: [Break; 13] = [
     on_both("acknowledge-after-append", "kills"),
     on_servers("acknowledge-own-connection", "new-session"),
     on_servers("check-token", "stalls"),
@@ -48,6 +48,7 @@ pub const ALL: [Break; 12] = [
     on_servers("ask-before-resend", "lost-replies"),
     on_servers("trim-with-commit", "kills"),
     on_both("write-before-commit", "kills"),
+    on_servers("note-before-write", "kafka"),
     on_both("wait-when-full", "overload"),
     on_both("remember-emitted", "kills"),
     on_servers("flush-at-list-end", "backlog"),

@@ -184,6 +184,18 @@ fn assert_in_kafka_once(kafka: &Kafka, expected: &Statistics, facilities: &[&str
     assert!(keys.iter().all(|key| facilities.contains(key)), "{keys:?}");
 }
 
+/// Asserts that the ingester has left out one message that isn't wanted.
+fn assert_one_filtered(ingester: &StageProcess) {
+    let metrics = ingester.get("/metrics");
+    let filtered = metrics.lines().find(|line| {
+        line.starts_with("rigline_left_out_total") && line.contains("reason=\"filtered\"")
+    });
+    assert!(
+        filtered.is_some_and(|line| line.ends_with(" 1")),
+        "{metrics}"
+    );
+}
+
 #[test]
 fn windows_of_facilities_are_compacted_and_shown_and_nothing_else() {
     let (broker, redis) = (Mosquitto::start(), Redis::start());
@@ -251,14 +263,7 @@ fn windows_of_facilities_are_compacted_and_shown_and_nothing_else() {
         "{}",
         letters()
     );
-    let metrics = stages[0].get("/metrics");
-    let filtered = metrics.lines().find(|line| {
-        line.starts_with("rigline_left_out_total") && line.contains("reason=\"filtered\"")
-    });
-    assert!(
-        filtered.is_some_and(|line| line.ends_with(" 1")),
-        "{metrics}"
-    );
+    assert_one_filtered(&stages[0]);
 }
 
 /// The mean of the numbers and their variance.
