@@ -7,12 +7,15 @@ mod line;
 mod lists;
 mod mqtt;
 mod redis;
+mod stores;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use common::settings::{Settings, TimeLimitSettings};
+use common::pipelines::PipelineSettings;
+use common::settings::{KafkaTls, Settings, TimeLimitSettings};
+use sink::from_file::StoreDefaults;
 use store::InfluxSettings;
 use transport::{MqttSettings, SocketSettings, SubscribeSettings};
 
@@ -27,6 +30,8 @@ pub struct CheckArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    pipelines: PipelineSettings,
+    #[command(flatten)]
     lists: Where,
     #[command(flatten)]
     mqtt: MqttSettings,
@@ -38,22 +43,40 @@ pub struct CheckArgs {
     #[command(flatten)]
     influx: InfluxSettings,
     #[command(flatten)]
+    kafka: KafkaTls,
+    #[command(flatten)]
     times: TimeLimitSettings,
 }
 
 /// Checks everything at the same time, and prints a line for each thing. The exit code is 1 if one is bad.
 pub async fn run(mut args: CheckArgs) -> anyhow::Result<ExitCode> {
+    args.pipelines.check()?;
     args.lists.check()?;
     args.mqtt.check()?;
     args.subscribe.check()?;
     args.influx.check()?;
     let lines = if args.lists.uses_redis() {
-        let (mqtt, redis, influx) = tokio::join!(
+        let pipelines = args.pipelines.all();
+        let server = args.lists.server().clone();
+        let defaults = StoreDefaults {
+            influx: &args.influx,
+            redis: &server,
+            kafka: Some(&args.kafka),
+        };
+        let influx = async {
+            if stores::uses_influx(pipelines) {
+                influx::influx(&args.influx, args.times).await
+            } else {
+                Vec::new()
+            }
+        };
+        let (mqtt, redis, influx, stores) = tokio::join!(
             mqtt::broker(&args.mqtt, &args.subscribe.mqtt_topic),
             redis::redis(&mut args.lists, args.times.max_future),
-            influx::influx(&args.influx, args.times),
+            influx,
+            stores::stores(defaults, &args.kafka, pipelines),
         );
-        [mqtt, redis, influx].concat()
+        [mqtt, redis, influx, stores].concat()
     } else {
         let (mqtt, others, files) = tokio::join!(
             mqtt::listener(&args.mqtt),

@@ -34,6 +34,32 @@ fn kafka_store(file: &PipelineFile, _: &StoreTable, _: &KafkaTls) -> Result<Last
     )))
 }
 
+/// Looks for the topic of a table of this kind, without touching what a sink is writing. Returns what was found, or what
+/// is wrong.
+#[cfg(feature = "kafka")]
+pub async fn find_topic(
+    file: &PipelineFile,
+    table: &StoreTable,
+    tls: &KafkaTls,
+) -> Result<String, String> {
+    let store = kafka_store(file, table, tls).map_err(|error| error.to_string())?;
+    store.find_topic().await.map_err(|error| error.to_string())
+}
+
+/// Fails, since this program was built without the feature.
+#[cfg(not(feature = "kafka"))]
+#[expect(clippy::unused_async, reason = "as the other one")]
+pub async fn find_topic(
+    file: &PipelineFile,
+    table: &StoreTable,
+    tls: &KafkaTls,
+) -> Result<String, String> {
+    let opened = kafka_store(file, table, tls);
+    opened
+        .map(|store| match store {})
+        .map_err(|error| error.to_string())
+}
+
 /// Checks the settings of a topic, in programs that write to it.
 pub(crate) fn check_kafka(
     file: &PipelineFile,

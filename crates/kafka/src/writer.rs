@@ -44,6 +44,13 @@ pub struct WriterSettings {
 }
 
 impl WriterSettings {
+    /// Whether the brokers have the topic.
+    pub async fn has_topic(&self) -> Result<bool, KafkaError> {
+        let kafka = self.kafka.connect(&self.transactional_id).await?;
+        let found = async { has_topic(&note::reader(&kafka).await?, &self.topic).await };
+        found.await.map_err(|error| self.kafka.error(&error))
+    }
+
     /// The topic of the notes: one partition, compacted.
     fn note_topic(&self) -> String {
         format!("{}-state", self.transactional_id)

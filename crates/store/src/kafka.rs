@@ -42,6 +42,22 @@ impl KafkaStore {
             writer: None,
         })
     }
+
+    /// Looks for the topic, without fencing the writer that there may be. Returns what was found, for operators.
+    pub async fn find_topic(&self) -> Result<String, WriteError> {
+        let settings = &self.settings;
+        let found = settings.has_topic().await.map_err(failed)?;
+        let topic = &settings.topic;
+        match (found, settings.partitions) {
+            (true, _) => Ok(format!("the topic {topic:?} exists")),
+            (false, Some(partitions)) => Ok(format!(
+                "the topic {topic:?} will be created with partitions = {partitions}"
+            )),
+            (false, None) => Err(WriteError::Denied {
+                detail: format!("there is no topic {topic:?}: create it, or set partitions"),
+            }),
+        }
+    }
 }
 
 impl TransactionalStore for KafkaStore {

@@ -1,5 +1,6 @@
 //! One line of the answer.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::time::Duration;
 
@@ -38,16 +39,16 @@ impl Status {
 /// What was found, with the next step if there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Line {
-    pub(super) check: &'static str,
+    pub(super) check: Cow<'static, str>,
     pub(super) status: Status,
     pub(super) detail: String,
     pub(super) next_step: Option<String>,
 }
 
 impl Line {
-    pub(super) fn ok(check: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn ok(check: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self {
-            check,
+            check: check.into(),
             status: Status::Ok,
             detail: detail.into(),
             next_step: None,
@@ -55,7 +56,7 @@ impl Line {
     }
 
     pub(super) fn warn(
-        check: &'static str,
+        check: impl Into<Cow<'static, str>>,
         detail: impl Into<String>,
         next_step: impl Into<String>,
     ) -> Self {
@@ -67,7 +68,7 @@ impl Line {
     }
 
     pub(super) fn bad(
-        check: &'static str,
+        check: impl Into<Cow<'static, str>>,
         detail: impl Into<String>,
         next_step: impl Into<String>,
     ) -> Self {

@@ -77,6 +77,11 @@ impl Where {
         self.data.is_none() && is_asked
     }
 
+    /// The server, if the lists are in Redis.
+    pub(crate) const fn server(&self) -> &RedisSettings {
+        &self.server
+    }
+
     /// Whether Redis is reached with TLS.
     pub(crate) const fn uses_tls(&self) -> bool {
         self.server.redis_tls

@@ -1,5 +1,7 @@
 //! The command `check`, against real servers with good and with bad settings.
 
+#[cfg(all(feature = "kafka", feature = "mongodb"))]
+mod stores;
 mod tls;
 
 use std::process::{Command, Output};

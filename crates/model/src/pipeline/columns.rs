@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+use super::check::{Checked, require};
+use super::file::{PipelineFile, ShapeKind};
+use super::store::StoreTable;
 use super::value::read_from_string;
 
 /// Where the value of a member of a document comes from.
@@ -58,6 +61,62 @@ impl FromStr for ColumnSource {
             name => Ok(Self::Named(name.to_owned())),
         }
     }
+}
+
+/// Checks the members of documents, or of records of Kafka.
+pub(super) fn check(file: &PipelineFile, store: &StoreTable) -> Checked {
+    let mut taken: Vec<&str> = Vec::new();
+    let has_time = store
+        .columns
+        .values()
+        .any(|source| matches!(**source, ColumnSource::Time | ColumnSource::Start));
+    for (path, source) in &store.columns {
+        let span = source.span();
+        let is_valid = path.split('.').all(|part| {
+            !part.is_empty() && !part.starts_with('$') && !part.contains(char::is_control)
+        });
+        require(
+            is_valid && path != "_id" && !path.starts_with("_id."),
+            span,
+            || format!("{path:?} can't name a member of a document"),
+        )?;
+        let first = path.split('.').next().unwrap_or_default();
+        require(has_time || first != "time", span, || {
+            "the member time is the row's time, unless another one is \"$time\" or \"$start\""
+                .to_owned()
+        })?;
+        // In their order, a member comes before those within it.
+        let within = taken.iter().find(|outer| {
+            path.strip_prefix(**outer)
+                .is_some_and(|rest| rest.starts_with('.'))
+        });
+        require(within.is_none(), span, || {
+            format!("{path:?} is within another member of the table")
+        })?;
+        taken.push(path);
+        let is_window = file.shape() == ShapeKind::Window;
+        let of_window = matches!(**source, ColumnSource::Start | ColumnSource::End);
+        require(is_window || !of_window, span, || {
+            "$start and $end are for shape = \"window\"".to_owned()
+        })?;
+        if let Some(name) = source.name() {
+            let sources = store.columns.values();
+            let count = sources.filter(|other| other.name() == Some(name)).count();
+            require(count == 1, span, || {
+                "a tag or a field can be in one member only".to_owned()
+            })?;
+        }
+        if let ColumnSource::TimeOf(field) = &**source {
+            // Rows of the other shapes may come without the field at first, or only with statistics of it.
+            require(file.shape() == ShapeKind::Sample, span, || {
+                "$time(FIELD) is for shape = \"sample\"".to_owned()
+            })?;
+            require(!file.tags().contains(&field.as_str()), span, || {
+                format!("$time(FIELD) is for fields, and {field:?} is a tag")
+            })?;
+        }
+    }
+    Ok(())
 }
 
 read_from_string!(

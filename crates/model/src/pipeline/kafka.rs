@@ -7,7 +7,7 @@ use super::file::PipelineFile;
 use super::store::{RecordFormat, StoreKind, StoreTable};
 use super::template::is_kafka_topic;
 use super::value::{At, given};
-use super::{address, mongo};
+use super::{address, columns};
 
 /// Most partitions of a topic that is created.
 const MAX_PARTITIONS: usize = 10_000;
@@ -37,7 +37,7 @@ pub(super) fn check(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
         })?;
     }
     protobuf(store)?;
-    mongo::columns(file, store)?;
+    columns::check(file, store)?;
     for source in store.columns.values() {
         let is_other = matches!(**source, ColumnSource::Now | ColumnSource::TimeOf(_));
         require(!is_other, source.span(), || {
