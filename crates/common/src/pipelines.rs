@@ -389,8 +389,8 @@ mod tests {
             names,
             [
                 "colors",
-                "facilities",
                 "facilities-store",
+                "facilities",
                 "rigs",
                 "sensors"
             ]

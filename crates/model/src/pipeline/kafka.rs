@@ -37,7 +37,6 @@ pub(super) fn check(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
         })?;
     }
     protobuf(store)?;
-    columns::check(file, store)?;
     for source in store.columns.values() {
         let is_other = matches!(**source, ColumnSource::Now | ColumnSource::TimeOf(_));
         require(!is_other, source.span(), || {
@@ -45,7 +44,7 @@ pub(super) fn check(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
                 .to_owned()
         })?;
     }
-    Ok(())
+    columns::check(file, store)
 }
 
 fn topic(store: &At<StoreTable>) -> Checked {
