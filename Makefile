@@ -89,6 +89,7 @@ bench: servers ## Measure against the bare broker, the one process against both,
 	target/release/bench-backlog
 	target/release/bench-shapes
 	target/release/bench-api
+	target/release/bench-stores
 
 soak: servers ## Run one process and the stages for DURATION each: neither memory nor files may grow
 	$(CARGO) build --release --workspace --features $(FEATURES) --bins
