@@ -137,8 +137,9 @@ fn readings() -> Vec<Reading> {
     readings
 }
 
-/// Records of which nothing can be stored: no message, none that names a facility, and without a window or its end.
-fn bad_records() -> [Value; 4] {
+/// Records of which nothing can be stored: no message, none that names a facility, and without a window, its end or its
+/// start.
+fn bad_records() -> [Value; 5] {
     let now = common::clock::Clock::system().now().seconds();
     let good = Reading::of(1, 1, now - 3_600);
     let nameless = Reading {
@@ -146,11 +147,13 @@ fn bad_records() -> [Value; 4] {
         ..Reading::of(1, 1, now - 3_600)
     };
     let endless = nested(2, &timestamp(1, good.start));
+    let startless = nested(2, &timestamp(2, good.start));
     [
         record("a", b"\xff\xff no message"),
         nameless.record(),
         record("c", &good.message(&[])),
         record("d", &good.message(&endless)),
+        record("e", &good.message(&startless)),
     ]
 }
 
@@ -163,7 +166,7 @@ async fn wait_until_stored(redis: &Redis, stages: &[StageProcess; 3]) {
     let started = Instant::now();
     loop {
         let ledger = queue.snapshot().await.unwrap().ledger;
-        if all_stored(&ledger) && ledger.dead == 4 {
+        if all_stored(&ledger) && ledger.dead == 5 {
             assert_exact(&ledger);
             return;
         }
@@ -245,8 +248,8 @@ fn assert_dead_letters(api: &SystemApi) {
     reasons.sort_unstable_by_key(|(reason, _)| *reason);
     let expected = [
         ("missing_tag", &json!(1)),
+        ("missing_value", &json!(3)),
         ("not_json", &json!(1)),
-        ("store_rejected", &json!(2)),
     ];
     assert_eq!(reasons, expected);
 }
