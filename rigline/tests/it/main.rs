@@ -11,6 +11,8 @@ mod fixture;
 mod influx;
 mod init;
 mod inspect;
+#[cfg(feature = "kafka")]
+mod kafka_store;
 mod pipelines;
 mod redis;
 mod tap;
