@@ -91,8 +91,8 @@ the_images_are_small_and_have_no_shell() {
         image=rigline-$name
         size=$(docker image inspect --format '{{.Size}}' "$image")
         # With the clients of Kafka and MongoDB; that of `init` has all of Rigline in one program.
-        limit=28000000
-        [ "$name" != init ] || limit=48000000
+        limit=32000000
+        [ "$name" != init ] || limit=56000000
         [ "$size" -le "$limit" ] || fail "$image has $size bytes"
         if docker run --rm --entrypoint /bin/sh "$image" -c true >/dev/null 2>&1; then
             fail "$image has a shell"
