@@ -4,7 +4,7 @@ import { h, number, patch, setText, table } from './dom.js';
 import { count, counted, duration, rate } from './format.js';
 
 const STORES = { sqlite: 'a file (SQLite)', influx: 'InfluxDB' };
-const SOURCES = { mqtt: 'MQTT', 'redis-pubsub': 'Redis Pub/Sub' };
+const SOURCES = { mqtt: 'MQTT', 'redis-pubsub': 'Redis Pub/Sub', kafka: 'Kafka', http: 'HTTP' };
 const LISTS = { raw: 'Raw list', normalized: 'Normalized list' };
 /** What each line of the ledger means. */
 const MEANINGS = [

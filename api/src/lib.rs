@@ -4,7 +4,6 @@
 //! Every error is a problem document (RFC 9457). The `OpenAPI` document is made from the code, served at
 //! `/openapi.json`, and committed as `api/openapi.json`.
 
-mod access;
 mod alerts;
 mod client;
 mod cursor;

@@ -5,9 +5,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http_server::Access;
+use http_server::access::{self, COOKIE};
 use serde::Deserialize;
 
-use crate::access::{self, Access, COOKIE};
 use crate::extract::Body;
 use crate::problem::Problem;
 

@@ -6,15 +6,14 @@ use std::path::PathBuf;
 use clap::Args;
 use common::secret::Secret;
 use common::settings::{BadSetting, Settings, path};
-use common::tls::{ClientCertificates, ClientTls, ServerTls};
+use common::tls::{ClientTls, ServerTls};
+use http_server::access::MIN_JWT_SECRET;
+use http_server::{AccessSettings, certificate};
 
 use crate::systems::ApiPaths;
 
 /// The address that is used unless another is given.
 pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:8050";
-
-/// Least bytes of a secret: a key of HS256 has at least the length of its hash (RFC 7518).
-pub(crate) const MIN_JWT_SECRET: usize = 32;
 
 /// Where the API listens, and who may use it.
 #[derive(Debug, Clone, Args)]
@@ -61,9 +60,9 @@ pub struct ApiSettings {
     pub api_allow_open: bool,
 }
 
-/// A path that isn't empty.
-fn given(path: Option<&PathBuf>) -> Option<PathBuf> {
-    path.cloned().filter(|path| !path.as_os_str().is_empty())
+/// Whether a path isn't empty.
+fn is_given(path: Option<&PathBuf>) -> bool {
+    path.is_some_and(|path| !path.as_os_str().is_empty())
 }
 
 impl ApiSettings {
@@ -75,32 +74,29 @@ impl ApiSettings {
 
     /// The certificate, if there is one.
     pub(crate) fn tls(&self) -> Result<Option<ServerTls>, BadSetting> {
-        let (cert, key) = (
-            given(self.api_tls_cert_file.as_ref()),
-            given(self.api_tls_key_file.as_ref()),
-        );
-        match (cert, key) {
-            (None, None) => Ok(None),
-            (Some(cert), Some(key)) => {
-                ServerTls::load("API_TLS", cert, key, ClientCertificates::Off).map(Some)
-            }
-            (Some(_), None) => Err(BadSetting::new(
-                "API_TLS_KEY_FILE",
-                "",
-                "the key of API_TLS_CERT_FILE",
-            )),
-            (None, Some(_)) => Err(BadSetting::new(
-                "API_TLS_CERT_FILE",
-                "",
-                "the certificate of API_TLS_KEY_FILE",
-            )),
+        certificate(
+            ["API_TLS", "API_TLS_CERT_FILE", "API_TLS_KEY_FILE"],
+            self.api_tls_cert_file.as_ref(),
+            self.api_tls_key_file.as_ref(),
+        )
+    }
+
+    /// Who may use it.
+    pub(crate) fn access(&self) -> AccessSettings {
+        AccessSettings {
+            prefix: "API",
+            how: "log in at /login, or send the token of API_TOKEN or one that API_JWT_SECRET signs: \
+                  Authorization: Bearer TOKEN",
+            token: self.api_token.clone(),
+            jwt_secret: self.api_jwt_secret.clone(),
+            is_https: self.is_https(),
         }
     }
 
     /// Whether the API is at https.
     #[must_use]
     pub fn is_https(&self) -> bool {
-        given(self.api_tls_cert_file.as_ref()).is_some()
+        is_given(self.api_tls_cert_file.as_ref())
     }
 
     /// What is trusted to vouch for webhooks.
@@ -124,7 +120,7 @@ impl Settings for ApiSettings {
             &mut self.api_jwt_secret_file,
         )?;
         self.tls()?;
-        if given(self.webhook_ca_file.as_ref()).is_some() {
+        if is_given(self.webhook_ca_file.as_ref()) {
             self.webhook_tls().config()?;
         }
         let secret = self.api_jwt_secret.as_ref();

@@ -5,13 +5,19 @@ mod facilities;
 #[cfg(feature = "mongodb")]
 mod sensors;
 
+#[cfg(feature = "mongodb")]
+use anyhow::Context;
 use axum::Router;
 use axum::response::Response;
 use clap::ValueEnum;
+use http_server::Access;
+#[cfg(feature = "mongodb")]
+use store::MongoHistory;
 use utoipa::openapi::OpenApi as Document;
 
-use crate::access::Access;
 use crate::parts::Api;
+#[cfg(feature = "mongodb")]
+use crate::parts::{PipelineHistory, ServedPipeline};
 
 /// What is at the paths outside `/api/v1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -31,6 +37,25 @@ pub(crate) struct System {
     pub(crate) document: Document,
     /// The response to unknown paths, if it isn't a problem document.
     pub(crate) not_found: Option<fn() -> Response>,
+}
+
+/// The pipeline that the paths of a system are about, and where its documents are. `paths` is the value of `API_PATHS`.
+#[cfg(feature = "mongodb")]
+fn mongodb_pipeline<'a>(
+    paths: &str,
+    pipeline: &str,
+    api: &'a Api,
+) -> anyhow::Result<(&'a ServedPipeline, &'a MongoHistory)> {
+    let mut pipelines = api.pipelines().iter();
+    let part = pipelines.find(|part| part.pipeline.name() == pipeline);
+    let part = part
+        .with_context(|| format!("API_PATHS={paths} needs the pipeline {pipeline} in PIPELINES"))?;
+    let PipelineHistory::Mongodb(history) = &part.history else {
+        anyhow::bail!(
+            "API_PATHS={paths} needs a first store of kind mongodb in the pipeline {pipeline}"
+        );
+    };
+    Ok((part, history))
 }
 
 impl System {

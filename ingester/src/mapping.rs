@@ -94,7 +94,7 @@ impl Mapping {
     #[must_use]
     pub fn new(file: &PipelineFile) -> Self {
         let message = &file.message;
-        let topic = file.source.topic.as_deref();
+        let topic = file.source.template().map(|topic| &**topic);
         let naming = match message.fields.as_deref() {
             Some(Fields::Named(_)) => Naming::Table,
             None if topic.is_some_and(TopicTemplate::names_field) => Naming::Topic,

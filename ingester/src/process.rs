@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use common::cli::Program;
@@ -12,8 +13,8 @@ use model::pipeline::{PipelineFile, SourceKind};
 use queue::redis::RedisQueue;
 use tokio::task::JoinSet;
 use transport::{
-    MqttSettings, PubSubSettings, RedisSubscriber, SubscribeSettings, Subscriber,
-    watch_broker_drops,
+    HttpReceiver, HttpRoute, Inbox, MqttSettings, PubSubSettings, RedisSubscriber,
+    SubscribeSettings, Subscriber, watch_broker_drops,
 };
 
 use crate::decoder::{Decoder, MappedDecoder};
@@ -32,6 +33,8 @@ struct Pipelines {
     running: JoinSet<anyhow::Result<()>>,
     /// Brokers whose dropped messages are watched: hosts and ports.
     watched: HashSet<(String, u16)>,
+    /// The pipelines that take messages over HTTP.
+    http: Vec<HttpRoute>,
 }
 
 /// Runs the stage until a signal. `args` start with the program's name.
@@ -47,6 +50,14 @@ async fn run(settings: IngesterSettings, process: Process) -> anyhow::Result<()>
             Pipeline::Rigs(_) => start_rigs(&settings, process, &mut pipelines)?,
             Pipeline::File(file) => start_file(&settings, file, process, &mut pipelines)?,
         }
+    }
+    if !pipelines.http.is_empty() {
+        let listener = settings.http.bind().await?;
+        let receiver = HttpReceiver::new(pipelines.http, &settings.http);
+        let process = process.clone();
+        pipelines
+            .running
+            .spawn(async move { receiver.run(listener, process).await });
     }
     harness::all(&mut pipelines.running, &process, "pipeline").await
 }
@@ -113,6 +124,17 @@ fn start_file(
             Ok(())
         }
         SourceKind::Kafka => start_kafka(settings, file, work, process, pipelines),
+        SourceKind::Http => {
+            let queue =
+                RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
+            let inbox = Inbox::default();
+            pipelines.http.extend(http_route(file, &inbox));
+            let session = move |up, _| inbox.alone(&up);
+            pipelines
+                .running
+                .spawn(crate::run(work, queue, session, process));
+            Ok(())
+        }
     }
 }
 
@@ -142,6 +164,20 @@ fn start_kafka(
 ) -> anyhow::Result<()> {
     // The settings' check has refused it.
     anyhow::bail!(common::settings::built_without("kafka"))
+}
+
+/// Where a pipeline file takes messages over HTTP.
+#[must_use]
+pub fn http_route(file: &PipelineFile, inbox: &Inbox) -> Option<HttpRoute> {
+    let decoder = MappedDecoder::new(file);
+    let decoder = Decoder::Mapped(Box::new(decoder));
+    Some(HttpRoute {
+        path: file.source.path.as_deref()?.clone(),
+        inbox: inbox.clone(),
+        check: Arc::new(move |topic, message, arrived| {
+            decoder.decode(topic, message, arrived).rejection
+        }),
+    })
 }
 
 /// The broker of a pipeline file: that of its URL, otherwise that of the variables.

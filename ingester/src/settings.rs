@@ -5,7 +5,7 @@ use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{self, BadSetting, KafkaTls, Settings, TimeLimitSettings};
 use model::pipeline::SourceKind;
 use queue::settings::{QueueSettings, RedisSettings};
-use transport::{MqttSettings, SubscribeSettings};
+use transport::{HttpSettings, MqttSettings, SubscribeSettings};
 
 use crate::decoder::Decoder;
 use crate::mapping::binary;
@@ -34,6 +34,9 @@ pub struct IngesterSettings {
     /// What Kafka clients trust and show with TLS.
     #[command(flatten)]
     pub kafka: KafkaTls,
+    /// Where messages are taken over HTTP.
+    #[command(flatten)]
+    pub http: HttpSettings,
 }
 
 /// Settings of a pipeline that don't depend on the kinds of source and queue.
@@ -83,6 +86,7 @@ impl Settings for IngesterSettings {
         self.subscribe.check()?;
         self.queue.check()?;
         self.redis.check()?;
+        self.http.check()?;
         check_sources(&self.kafka, self.pipelines.all())
     }
 }

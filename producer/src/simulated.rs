@@ -40,7 +40,9 @@ pub(crate) async fn run(
             sent.and_then(|()| check_sizes(counts))
         }
         // The file's check refuses it.
-        SourceKind::Kafka => anyhow::bail!("messages for Kafka can't be simulated"),
+        kind @ (SourceKind::Kafka | SourceKind::Http) => {
+            anyhow::bail!("messages of kind = \"{}\" can't be simulated", kind.name())
+        }
         SourceKind::RedisPubsub => {
             let server = PubSubSettings::of_file(&file.source, &settings.redis);
             let server = server.context("cannot use Redis Pub/Sub")?;

@@ -16,7 +16,7 @@ use super::figures::{Omitted, Rates};
 use super::rows::AllRows;
 use super::{Figures, Seen};
 use crate::parts::{Api, ServedPipeline};
-use crate::problem::Problem;
+use crate::problem::{Problem, lists_failed, unreadable};
 use crate::routes::dead_letters::{self, DeadLetterCounts};
 use crate::routes::health;
 use crate::routes::value::Time;
@@ -166,7 +166,7 @@ impl Poll {
             self.stored = stored;
             let history = self.part.history.clone();
             self.read
-                .start(async move { history.latest_of_all().await.map_err(Problem::from) });
+                .start(async move { history.latest_of_all().await.map_err(unreadable) });
         }
         match self.read.result(Duration::ZERO).await {
             Some(Ok(read)) => {
@@ -180,9 +180,10 @@ impl Poll {
 
     async fn figures(&mut self) -> Result<Figures, Problem> {
         let lists = &self.part.lists;
-        let snapshot = lists.snapshot().await?;
-        let transformer = lists.progress(Stage::Transformer).await?;
-        let sink = lists.progress(Stage::Sink).await?;
+        let snapshot = lists.snapshot().await.map_err(lists_failed)?;
+        let transformer = lists.progress(Stage::Transformer).await;
+        let transformer = transformer.map_err(lists_failed)?;
+        let sink = lists.progress(Stage::Sink).await.map_err(lists_failed)?;
         let ledger = snapshot.ledger;
         self.rates.add(Instant::now(), &ledger);
         self.count_dead_letters(&ledger).await?;
@@ -230,7 +231,7 @@ impl Poll {
             Some(Ok(dead)) => self.dead = dead,
             Some(Err(error)) => {
                 self.dead_before = None;
-                return Err(error.into());
+                return Err(lists_failed(error));
             }
             None => {}
         }

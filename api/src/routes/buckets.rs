@@ -11,7 +11,7 @@ use super::select::{Range, RangeQuery, check_series};
 use super::value::Time;
 use crate::extract::{PipelineName, Query};
 use crate::parts::Api;
-use crate::problem::{Problem, SeriesProblems};
+use crate::problem::{Problem, SeriesProblems, unreadable};
 use crate::time;
 
 /// What to read, and how long buckets are.
@@ -124,7 +124,11 @@ pub(crate) async fn list(
     let (from, to) = (query.from.as_deref(), query.to.as_deref());
     let range = Range::new(&api, query.series, query.field, from, to)?;
     check_series(history, &range.series).await?;
-    let fields = history.buckets(range.selection(), every).await?.into_iter();
+    let fields = history
+        .buckets(range.selection(), every)
+        .await
+        .map_err(unreadable)?
+        .into_iter();
     let of_field = |field: FieldBuckets| BucketsOfField {
         name: field.field,
         buckets: field
@@ -158,7 +162,11 @@ pub(crate) async fn statistics(
     let history = &api.pipeline(&name)?.history;
     let range = Range::of(&api, query)?;
     check_series(history, &range.series).await?;
-    let fields = history.statistics(range.selection()).await?.into_iter();
+    let fields = history
+        .statistics(range.selection())
+        .await
+        .map_err(unreadable)?
+        .into_iter();
     let of_field = |field: FieldStatistics| StatisticsOfField {
         name: field.field,
         statistics: field.statistics.into(),

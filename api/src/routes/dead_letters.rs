@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::extract::{PipelineName, Query};
 use crate::parts::Api;
-use crate::problem::{ListProblems, Problem};
+use crate::problem::{ListProblems, Problem, lists_failed};
 
 pub(crate) use self::handle::{__path_discard, __path_replay, discard, replay};
 
@@ -132,12 +132,15 @@ async fn newest_first(
     lists: &Lists,
     mut take: impl FnMut(DeadLetterEntry) -> bool,
 ) -> Result<(), Problem> {
-    let dead = lists.snapshot().await?.ledger.dead;
+    let dead = lists.snapshot().await.map_err(lists_failed)?.ledger.dead;
     let mut rest = usize::try_from(dead).unwrap_or(0);
     while rest > 0 {
         let count = rest.min(PAGE);
         rest -= count;
-        let letters = lists.dead_letters(rest, count).await?;
+        let letters = lists
+            .dead_letters(rest, count)
+            .await
+            .map_err(lists_failed)?;
         for letter in letters.into_iter().rev() {
             if !take(letter) {
                 return Ok(());
@@ -216,7 +219,11 @@ pub(crate) async fn counts(
     State(api): State<Api>,
     PipelineName(name): PipelineName,
 ) -> Result<Json<DeadLetterCounts>, Problem> {
-    Ok(Json(count(&api.pipeline(&name)?.lists).await?))
+    Ok(Json(
+        count(&api.pipeline(&name)?.lists)
+            .await
+            .map_err(lists_failed)?,
+    ))
 }
 
 /// Numbers of dead letters. This reads all of them.

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::value::Time;
 use crate::extract::PipelineName;
 use crate::parts::Api;
-use crate::problem::{ListProblems, Problem};
+use crate::problem::{ListProblems, Problem, lists_failed};
 
 /// The state of a pipeline at one instant.
 #[derive(Debug, Serialize, ToSchema)]
@@ -94,7 +94,7 @@ pub(crate) async fn show(
     PipelineName(name): PipelineName,
 ) -> Result<Json<PipelineHealth>, Problem> {
     let part = api.pipeline(&name)?;
-    let snapshot = part.lists.snapshot().await?;
+    let snapshot = part.lists.snapshot().await.map_err(lists_failed)?;
     let ledger = snapshot.ledger;
     let dependencies = dependencies(&api, &part.pipeline);
     Ok(Json(PipelineHealth {

@@ -1,21 +1,15 @@
 //! Takes messages of devices over HTTP.
 
-use std::time::Duration;
-
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
+use transport::store_messages;
 use utoipa::IntoParams;
 
 use crate::extract::{PipelineName, Query};
 use crate::parts::Api;
-use crate::problem::{ItemProblem, MessageProblems, Problem};
-
-/// How long a message may take to be stored.
-const LIMIT: Duration = Duration::from_secs(10);
-/// Most messages of a request.
-const MAX_MESSAGES: usize = 1_000;
+use crate::problem::{MessageProblems, Problem};
 
 /// Where the messages come from.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -59,43 +53,12 @@ pub(crate) async fn post(
     let part = api.pipeline(&name)?;
     let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
     let inbox = part.inbox.as_ref().ok_or_else(no_ingester)?;
-    let messages = split(&headers, &body);
-    if messages.is_empty() || messages.len() > MAX_MESSAGES {
-        let detail = format!("the body: at least 1 and at most {MAX_MESSAGES} messages");
-        return Err(Problem::invalid(detail));
-    }
-    let count = messages.len();
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok());
     let now = api.clock().now();
-    let mut errors = Vec::new();
-    let mut posts = Vec::new();
-    for (place, message) in messages.into_iter().enumerate() {
-        if let Some(rejection) = part.stages.check(&query.topic, &message, now) {
-            errors.push(ItemProblem {
-                line: place + 1,
-                reason: rejection.reason.as_str(),
-                detail: rejection.detail,
-                places: rejection.places,
-            });
-        }
-        let (inbox, topic) = (inbox.clone(), query.topic.clone());
-        posts.push(tokio::spawn(async move {
-            inbox.post(topic, message, LIMIT).await
-        }));
-    }
-    for post in posts {
-        let posted = post
-            .await
-            .map_err(|error| Problem::unavailable(error.to_string()))?;
-        posted.map_err(|error| Problem::unavailable(error.to_string()))?;
-    }
-    if errors.is_empty() {
-        return Ok(StatusCode::NO_CONTENT);
-    }
-    let detail = format!(
-        "{} of {count} messages can't be used and are dead letters; the others are taken",
-        errors.len()
-    );
-    Err(Problem::invalid(detail).with_errors(errors))
+    let check = |message: &[u8]| part.stages.check(&query.topic, message, now);
+    store_messages(inbox, &query.topic, kind, &body, check).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Messages don't pass through this process.
@@ -103,20 +66,4 @@ pub(super) fn no_ingester() -> Problem {
     Problem::not_found(
         "this process has no ingester: its messages are those of the broker, over MQTT",
     )
-}
-
-/// The messages of a body.
-fn split(headers: &HeaderMap, body: &Bytes) -> Vec<Bytes> {
-    let kind = headers.get(header::CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/x-ndjson") {
-        return vec![body.clone()];
-    }
-    let lines = body.split(|byte| *byte == b'\n');
-    let lines = lines.map(<[u8]>::trim_ascii);
-    lines
-        .filter(|line| !line.is_empty())
-        .map(|line| body.slice_ref(line))
-        .collect()
 }

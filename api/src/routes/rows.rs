@@ -19,7 +19,7 @@ use super::value::{Cell, Time, tags};
 use crate::cursor;
 use crate::extract::{PipelineName, Query};
 use crate::parts::Api;
-use crate::problem::{Problem, SeriesProblems};
+use crate::problem::{Problem, SeriesProblems, unreadable};
 use crate::time;
 
 /// Rows of a page unless the query says otherwise.
@@ -151,8 +151,14 @@ pub(crate) async fn list(
         }
     }
     let page = match query.order {
-        RowOrder::Oldest => history.range(range.selection(), limit).await?,
-        RowOrder::Newest => history.newest(range.selection(), limit).await?,
+        RowOrder::Oldest => history
+            .range(range.selection(), limit)
+            .await
+            .map_err(unreadable)?,
+        RowOrder::Newest => history
+            .newest(range.selection(), limit)
+            .await
+            .map_err(unreadable)?,
     };
     let vary = [(header::VARY, "accept")];
     let page = Json(RowsPage {

@@ -8,7 +8,7 @@ use store::history::{History, Selection, SeriesSpan};
 use utoipa::IntoParams;
 
 use crate::parts::Api;
-use crate::problem::Problem;
+use crate::problem::{Problem, unreadable};
 use crate::time;
 
 /// The default range begins this long ago.
@@ -89,14 +89,19 @@ pub(crate) async fn known_series<H: History>(
     history: &H,
     key: &str,
 ) -> Result<SeriesSpan, Problem> {
-    let all = history.series().await?;
+    let all = history.series().await.map_err(unreadable)?;
     let found = all.into_iter().find(|span| span.key == key);
     found.ok_or_else(|| unknown_series(key))
 }
 
 /// Checks that a series has rows, without reading which others there are.
 pub(crate) async fn check_series<H: History>(history: &H, key: &str) -> Result<(), Problem> {
-    if history.fields(Some(key)).await?.is_empty() {
+    if history
+        .fields(Some(key))
+        .await
+        .map_err(unreadable)?
+        .is_empty()
+    {
         return Err(unknown_series(key));
     }
     Ok(())

@@ -13,7 +13,7 @@ use super::select::unknown_series;
 use super::value::{Cell, Time, age_seconds, tags};
 use crate::extract::{PipelineName, Query};
 use crate::parts::Api;
-use crate::problem::{Problem, SeriesProblems};
+use crate::problem::{Problem, SeriesProblems, unreadable};
 
 /// The series of a pipeline.
 #[derive(Debug, Serialize, ToSchema)]
@@ -115,11 +115,19 @@ pub(crate) async fn list(
 ) -> Result<Json<SeriesList>, Problem> {
     let part = api.pipeline(&name)?;
     let history = &part.history;
-    let spans = history.series().await?;
-    let latest = history.latest_of_all().await?.into_iter();
+    let spans = history.series().await.map_err(unreadable)?;
+    let latest = history
+        .latest_of_all()
+        .await
+        .map_err(unreadable)?
+        .into_iter();
     let mut fields: HashMap<_, _> = latest.map(|it| (it.key, it.values)).collect();
     let now = api.clock().now();
-    let stale = api.staleness().of(part, &spans, now).await?;
+    let stale = api
+        .staleness()
+        .of(part, &spans, now)
+        .await
+        .map_err(unreadable)?;
     let series = spans.into_iter().map(|span| {
         let fields = fields.remove(&span.key).unwrap_or_default().into_iter();
         let fields = fields.map(|latest| FieldInfo {
@@ -161,9 +169,9 @@ pub(crate) async fn latest(
     let part = api.pipeline(&name)?;
     let history = &part.history;
     let found = match query.series {
-        None => history.latest_of_all().await?,
+        None => history.latest_of_all().await.map_err(unreadable)?,
         Some(key) => {
-            let values = history.latest(&key).await?;
+            let values = history.latest(&key).await.map_err(unreadable)?;
             if values.is_empty() {
                 return Err(unknown_series(&key));
             }

@@ -5,30 +5,34 @@
 
 mod query;
 
-use anyhow::Context;
+use std::time::Duration;
+
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use http_server::access::{self, Access};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use store::{DocumentFilter, MongoHistory, Order, ReadError};
+use tokio::time::timeout;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::query::{Paging, sensors};
-use super::System;
-use crate::access::{self, Access};
+use super::{System, mongodb_pipeline};
 use crate::dashboard;
-use crate::parts::{Api, PipelineHistory};
+use crate::parts::Api;
 use crate::problem::OwnError;
 
 /// The pipeline that the paths are about.
 const PIPELINE: &str = "facilities-store";
 /// The tag that names a facility.
 const FACILITY: &str = "facility_name";
+/// How long a response may take.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(25);
 
 #[derive(OpenApi)]
 #[openapi(
@@ -51,18 +55,7 @@ struct Base;
 
 /// The routes, around which requests are checked as those of `/api/v1` are.
 pub(super) fn system(api: &Api, access: &Access) -> anyhow::Result<System> {
-    let part = api
-        .pipelines()
-        .iter()
-        .find(|part| part.pipeline.name() == PIPELINE);
-    let part = part.with_context(|| {
-        format!("API_PATHS=facilities needs the pipeline {PIPELINE} in PIPELINES")
-    })?;
-    let PipelineHistory::Mongodb(history) = &part.history else {
-        anyhow::bail!(
-            "API_PATHS=facilities needs a first store of kind mongodb in the pipeline {PIPELINE}"
-        );
-    };
+    let (part, history) = mongodb_pipeline("facilities", PIPELINE, api)?;
     // Without it, readings of all facilities would be those of any.
     let file = part.pipeline.file();
     anyhow::ensure!(
@@ -79,7 +72,8 @@ pub(super) fn system(api: &Api, access: &Access) -> anyhow::Result<System> {
         .layer(middleware::from_fn_with_state(
             access.clone(),
             access::check,
-        ));
+        ))
+        .layer(middleware::from_fn(within_limit));
     Ok(System {
         routes: routes.merge(dashboard::pages(None)),
         document,
@@ -174,6 +168,15 @@ impl IntoResponse for Refusal {
         response.extensions_mut().insert(OwnError);
         response
     }
+}
+
+/// Answers as the original does when MongoDB takes too long, before the server's own limit does.
+async fn within_limit(request: Request, next: Next) -> Response {
+    let response = timeout(RESPONSE_LIMIT, next.run(request)).await;
+    response.unwrap_or_else(|_| {
+        tracing::error!("MongoDB hasn't answered within {RESPONSE_LIMIT:?}");
+        Refusal::internal().into_response()
+    })
 }
 
 impl From<ReadError> for Refusal {

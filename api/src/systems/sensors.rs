@@ -5,6 +5,7 @@ mod query;
 use anyhow::Context;
 use axum::extract::{Path, State};
 use axum::{Json, middleware};
+use http_server::access::{self, Access};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use store::{DocumentFilter, LatestStore, MongoHistory, Order};
@@ -13,12 +14,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::query::{DateQuery, PageQuery, Paging, ReadingsQuery};
-use super::System;
-use crate::access::{self, Access};
+use super::{System, mongodb_pipeline};
 use crate::dashboard;
 use crate::extract::Query;
-use crate::parts::{Api, PipelineHistory};
-use crate::problem::{ListProblems, Problem};
+use crate::parts::Api;
+use crate::problem::{ListProblems, Problem, unreadable};
 
 /// The pipeline that the paths are about.
 const PIPELINE: &str = "sensors";
@@ -45,16 +45,7 @@ struct Base;
 
 /// The routes, around which requests are checked as those of `/api/v1` are.
 pub(super) fn system(api: &Api, access: &Access) -> anyhow::Result<System> {
-    let part = api
-        .pipelines()
-        .iter()
-        .find(|part| part.pipeline.name() == PIPELINE);
-    let part = part.context("API_PATHS=sensors needs the pipeline sensors in PIPELINES")?;
-    let PipelineHistory::Mongodb(history) = &part.history else {
-        anyhow::bail!(
-            "API_PATHS=sensors needs a first store of kind mongodb in the pipeline sensors"
-        );
-    };
+    let (part, history) = mongodb_pipeline("sensors", PIPELINE, api)?;
     let latest = part.latest.clone();
     let sensors = Sensors {
         history: history.clone(),
@@ -123,7 +114,8 @@ type Item = Map<String, Value>;
 impl Sensors {
     async fn latest(&self, sensor: Option<&str>) -> Result<Vec<Item>, Problem> {
         let group = sensor.map(|sensor| json!({ SENSOR: sensor }).to_string());
-        let rows = self.latest.newest(group.as_deref()).await?;
+        let rows = self.latest.newest(group.as_deref()).await;
+        let rows = rows.map_err(unreadable)?;
         Ok(rows
             .iter()
             .map(|row| self.history.document_of(row))
@@ -137,8 +129,10 @@ impl Sensors {
         paging: Paging,
     ) -> Result<(Vec<Item>, Pagination), Problem> {
         let Paging { offset, limit } = paging;
-        let items = self.history.documents(filter, order, offset, limit).await?;
-        let total = self.history.count_documents(filter).await?;
+        let items = self.history.documents(filter, order, offset, limit).await;
+        let items = items.map_err(unreadable)?;
+        let total = self.history.count_documents(filter).await;
+        let total = total.map_err(unreadable)?;
         Ok((
             items,
             Pagination {

@@ -80,7 +80,7 @@ impl PipelineFile {
         if let Some(shape) = &self.rows.shape {
             return **shape;
         }
-        let topic = self.source.topic.as_ref();
+        let topic = self.source.template();
         let message = &self.message;
         let names_field = topic.is_some_and(|topic| topic.names_field())
             || message.name.is_some()
@@ -118,7 +118,8 @@ impl PipelineFile {
     /// The names of its tags, in order.
     #[must_use]
     pub fn tags(&self) -> Vec<&str> {
-        let topic = self.source.topic.iter().flat_map(|topic| topic.tags());
+        let topic = self.source.template().into_iter();
+        let topic = topic.flat_map(|topic| topic.tags());
         let split = self.message.split.iter().flat_map(|split| split.tags());
         let named = self.message.tags.keys().map(String::as_str);
         let mut tags: Vec<_> = topic.chain(named).chain(split).collect();

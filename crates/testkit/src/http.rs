@@ -11,10 +11,23 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The response to a request.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The value of a header, whose name is in lower case; empty if it isn't there.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value)
+    }
 }
 
 /// Sends `GET path` to 127.0.0.1 and returns status and body.
@@ -41,6 +54,17 @@ pub fn http_post(port: u16, path: &str, body: &str) -> Result<(u16, String), Err
         TIMEOUT,
     )?;
     Ok((answer.status, answer.body))
+}
+
+/// Sends a request to 127.0.0.1, and waits for the response up to `limit`.
+pub fn http_request(
+    port: u16,
+    request: (&str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+    limit: Duration,
+) -> Result<Answer, Error> {
+    exchange(localhost(port), request, headers, body, limit)
 }
 
 /// Sends a request over a new connection; `limit` is the timeout of each read and write.

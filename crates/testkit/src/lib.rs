@@ -33,7 +33,7 @@ pub use certificates::Certificates;
 pub use disk::SmallDisk;
 pub use fake_time::FakeTime;
 pub use hosts::HostsFile;
-pub use http::{http_get, http_get_as, http_post};
+pub use http::{Answer, http_get, http_get_as, http_post, http_request};
 pub use influx_proxy::InfluxProxy;
 pub use influxdb::InfluxDb;
 pub use kafka::{KAFKA_PASSWORD, KAFKA_USER, Kafka};

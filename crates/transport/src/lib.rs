@@ -1,4 +1,4 @@
-//! Sends and receives messages over MQTT, and receives those of Redis Pub/Sub and Kafka.
+//! Sends and receives messages over MQTT, and receives those of Redis Pub/Sub, Kafka and HTTP.
 //!
 //! With a 3.1.1 broker in between: a [`Publisher`] keeps each message until the broker has acknowledged
 //! it, and a [`Subscriber`] acknowledges a message only when it is told to. Without a broker: devices
@@ -13,6 +13,7 @@ mod broker;
 mod broker_drops;
 mod capture;
 mod fanout;
+mod http;
 mod kafka;
 mod listener;
 #[cfg(feature = "testing")]
@@ -31,6 +32,7 @@ mod window;
 pub use broker_drops::watch_broker_drops;
 pub use capture::{Capture, CaptureError, Captured, capture};
 pub use fanout::{Fanout, FanoutSession, Wants};
+pub use http::{HttpListener, HttpReceiver, HttpRoute, HttpSettings, MessageCheck, store_messages};
 pub use kafka::check_kafka;
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaSource, KafkaTicket, reader_settings as kafka_reader};
@@ -41,7 +43,7 @@ pub use listener::{
 };
 #[cfg(feature = "testing")]
 pub use memory::{MemoryBroker, MemorySession};
-pub use posted::{Inbox, NotStored, PostedTicket, WithPosts};
+pub use posted::{Inbox, NoOther, NotStored, PostedTicket, WithPosts};
 pub use probe::{
     Broker, Limits, ProbeError, keeps_sessions, probe_broker, probe_limits, probe_login,
     probe_subscription, probe_web_socket,

@@ -1,12 +1,14 @@
-//! Messages of programs in this process, beside those of a source.
+//! Messages of programs in this process and of HTTP, beside those of another source or alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::health::Dependency;
 use model::position::PositionStep;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::source::{Delivery, SessionEnded, Source};
 use crate::watch::{MessageWatch, Watched};
@@ -19,7 +21,15 @@ const WAITING: usize = 1_000;
 pub struct Inbox {
     sender: mpsc::Sender<Post>,
     receiver: Arc<Mutex<mpsc::Receiver<Post>>>,
+    sessions: Arc<AtomicUsize>,
     watched: Watched,
+}
+
+/// A message that the ingester will receive.
+#[derive(Debug)]
+pub struct Pending {
+    stored: oneshot::Receiver<()>,
+    deadline: Instant,
 }
 
 #[derive(Debug)]
@@ -31,8 +41,8 @@ struct Post {
 
 /// A message wasn't stored in time. It may be stored later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the message wasn't stored within {0:?}; it may be stored later")]
-pub struct NotStored(pub Duration);
+#[error("the message wasn't stored in time; it may be stored later")]
+pub struct NotStored;
 
 impl Default for Inbox {
     fn default() -> Self {
@@ -40,6 +50,7 @@ impl Default for Inbox {
         Self {
             sender,
             receiver: Arc::new(Mutex::new(receiver)),
+            sessions: Arc::default(),
             watched: Watched::default(),
         }
     }
@@ -54,18 +65,43 @@ impl Inbox {
         payload: Bytes,
         limit: Duration,
     ) -> Result<(), NotStored> {
+        let pending = self.offer(topic, payload, Instant::now() + limit).await?;
+        pending.stored().await
+    }
+
+    /// Hands a message to the ingester. Those of one caller are received in the order of its calls.
+    pub async fn offer(
+        &self,
+        topic: String,
+        payload: Bytes,
+        deadline: Instant,
+    ) -> Result<Pending, NotStored> {
         let (stored, is_stored) = oneshot::channel();
         let post = Post {
             topic,
             payload,
             stored,
         };
-        let both = async {
-            self.sender.send(post).await.ok()?;
-            is_stored.await.ok()
-        };
-        let done = timeout(limit, both).await.ok().flatten();
-        done.ok_or(NotStored(limit))
+        let sent = timeout_at(deadline, self.sender.send(post)).await;
+        sent.is_ok_and(|sent| sent.is_ok())
+            .then_some(Pending {
+                stored: is_stored,
+                deadline,
+            })
+            .ok_or(NotStored)
+    }
+
+    /// Whether an ingester receives. A standby doesn't.
+    #[must_use]
+    pub fn is_received(&self) -> bool {
+        self.sessions.load(Ordering::Relaxed) > 0
+    }
+
+    /// A source of these messages alone.
+    #[must_use]
+    pub fn alone(&self, up: &Dependency) -> WithPosts<NoOther> {
+        up.up();
+        self.beside(NoOther)
     }
 
     /// A source of these messages and of another one's. One session at a time receives them.
@@ -74,7 +110,9 @@ impl Inbox {
         WithPosts {
             source,
             received: Vec::new(),
+            taken: Vec::new(),
             posts: Arc::clone(&self.receiver),
+            _session: Session::start(&self.sessions),
             watched: self.watched.clone(),
         }
     }
@@ -86,14 +124,66 @@ impl Inbox {
     }
 }
 
+impl Pending {
+    /// Waits until the message is appended or a dead letter, and durable.
+    pub async fn stored(self) -> Result<(), NotStored> {
+        let stored = timeout_at(self.deadline, self.stored).await;
+        stored.ok().and_then(Result::ok).ok_or(NotStored)
+    }
+}
+
 /// A source with the messages of an [`Inbox`].
 #[derive(Debug)]
 pub struct WithPosts<S: Source> {
     source: S,
     /// Messages of the source that weren't handed over.
     received: Vec<Delivery<S::Ticket>>,
+    /// Posts that weren't handed over.
+    taken: Vec<Post>,
     posts: Arc<Mutex<mpsc::Receiver<Post>>>,
     watched: Watched,
+    _session: Session,
+}
+
+/// Counts as a session until it is dropped.
+#[derive(Debug)]
+struct Session(Arc<AtomicUsize>);
+
+impl Session {
+    fn start(sessions: &Arc<AtomicUsize>) -> Self {
+        sessions.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(sessions))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A source that has no messages, for an [`Inbox`] that is the only one.
+#[derive(Debug)]
+pub struct NoOther;
+
+impl Source for NoOther {
+    const NAME: &'static str = "http";
+    type Ticket = ();
+
+    async fn recv_batch(
+        &mut self,
+        _: usize,
+        _: &mut Vec<Delivery<()>>,
+    ) -> Result<usize, SessionEnded> {
+        std::future::pending().await
+    }
+
+    fn ack(&self, tickets: impl IntoIterator<Item = ()>) {
+        // The iterator acknowledges the posts on its way.
+        tickets.into_iter().for_each(drop);
+    }
+
+    async fn close(self) {}
 }
 
 /// The right to acknowledge a message of a source, or one that was posted.
@@ -107,7 +197,14 @@ pub enum PostedTicket<T> {
 
 impl<S: Source> WithPosts<S> {
     fn hand_over(&mut self, batch: &mut Vec<Delivery<PostedTicket<S::Ticket>>>) -> usize {
-        let count = self.received.len();
+        let count = self.received.len() + self.taken.len();
+        let posts = batch.len();
+        batch.extend(
+            self.taken.drain(..).map(|post| {
+                Delivery::new(post.topic, post.payload, PostedTicket::Post(post.stored))
+            }),
+        );
+        self.watched.show(&batch[posts..]);
         batch.extend(self.received.drain(..).map(|delivery| {
             let (ticket, message) = delivery.replace_ticket(());
             message.replace_ticket(PostedTicket::Source(ticket)).1
@@ -126,21 +223,17 @@ impl<S: Source> Source for WithPosts<S> {
         max: usize,
         batch: &mut Vec<Delivery<Self::Ticket>>,
     ) -> Result<usize, SessionEnded> {
-        if self.received.is_empty() {
-            let post = async { self.posts.lock().await.recv().await };
+        if self.received.is_empty() && self.taken.is_empty() {
+            let (posts, taken) = (&self.posts, &mut self.taken);
+            // Cancel-safe, too: what it receives is in the field.
+            let post = async { posts.lock().await.recv_many(taken, max).await };
             tokio::select! {
                 received = self.source.recv_batch(max, &mut self.received) => {
                     received?;
                     self.watched.show(&self.received);
                 }
-                // Its sender is in the inbox, which the ingester's session outlives only at the end.
-                Some(post) = post => {
-                    let ticket = PostedTicket::Post(post.stored);
-                    let delivery = Delivery::new(post.topic, post.payload, ticket);
-                    self.watched.show(std::slice::from_ref(&delivery));
-                    batch.push(delivery);
-                    return Ok(1);
-                }
+                // Their sender is in the inbox, which the ingester's session outlives only at the end.
+                1.. = post => {}
             }
         }
         Ok(self.hand_over(batch))
@@ -254,7 +347,7 @@ mod tests {
     {
         let (broker, inbox) = (MemoryBroker::default(), Inbox::default());
         let post = async |topic: &str| inbox.post(topic.to_owned(), Bytes::new(), LIMIT).await;
-        assert_eq!(post("nobody receives").await, Err(NotStored(LIMIT)));
+        assert_eq!(post("nobody receives").await, Err(NotStored));
         let mut session = inbox.beside(broker.session());
         let mut batch = Vec::new();
         session.recv_batch(1, &mut batch).await.unwrap();
@@ -265,7 +358,7 @@ mod tests {
             batch.clear();
             session.close().await;
         });
-        assert_eq!(ended, Err(NotStored(LIMIT)));
+        assert_eq!(ended, Err(NotStored));
         let mut session = inbox.beside(broker.session());
         let (stored, ()) = tokio::join!(post("second"), async {
             session.recv_batch(1, &mut batch).await.unwrap();

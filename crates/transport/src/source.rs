@@ -14,7 +14,7 @@ const SHOWN_METADATA: usize = 128;
 /// Most headers in a dead letter.
 const SHOWN_HEADERS: usize = 10;
 
-/// A source of messages: a session with a broker, the listener, or channels of Redis.
+/// A source of messages: a session with a broker, the listener, channels of Redis, or HTTP.
 pub trait Source: Send + 'static {
     /// The name of the dependency that is up while messages can arrive.
     const NAME: &'static str;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod fixture;
+mod http;
 mod input;
 #[cfg(feature = "kafka")]
 mod kafka;

@@ -9,12 +9,13 @@ use common::clock::Clock;
 use common::harness::{self, Process};
 use common::health::Dependency;
 use common::pipelines::Pipeline;
+use ingester::process::http_route;
 use model::pipeline::SourceKind;
 use model::position::Positions;
 use queue::sqlite::SqliteQueue;
 use transport::{
-    Fanout, Listener, MqttSettings, PubSubSettings, RedisSubscriber, Source, SubscribeSettings,
-    Subscriber,
+    Fanout, HttpListener, HttpReceiver, HttpRoute, Listener, MqttSettings, PubSubSettings,
+    RedisSubscriber, Source, SubscribeSettings, Subscriber,
 };
 
 use super::data_dir::DataDir;
@@ -32,6 +33,8 @@ pub struct Server {
     parts: Vec<Part>,
     listener: Arc<Listener>,
     api: api::Server,
+    /// If a pipeline takes messages over HTTP.
+    http: Option<HttpListener>,
     /// Locked until all stages have ended.
     dir: DataDir,
 }
@@ -49,13 +52,19 @@ impl Server {
         let api = api::Server::bind(&settings.api).await?;
         let pipelines = settings.pipelines.all().iter();
         let parts = pipelines.map(|pipeline| Part::open(dir.path(), pipeline, settings, clock));
-        let parts = parts.collect::<anyhow::Result<_>>()?;
+        let parts: Vec<_> = parts.collect::<anyhow::Result<_>>()?;
+        let http = if http_routes(&parts).is_empty() {
+            None
+        } else {
+            Some(settings.http.bind().await?)
+        };
         dir.sync().context("cannot write to the data directory")?;
         Ok(Self {
             settings: settings.clone(),
             parts,
             listener,
             api,
+            http,
             dir,
         })
     }
@@ -76,8 +85,10 @@ impl Server {
                 self.listener.web_socket_tls_addr(),
             ),
         ];
-        all.into_iter()
-            .filter_map(|(what, address)| Some(format!("{what} on {}", address?)))
+        let mqtt = all.into_iter();
+        let mqtt = mqtt.filter_map(|(what, address)| Some(format!("{what} on {}", address?)));
+        let http = self.http.iter();
+        mqtt.chain(http.map(|listener| format!("HTTP on {}", listener.url())))
     }
 
     /// The address of the HTTP API.
@@ -128,6 +139,7 @@ impl Server {
             parts,
             listener,
             api,
+            http,
             dir,
         } = self;
         let files = parts.iter().flat_map(Part::files);
@@ -140,6 +152,11 @@ impl Server {
         for part in &parts {
             part.start(&settings, &wrap, process, &mut stages)?;
             part.start_alerts(&settings, process, &mut stages);
+        }
+        if let Some(http) = http {
+            let receiver = HttpReceiver::new(http_routes(&parts), &settings.http);
+            let process = process.clone();
+            stages.spawn(async move { receiver.run(http, process).await });
         }
         let served = parts.iter().map(|part| part.served(&settings)).collect();
         let served = api::Api::new(served, process.health.clone(), process.clock);
@@ -156,6 +173,15 @@ impl Server {
         drop(dir);
         ended
     }
+}
+
+/// The pipelines that take messages over HTTP.
+fn http_routes(parts: &[Part]) -> Vec<HttpRoute> {
+    let routes = parts.iter().filter_map(|part| match &part.pipeline {
+        Pipeline::File(file) => http_route(file, &part.inbox),
+        Pipeline::Rigs(_) => None,
+    });
+    routes.collect()
 }
 
 /// Starts the ingester of each pipeline: with the listener, or with a source of its own.
@@ -259,6 +285,10 @@ fn start_own_source(
         // The settings' check has refused it.
         #[cfg(not(feature = "kafka"))]
         SourceKind::Kafka => anyhow::bail!(common::settings::built_without("kafka")),
+        SourceKind::Http => {
+            let session = move |up, _| inbox.alone(&up);
+            stages.spawn(ingester::run(work, queue, session, process));
+        }
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use queue::settings::{QueueLimits, QueueSettings};
 use sink::from_file::{StoreDefaults, check_servers};
 use store::{DEFAULT_RETENTION, InfluxSettings, SqliteSettings};
 use transformer::settings::RowSettings;
-use transport::{ListenSettings, MqttVersion};
+use transport::{HttpSettings, ListenSettings, MqttVersion};
 
 /// The default data directory.
 pub const DEFAULT_DIR: &str = "./rigline-data";
@@ -80,6 +80,9 @@ pub struct ServerSettings {
     /// The Redis of pipelines whose source or store is one.
     #[command(flatten)]
     pub redis: RedisSettings,
+    /// The listener of pipelines whose source is HTTP.
+    #[command(flatten)]
+    pub http: HttpSettings,
     /// TLS of pipelines whose source or store is Kafka.
     #[command(flatten)]
     pub kafka: KafkaTls,
@@ -126,6 +129,7 @@ impl Settings for ServerSettings {
         self.pipelines.check()?;
         self.listen.check()?;
         self.api.check()?;
+        self.http.check()?;
         self.redis.check()?;
         self.influx.check()?;
         ingester::settings::check_sources(&self.kafka, self.pipelines.all())?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
-use testkit::{Redis, mqtt_client, wait_until};
+use testkit::{Redis, free_port, http_post, mqtt_client, wait_until};
 
 use crate::fixture::{SOON, Up, binary, payload, second, text};
 
@@ -187,6 +187,24 @@ fn pipeline_receives_from_redis_pubsub() {
         &["rows", "--pipeline", "colors2", "--format", "csv"],
         "green,",
     );
+    drop(up.stop());
+}
+
+#[test]
+fn pipeline_receives_over_http() {
+    let text = "[source]\nkind = \"http\"\npath = \"/rooms/{room}/climate\"";
+    let (_dir, paths) = files(&[("rooms", text)]);
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let up = Up::start(&[("PIPELINES", &paths), ("HTTP_ADDR", &address)]);
+    let (status, body) = http_post(port, "/rooms/bath/climate", "{\"temperature\": 21.5}").unwrap();
+    assert_eq!(status, 204, "{body}");
+    let rows = ["rows", "--pipeline", "rooms", "--format", "csv"];
+    let rows = up.wait_for_output(&rows, ",21.5");
+    assert!(rows.contains("bath,"), "{rows}");
+    let (status, body) = http_post(port, "/rooms", "1").unwrap();
+    assert_eq!(status, 404, "{body}");
+    assert!(body.contains("/rooms/{room}/climate"), "{body}");
     drop(up.stop());
 }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::newest_first;
 use crate::extract::{Body, PipelineName};
 use crate::parts::{Api, ServedPipeline};
-use crate::problem::{ChangeProblems, Problem};
+use crate::problem::{ChangeProblems, Problem, lists_failed};
 
 /// Most dead letters of a request.
 const MAX_IDS: usize = 1_000;
@@ -68,7 +68,7 @@ pub(crate) async fn replay(
     for (letter, content) in select(part, request, &mut handled).await? {
         let now = api.clock().now();
         let replayed = match part.stages.validate(letter, &content, now) {
-            Ok(replay) => match part.lists.replay(&replay).await? {
+            Ok(replay) => match part.lists.replay(&replay).await.map_err(lists_failed)? {
                 Replayed::Done => Ok(()),
                 Replayed::Gone => Err(changed()),
                 Replayed::Full { length } => Err(format!(
@@ -108,7 +108,11 @@ pub(crate) async fn discard(
             Err(format!("was {} before", before.as_str()))
         } else {
             let left = content.discarded(api.clock().now());
-            let discarded = part.lists.discard(&letter, &left).await?;
+            let discarded = part
+                .lists
+                .discard(&letter, &left)
+                .await
+                .map_err(lists_failed)?;
             discarded.then_some(()).ok_or_else(changed)
         };
         handled.add(content.id, discarded);

@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::RowInfo;
 use crate::parts::PipelineHistory;
-use crate::problem::Problem;
+use crate::problem::{Problem, unreadable};
 use crate::routes::select::Range;
 
 /// Pages that are read ahead of a slow client.
@@ -54,11 +54,17 @@ pub(super) async fn rows(
     tags: Tags<'static>,
     format: Format,
 ) -> Result<Response, Problem> {
-    let mut fields = history.fields(Some(&range.series)).await?;
+    let mut fields = history
+        .fields(Some(&range.series))
+        .await
+        .map_err(unreadable)?;
     if !range.fields.is_empty() {
         fields.retain(|field| range.fields.contains(field));
     }
-    let first = history.range(range.selection(), MAX_PAGE).await?;
+    let first = history
+        .range(range.selection(), MAX_PAGE)
+        .await
+        .map_err(unreadable)?;
     let (send, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(READ_AHEAD);
     let columns = Columns { tags, fields };
     tokio::spawn(async move {

@@ -26,7 +26,7 @@ const ALL: [&str; 7] = [
 ];
 
 /// Settings that docker-compose.yml doesn't pass on, with the reason.
-const NOT_IN_COMPOSE: [(&str, &str); 26] = [
+const NOT_IN_COMPOSE: [(&str, &str); 32] = [
     (
         "ADMIN_ADDR",
         "fixed in the image, asked by the health check",
@@ -56,7 +56,16 @@ const NOT_IN_COMPOSE: [(&str, &str); 26] = [
     ("API_TLS_CERT_FILE", "names a file"),
     ("API_TLS_KEY_FILE", "names a file"),
     ("WEBHOOK_CA_FILE", "names a file"),
+    ("HTTP_ADDR", OF_HTTP_SOURCES),
+    ("HTTP_TOKEN", OF_HTTP_SOURCES),
+    ("HTTP_TOKEN_FILE", "names a file"),
+    ("HTTP_TLS_CERT_FILE", "names a file"),
+    ("HTTP_TLS_KEY_FILE", "names a file"),
+    ("HTTP_ALLOW_OPEN", OF_HTTP_SOURCES),
 ];
+
+/// A published port would prevent replicas, so docs/pipelines.md has an override file for those who need it.
+const OF_HTTP_SOURCES: &str = "for pipelines with kind = \"http\"";
 
 /// Variables of docker-compose.yml itself.
 const OF_COMPOSE: [(&str, &str); 8] = [

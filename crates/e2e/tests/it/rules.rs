@@ -132,11 +132,18 @@ fn dependencies_point_one_way() {
                 "kafka",
                 "protobuf",
             ],
-            "transport" => &["model", "common", "redis-client", "kafka"],
+            "http-server" => &["model", "common"],
+            "transport" => &["model", "common", "redis-client", "kafka", "http-server"],
             vendor if VENDOR_CRATES.contains(&vendor) => &["model", "common"],
-            part if part == API || STAGES.contains(&part) => {
-                &["model", "common", "transport", "queue", "store", "protobuf"]
-            }
+            part if part == API || STAGES.contains(&part) => &[
+                "model",
+                "common",
+                "http-server",
+                "transport",
+                "queue",
+                "store",
+                "protobuf",
+            ],
             COMBINED => &[
                 "model",
                 "common",

@@ -39,7 +39,8 @@ pub(super) fn check(file: &PipelineFile) -> Checked {
     }
     kafka::check_single(file)?;
     alert::check(&file.alert)?;
-    if file.simulate.is_some() && file.source.kind() == SourceKind::Kafka {
+    if file.simulate.is_some() && matches!(file.source.kind(), SourceKind::Kafka | SourceKind::Http)
+    {
         let why = "messages can be simulated for the sources mqtt and redis-pubsub";
         refuse(file.source.kind.as_ref(), why)?;
     }
@@ -76,7 +77,7 @@ fn message(file: &PipelineFile) -> Checked {
             "fields is instead of name and value",
         ));
     }
-    let topic = file.source.topic.as_ref();
+    let topic = file.source.template();
     let topic_names_field = topic.is_some_and(|topic| topic.names_field());
     if topic_names_field {
         let twice = "the topic names the field already";
@@ -147,7 +148,7 @@ fn tags(file: &PipelineFile) -> Checked {
         taken.push(name);
         Ok(())
     };
-    if let Some(topic) = &file.source.topic {
+    if let Some(topic) = file.source.template() {
         for name in topic.tags() {
             take(name, topic.span())?;
         }
@@ -262,7 +263,7 @@ fn limits(file: &PipelineFile) -> Checked {
 /// Whether all readings of a pipeline have the same name.
 fn has_one_field(file: &PipelineFile) -> bool {
     let message = &file.message;
-    let topic = file.source.topic.as_ref();
+    let topic = file.source.template();
     match message.fields.as_deref() {
         Some(Fields::Named(fields)) => fields.len() == 1,
         Some(Fields::All) => false,

@@ -22,6 +22,8 @@ pub struct SourceTable {
     /// The MQTT topics: {name} stands for one level and {name...} for one or more, each becomes a tag;
     /// {field} names the field; + and # match without a name. Or the Kafka topic
     pub topic: Option<At<TopicTemplate>>,
+    /// http: the paths at which messages are posted, with levels as in a topic: /rooms/{room}/climate
+    pub path: Option<At<TopicTemplate>>,
     /// The Redis channel
     pub channel: Option<At<String>>,
     /// The Redis channels, as a pattern of PSUBSCRIBE
@@ -74,6 +76,12 @@ impl SourceTable {
     pub fn kind(&self) -> SourceKind {
         self.kind.as_deref().copied().unwrap_or(SourceKind::Mqtt)
     }
+
+    /// What the topics of its messages look like; that of a message of HTTP is its path.
+    #[must_use]
+    pub fn template(&self) -> Option<&At<TopicTemplate>> {
+        self.topic.as_ref().or(self.path.as_ref())
+    }
 }
 
 /// The kind of a source.
@@ -86,6 +94,8 @@ pub enum SourceKind {
     RedisPubsub,
     /// A topic of Kafka
     Kafka,
+    /// Requests of devices, at `HTTP_ADDR` of the ingester
+    Http,
 }
 
 impl SourceKind {
@@ -96,6 +106,7 @@ impl SourceKind {
             Self::Mqtt => "mqtt",
             Self::RedisPubsub => "redis-pubsub",
             Self::Kafka => "kafka",
+            Self::Http => "http",
         }
     }
 }

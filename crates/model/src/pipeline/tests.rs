@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{PipelineError, PipelineFile};
+use super::{PipelineError, PipelineFile, ShapeKind};
 
 fn parse(text: &str) -> Result<PipelineFile, PipelineError> {
     PipelineFile::parse("mine.toml", text, &|_| None)
@@ -18,7 +18,13 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "kind = \"amqp\"",
         "5:8",
-        "unknown variant `amqp`, expected one of `mqtt`, `redis-pubsub`, `kafka`",
+        "unknown variant `amqp`, expected one of `mqtt`, `redis-pubsub`, `kafka`, `http`",
+    ),
+    ("path = \"/a\"", "5:8", "a path is for kind = \"http\""),
+    (
+        "kind = \"http\"",
+        "4:9",
+        "the paths of kind = \"http\" are in path",
     ),
     (
         "kind = \"redis-pubsub\"",
@@ -265,6 +271,31 @@ fn sources_of_kafka_that_cannot_work_are_refused() {
 }
 
 #[test]
+fn sources_of_http_need_a_path_and_nothing_else() {
+    let source = |lines: &str| {
+        let text = format!("name = \"rooms\"\n[source]\nkind = \"http\"\n{lines}");
+        parse(&text)
+    };
+    let file = source("path = \"/rooms/{room}/{field}\"").unwrap();
+    assert_eq!(file.tags(), ["room"]);
+    assert_eq!(file.shape(), ShapeKind::Pivot);
+    for (lines, part) in [
+        ("", "[source] has no path"),
+        ("path = \"rooms\"", "a path begins with /"),
+        ("path = \"/a\"\ntopic = \"/a\"", "are in path"),
+        ("path = \"/a\"\nurl = \"http://x\"", "HTTP_ADDR"),
+        (
+            "path = \"/a\"\nretained = \"accept\"",
+            "for kind = \"mqtt\"",
+        ),
+        ("path = \"/a\"\n[simulate]\nfields = {}", "can be simulated"),
+    ] {
+        let error = source(lines).unwrap_err().to_string();
+        assert!(error.contains(part), "{lines}: {error}");
+    }
+}
+
+#[test]
 fn messages_of_protocol_buffers_need_descriptor_and_message() {
     let both = "descriptor = \"a.pb\"\nmessage = \"a.B\"";
     for (lines, refused) in [
@@ -297,8 +328,8 @@ fn three_lines_are_enough() {
 fn an_error_shows_its_place_and_what_is_accepted() {
     let error = parse("name = \"a\"\n[source]\ntopc = \"b\"\n").unwrap_err();
     let shown = error.to_string();
-    let expected = "error: unknown field `topc`, expected one of `kind`, `url`, `topic`, `channel`, \
-                    `pattern`, `ignore`, `retained`, `group`, `start`, `user`, `password`, \
+    let expected = "error: unknown field `topc`, expected one of `kind`, `url`, `topic`, `path`, \
+                    `channel`, `pattern`, `ignore`, `retained`, `group`, `start`, `user`, `password`, \
                     `mechanism`\n --> mine.toml:3:1\n  |\n3 | topc = \"b\"\n  | ^^^^";
     assert!(shown.contains(expected), "{shown}");
 }

@@ -10,6 +10,7 @@ mod broker_errors;
 mod broker_limits;
 mod broker_limits_5;
 mod harness;
+mod http;
 mod listener;
 mod pubsub;
 mod scripted;

@@ -11,11 +11,13 @@ pub(in crate::pipeline) fn check(source: &SourceTable, name: &At<String>) -> Che
         SourceKind::Mqtt => {
             not_of_channels(source)?;
             not_of_kafka(source)?;
+            not_of_http(source)?;
             address::broker(source.url.as_ref())?;
             has_topic(source, name)
         }
         SourceKind::RedisPubsub => {
             refuse(source.topic.as_ref(), "a topic is for kind = \"mqtt\"")?;
+            not_of_http(source)?;
             not_of_mqtt(source)?;
             not_of_kafka(source)?;
             address::of(source.url.as_ref(), &["redis", "rediss"])?;
@@ -32,12 +34,33 @@ pub(in crate::pipeline) fn check(source: &SourceTable, name: &At<String>) -> Che
             }
         }
         SourceKind::Kafka => kafka(source, name),
+        SourceKind::Http => http(source, name),
     }
+}
+
+fn http(source: &SourceTable, name: &At<String>) -> Checked {
+    not_of_channels(source)?;
+    not_of_mqtt(source)?;
+    not_of_kafka(source)?;
+    let why = "the paths of kind = \"http\" are in path";
+    refuse(source.topic.as_ref(), why)?;
+    let why = "requests come to HTTP_ADDR of the ingester";
+    refuse(source.url.as_ref(), why)?;
+    let example = "for instance path = \"/rooms/{room}/climate\"";
+    let Some(path) = &source.path else {
+        let problem = Problem::at(name.span(), "[source] has no path");
+        return Err(problem.with_help(example));
+    };
+    require(path.as_str().starts_with('/'), path.span(), || {
+        "a path begins with /".to_owned()
+    })
+    .map_err(|problem| problem.with_help(example))
 }
 
 fn kafka(source: &SourceTable, name: &At<String>) -> Checked {
     not_of_channels(source)?;
     not_of_mqtt(source)?;
+    not_of_http(source)?;
     require(source.url.is_some(), name.span(), || {
         "[source] has no url".to_owned()
     })
@@ -81,6 +104,10 @@ fn not_of_channels(source: &SourceTable) -> Checked {
 fn not_of_mqtt(source: &SourceTable) -> Checked {
     refuse(source.ignore.as_ref(), "ignore is for kind = \"mqtt\"")?;
     refuse(source.retained.as_ref(), "retained is for kind = \"mqtt\"")
+}
+
+fn not_of_http(source: &SourceTable) -> Checked {
+    refuse(source.path.as_ref(), "a path is for kind = \"http\"")
 }
 
 fn not_of_kafka(source: &SourceTable) -> Checked {

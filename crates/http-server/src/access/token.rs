@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Scope {
+pub enum Scope {
     /// To read everything.
     Read,
     /// Also to change something.

@@ -30,7 +30,7 @@ type Accepted = (TlsStream<TcpStream>, SocketAddr);
 
 /// Hands over connections whose handshake is done, so that a slow client holds up no other.
 #[derive(Debug)]
-pub(super) struct TlsListener {
+pub(crate) struct TlsListener {
     accepted: mpsc::Receiver<Accepted>,
     addr: SocketAddr,
     _task: JoinSet<Infallible>,
@@ -38,11 +38,11 @@ pub(super) struct TlsListener {
 
 /// The address of a client.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(SocketAddr);
+pub(crate) struct Peer(SocketAddr);
 
 impl TlsListener {
     /// Starts to accept connections. The certificate is read again at each `reload`.
-    pub(super) fn start(
+    pub(crate) fn start(
         listener: TcpListener,
         addr: SocketAddr,
         tls: ServerTls,
@@ -82,7 +82,7 @@ async fn accept(
         let ((stream, from), permit) = match connection {
             Ok(connection) => connection,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection to the API");
+                tracing::warn!(%error, "cannot accept a connection over TLS");
                 sleep(ACCEPT_WAIT).await;
                 continue;
             }
@@ -95,11 +95,11 @@ async fn accept(
                 // Fails only when the server has ended.
                 Ok(Ok(stream)) => drop(accepted.send((stream, from)).await),
                 Ok(Err(error)) if tls::is_not_tls(&error) => {
-                    tracing::debug!(%from, "a client of the API doesn't use https");
+                    tracing::debug!(%from, "a client doesn't use https");
                 }
-                Ok(Err(error)) => tracing::debug!(%from, %error, "no TLS with a client of the API"),
+                Ok(Err(error)) => tracing::debug!(%from, %error, "no TLS with a client"),
                 Err(_) => {
-                    tracing::debug!(%from, "a client of the API doesn't end the TLS handshake");
+                    tracing::debug!(%from, "a client doesn't end the TLS handshake");
                 }
             }
         });
@@ -140,7 +140,7 @@ impl Connected<IncomingStream<'_, TlsListener>> for Peer {
 }
 
 /// Hands a client's address on in the way in which a listener without TLS does.
-pub(super) async fn with_address(mut request: Request, next: Next) -> Response {
+pub(crate) async fn with_address(mut request: Request, next: Next) -> Response {
     if let Some(ConnectInfo(Peer(from))) = request.extensions().get::<ConnectInfo<Peer>>() {
         let from = ConnectInfo(*from);
         request.extensions_mut().insert(from);

@@ -1,4 +1,4 @@
-//! Who may use the API.
+//! Who may send requests.
 
 mod failures;
 mod token;
@@ -17,19 +17,40 @@ use common::clock::Clock;
 use common::secret::Secret;
 
 use self::failures::Failures;
-use self::token::{Scope, Tokens};
+use self::token::Tokens;
+
+pub use self::token::Scope;
 use crate::problem::Problem;
-use crate::settings::{ApiSettings, MIN_JWT_SECRET};
 
 /// The cookie that holds the token of a browser, in base64 since tokens may hold any characters.
-pub(crate) const COOKIE: &str = "rigline_token";
+pub const COOKIE: &str = "rigline_token";
 
-/// What requests need.
+/// Least bytes of a secret: a key of HS256 has at least the length of its hash (RFC 7518).
+pub const MIN_JWT_SECRET: usize = 32;
+
+/// The secrets of a server.
+#[derive(Debug, Clone)]
+pub struct AccessSettings {
+    /// What the names of the settings begin with, for instance `API`.
+    pub prefix: &'static str,
+    /// How a client proves that it may send requests, for one that doesn't.
+    pub how: &'static str,
+    /// A token that allows everything.
+    pub token: Option<Secret>,
+    /// What signs JSON Web Tokens.
+    pub jwt_secret: Option<Secret>,
+    /// Whether clients connect with TLS.
+    pub is_https: bool,
+}
+
+/// What requests need. Without token and secret, everyone may send them, but pages of other sites.
 #[derive(Clone)]
-pub(crate) struct Access {
+pub struct Access {
     accepted: Arc<RwLock<Accepted>>,
     failures: Failures,
     clock: Clock,
+    prefix: &'static str,
+    how: &'static str,
     is_https: bool,
 }
 
@@ -51,20 +72,22 @@ impl Accepted {
 }
 
 impl Access {
-    pub(crate) fn new(settings: &ApiSettings, clock: Clock) -> Self {
+    /// Accepts what these secrets make valid.
+    #[must_use]
+    pub fn new(settings: AccessSettings, clock: Clock) -> Self {
+        let accepted = Accepted::new(settings.token, settings.jwt_secret);
         Self {
-            accepted: Arc::new(RwLock::new(Accepted::new(
-                settings.api_token.clone(),
-                settings.api_jwt_secret.clone(),
-            ))),
+            accepted: Arc::new(RwLock::new(accepted)),
             failures: Failures::default(),
             clock,
-            is_https: settings.is_https(),
+            prefix: settings.prefix,
+            how: settings.how,
+            is_https: settings.is_https,
         }
     }
 
     /// Reads the files of the secrets again. Those before are no longer accepted.
-    pub(crate) fn reload(&self) {
+    pub fn reload(&self) {
         let before = self.accepted();
         let token = before.token.as_ref().map(Secret::current);
         let mut jwt_secret = before.jwt_secret.as_ref().map(Secret::current);
@@ -73,7 +96,8 @@ impl Access {
             .is_some_and(|secret| secret.expose().len() < MIN_JWT_SECRET)
         {
             tracing::error!(
-                "API_JWT_SECRET_FILE holds a secret that is too short, the tokens are as before"
+                "{}_JWT_SECRET_FILE holds a secret that is too short, the tokens are as before",
+                self.prefix
             );
             jwt_secret.clone_from(&before.jwt_secret);
         }
@@ -90,12 +114,13 @@ impl Access {
     }
 
     /// Whether browsers may send the cookie over TLS only.
-    pub(crate) const fn is_https(&self) -> bool {
+    #[must_use]
+    pub const fn is_https(&self) -> bool {
         self.is_https
     }
 
     /// Checks a token from an address. Wrong tokens count towards the limit of the address.
-    pub(crate) fn check_token(&self, token: &str, from: Option<IpAddr>) -> Result<Scope, Problem> {
+    pub fn check_token(&self, token: &str, from: Option<IpAddr>) -> Result<Scope, Problem> {
         if let Some(wait) = from.and_then(|from| self.failures.wait(from)) {
             return Err(Problem::too_many_failures(wait));
         }
@@ -104,12 +129,17 @@ impl Access {
             if let Some(from) = from {
                 self.failures.add(from);
             }
-            Problem::unauthorized()
+            self.unauthorized()
         })
     }
 
+    fn unauthorized(&self) -> Problem {
+        Problem::new(StatusCode::UNAUTHORIZED, self.how)
+    }
+
     /// Whether requests need a token.
-    pub(crate) fn needs_token(&self) -> bool {
+    #[must_use]
+    pub fn needs_token(&self) -> bool {
         !self.accepted().tokens.is_empty()
     }
 
@@ -117,8 +147,11 @@ impl Access {
     fn allow(&self, request: &Request) -> Result<(), Problem> {
         let headers = request.headers();
         if !self.needs_token() && may_be_rebound(headers) {
-            let detail = "without a token, the API answers only for localhost, an IP address or a name without a dot: \
-                          use one of these, or set API_TOKEN";
+            let detail = format!(
+                "without a token, requests are answered only for localhost, an IP address or a name without a dot: \
+                 use one of these, or set {}_TOKEN",
+                self.prefix
+            );
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
         let changes = !matches!(
@@ -127,14 +160,14 @@ impl Access {
         );
         if changes && is_from_another_site(headers) {
             let detail =
-                "a page of another site can't change anything here: Origin has to be this API's";
+                "a page of another site can't change anything here: Origin has to be this server's";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
         if !self.needs_token() {
             return Ok(());
         }
         let token = bearer(headers).or_else(|| cookie(headers));
-        let token = token.ok_or_else(Problem::unauthorized)?;
+        let token = token.ok_or_else(|| self.unauthorized())?;
         let scope = self.check_token(&token, address_of(request))?;
         if changes && scope < Scope::Operate {
             let detail =
@@ -162,7 +195,8 @@ fn authority(value: &HeaderValue) -> Option<Authority> {
 }
 
 /// Whether a browser sends the request for a page of another site. Programs don't send these headers.
-pub(crate) fn is_from_another_site(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn is_from_another_site(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         let site = headers.get("sec-fetch-site");
         return site.is_some_and(|site| site != "same-origin" && site != "none");
@@ -176,7 +210,8 @@ pub(crate) fn is_from_another_site(headers: &HeaderMap) -> bool {
 }
 
 /// The address that a request comes from.
-pub(crate) fn address_of(request: &Request) -> Option<IpAddr> {
+#[must_use]
+pub fn address_of(request: &Request) -> Option<IpAddr> {
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
     from.map(|ConnectInfo(address)| address.ip())
 }
@@ -202,7 +237,7 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Answers requests that aren't allowed with a problem document.
-pub(crate) async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
+pub async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
     match access.allow(&request) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
