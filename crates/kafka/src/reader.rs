@@ -169,15 +169,22 @@ impl Reader {
             self.answered = Instant::now();
         }
         self.check_topic().await;
-        self.place_assigned().await?;
-        Ok(self.accept(records))
+        let added = self.unplace_changed();
+        // Before partitions are placed: records that were fetched until now come from where the group has a partition,
+        // which may be ahead of the queue. What is accepted is handed out even if a partition can't be placed, since no
+        // later poll returns it; the next read tries again.
+        let accepted = self.accept(records);
+        let placed = self.place_all(added).await;
+        if accepted.is_empty() {
+            placed?;
+        }
+        Ok(accepted)
     }
 
-    /// The records that weren't read before.
+    /// The records of partitions that were at their positions before, less those that were read.
     fn accept(&mut self, records: Vec<ConsumerRecord>) -> Vec<Record> {
         let mut accepted = Vec::with_capacity(records.len());
         for record in records {
-            // Fetched before its partition was moved to its position.
             let next = self
                 .next
                 .get(&record.partition)

@@ -264,10 +264,11 @@ async fn queue_that_was_restored_decides_from_where_to_read() {
     let stage = start(&other, &topic);
     accepted(&other, 10).await;
     stage.stop().await;
-    // The first one has positions, and they count, although the group is ahead.
+    // The first one has positions, and they count, although the group is ahead, and there are records where it is.
+    broker.produce(&topic.name, &records(40..50));
     let stage = start(&queue, &topic);
-    accepted(&queue, 40).await;
+    accepted(&queue, 50).await;
     stage.stop().await;
-    assert!(numbers(&queue).into_iter().eq(0..40));
+    assert!(numbers(&queue).into_iter().eq(0..50));
     assert!(numbers(&other).into_iter().eq(30..40));
 }

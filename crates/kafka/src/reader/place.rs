@@ -38,15 +38,19 @@ impl Reader {
         }
     }
 
-    /// Moves partitions that were assigned to their positions.
-    pub(super) async fn place_assigned(&mut self) -> Result<(), KafkaError> {
+    /// Takes the changes of the assignment. Returns the partitions to place.
+    pub(super) fn unplace_changed(&mut self) -> Vec<i32> {
         let changes = self.assigned.take();
-        for partition in changes.removed {
-            self.placed.remove(&partition);
+        for partition in changes.removed.iter().chain(&changes.added) {
+            self.placed.remove(partition);
         }
-        let mut added = changes.added.into_iter();
+        changes.added
+    }
+
+    /// Moves partitions that were assigned to their positions.
+    pub(super) async fn place_all(&mut self, added: Vec<i32>) -> Result<(), KafkaError> {
+        let mut added = added.into_iter();
         while let Some(partition) = added.next() {
-            self.placed.remove(&partition);
             if let Err(error) = self.place(partition).await {
                 // The next read tries again.
                 self.assigned.add([partition].into_iter().chain(added));
