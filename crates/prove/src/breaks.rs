@@ -40,9 +40,10 @@ const fn on_both(name: &'static str, scenario: &'static str) -> Break {
 
 /// All rules, in the order in which they apply to a reading. Some concern only Redis: calls of the single
 /// process's files always return a result.
-pub const ALL: [Break; 13] = [
+pub const ALL: [Break; 14] = [
     on_both("acknowledge-after-append", "kills"),
     on_servers("acknowledge-own-connection", "new-session"),
+    on_servers("position-with-append", "kafka-source"),
     on_servers("check-token", "stalls"),
     on_servers("check-number", "late-commits"),
     on_servers("ask-before-resend", "lost-replies"),

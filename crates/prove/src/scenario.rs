@@ -8,7 +8,9 @@ use e2e::Deployment;
 
 use crate::environment::Setup;
 use crate::oracle::Findings;
-use crate::scenarios::{broker, disk, kafka, kills, load, machine, model, network, queue, stages};
+use crate::scenarios::{
+    broker, disk, kafka, kafka_source, kills, load, machine, model, mongodb, network, queue, stages,
+};
 
 /// From this many kills on, outages last as long as Rigline promises to survive.
 const LONG: usize = 1_000;
@@ -134,6 +136,8 @@ pub fn all() -> Vec<Scenario> {
         machine::SCENARIOS,
         model::SCENARIOS,
         kafka::SCENARIOS,
+        kafka_source::SCENARIOS,
+        mongodb::SCENARIOS,
     ]
     .concat()
 }

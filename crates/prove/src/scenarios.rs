@@ -10,11 +10,14 @@ use crate::traffic::rounds;
 pub mod broker;
 pub mod disk;
 pub mod kafka;
+pub mod kafka_source;
 pub mod kills;
 pub mod load;
 pub mod machine;
 pub mod model;
+pub mod mongodb;
 pub mod network;
+pub mod pair;
 pub mod points;
 pub mod queue;
 pub mod stages;
@@ -25,6 +28,12 @@ const RIGS: u16 = 20;
 const ROW_INTERVAL: Duration = Duration::from_millis(100);
 /// How long an expected change may take.
 const TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Whether the stages are built with this feature.
+fn is_built_with(feature: &str) -> bool {
+    let features = std::env::var("FEATURES").unwrap_or_default();
+    features.split([',', ' ']).any(|name| name == feature)
+}
 
 /// Starts an environment with the default load, and waits for the first stored rows.
 fn start_loaded(params: &Parameters) -> anyhow::Result<Environment> {
