@@ -72,7 +72,7 @@ async fn main() {
                 "kind = \"mongodb\"\nurl = \"mongodb://127.0.0.1:{}\"\nbatch = 99\n",
                 mongo.port()
             ),
-            rows: 20_000,
+            rows: 2_000,
         },
         Case {
             name: "Kafka",
