@@ -9,7 +9,7 @@ use e2e::Deployment;
 use crate::environment::Setup;
 use crate::oracle::Findings;
 use crate::scenarios::{
-    broker, disk, kafka, kafka_source, kills, load, machine, model, mongodb, network, queue, stages,
+    broker, disk, kafka, kafka_source, kills, load, machine, model, mongo, network, queue, stages,
 };
 
 /// From this many kills on, outages last as long as Rigline promises to survive.
@@ -137,7 +137,7 @@ pub fn all() -> Vec<Scenario> {
         model::SCENARIOS,
         kafka::SCENARIOS,
         kafka_source::SCENARIOS,
-        mongodb::SCENARIOS,
+        mongo::SCENARIOS,
     ]
     .concat()
 }

@@ -15,7 +15,7 @@ pub mod kills;
 pub mod load;
 pub mod machine;
 pub mod model;
-pub mod mongodb;
+pub mod mongo;
 pub mod network;
 pub mod pair;
 pub mod points;
