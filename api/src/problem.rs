@@ -1,7 +1,9 @@
 //! What may go wrong, as problem documents (RFC 9457).
 
 use axum::http::StatusCode;
-pub(crate) use http_server::{OwnError, Problem};
+#[cfg(feature = "mongodb")]
+pub(crate) use http_server::OwnError;
+pub(crate) use http_server::Problem;
 use queue::QueueError;
 use store::ReadError;
 use utoipa::IntoResponses;
