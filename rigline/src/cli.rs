@@ -13,9 +13,10 @@ use crate::inspect::rigs::RigsArgs;
 use crate::inspect::rows::RowsArgs;
 use crate::inspect::users::PasswdArgs;
 use crate::pipelines::PipelinesArgs;
+use crate::report::ReportArgs;
 use crate::tap::TapArgs;
 use crate::try_messages::TryArgs;
-use crate::{api_process, check, demo, init, inspect, pipelines, tap, try_messages, up};
+use crate::{api_process, check, demo, init, inspect, pipelines, report, tap, try_messages, up};
 
 /// Bad arguments: the `EX_USAGE` of sysexits.h.
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -76,6 +77,8 @@ enum Command {
     Try(TryArgs),
     /// Check pipeline files, or print their JSON Schema
     Pipelines(PipelinesArgs),
+    /// Write reports about data
+    Report(ReportArgs),
     /// Add a device to the password file of up, or change its password, which is read from the terminal or standard input
     Passwd(PasswdArgs),
 }
@@ -119,6 +122,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Tap(args) => inspect::main(tap::run(*args)),
         Command::Try(args) => inspect::main(async { try_messages::run(&args) }),
         Command::Pipelines(args) => inspect::main(async move { pipelines::run(&args).await }),
+        Command::Report(args) => inspect::main(async move { report::run(&args) }),
         Command::Passwd(args) => inspect::main(async { inspect::users::set(&args) }),
     }
 }

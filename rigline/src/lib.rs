@@ -11,6 +11,7 @@ mod history;
 pub mod init;
 pub mod inspect;
 mod pipelines;
+mod report;
 mod revalidate;
 pub mod tap;
 mod try_messages;

@@ -15,5 +15,6 @@ mod inspect;
 mod kafka_store;
 mod pipelines;
 mod redis;
+mod report;
 mod tap;
 mod up;
