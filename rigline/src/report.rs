@@ -28,7 +28,7 @@ pub struct ReportArgs {
 
 #[derive(Debug, Subcommand)]
 enum ReportKind {
-    /// Rank the parameters that correlate with the production of each product, from files. Writes report_TIME.html,
+    /// Rank the parameters that correlate with the production of each product, from files. Writes `report_TIME.html`,
     /// .csv and .json; exit code 1 if nothing can be compared
     Correlations(CorrelationsArgs),
 }
