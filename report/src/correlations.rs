@@ -111,7 +111,11 @@ pub fn correlate(
     let report = |(&product, orders): (&i64, &Series)| {
         let points = orders.points();
         let is_negative = |step: &&[crate::series::Point]| step[1].value < step[0].value;
-        let by = |basis| by_basis(parameters, orders, basis, options);
+        let joined = parameters.iter();
+        let joined = joined.map(|(&id, it)| (id, options.join.values(it, orders)));
+        // It doesn't depend on the basis.
+        let joined: Vec<_> = joined.collect();
+        let by = |basis| by_basis(&joined, orders, basis, options);
         ProductReport {
             product,
             orders: points.len(),
@@ -123,18 +127,18 @@ pub fn correlate(
 }
 
 fn by_basis(
-    parameters: &BTreeMap<i64, Series>,
+    joined: &[(i64, Vec<Option<f64>>)],
     orders: &Series,
     basis: Basis,
     options: &Options,
 ) -> BasisReport {
     let mut findings = Vec::new();
     let mut excluded = Vec::new();
-    for (&id, parameter) in parameters {
-        let pairs = Pairs::new(parameter, orders, options.join, basis);
-        match finding(id, &pairs, options) {
+    for (id, values) in joined {
+        let pairs = Pairs::new(values, orders, basis);
+        match finding(*id, &pairs, options) {
             Ok(finding) => findings.push(finding),
-            Err(exclusion) => excluded.push((id, exclusion)),
+            Err(exclusion) => excluded.push((*id, exclusion)),
         }
     }
     correct(&mut findings);

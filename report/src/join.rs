@@ -49,22 +49,31 @@ pub struct Pairs {
     pub production: Vec<f64>,
 }
 
-impl Pairs {
-    /// Joins a parameter with the work orders of a product. Work orders without a value of it are left out, and the first
-    /// one if it needs the one before.
+impl Join {
+    /// What stands for a parameter at each work order of a product; `None` where it has no value.
     #[must_use]
-    pub fn new(parameter: &Series, orders: &Series, join: Join, basis: Basis) -> Self {
-        let mut pairs = Self::default();
+    pub fn values(self, parameter: &Series, orders: &Series) -> Vec<Option<f64>> {
         let mut points = parameter.points();
         let mut before: Option<Point> = None;
-        for &order in orders.points() {
-            let value = match (join, before) {
-                (Join::Mean, Some(before)) => mean_between(&mut points, before.time, order.time),
-                (Join::Mean, None) => None,
-                (Join::Interpolated { max_gap }, _) => {
-                    interpolated(&mut points, order.time, max_gap)
-                }
-            };
+        let value = |&order: &Point| {
+            let before = before.replace(order);
+            match self {
+                Self::Mean => mean_between(&mut points, before?.time, order.time),
+                Self::Interpolated { max_gap } => interpolated(&mut points, order.time, max_gap),
+            }
+        };
+        orders.points().iter().map(value).collect()
+    }
+}
+
+impl Pairs {
+    /// Pairs the values of a parameter, of [`Join::values`], with the work orders of a product. Work orders without a
+    /// value are left out, and the first one if it needs the one before.
+    #[must_use]
+    pub fn new(values: &[Option<f64>], orders: &Series, basis: Basis) -> Self {
+        let mut pairs = Self::default();
+        let mut before: Option<Point> = None;
+        for (&order, &value) in orders.points().iter().zip(values) {
             let production = match (basis, before) {
                 (Basis::Level, _) => Some(order.value),
                 (Basis::Increment, Some(before)) => Some(order.value - before.value),
@@ -140,7 +149,7 @@ mod tests {
 
     fn joined(parameter: &[(f64, f64)], join: Join, basis: Basis) -> Vec<(f64, f64, f64)> {
         let orders = series(&[(10.0, 1.0), (20.0, 4.0), (30.0, 4.5), (40.0, 9.0)]);
-        let pairs = Pairs::new(&series(parameter), &orders, join, basis);
+        let pairs = Pairs::new(&join.values(&series(parameter), &orders), &orders, basis);
         let both = pairs.parameter.iter().zip(&pairs.production);
         let all = pairs.times.iter().zip(both);
         all.map(|(&time, (&value, &production))| (time, value, production))
@@ -181,7 +190,9 @@ mod tests {
     fn nothing_is_joined_with_nothing() {
         for join in [Join::Mean, Join::Interpolated { max_gap: 1e9 }] {
             assert_eq!(joined(&[], join, Basis::Level), []);
-            let one = Pairs::new(&series(&[(1.0, 1.0)]), &series(&[]), join, Basis::Level);
+            let none = series(&[]);
+            let one = join.values(&series(&[(1.0, 1.0)]), &none);
+            let one = Pairs::new(&one, &none, Basis::Level);
             assert!(one.is_empty());
         }
     }

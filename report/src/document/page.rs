@@ -180,7 +180,8 @@ fn charts(
     for (_, finding) in top(basis, document.top) {
         let parameter = document.parameters.get(&finding.parameter);
         let parameter = parameter.ok_or_else(unknown("parameter", finding.parameter))?;
-        let pairs = Pairs::new(parameter, orders, document.options.join, basis.basis);
+        let values = document.options.join.values(parameter, orders);
+        let pairs = Pairs::new(&values, orders, basis.basis);
         let (id, name) = (finding.parameter, basis.basis.name());
         let ends = [pairs.times.first(), pairs.times.last()];
         let ends = ends.map(|time| time.map_or_else(String::new, |time| date(*time)));
