@@ -20,7 +20,7 @@ RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock \
 FROM tools AS build
 COPY --from=manifests /rigline .
 # Clients that a default build doesn't have; may be empty.
-ARG FEATURES=kafka,mongodb,protobuf
+ARG FEATURES=kafka,mongodb,postgres,protobuf
 ARG CARGO_BUILD="cargo build --locked --profile container --bins --features=${FEATURES} \
     -p producer -p ingester -p transformer -p sink -p rigline"
 RUN $CARGO_BUILD --target "$(uname -m)-unknown-linux-gnu"

@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 # What isn't in a default build, because it takes minutes to compile.
-FEATURES ?= kafka,mongodb,protobuf
+FEATURES ?= kafka,mongodb,postgres,protobuf
 # The tests build programs with fault points.
 export FEATURES
 N ?= 100

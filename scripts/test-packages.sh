@@ -1,5 +1,5 @@
 #!/bin/sh
-# Unpacks the servers that the tests need from Debian (Mosquitto, Redis), the library that shows them
+# Unpacks the servers that the tests need from Debian (Mosquitto, Redis, PostgreSQL), the library that shows them
 # another time (libfaketime), Prometheus's promtool and pkg-config from Debian packages into DIR/root:
 # without root, and touching nothing outside of DIR. What the machine has is left out; a second run finds
 # everything and does nothing; a run of a newer script adds what is missing.
@@ -14,6 +14,14 @@ dir=$(cd "$1" && pwd)
 
 have() {
     PATH="$PATH:/usr/sbin:$dir/root/usr/bin:$dir/root/usr/sbin" command -v "$1" >/dev/null 2>&1
+}
+
+# Debian keeps PostgreSQL's programs outside of PATH, in a directory for each version.
+have_postgres() {
+    for program in /usr/lib/postgresql/*/bin/postgres "$dir"/root/usr/lib/postgresql/*/bin/postgres; do
+        [ ! -x "$program" ] || return 0
+    done
+    return 1
 }
 
 have_library() {
@@ -35,6 +43,7 @@ redis-cli redis-tools
 promtool prometheus
 pkg-config pkg-config
 LIST
+have_postgres || packages="$packages postgresql"
 programs=$packages
 have_library faketime/libfaketime.so.1 || packages="$packages libfaketime"
 [ -n "$packages" ] || exit 0
@@ -43,7 +52,7 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
     # Only tests of wrong clocks need the library, and they say so.
     [ -n "$programs" ] || exit 0
     echo "the tests need these programs on PATH: mosquitto, mosquitto_pub, mosquitto_sub," \
-        "redis-server, redis-cli, promtool, pkg-config (Debian packages:$packages)" >&2
+        "redis-server, redis-cli, postgres, promtool, pkg-config (Debian packages:$packages)" >&2
     exit 1
 fi
 

@@ -11,6 +11,8 @@ use model::dead_letter::{DeadLetter, Rejection};
 use queue::{DeadLetterEntry, Lists, Replay};
 #[cfg(feature = "mongodb")]
 use store::MongoHistory;
+#[cfg(feature = "postgres")]
+use store::PostgresHistory;
 use store::history::{
     FieldBuckets, FieldStatistics, Latest, Page, Selection, SeriesLatest, SeriesSpan,
 };
@@ -80,6 +82,9 @@ pub enum PipelineHistory {
     /// A collection of MongoDB.
     #[cfg(feature = "mongodb")]
     Mongodb(MongoHistory),
+    /// A table of PostgreSQL.
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresHistory),
 }
 
 impl PipelineHistory {
@@ -90,6 +95,8 @@ impl PipelineHistory {
             Self::Influx(_) => "influx",
             #[cfg(feature = "mongodb")]
             Self::Mongodb(_) => "mongodb",
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => "postgres",
         }
     }
 }
@@ -102,6 +109,8 @@ macro_rules! ask {
             Self::Influx(history) => history.$method($($argument),*).await,
             #[cfg(feature = "mongodb")]
             Self::Mongodb(history) => history.$method($($argument),*).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(history) => history.$method($($argument),*).await,
         }
     };
 }

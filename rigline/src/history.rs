@@ -43,6 +43,14 @@ pub(crate) fn on_server(
         let store = sink::mongodb::mongo_store(file, table, Clock::system())?;
         return Ok(PipelineHistory::Mongodb(store.history()));
     }
+    #[cfg(feature = "postgres")]
+    if let Pipeline::File(file) = pipeline
+        && let Some(table) = table
+        && table.kind == StoreKind::Postgres
+    {
+        let store = sink::postgres::postgres_store(file, table)?;
+        return Ok(PipelineHistory::Postgres(store.history()));
+    }
     let (influx, measurement, layout) = match pipeline {
         Pipeline::Rigs(_) => (
             defaults.influx.clone(),
@@ -75,6 +83,7 @@ pub(crate) fn latest(
 pub(crate) fn server_name(pipeline: &Pipeline) -> &'static str {
     match table_of(pipeline).map(|table| table.kind) {
         Some(StoreKind::Mongodb) => "mongodb",
+        Some(StoreKind::Postgres) => "postgres",
         Some(StoreKind::Influx | StoreKind::Sqlite | StoreKind::RedisLatest | StoreKind::Kafka)
         | None => "influxdb",
     }

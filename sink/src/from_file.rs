@@ -8,6 +8,7 @@ use store::{InfluxSettings, InfluxStore, LatestSettings, Measurement};
 
 use crate::kafka::check_kafka;
 use crate::mongodb::check_mongodb;
+use crate::postgres::check_postgres;
 
 /// The settings of servers that the tables of stores may leave out.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +82,7 @@ pub fn check_servers(defaults: StoreDefaults<'_>, file: &PipelineFile) -> Result
                 influx_settings(defaults.influx, file, Some(table))?;
             }
             StoreKind::Mongodb => check_mongodb(file, table)?,
+            StoreKind::Postgres => check_postgres(file, table)?,
             StoreKind::RedisLatest => {
                 LatestSettings::of_file(file, table, defaults.redis)?;
             }

@@ -4,6 +4,7 @@ mod batch;
 pub mod from_file;
 pub mod kafka;
 pub mod mongodb;
+pub mod postgres;
 pub mod process;
 mod refusals;
 pub mod run;

@@ -7,6 +7,8 @@ use model::pipeline::{PipelineFile, StoreKind, StoreTable};
 use model::row::Row;
 #[cfg(feature = "mongodb")]
 use store::MongoStore;
+#[cfg(feature = "postgres")]
+use store::PostgresStore;
 use store::{InfluxSettings, InfluxStore, LatestSettings, LatestStore, Store, WriteError};
 
 use crate::NamedStore;
@@ -20,6 +22,9 @@ pub enum PipelineStore {
     /// A collection of MongoDB.
     #[cfg(feature = "mongodb")]
     Mongodb(MongoStore),
+    /// A table of PostgreSQL.
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresStore),
     /// The newest rows in Redis.
     RedisLatest(LatestStore),
 }
@@ -71,6 +76,11 @@ impl PipelineStore {
             let store = crate::mongodb::mongo_store(file, table, clock)?;
             return Ok(Self::Mongodb(store));
         }
+        #[cfg(feature = "postgres")]
+        if let Some(table) = table.filter(|table| table.kind == StoreKind::Postgres) {
+            let store = crate::postgres::postgres_store(file, table)?;
+            return Ok(Self::Postgres(store));
+        }
         if let Some(table) = table.filter(|table| table.kind == StoreKind::RedisLatest) {
             let settings = LatestSettings::of_file(file, table, defaults.redis)?;
             return Ok(Self::RedisLatest(LatestStore::new(&settings)?));
@@ -104,6 +114,8 @@ impl Store for PipelineStore {
             Self::Influx(store) => store.write(rows).await,
             #[cfg(feature = "mongodb")]
             Self::Mongodb(store) => store.write(rows).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.write(rows).await,
             Self::RedisLatest(store) => store.write(rows).await,
         }
     }
@@ -113,6 +125,8 @@ impl Store for PipelineStore {
             Self::Influx(store) => store.preflight().await,
             #[cfg(feature = "mongodb")]
             Self::Mongodb(store) => store.preflight().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.preflight().await,
             Self::RedisLatest(store) => store.preflight().await,
         }
     }

@@ -9,7 +9,7 @@ trap 'echo "   FAILED at ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
 cd "$(dirname "$0")/../.."
 
 # What the services of the examples need, which is all; one set of images serves them and docker-compose.yml.
-export RIGLINE_FEATURES=kafka,mongodb,protobuf
+export RIGLINE_FEATURES=kafka,mongodb,postgres,protobuf
 
 work=$PWD/target/compose
 mkdir -p "$work/context"

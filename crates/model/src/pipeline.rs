@@ -16,6 +16,7 @@ mod limits;
 mod mongo;
 mod parse;
 mod plain;
+mod postgres;
 mod scalar;
 mod simulate;
 mod source;
@@ -43,6 +44,7 @@ pub use self::file::{
 };
 pub use self::latest::KEEP as LATEST_ROWS;
 pub use self::limits::{LimitsTable, MaxAge};
+pub use self::postgres::MAX_IDENTIFIER;
 pub use self::scalar::Scalar;
 pub use self::simulate::{
     Bounds, Distribution, NormalByNumber, NumberedValues, SimulateException, SimulateTable,
@@ -153,12 +155,15 @@ impl PipelineFile {
     /// nanoseconds.
     #[must_use]
     pub fn row_precision(&self) -> Duration {
-        let has_dates = |store: &At<StoreTable>| store.kind == StoreKind::Mongodb;
-        if self.store.iter().any(has_dates) {
-            mongo::PRECISION
-        } else {
-            Duration::ZERO
-        }
+        let precision = |store: &At<StoreTable>| match store.kind {
+            StoreKind::Mongodb => mongo::PRECISION,
+            StoreKind::Postgres => postgres::PRECISION,
+            StoreKind::Influx | StoreKind::Sqlite | StoreKind::RedisLatest | StoreKind::Kafka => {
+                Duration::ZERO
+            }
+        };
+        let precisions = self.store.iter().map(precision);
+        precisions.max().unwrap_or_default()
     }
 
     /// The JSON Schema of pipeline files.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::row::Row;
 
+mod field_type;
 pub mod history;
 mod influx;
 #[cfg(feature = "kafka")]
@@ -11,7 +12,11 @@ mod kafka;
 mod line;
 #[cfg(feature = "mongodb")]
 mod mongodb;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod redis_latest;
+#[cfg(any(feature = "mongodb", feature = "postgres"))]
+mod row_check;
 mod sqlite;
 mod transactional;
 
@@ -19,6 +24,8 @@ mod transactional;
 pub use self::kafka::KafkaStore;
 #[cfg(feature = "mongodb")]
 pub use self::mongodb::{DocumentFilter, MongoHistory, MongoSettings, MongoStore, NumberRange};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresHistory, PostgresSettings, PostgresStore};
 pub use self::sqlite::{DEFAULT_RETENTION, SqliteHistory, SqliteSettings, SqliteStore};
 pub use ::sqlite::OpenError;
 pub use history::{History, Order, ReadError};

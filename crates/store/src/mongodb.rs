@@ -14,7 +14,8 @@ use common::settings::BadSetting;
 use model::row::Row;
 use tokio::sync::OnceCell;
 
-use crate::{RowsAtFault, Store, WriteError};
+use crate::row_check::rejected;
+use crate::{Store, WriteError};
 
 mod client;
 mod documents;
@@ -110,13 +111,6 @@ impl MongoStore {
             first += count;
         }
         Ok(())
-    }
-}
-
-fn rejected(index: usize, count: usize, problem: &str) -> WriteError {
-    WriteError::Rejected {
-        detail: format!("row {} of {count}: {problem}", index + 1),
-        at_fault: RowsAtFault::Some,
     }
 }
 

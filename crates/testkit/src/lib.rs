@@ -22,6 +22,7 @@ mod launch;
 mod mongodb;
 mod mosquitto;
 mod net;
+mod postgres;
 mod process;
 mod redis;
 mod stage_process;
@@ -29,6 +30,7 @@ mod tcp_proxy;
 mod tools;
 
 pub use self::mongodb::MongoDb;
+pub use self::postgres::Postgres;
 pub use certificates::Certificates;
 pub use disk::SmallDisk;
 pub use fake_time::FakeTime;

@@ -72,6 +72,7 @@ impl Process {
         let mut shell = Command::new("sh");
         shell.args(["-c", script, "sh"]).arg(dir);
         shell.arg(command.get_program()).args(command.get_args());
+        copy_env(command, &mut shell);
         let file = File::create(log).expect("a log file");
         let errors = file.try_clone().expect("a second handle of the log file");
         // In its own process group, so that a signal to this group doesn't reach the shell.
@@ -294,5 +295,14 @@ impl Drop for Process {
         let _ = self.process.kill();
         let _ = self.process.wait();
         forget(self.pid());
+    }
+}
+
+/// Gives a command the variables that another one sets.
+pub(crate) fn copy_env(from: &Command, to: &mut Command) {
+    for (name, value) in from.get_envs() {
+        if let Some(value) = value {
+            to.env(name, value);
+        }
     }
 }

@@ -34,6 +34,7 @@ pub fn stage_binary(name: &str) -> PathBuf {
         for (is_on, feature) in [
             (cfg!(feature = "kafka"), "kafka"),
             (cfg!(feature = "mongodb"), "mongodb"),
+            (cfg!(feature = "postgres"), "postgres"),
             (cfg!(feature = "protobuf"), "protobuf"),
         ] {
             if is_on {

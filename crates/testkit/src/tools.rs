@@ -68,6 +68,29 @@ pub(crate) fn mongodb_tool() -> Command {
     Command::new(unpacked().with_file_name("mongodb").join("mongodb"))
 }
 
+/// A command that runs one of PostgreSQL's programs, installed or unpacked. Debian has them in a directory for each
+/// version.
+pub(crate) fn postgres_tool(name: &str) -> Command {
+    let in_root = |root: &Path| {
+        let versions = fs::read_dir(root.join("usr/lib/postgresql"));
+        let versions = versions.into_iter().flatten().flatten();
+        in_one_of(versions.map(|version| version.path().join("bin")), name)
+    };
+    if let Some(found) = in_root(Path::new("/")) {
+        return Command::new(found);
+    }
+    let root = unpacked();
+    let Some(found) = in_root(root) else {
+        panic!(
+            "no program {name} of PostgreSQL, neither installed nor in {}",
+            root.display()
+        );
+    };
+    let mut command = Command::new(found);
+    command.env("LD_LIBRARY_PATH", libraries(root));
+    command
+}
+
 /// A command that runs Python with the clients `paho-mqtt` and `confluent-kafka`.
 #[must_use]
 pub fn python_with_clients() -> Command {

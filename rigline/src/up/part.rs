@@ -269,7 +269,10 @@ fn open_stores(
     let open = |(name, table): (String, &At<StoreTable>)| {
         let store = match table.kind {
             StoreKind::Sqlite => open_file()?,
-            StoreKind::Influx | StoreKind::Mongodb | StoreKind::RedisLatest => {
+            StoreKind::Influx
+            | StoreKind::Mongodb
+            | StoreKind::Postgres
+            | StoreKind::RedisLatest => {
                 let table = Some(&**table);
                 let defaults = settings.store_defaults();
                 PartStore::Server(PipelineStore::of_table(defaults, file, table, clock)?)

@@ -7,7 +7,7 @@ use super::file::{Fields, Format, MessageTable, PipelineFile, ShapeKind};
 use super::source::SourceKind;
 use super::store::{StoreKind, StoreTable};
 use super::value::{At, Pointer, given};
-use super::{address, alert, kafka, latest, mongo, simulate, source};
+use super::{address, alert, kafka, latest, mongo, postgres, simulate, source};
 use crate::name::Name;
 
 pub(super) type Checked = Result<(), Problem>;
@@ -286,7 +286,19 @@ fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
         mongo::refuse_settings(store)?;
     }
     if !matches!(store.kind, StoreKind::Mongodb | StoreKind::Kafka) {
-        mongo::refuse_shared_settings(store)?;
+        mongo::refuse_columns(store)?;
+    }
+    if !matches!(
+        store.kind,
+        StoreKind::Mongodb | StoreKind::Postgres | StoreKind::Kafka
+    ) {
+        let why = "it is for kind = \"mongodb\", \"postgres\" and \"kafka\"";
+        for option in [&store.user, &store.password] {
+            refuse(option.as_ref(), why)?;
+        }
+    }
+    if store.kind != StoreKind::Postgres {
+        postgres::refuse_settings(store)?;
     }
     if store.kind != StoreKind::Kafka {
         kafka::refuse_settings(store)?;
@@ -301,6 +313,7 @@ fn store(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
             "a store of kind sqlite is in the data directory",
         ),
         StoreKind::Mongodb => mongo::check(file, store),
+        StoreKind::Postgres => postgres::check(file, store),
         StoreKind::RedisLatest => latest::check(file, store),
         StoreKind::Kafka => kafka::check(file, store),
     }

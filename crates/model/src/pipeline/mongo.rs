@@ -28,11 +28,8 @@ pub(super) fn refuse_settings(store: &StoreTable) -> Checked {
 }
 
 /// Fails if a setting is given that only this kind and kafka have.
-pub(super) fn refuse_shared_settings(store: &StoreTable) -> Checked {
+pub(super) fn refuse_columns(store: &StoreTable) -> Checked {
     let why = "it is for kind = \"mongodb\" and \"kafka\"";
-    for option in [&store.user, &store.password] {
-        refuse(option.as_ref(), why)?;
-    }
     refuse(store.columns.values().next(), why)
 }
 

@@ -17,8 +17,9 @@ pub struct StoreTable {
     /// The kind of the store
     pub kind: StoreKind,
     /// influx: by default `INFLUX_URL`. mongodb: `mongodb://host:27017`, also with several hosts and options. kafka:
-    /// `kafka://host:9092,host:9092`, with TLS `kafkas://`. redis-latest: `redis://[user:password@]host[:port]` or
-    /// rediss, by default `REDIS_HOST` and `REDIS_PORT`
+    /// `kafka://host:9092,host:9092`, with TLS `kafkas://`. postgres: `postgres://host[:port]/database`, with TLS
+    /// `?sslmode=require`. redis-latest: `redis://[user:password@]host[:port]` or rediss, by default `REDIS_HOST` and
+    /// `REDIS_PORT`
     pub url: Option<At<String>>,
     /// influx: by default `INFLUX_TOKEN`
     pub token: Option<At<String>>,
@@ -28,9 +29,10 @@ pub struct StoreTable {
     pub bucket: Option<At<String>>,
     /// influx: the measurement [default: the pipeline's name]
     pub measurement: Option<At<String>>,
-    /// mongodb: the user, instead of the URL's. kafka: the user, if the brokers want a login; an empty one is none
+    /// mongodb, postgres: the user, instead of the URL's. kafka: the user, if the brokers want a login; an empty one
+    /// is none
     pub user: Option<At<String>>,
-    /// mongodb, kafka: the user's password
+    /// mongodb, postgres, kafka: the user's password
     pub password: Option<At<String>>,
     /// mongodb: the database that knows the user [default: admin]
     pub auth_source: Option<At<String>>,
@@ -46,6 +48,10 @@ pub struct StoreTable {
     /// leads into a document within
     #[serde(default)]
     pub columns: BTreeMap<String, At<ColumnSource>>,
+    /// postgres: the table [default: the pipeline's name]
+    pub table: Option<At<String>>,
+    /// postgres: tags whose columns are of type bigint; the others are of type text
+    pub integer_tags: Option<At<Vec<String>>>,
     /// redis-latest: how many rows of each series, and of all [default: 10]
     #[serde(default, deserialize_with = "plain")]
     #[schemars(with = "Option<Plain<usize>>")]
@@ -95,6 +101,8 @@ pub enum StoreKind {
     Sqlite,
     /// A collection of MongoDB, a document a row
     Mongodb,
+    /// A table of PostgreSQL
+    Postgres,
     /// The newest rows of each series, and of all, in Redis
     RedisLatest,
     /// A topic of Kafka, a record a row, each exactly once
@@ -109,6 +117,7 @@ impl StoreKind {
             Self::Influx => "influx",
             Self::Sqlite => "sqlite",
             Self::Mongodb => "mongodb",
+            Self::Postgres => "postgres",
             Self::RedisLatest => "redis-latest",
             Self::Kafka => "kafka",
         }
@@ -118,7 +127,7 @@ impl StoreKind {
     #[must_use]
     pub const fn has_history(self) -> bool {
         match self {
-            Self::Influx | Self::Sqlite | Self::Mongodb => true,
+            Self::Influx | Self::Sqlite | Self::Mongodb | Self::Postgres => true,
             Self::RedisLatest | Self::Kafka => false,
         }
     }

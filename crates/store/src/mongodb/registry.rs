@@ -10,15 +10,16 @@ use ::mongodb::Database;
 use ::mongodb::bson::oid::ObjectId;
 use ::mongodb::bson::{Bson, Document, RawArrayBuf, RawDocument, RawDocumentBuf, doc, rawdoc};
 use model::row::Row;
-use model::sample::Value;
 use tokio::sync::Mutex;
 
+use super::Shared;
 use super::client::in_time;
 use super::documents::DocumentId;
 use super::error::Failure;
 use super::names::{escaped, unescaped};
 use super::update::update;
-use super::{Shared, rejected};
+use crate::field_type::FieldType;
+use crate::row_check::new_fields;
 use crate::{ReadError, WriteError};
 
 /// Most fields of series that are remembered. Beyond it, all are forgotten, and written again when they come.
@@ -33,40 +34,9 @@ pub(super) struct Registry {
 #[derive(Debug, Default)]
 struct Known {
     /// A number for each field, and its type.
-    fields: HashMap<String, (usize, Kind)>,
+    fields: HashMap<String, (usize, FieldType)>,
     /// Series and the numbers of their fields.
     series: HashSet<(DocumentId, usize)>,
-}
-
-/// The type of a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Float,
-    Integer,
-    Bool,
-    String,
-}
-
-impl Kind {
-    const ALL: [Self; 4] = [Self::Float, Self::Integer, Self::Bool, Self::String];
-
-    fn of(value: &Value) -> Self {
-        match value {
-            Value::Float(_) => Self::Float,
-            Value::Integer(_) => Self::Integer,
-            Value::Bool(_) => Self::Bool,
-            Value::String(_) => Self::String,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Float => "float",
-            Self::Integer => "integer",
-            Self::Bool => "bool",
-            Self::String => "string",
-        }
-    }
 }
 
 /// A series that is registered.
@@ -154,26 +124,11 @@ impl Registry {
 
 impl Known {
     /// The fields that aren't known, with the type of their first value.
-    fn new_fields<'a>(&self, rows: &'a [Row<'_>]) -> Result<BTreeMap<&'a str, Kind>, WriteError> {
-        let mut new = BTreeMap::new();
-        for (index, row) in rows.iter().enumerate() {
-            for (name, value) in &row.fields {
-                let (name, kind) = (name.as_str(), Kind::of(value));
-                let first = match self.fields.get(name) {
-                    Some((_, first)) => *first,
-                    None => *new.entry(name).or_insert(kind),
-                };
-                if first != kind {
-                    let problem = format!(
-                        "its field {name:?} is {}, but already exists as type {}",
-                        kind.name(),
-                        first.name()
-                    );
-                    return Err(rejected(index, rows.len(), &problem));
-                }
-            }
-        }
-        Ok(new)
+    fn new_fields<'a>(
+        &self,
+        rows: &'a [Row<'_>],
+    ) -> Result<BTreeMap<&'a str, FieldType>, WriteError> {
+        new_fields(rows, |name| self.fields.get(name).map(|(_, kind)| *kind))
     }
 }
 
@@ -181,8 +136,8 @@ impl Known {
 async fn register_types(
     shared: &Shared,
     database: &Database,
-    new: &BTreeMap<&str, Kind>,
-) -> Result<Vec<(String, Kind)>, WriteError> {
+    new: &BTreeMap<&str, FieldType>,
+) -> Result<Vec<(String, FieldType)>, WriteError> {
     let collection = fields_collection(shared);
     let id = |field: &str| ObjectId::from_bytes(shared.documents.field_id(field));
     let updates = new.iter().map(|(field, kind)| {
@@ -200,7 +155,7 @@ async fn register_types(
     while in_time(found.advance()).await.map_err(WriteError::from)? {
         let entry = found.current();
         let kind = entry.get_str("type").ok();
-        let kind = Kind::ALL.into_iter().find(|one| Some(one.name()) == kind);
+        let kind = kind.and_then(FieldType::of_name);
         if let (Ok(field), Some(kind)) = (entry.get_str("field"), kind) {
             types.push((field.to_owned(), kind));
         }

@@ -7,7 +7,7 @@ use model::name::{Name, NameError, RIG_ID};
 use model::row::Row;
 use model::sample::Value;
 
-use super::field_type::FieldType;
+use crate::field_type::FieldType;
 
 /// Rows that can be stored.
 #[derive(Debug, Default)]

@@ -4,9 +4,9 @@ use model::name::Name;
 use model::sample::Tags;
 use model::time::Timestamp;
 
-use super::field_type::FieldType;
 use super::scan::{Collect, ScanError, Values};
 use crate::ReadError;
+use crate::field_type::FieldType;
 use crate::history::{FieldBuckets, Grid, MAX_RESULT_BUCKETS, Order, Page, Pages, Tally};
 
 /// Collects a page of rows.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rusqlite::{Connection, params};
 
 use super::batch::{Batch, Shape};
-use super::field_type::FieldType;
 use super::memory::{Field, Memory, has_values};
 use super::write::Refusal;
+use crate::field_type::FieldType;
 
 /// Most fields of a store that have values. Each is a column, and SQLite allows 2,000.
 const MAX_FIELDS: usize = 1_000;

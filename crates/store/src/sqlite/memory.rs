@@ -7,8 +7,8 @@ use std::sync::Arc;
 use model::element::Layout;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::field_type::FieldType;
 use super::schema;
+use crate::field_type::FieldType;
 
 /// An hour in nanoseconds.
 pub(super) const HOUR: i64 = 3_600_000_000_000;

@@ -6,10 +6,10 @@ use model::sample::{Tags, Value};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::field_type::FieldType;
 use super::memory::HOUR;
 use super::series::tags_of;
 use crate::ReadError;
+use crate::field_type::FieldType;
 use crate::history::{Order, Selection};
 
 /// Rows of a step, which takes about 20 ms.

@@ -5,6 +5,8 @@ use store::history::Selection;
 use crate::fixture::{OnInflux, OnInfluxOfRigs, OnSqlite, OnTagged, all, seconds};
 #[cfg(feature = "mongodb")]
 use crate::fixture::{OnMongo, OnMongoOfRigs};
+#[cfg(feature = "postgres")]
+use crate::fixture::{OnPostgres, OnPostgresOfRigs};
 
 mod buckets;
 mod pages;
@@ -14,6 +16,8 @@ type TaggedOnSqlite = OnTagged<OnSqlite>;
 type TaggedOnInflux = OnTagged<OnInflux>;
 #[cfg(feature = "mongodb")]
 type TaggedOnMongo = OnTagged<OnMongo>;
+#[cfg(feature = "postgres")]
+type TaggedOnPostgres = OnTagged<OnPostgres>;
 
 macro_rules! contract {
     ($($theme:ident: $($test:ident)+;)+) => {
@@ -25,6 +29,10 @@ macro_rules! contract {
         contract! { on_mongodb, OnMongoOfRigs; $($theme: $($test)+;)+ }
         #[cfg(feature = "mongodb")]
         contract! { on_mongodb_with_any_tags, TaggedOnMongo; $($theme: $($test)+;)+ }
+        #[cfg(feature = "postgres")]
+        contract! { on_postgres, OnPostgresOfRigs; $($theme: $($test)+;)+ }
+        #[cfg(feature = "postgres")]
+        contract! { on_postgres_with_any_tags, TaggedOnPostgres; $($theme: $($test)+;)+ }
     };
     ($kind:ident, $fixture:ident; $($theme:ident: $($test:ident)+;)+) => {
         mod $kind {

@@ -14,11 +14,17 @@ mod by_rig;
 mod influx;
 #[cfg(feature = "mongodb")]
 pub(crate) mod mongodb;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 
 pub(crate) use by_rig::OnTagged;
 pub(crate) use influx::{OnInflux, OnInfluxOfRigs};
 #[cfg(feature = "mongodb")]
 pub(crate) use mongodb::{OnMongo, OnMongoOfRigs};
+#[cfg(feature = "postgres")]
+pub(crate) use postgres::{OnPostgres, OnPostgresOfRigs};
+
+use crate::writes::STRANGE;
 
 /// A backend that the contract suite of histories runs on.
 pub(crate) trait Fixture {
@@ -30,6 +36,8 @@ pub(crate) trait Fixture {
     fn kept(value: Value) -> Value {
         value
     }
+    /// Most bytes of the name of a field.
+    const MAX_FIELD: usize = 256;
     fn start() -> Self;
     fn store(&self) -> &Self::Kept;
     fn history(&self) -> &Self::Read;
@@ -47,6 +55,18 @@ pub(crate) trait Written: Sized {
     fn kept(value: Value) -> Value {
         value
     }
+    /// Whether the store can hold a value.
+    fn holds(_: &Value) -> bool {
+        true
+    }
+    /// Names that tags and fields may have.
+    fn names() -> Vec<String> {
+        let long = "\u{e9}".repeat(128);
+        let names = STRANGE.iter().map(|name| (*name).to_owned());
+        names.chain([long]).collect()
+    }
+    /// Most bytes of the name of a field.
+    const MAX_FIELD: usize = 256;
     /// An empty store for rows with any tags.
     fn start() -> Self;
     /// Another one beside it, as another pipeline has.

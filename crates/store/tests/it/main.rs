@@ -18,6 +18,8 @@ mod migration;
 mod model;
 #[cfg(feature = "mongodb")]
 mod mongodb;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod properties;
 mod redis_latest;
 mod retention;

@@ -125,7 +125,7 @@ pub(super) async fn names_that_differ_in_case_only_are_two<F: Fixture>(fixture: 
 
 pub(super) async fn any_name_that_may_be_one_is_kept<F: Fixture>(fixture: &F) {
     let (store, history) = (fixture.store(), fixture.history());
-    let long = "x".repeat(64);
+    let long = "x".repeat(F::MAX_FIELD.min(64));
     let mut fields = owned(&[
         ".", "..", "-", "_", "7", "0.1", "--", "select", "rig", "tick", "row", "rows", "v1", "V2",
         "rowid", "null", "id", "name", "Time", "RIG_ID", "hour", "rig.id", "NaN",
