@@ -25,7 +25,9 @@ pub use self::kafka::KafkaStore;
 #[cfg(feature = "mongodb")]
 pub use self::mongodb::{DocumentFilter, MongoHistory, MongoSettings, MongoStore, NumberRange};
 #[cfg(feature = "postgres")]
-pub use self::postgres::{PostgresHistory, PostgresSettings, PostgresStore};
+pub use self::postgres::{
+    PointsTable, PostgresHistory, PostgresServer, PostgresSettings, PostgresStore, read_points,
+};
 pub use self::sqlite::{DEFAULT_RETENTION, SqliteHistory, SqliteSettings, SqliteStore};
 pub use ::sqlite::OpenError;
 pub use history::{History, Order, ReadError};

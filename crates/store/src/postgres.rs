@@ -14,6 +14,7 @@ mod connection;
 mod error;
 mod history;
 mod names;
+mod points;
 mod settings;
 mod table;
 mod upsert;
@@ -22,7 +23,8 @@ mod values;
 use connection::Connection;
 use error::Failure;
 pub use history::PostgresHistory;
-pub use settings::PostgresSettings;
+pub use points::{PointsTable, read_points};
+pub use settings::{PostgresServer, PostgresSettings};
 use table::Table;
 use upsert::Upserts;
 
@@ -99,7 +101,7 @@ impl PostgresStore {
     }
 
     async fn connect(&self) -> Result<Writer, Failure> {
-        let connection = Connection::open(&self.settings).await?;
+        let connection = Connection::open(&self.settings.server).await?;
         let table = Table::prepare(&connection, &self.settings).await?;
         Ok(Writer {
             connection,

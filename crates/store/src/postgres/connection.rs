@@ -9,7 +9,7 @@ use tokio_postgres::{Client, NoTls, Row as Found, RowStream, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::Failure;
-use super::settings::{PostgresSettings, Target};
+use super::settings::{PostgresServer, Target};
 
 /// How long the server may take for a statement, longer than its own limit below.
 const ANSWER_LIMIT: Duration = Duration::from_secs(35);
@@ -37,9 +37,9 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(settings: &PostgresSettings) -> Result<Self, Failure> {
-        let target = settings.target();
-        let Target { config, tls } = target.map_err(|error| Failure::denied(&error.to_string()))?;
+    pub(super) async fn open(server: &PostgresServer) -> Result<Self, Failure> {
+        let target = server.target();
+        let Target { config, tls } = target.map_err(|problem| Failure::denied(&problem))?;
         // The client's futures are large; few callers connect.
         let opened = in_time(Box::pin(async {
             let (client, task) = match tls {

@@ -52,7 +52,7 @@ impl PostgresHistory {
         let kept = idle().pop().filter(Connection::is_open);
         let connection = match kept {
             Some(connection) => connection,
-            None => Connection::open(&self.settings).await?,
+            None => Connection::open(&self.settings.server).await?,
         };
         let table = Table::find(&connection, &self.settings).await?;
         let answer = match &table {

@@ -21,9 +21,9 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long sent bytes may wait for an acknowledgement of the peer.
 const UNANSWERED: Duration = Duration::from_secs(30);
 
-/// Where the table is, and what is in it.
+/// A server with its database.
 #[derive(Debug, Clone)]
-pub struct PostgresSettings {
+pub struct PostgresServer {
     /// `postgres://[user[:password]@]host[:port]/database`, also with several hosts. Options are libpq's, of which
     /// `sslmode` is `disable`, the default, or `require`; the server's certificate is always checked.
     pub url: Secret,
@@ -31,6 +31,13 @@ pub struct PostgresSettings {
     pub user: Option<String>,
     /// The user's password.
     pub password: Option<Secret>,
+}
+
+/// Where the table is, and what is in it.
+#[derive(Debug, Clone)]
+pub struct PostgresSettings {
+    /// Where it is.
+    pub server: PostgresServer,
     /// The table.
     pub table: String,
     /// The pipeline's name, for messages.
@@ -43,7 +50,7 @@ pub struct PostgresSettings {
     pub integer_tags: BTreeSet<String>,
 }
 
-/// A server.
+/// How to connect.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) config: Config,
@@ -57,9 +64,11 @@ impl PostgresSettings {
         let given = |value: &Option<At<String>>| given(value.as_ref()).map(str::to_owned);
         let integer_tags = table.integer_tags.as_deref().into_iter().flatten();
         Self {
-            url: Secret::new(given(&table.url).unwrap_or_default()),
-            user: given(&table.user),
-            password: given(&table.password).map(Secret::new),
+            server: PostgresServer {
+                url: Secret::new(given(&table.url).unwrap_or_default()),
+                user: given(&table.user),
+                password: given(&table.password).map(Secret::new),
+            },
             table: given(&table.table).unwrap_or_else(|| file.name.to_string()),
             pipeline: file.name.to_string(),
             layout: Layout::Tagged,
@@ -70,10 +79,23 @@ impl PostgresSettings {
 
     /// Fails if the URL can't be used.
     pub fn check(&self) -> Result<(), BadSetting> {
+        let target = self.server.target();
+        target.map(|_| ()).map_err(|problem| {
+            BadSetting::File(format!(
+                "the pipeline {} can't be used: the url of its store can't: {problem}",
+                self.pipeline
+            ))
+        })
+    }
+}
+
+impl PostgresServer {
+    /// Fails with the reason if the URL can't be used.
+    pub fn check(&self) -> Result<(), String> {
         self.target().map(|_| ())
     }
 
-    pub(super) fn target(&self) -> Result<Target, BadSetting> {
+    pub(super) fn target(&self) -> Result<Target, String> {
         let url = self.url.expose();
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut mode, mut tls, mut others) = (None, ClientTls::new("PostgreSQL"), Vec::new());
@@ -92,12 +114,12 @@ impl PostgresSettings {
             None | Some("disable") => false,
             // The server's certificate is checked with each of them.
             Some("require" | "verify-ca" | "verify-full") => true,
-            Some(_) => return Err(self.bad("sslmode is disable or require")),
+            Some(_) => return Err("sslmode is disable or require".to_owned()),
         };
         let without_tls = format!("{address}?{}", others.join("&"));
         let mut config: Config = without_tls
             .parse()
-            .map_err(|error: tokio_postgres::Error| self.bad(&with_causes(&error)))?;
+            .map_err(|error: tokio_postgres::Error| with_causes(&error))?;
         if let Some(user) = &self.user {
             config.user(user);
         }
@@ -105,7 +127,7 @@ impl PostgresSettings {
             config.password(password.current().expose());
         }
         if config.get_user().is_none() {
-            return Err(self.bad("there is no user"));
+            return Err("there is no user".to_owned());
         }
         config.ssl_mode(if is_secure {
             SslMode::Require
@@ -122,12 +144,5 @@ impl PostgresSettings {
             config,
             tls: is_secure.then_some(tls),
         })
-    }
-
-    fn bad(&self, problem: &str) -> BadSetting {
-        BadSetting::File(format!(
-            "the pipeline {} can't be used: the url of its store can't: {problem}",
-            self.pipeline
-        ))
     }
 }

@@ -36,6 +36,15 @@ impl Micros {
     pub(super) fn time(self) -> Timestamp {
         Timestamp::from_nanos(self.0.saturating_mul(NANOS_PER_MICRO))
     }
+
+    /// Seconds since 1970.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a double has microseconds for centuries around 1970"
+    )]
+    pub(super) fn seconds(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
 }
 
 impl ToSql for Micros {

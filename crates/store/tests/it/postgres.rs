@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use common::secret::Secret;
 use model::pipeline::PipelineFile;
 use model::{Row, Value};
-use store::{History, PostgresSettings, PostgresStore, Store, WriteError};
+use store::{
+    History, PointsTable, PostgresServer, PostgresSettings, PostgresStore, Store, WriteError,
+    read_points,
+};
 use testkit::{Certificates, Postgres, TcpProxy};
 
 use crate::fixture::postgres::settings;
@@ -373,4 +377,57 @@ async fn tls_is_used_if_the_url_says_so() {
         let error = settings.check().unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn points_of_any_table_with_ids_are_read() {
+    let server = Postgres::shared();
+    let (mine, other) = (Postgres::table(), Postgres::table());
+    let store = of_file(&server.url(), &mine);
+    let rows = [metric("3", 10, 0.5), metric("15", -5, -1.5)];
+    store.write(&rows).await.unwrap();
+    let _ = server.query(&format!(
+        "CREATE TABLE {other} (product int, production real, time timestamp);
+         INSERT INTO {other} VALUES (1, 0.25, '1970-01-01 00:00:01.5'), (2, NULL, '1970-01-01'),
+            (NULL, 1, '1970-01-01')"
+    ));
+    let reader = PostgresServer {
+        url: Secret::new(server.url()),
+        user: None,
+        password: None,
+    };
+    let other = format!("public.{other}");
+    let tables = [
+        PointsTable {
+            table: &mine,
+            id: "id",
+            value: "val",
+        },
+        PointsTable {
+            table: &other,
+            id: "product",
+            value: "production",
+        },
+    ];
+    let mut found = Vec::new();
+    let read = read_points(&reader, &tables, |table, id, time, value| {
+        found.push((table, id, time, value));
+    });
+    read.await.unwrap();
+    found.sort_by(|one, other| one.partial_cmp(other).unwrap());
+    assert_eq!(
+        found,
+        [(0, 3, 10.0, 0.5), (0, 15, -5.0, -1.5), (1, 1, 1.5, 0.25)]
+    );
+    let missing = [PointsTable {
+        table: "nowhere",
+        ..tables[0].clone()
+    }];
+    let error = read_points(&reader, &missing, |_, _, _, _| {})
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("\"nowhere\" does not exist"),
+        "{error}"
+    );
 }

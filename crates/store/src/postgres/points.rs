@@ -1,0 +1,55 @@
+//! Whole tables of numbers by ids, for reports.
+
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
+
+use super::connection::{Connection, in_time};
+use super::error::Failure;
+use super::names::{TIME, quoted};
+use super::settings::PostgresServer;
+use super::values::Micros;
+use crate::ReadError;
+
+/// A table that has a column `time` and these ones.
+#[derive(Debug, Clone)]
+pub struct PointsTable<'a> {
+    /// Its name, also `schema.table`.
+    pub table: &'a str,
+    /// The column of an id, whose values are integers.
+    pub id: &'a str,
+    /// The column of a number.
+    pub value: &'a str,
+}
+
+/// Reads tables at the same moment of the database, each row at a time: the index of its table, the id, the time in
+/// seconds since 1970, and the value. Rows without a value are left out. The order is the server's.
+pub async fn read_points(
+    server: &PostgresServer,
+    tables: &[PointsTable<'_>],
+    mut each: impl FnMut(usize, i64, f64, f64),
+) -> Result<(), ReadError> {
+    let connection = Connection::open(server).await?;
+    // A long table takes longer than other statements may.
+    let begin = "SET statement_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    connection.execute(begin).await?;
+    for (index, table) in tables.iter().enumerate() {
+        let name: Vec<_> = table.table.split('.').map(quoted).collect();
+        let (id, value) = (quoted(table.id), quoted(table.value));
+        let sql = format!(
+            "SELECT {id}::bigint, {TIME}::timestamptz, {value}::double precision FROM {} WHERE {value} IS NOT NULL",
+            name.join(".")
+        );
+        let rows = connection.stream(&sql, &[]).await?;
+        let mut rows = pin!(rows);
+        while let Some(row) = in_time(async { Ok(rows.try_next().await?) }).await? {
+            let id: Option<i64> = row.try_get(0).map_err(Failure::from)?;
+            let time: Option<Micros> = row.try_get(1).map_err(Failure::from)?;
+            let value = row.try_get(2).map_err(Failure::from)?;
+            if let (Some(id), Some(time)) = (id, time) {
+                each(index, id, time.seconds(), value);
+            }
+        }
+    }
+    Ok(())
+}
