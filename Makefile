@@ -37,9 +37,12 @@ unit: servers ## All tests, from pure logic to processes that are killed
 	$(CARGO) build --workspace --features $(FEATURES) --bins --quiet
 	$(CARGO) test --workspace --features $(FEATURES) $(TEST_ARGS)
 
-notebook: servers ## Run the notebook on known data, without a screen
+notebook: servers ## Run the notebook on known data, without a screen, and compare reports with SciPy
 	$(CARGO) build --workspace --features $(FEATURES) --bins --quiet
 	RIGLINE_PROGRAM=target/debug/rigline sh notebooks/tests/run.sh
+	target/notebook-venv/bin/ruff check --no-cache --config notebooks/ruff.toml tests/report
+	target/notebook-venv/bin/ruff format --no-cache --config notebooks/ruff.toml --check tests/report
+	target/notebook-venv/bin/python tests/report/compare.py target/debug/rigline
 
 # The compiler's options for fuzzing need its nightly mode. Interesting inputs are collected under target/, what is
 # worth keeping goes to crates/fuzz/corpus by hand.

@@ -27,6 +27,16 @@ export async function get(path, signal) {
   return (await ask(path, { signal })).json();
 }
 
+/** Whether there is a report. Nobody is bothered if that can't be known. */
+export async function hasReport() {
+  try {
+    const response = await fetch('/reports');
+    return response.ok && (await response.json()).reports.length > 0;
+  } catch {
+    return false;
+  }
+}
+
 /** Sends JSON and reads the answer. */
 export async function post(path, body) {
   const response = await ask(path, {

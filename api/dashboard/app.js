@@ -1,7 +1,7 @@
 // Chooses the view, and says on all of them whether anything needs attention.
 
 import * as alertsView from './alerts.js';
-import { get, of } from './api.js';
+import { get, hasReport, of } from './api.js';
 import * as deadLettersView from './dead_letters.js';
 import { fill, h, setAttribute, setText } from './dom.js';
 import * as fleetView from './fleet.js';
@@ -23,6 +23,8 @@ const LAG = 10;
 /** And if that has been so for this long, in ms. */
 const LASTING = 5000;
 const ALERTS_EVERY = 3000;
+/** How often the server is asked whether there is a report. */
+const REPORTS_EVERY = 60000;
 /** How often a server without alerts, or of a pipeline without any, is asked again. */
 const NO_ALERTS_EVERY = 60000;
 /** Changes are read to screen readers at most this often. */
@@ -354,6 +356,12 @@ function announce(text) {
   }, wait);
 }
 
+// --- Reports
+
+async function drawReport() {
+  if (!document.hidden) part('report').hidden = !(await hasReport());
+}
+
 // --- Start
 
 function drawTheme() {
@@ -401,6 +409,8 @@ async function start() {
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden) readAlerts();
   });
+  drawReport();
+  setInterval(drawReport, REPORTS_EVERY);
   show();
   setInterval(() => {
     if (context.live === null) return;

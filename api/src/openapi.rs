@@ -15,7 +15,7 @@ use crate::routes;
     info(
         title = "Rigline",
         description = "Reads series, rows, dead letters and the state of pipelines, also as a live stream; takes \
-                       messages; replays and discards dead letters. Times in requests: RFC 3339 with an offset, seconds or milliseconds \
+                       messages; replays and discards dead letters; shows reports. Times in requests: RFC 3339 with an offset, seconds or milliseconds \
                        since 1970, `now`, or relative to now (`-1h`). Time ranges are half-open: `from` is included, \
                        `to` isn't. Every error is a problem document (RFC 9457).",
     ),
@@ -43,6 +43,7 @@ impl utoipa::Modify for BearerToken {
 pub(crate) fn routes() -> (axum::Router<Api>, Document) {
     let (routes, mut document) = OpenApiRouter::with_openapi(Base::openapi())
         .nest("/api/v1", routes::all())
+        .merge(routes::of_reports())
         .split_for_parts();
     // The checks are around all routes, so none of them names their responses.
     let refusals = [

@@ -29,6 +29,18 @@ pub(crate) enum MessageProblems {
     Unavailable(#[to_schema] Problem),
 }
 
+/// What may go wrong where reports are read.
+#[expect(dead_code, reason = "describes responses in the OpenAPI document")]
+#[derive(IntoResponses)]
+pub(crate) enum ReportProblems {
+    /// There is no such report.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// The directory can't be read now.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] Problem),
+}
+
 /// What may go wrong where lists are read.
 #[expect(dead_code, reason = "describes responses in the OpenAPI document")]
 #[derive(IntoResponses)]

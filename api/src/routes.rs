@@ -1,4 +1,4 @@
-//! The routes below `/api/v1`.
+//! The routes below `/api/v1`, and those of reports.
 #![expect(
     unused_qualifications,
     reason = "the macro that describes a route qualifies the names of its parameters"
@@ -10,6 +10,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod health;
 mod messages;
 mod pipelines;
+pub(crate) mod reports;
 mod rows;
 mod select;
 pub(crate) mod series;
@@ -22,7 +23,7 @@ use utoipa_axum::routes;
 
 use crate::parts::Api;
 
-/// All routes.
+/// All routes below `/api/v1`.
 pub(crate) fn all() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(pipelines::list))
@@ -40,4 +41,12 @@ pub(crate) fn all() -> OpenApiRouter<Api> {
         .routes(routes!(dead_letters::show))
         .routes(routes!(dead_letters::replay))
         .routes(routes!(dead_letters::discard))
+}
+
+/// The routes of reports, which have addresses for people.
+pub(crate) fn of_reports() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(reports::list))
+        .routes(routes!(reports::latest))
+        .routes(routes!(reports::show))
 }

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use common::harness::Process;
 use http_server::{Access, HttpListener, Problem, access, with_limits};
 
 use crate::parts::Api;
+use crate::routes::reports::Reports;
 use crate::settings::ApiSettings;
 use crate::systems::System;
 use crate::{dashboard, login, openapi};
@@ -48,7 +49,8 @@ impl Server {
     ) -> anyhow::Result<()> {
         let access = Access::new(settings.access(), api.clock());
         let system = System::of(settings.api_paths, &api, &access)?;
-        let app = guarded(api.clone(), access.clone(), system);
+        let reports = Reports::new(settings.report_dir.as_ref());
+        let app = guarded(api.clone(), access.clone(), reports, system);
         let reloads = process.on_reload(|| access.reload());
         // Streams have no end of their own, and the shutdown waits for them.
         let at_stop = move || api.live().stop();
@@ -63,10 +65,11 @@ impl Server {
 pub fn router(api: Api, settings: &ApiSettings) -> anyhow::Result<Router> {
     let access = Access::new(settings.access(), api.clock());
     let system = System::of(settings.api_paths, &api, &access)?;
-    Ok(guarded(api, access, system))
+    let reports = Reports::new(settings.report_dir.as_ref());
+    Ok(guarded(api, access, reports, system))
 }
 
-fn guarded(api: Api, access: Access, system: Option<System>) -> Router {
+fn guarded(api: Api, access: Access, reports: Reports, system: Option<System>) -> Router {
     let (routes, mut document) = openapi::routes();
     let mut not_found = None;
     let pages = match system {
@@ -80,10 +83,14 @@ fn guarded(api: Api, access: Access, system: Option<System>) -> Router {
         }
     };
     let document = document.to_pretty_json().unwrap_or_default();
-    let routes = routes.with_state(api).layer(middleware::from_fn_with_state(
-        access.clone(),
-        access::check,
-    ));
+    let routes =
+        routes
+            .with_state(api)
+            .layer(Extension(reports))
+            .layer(middleware::from_fn_with_state(
+                access.clone(),
+                access::check,
+            ));
     let login = Router::new()
         .route("/api/v1/login", post(login::log_in))
         .route("/api/v1/logout", post(login::log_out))

@@ -44,6 +44,9 @@ pub struct ApiSettings {
     /// File that holds the secret
     #[arg(long, env = "API_JWT_SECRET_FILE", value_name = "PATH", value_parser = path())]
     pub api_jwt_secret_file: Option<PathBuf>,
+    /// Directory in which `rigline report` writes reports, which are shown at `/reports`
+    #[arg(long, env = "REPORT_DIR", value_name = "DIR", value_parser = path())]
+    pub report_dir: Option<PathBuf>,
     /// File with the certificate of the API, in PEM, followed by those between it and its authority: with it, the API
     /// and the dashboard are at https. It is read again at SIGHUP
     #[arg(long, env = "API_TLS_CERT_FILE", value_name = "PATH", value_parser = path())]

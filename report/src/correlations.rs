@@ -213,8 +213,6 @@ fn rank(findings: &mut [Finding]) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use fastrand::Rng;
-
     use super::{Exclusion, Options, ProductReport, correlate};
     use crate::join::{Basis, Join};
     use crate::series::{Point, Series};
@@ -227,60 +225,9 @@ mod tests {
         Series::new(points.collect())
     }
 
-    /// Production that is the sum of random increments, of which parameters 4, 9 and 2 depend ever less, and 20 others
-    /// not at all.
-    fn planted(seed: u64) -> (BTreeMap<i64, Series>, BTreeMap<i64, Series>) {
-        let mut rng = Rng::with_seed(seed);
-        let increments: Vec<f64> = (0..200).map(|_| rng.f64()).collect();
-        let mut total = 0.0;
-        let level = increments.iter().map(|increment| {
-            total += increment;
-            total
-        });
-        let level: Vec<f64> = level.collect();
-        let orders = series(100.0, 200, |number| level[number as usize]);
-        let mut parameters = BTreeMap::new();
-        for id in 0..23 {
-            let (share, sign) = match id {
-                4 => (0.9, -1.0),
-                9 => (0.75, 1.0),
-                2 => (0.6, 1.0),
-                _ => (0.0, 1.0),
-            };
-            // Ten values within each interval.
-            let parameter = series(10.0, 2_000, |number| {
-                let order = number.saturating_sub(1) / 10 + 1;
-                let increment = increments.get(order as usize).copied().unwrap_or_default();
-                // The mean of ten has less noise.
-                sign * share * increment + (1.0 - share) * 3.0 * (rng.f64() - 0.5)
-            });
-            parameters.insert(id, parameter);
-        }
-        (parameters, BTreeMap::from([(7, orders)]))
-    }
-
     fn ids(report: &ProductReport, basis: Basis) -> Vec<i64> {
         let of_basis = report.bases.iter().find(|it| it.basis == basis).unwrap();
         of_basis.findings.iter().map(|it| it.parameter).collect()
-    }
-
-    #[test]
-    fn planted_parameters_are_the_first_three() {
-        for seed in 0..50 {
-            let (parameters, products) = planted(seed);
-            let reports = correlate(&parameters, &products, &Options::default());
-            assert_eq!(reports.len(), 1);
-            assert_eq!((reports[0].product, reports[0].orders), (7, 200));
-            assert_eq!(ids(&reports[0], Basis::Increment)[..3], [4, 9, 2], "{seed}");
-            let first = reports[0].bases[1].findings[0];
-            assert!(first.pearson.r < -0.9 && first.n == 199, "{first:?}");
-            let (low, high) = first.pearson.interval;
-            assert!(low < first.pearson.r && first.pearson.r < high);
-            assert!(first.pearson.p <= first.pearson.corrected_p);
-            assert!(first.pearson.corrected_p < 1e-9);
-            // Recorded production only grows, which no parameter here does.
-            assert!(reports[0].bases[0].findings.iter().all(|it| !it.both_trend));
-        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod correlations;
 mod document;
+mod example;
 mod input;
 mod join;
 mod series;
@@ -15,6 +16,7 @@ pub use self::correlations::{
     BasisReport, Estimate, Exclusion, Finding, Options, ProductReport, correlate,
 };
 pub use self::document::{Document, UnknownSeries};
+pub use self::example::{Example, STRENGTHS, Sizes, TooFewParameters};
 pub use self::input::{Input, Kind, read};
 pub use self::join::{Basis, Join, Pairs};
 pub use self::series::{Point, Series};

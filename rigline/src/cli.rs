@@ -122,7 +122,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Tap(args) => inspect::main(tap::run(*args)),
         Command::Try(args) => inspect::main(async { try_messages::run(&args) }),
         Command::Pipelines(args) => inspect::main(async move { pipelines::run(&args).await }),
-        Command::Report(args) => inspect::main(async move { report::run(&args) }),
+        Command::Report(args) => inspect::main(report::run(args)),
         Command::Passwd(args) => inspect::main(async { inspect::users::set(&args) }),
     }
 }

@@ -10,6 +10,7 @@ pub mod demo;
 mod history;
 pub mod init;
 pub mod inspect;
+mod lock;
 mod pipelines;
 mod report;
 mod revalidate;

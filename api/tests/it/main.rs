@@ -11,6 +11,7 @@ mod facilities;
 mod fixture;
 mod messages;
 mod problems;
+mod reports;
 mod rows;
 mod state;
 mod stream;

@@ -214,7 +214,9 @@ where
     ended
 }
 
-async fn until_stopped(
+/// Runs `work` until it returns. The first SIGTERM or SIGINT cancels `process.stop`, and `work` has 9.5 s to return from
+/// then on; a second one is an error at once. SIGHUP notifies `process.reload`, or is a stop if the terminal was closed.
+pub async fn until_stopped(
     work: impl Future<Output = anyhow::Result<()>>,
     process: &Process,
 ) -> anyhow::Result<()> {

@@ -1,10 +1,11 @@
 //! The data directory, locked by one process.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::lock::{Lock, LockError};
 
 /// Name of the queue's file.
 pub const QUEUE_FILE: &str = "queue.db";
@@ -15,12 +16,6 @@ pub(crate) const LOCK_FILE: &str = "lock";
 
 /// Interval between two checks of the files.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How often a lock is tried that another process has. A command that looks whether a process runs has
-/// it for an instant.
-const TRIES: u32 = 5;
-/// Between two tries.
-const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// Whether a process holds the directory, as far as can be seen.
 #[must_use]
@@ -33,8 +28,7 @@ pub fn is_held(dir: &Path) -> bool {
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// The locked file.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Why the directory can't be used.
@@ -85,32 +79,13 @@ impl DataDir {
             .mode(0o700)
             .create(path)
             .map_err(unusable)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path.join(LOCK_FILE));
-        let mut lock = lock.map_err(unusable)?;
-        match lock_with_retries(&lock) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = lock.read_to_string(&mut holder);
-                let holder = match holder.trim() {
-                    "" => "unknown".to_owned(),
-                    id => id.to_owned(),
-                };
-                let path = path.display().to_string();
-                return Err(HoldError::Held { path, holder });
-            }
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
-        }
-        let id = format!("{}\n", std::process::id());
-        lock.set_len(0)
-            .and_then(|()| lock.rewind())
-            .and_then(|()| lock.write_all(id.as_bytes()))
-            .map_err(unusable)?;
+        let lock = Lock::hold(&path.join(LOCK_FILE)).map_err(|error| match error {
+            LockError::Held(holder) => HoldError::Held {
+                path: path.display().to_string(),
+                holder,
+            },
+            LockError::Unusable(error) => unusable(error),
+        })?;
         let dir = Self {
             path: path.to_owned(),
             _lock: lock,
@@ -144,17 +119,6 @@ impl DataDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-fn lock_with_retries(file: &File) -> Result<(), TryLockError> {
-    let mut tries = 1;
-    loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if tries < TRIES => std::thread::sleep(TRY_AGAIN),
-            done => return done,
-        }
-        tries += 1;
     }
 }
 

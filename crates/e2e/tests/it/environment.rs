@@ -26,7 +26,7 @@ const ALL: [&str; 7] = [
 ];
 
 /// Settings that docker-compose.yml doesn't pass on, with the reason.
-const NOT_IN_COMPOSE: [(&str, &str); 32] = [
+const NOT_IN_COMPOSE: [(&str, &str); 33] = [
     (
         "ADMIN_ADDR",
         "fixed in the image, asked by the health check",
@@ -39,6 +39,10 @@ const NOT_IN_COMPOSE: [(&str, &str); 32] = [
     ("INFLUX_PASSWORD_FILE", "names a file"),
     ("INFLUX_TOKEN", "the sink's own is made by init"),
     ("API_PATHS", "for the examples of other systems"),
+    (
+        "REPORT_DIR",
+        "names a directory, which isn't in the container",
+    ),
     ("API_TOKEN_FILE", "names a file"),
     ("API_JWT_SECRET_FILE", "names a file"),
     ("MQTT_CA_FILE", "names a file"),

@@ -1,0 +1,62 @@
+//! What a report is made from.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use anyhow::Context;
+use report::{Input, Kind, Series};
+
+use super::correlations::CorrelationsArgs;
+
+/// Parameters and products, with notes of what was left out.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    pub(super) parameters: Input,
+    pub(super) products: Input,
+    pub(super) notes: Vec<String>,
+}
+
+/// Reads what the arguments name.
+pub(super) fn read(args: &CorrelationsArgs) -> anyhow::Result<Inputs> {
+    let mut notes = Vec::new();
+    let parameters = file(Kind::Metrics, &args.metrics, &mut notes)?;
+    let products = file(Kind::WorkOrders, &args.workorders, &mut notes)?;
+    Ok(Inputs {
+        parameters,
+        products,
+        notes,
+    })
+}
+
+/// Reads a file, and notes what was left out.
+fn file(kind: Kind, path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Input> {
+    let name = path.display();
+    let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+    let input = report::read(kind, BufReader::with_capacity(1 << 20, file));
+    if let Some(broken) = &input.broken {
+        let items = input.items;
+        notes.push(format!(
+            "{name} can't be read after {items} items: {broken}"
+        ));
+    }
+    if input.rejected > 0 {
+        let shown = input.reasons.iter();
+        let shown = shown.map(|(place, reason)| format!("item {place}: {reason}"));
+        let shown: Vec<_> = shown.collect();
+        let (rejected, items) = (input.rejected, input.items);
+        let shown = shown.join("; ");
+        notes.push(format!(
+            "{rejected} of {items} items of {name} can't be used ({shown})"
+        ));
+    }
+    let sum = |count: fn(&Series) -> usize| input.series.values().map(count).sum::<usize>();
+    let (repeated, superseded) = (sum(|it| it.repeated), sum(|it| it.superseded));
+    if repeated + superseded > 0 {
+        notes.push(format!(
+            "repeated items of {name}: {repeated}; items with another value for a time that has one: {superseded} (the \
+             first one counts)"
+        ));
+    }
+    Ok(input)
+}
