@@ -6,6 +6,7 @@ mod example;
 mod inputs;
 mod schedule;
 mod service;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -35,7 +36,7 @@ pub async fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     match args.kind {
         ReportKind::Correlations(args) => match args.every {
             Some(every) => service::run(args, every).await,
-            None => correlations::once(&args),
+            None => correlations::once(&args).await,
         },
         ReportKind::Example(args) => example::write(&args),
     }

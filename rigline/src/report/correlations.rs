@@ -14,6 +14,7 @@ use report::{Document, Join, Options, ProductReport, correlate};
 
 use super::directory::ReportDir;
 use super::inputs::{self, Inputs};
+use super::tables::PostgresArgs;
 use crate::inspect::output::{line, stdout};
 
 /// The exit code if no parameter of any product can be compared.
@@ -23,11 +24,14 @@ const EXIT_NOTHING: u8 = 1;
 #[derive(Debug, Args)]
 pub(super) struct CorrelationsArgs {
     /// File of metrics: an array of objects with id, val and time in seconds
-    #[arg(long, value_name = "FILE", value_parser = path())]
-    pub(super) metrics: PathBuf,
+    #[arg(long, value_name = "FILE", value_parser = path(), requires = "workorders")]
+    #[arg(required_unless_present = "postgres_url")]
+    pub(super) metrics: Option<PathBuf>,
     /// File of work orders: an array of objects with product, production and time in seconds
-    #[arg(long, value_name = "FILE", value_parser = path())]
-    pub(super) workorders: PathBuf,
+    #[arg(long, value_name = "FILE", value_parser = path(), requires = "metrics")]
+    pub(super) workorders: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) postgres: PostgresArgs,
     /// Directory for the report, created if needed
     #[arg(long, env = "REPORT_DIR", value_name = "DIR", default_value = ".", value_parser = path())]
     pub(super) out: PathBuf,
@@ -112,7 +116,7 @@ impl Made {
 }
 
 /// Reads the data, and writes a report of it.
-pub(super) fn make(
+pub(super) async fn make(
     args: &CorrelationsArgs,
     directory: &ReportDir,
     now: Timestamp,
@@ -121,7 +125,7 @@ pub(super) fn make(
         parameters,
         products,
         notes,
-    } = inputs::read(args)?;
+    } = inputs::read(args).await?;
     let options = Options {
         join: match args.join {
             JoinKind::Mean => Join::Mean,
@@ -151,9 +155,9 @@ pub(super) fn make(
 }
 
 /// Makes a report, and prints what it says.
-pub(super) fn once(args: &CorrelationsArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn once(args: &CorrelationsArgs) -> anyhow::Result<ExitCode> {
     let directory = ReportDir::hold(&args.out)?;
-    let made = make(args, &directory, Clock::system().now())?;
+    let made = make(args, &directory, Clock::system().now()).await?;
     let mut out = stdout();
     for note in &made.notes {
         writeln!(out, "note: {note}")?;

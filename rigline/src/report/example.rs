@@ -22,6 +22,9 @@ pub(super) struct ExampleArgs {
     /// Replace files that are there
     #[arg(long)]
     replace: bool,
+    /// Do nothing if both files are there
+    #[arg(long, conflicts_with = "replace")]
+    if_missing: bool,
     /// The same seed and sizes give the same files
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
@@ -52,6 +55,12 @@ pub(super) fn write(args: &ExampleArgs) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
     let [metrics, orders] = ["metrics.json", "workorder.json"].map(|name| directory.join(name));
+    if args.if_missing && metrics.exists() && orders.exists() {
+        let mut out = stdout();
+        writeln!(out, "{} has both files", directory.display())?;
+        out.flush()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     for path in [&metrics, &orders] {
         anyhow::ensure!(
             args.replace || !path.exists(),

@@ -17,11 +17,14 @@ pub(super) struct Inputs {
     pub(super) notes: Vec<String>,
 }
 
-/// Reads what the arguments name.
-pub(super) fn read(args: &CorrelationsArgs) -> anyhow::Result<Inputs> {
+/// Reads what the arguments name: files, or otherwise tables.
+pub(super) async fn read(args: &CorrelationsArgs) -> anyhow::Result<Inputs> {
+    let (Some(metrics), Some(workorders)) = (&args.metrics, &args.workorders) else {
+        return args.postgres.read().await;
+    };
     let mut notes = Vec::new();
-    let parameters = file(Kind::Metrics, &args.metrics, &mut notes)?;
-    let products = file(Kind::WorkOrders, &args.workorders, &mut notes)?;
+    let parameters = file(Kind::Metrics, metrics, &mut notes)?;
+    let products = file(Kind::WorkOrders, workorders, &mut notes)?;
     Ok(Inputs {
         parameters,
         products,

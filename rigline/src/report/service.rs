@@ -8,6 +8,7 @@ use common::harness::{self, Process};
 use common::settings::BadSetting;
 use common::telemetry;
 use model::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::correlations::{CorrelationsArgs, Made, make};
@@ -70,9 +71,11 @@ impl Work {
 /// the next start.
 async fn report(work: Arc<Work>, now: Timestamp) {
     let (done, made) = oneshot::channel();
+    let runtime = Handle::current();
     std::thread::spawn(move || {
+        let made = runtime.block_on(make(&work.args, &work.directory, now));
         // Nobody waits any more if this fails.
-        let _ = done.send(make(&work.args, &work.directory, now));
+        let _ = done.send(made);
     });
     match made.await {
         Ok(Ok(made)) => log(&made),
