@@ -16,7 +16,9 @@ use crate::pipelines::PipelinesArgs;
 use crate::report::ReportArgs;
 use crate::tap::TapArgs;
 use crate::try_messages::TryArgs;
-use crate::{api_process, check, demo, init, inspect, pipelines, report, tap, try_messages, up};
+use crate::{
+    api_process, check, demo, feed, init, inspect, pipelines, report, tap, try_messages, up,
+};
 
 /// Bad arguments: the `EX_USAGE` of sysexits.h.
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -53,6 +55,9 @@ enum Command {
     /// Serve the HTTP API of the four stages: lists in Redis, rows in InfluxDB
     #[command(disable_help_flag = true)]
     Api(Rest),
+    /// Stream files of JSON items over HTTP, an item a line, for pipelines with kind = "http-stream"
+    #[command(disable_help_flag = true)]
+    Feed(Rest),
     /// Set InfluxDB up: user, bucket, tokens, dashboard. Ends when all exist; a second run changes nothing
     #[command(disable_help_flag = true)]
     Init(Rest),
@@ -112,6 +117,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Transformer(rest) => transformer::process::main(rest.called("transformer")),
         Command::Sink(rest) => sink::process::main(rest.called("sink")),
         Command::Api(rest) => api_process::main(rest.called("api")),
+        Command::Feed(rest) => feed::main(rest.called("feed")),
         Command::Init(rest) => init::main(rest.called("init")),
         Command::Passwords(rest) => init::passwords(rest.called("passwords")),
         Command::Check(args) => inspect::main(check::run(*args)),

@@ -7,6 +7,7 @@ pub mod check;
 pub mod cli;
 pub mod console;
 pub mod demo;
+mod feed;
 mod history;
 pub mod init;
 pub mod inspect;

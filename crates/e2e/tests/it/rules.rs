@@ -149,6 +149,7 @@ fn dependencies_point_one_way() {
             COMBINED => &[
                 "model",
                 "common",
+                "http-server",
                 "transport",
                 "queue",
                 "store",
