@@ -93,6 +93,7 @@ bench: servers ## Measure against the bare broker, the one process against both,
 	target/release/bench-shapes
 	target/release/bench-api
 	target/release/bench-stores
+	target/release/bench-workorders
 
 soak: servers ## Run one process and the stages for DURATION each: neither memory nor files may grow
 	$(CARGO) build --release --workspace --features $(FEATURES) --bins

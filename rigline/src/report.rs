@@ -26,7 +26,7 @@ pub struct ReportArgs {
 enum ReportKind {
     /// Rank the parameters that correlate with the production of each product, from files. Writes `report_TIME.html`,
     /// .csv and .json; exit code 1 if nothing can be compared
-    Correlations(CorrelationsArgs),
+    Correlations(Box<CorrelationsArgs>),
     /// Write files of metrics and work orders in which it is known what correlates, and say what
     Example(ExampleArgs),
 }
@@ -35,7 +35,7 @@ enum ReportKind {
 pub async fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     match args.kind {
         ReportKind::Correlations(args) => match args.every {
-            Some(every) => service::run(args, every).await,
+            Some(every) => service::run(*args, every).await,
             None => correlations::once(&args).await,
         },
         ReportKind::Example(args) => example::write(&args),

@@ -422,6 +422,67 @@ system_3_runs_alone() {
     sensors down --volumes --timeout 20 >/dev/null 2>&1
 }
 
+workorders() {
+    FEED_INTERVAL=1ms DATA_DIR=$work/plant REPORT_DIR=$work/reports PORT_API=${PORT_API:-8050} \
+        docker compose -f examples/workorders/compose.yml "$@"
+}
+
+rows_of_workorders() {
+    workorders exec --no-TTY postgres psql -h 127.0.0.1 -U rigline -d rigline -At -c "$1" </dev/null
+}
+
+all_items_are_rows() {
+    [ "$(rows_of_workorders 'SELECT (SELECT count(*) FROM metrics) + (SELECT count(*) FROM workorders)')" = "$1" ]
+}
+
+system_4_runs_alone() {
+    rm -rf "$work/plant" "$work/reports"
+    start_example workorders files feed
+    sleep 2
+    workorders kill sink >/dev/null 2>&1
+    sleep 2
+    workorders up --detach --no-deps sink >/dev/null 2>&1
+    local items
+    items=$(python3 tests/compose/workorders.py count "$work/plant")
+    until_true 90 all_items_are_rows "$items" || {
+        workorders logs --no-color --tail 40
+        fail "rows are missing"
+    }
+    rows_of_workorders 'SELECT id, extract(epoch FROM time)::bigint, val FROM metrics' >"$work/metrics"
+    rows_of_workorders 'SELECT product, extract(epoch FROM time)::bigint, production FROM workorders' >"$work/workorders"
+    workorders exec --no-TTY report /rigline report correlations --out /reports/now </dev/null >/dev/null ||
+        fail "the report"
+    workorders logs --no-color files | sed -n 's/.*product \([0-9]*\) follows parameters /\1: /p' >"$work/planted"
+    python3 tests/compose/workorders.py compare "$work/plant" "$work/metrics" "$work/workorders" "$work/planted" \
+        "$work/reports/now" >"$work/compared" || {
+        cat "$work/compared"
+        fail "tables or report differ"
+    }
+    pass "$(cat "$work/compared"), with a sink killed meanwhile"
+    curl --silent --fail --location "http://127.0.0.1:${PORT_API:-8050}/reports/latest" | grep -q '<svg' ||
+        fail "the API shows no report"
+    pass "the first report is made at the start, and the API shows it"
+    workorders down --volumes --timeout 20 >/dev/null 2>&1
+}
+
+systems_3_and_4_run_beside_each_other() {
+    sensors up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || { tail -n 40 "$work/up.log"; fail "up of the sensors"; }
+    # A line of docs/systems.md, which a user would type, with the port of system 3 that is moved here, too.
+    export PORT_REDIS=16379
+    PORT_API=18050 workorders up --wait --wait-timeout 240 >"$work/up.log" 2>&1 || {
+        tail -n 40 "$work/up.log"
+        fail "up of the work orders beside the sensors"
+    }
+    curl --silent --fail "http://127.0.0.1:${PORT_API:-8050}/latestten" | grep -q temperature_sensor ||
+        fail "system 3 doesn't answer"
+    until_true 60 all_items_are_rows "$(python3 tests/compose/workorders.py count "$work/plant")" ||
+        fail "rows are missing"
+    PORT_API=18050 workorders down --volumes --timeout 20 >/dev/null 2>&1
+    unset PORT_REDIS
+    sensors down --volumes --timeout 20 >/dev/null 2>&1
+    pass "systems 3 and 4 run on one machine"
+}
+
 down_leaves_nothing() {
     commands README.md "### Stop and remove" "### In one process" >"$work/readme.sh"
     [ "$(wc -l <"$work/readme.sh")" = 3 ] || fail "README has other commands"

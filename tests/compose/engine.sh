@@ -51,7 +51,7 @@ have_image() {
 pin() {
     local name
     name=$(sed -nE "s#^ *(image:|FROM) ($1:[^ ]+).*#\2#p" docker-compose.yml Dockerfile notebooks/Dockerfile \
-        examples/sensors/compose.yml examples/facilities/compose.yml | head -n 1)
+        examples/sensors/compose.yml examples/facilities/compose.yml examples/workorders/compose.yml | head -n 1)
     [ -n "$name" ] || { echo "no file asks for $1" >&2; return 1; }
     echo "$name"
 }
@@ -77,7 +77,7 @@ stand_ins() {
     rm -rf "$work/context/kafka-libs"
     cp -RL target/test-servers/kafka/libs "$work/context/kafka-libs"
     local name
-    for name in rust python redis eclipse-mosquitto influxdb mongo apache/kafka; do
+    for name in rust python redis eclipse-mosquitto influxdb mongo postgres apache/kafka; do
         case $name in
             # Only these change, with the version that is built.
             influxdb | mongo | apache/kafka) ;;

@@ -45,6 +45,7 @@ finish() {
     colors down --volumes --timeout 20 >/dev/null 2>&1 || true
     facilities down --volumes --timeout 20 >/dev/null 2>&1 || true
     sensors down --volumes --timeout 20 >/dev/null 2>&1 || true
+    workorders down --volumes --timeout 20 >/dev/null 2>&1 || true
     docker compose --profile tools down --volumes --timeout 20 >/dev/null 2>&1 || true
     engine_stop
     echo "test result: $([ "$code" -eq 0 ] && echo "ok. $passed passed; 0" || echo "FAILED. $passed passed; 1") failed"
@@ -56,7 +57,8 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 77
 fi
 for port in "${PORT_MQTT:-1883}" "${PORT_REDIS:-6379}" "${PORT_API:-8050}" "${PORT_INFLUX:-8086}" \
-    "${PORT_JUPYTER:-8888}" "${PORT_KAFKA:-9092}" "${PORT_MONGO:-27017}"; do
+    "${PORT_JUPYTER:-8888}" "${PORT_KAFKA:-9092}" "${PORT_MONGO:-27017}" \
+    "${PORT_POSTGRES:-5432}" "${PORT_FEED:-8060}"; do
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
         echo "port $port is taken: stop what listens there" >&2
         exit 1
@@ -90,6 +92,8 @@ checks=(
     system_1_runs_alone
     system_2_runs_alone
     system_3_runs_alone
+    system_4_runs_alone
+    systems_3_and_4_run_beside_each_other
 )
 [ "$#" -eq 0 ] || checks=("$@")
 for check in "${checks[@]}"; do

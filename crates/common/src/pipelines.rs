@@ -11,7 +11,7 @@ use crate::settings::{BadSetting, Settings, not_empty};
 /// The name of the pipeline whose settings are variables.
 pub const RIGS: &str = "rigs";
 /// The built-in pipelines: names and files. That of [`RIGS`] only describes it.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 7] = [
     (RIGS, include_str!("../../../pipelines/rigs.toml")),
     ("colors", include_str!("../../../pipelines/colors.toml")),
     (
@@ -23,6 +23,11 @@ const BUILT_IN: [(&str, &str); 5] = [
         include_str!("../../../pipelines/facilities-store.toml"),
     ),
     ("sensors", include_str!("../../../pipelines/sensors.toml")),
+    ("metrics", include_str!("../../../pipelines/metrics.toml")),
+    (
+        "workorders",
+        include_str!("../../../pipelines/workorders.toml"),
+    ),
 ];
 
 /// The sets of descriptors of built-in pipelines, by the names that their files have for them.
@@ -391,8 +396,10 @@ mod tests {
                 "colors",
                 "facilities-store",
                 "facilities",
+                "metrics",
                 "rigs",
-                "sensors"
+                "sensors",
+                "workorders"
             ]
         );
     }

@@ -68,7 +68,11 @@ impl PostgresArgs {
                 .or_default()
                 .push(Point { time, value });
         });
-        read.await.context("cannot read the tables")?;
+        let missing = read.await.context("cannot read the tables")?;
+        let missing = missing.into_iter().map(|index| {
+            let PointsTable { table, id, value } = &tables[index];
+            format!("there is no table {table} with columns {id}, {value} and time yet")
+        });
         let [parameters, products] = found.map(|points| Input {
             items: points.values().map(|points| points.len() as u64).sum(),
             series: points
@@ -80,7 +84,7 @@ impl PostgresArgs {
         Ok(Inputs {
             parameters,
             products,
-            notes: Vec::new(),
+            notes: missing.collect(),
         })
     }
 

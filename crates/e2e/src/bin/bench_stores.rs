@@ -24,7 +24,7 @@ use sink::stores::PipelineStore;
 use store::{InfluxSettings, Store, TransactionalStore};
 use tempfile::TempDir;
 use testkit::influxdb::{BUCKET, ORG, TOKEN};
-use testkit::{InfluxDb, Kafka, Launch, MongoDb, Redis};
+use testkit::{InfluxDb, Kafka, Launch, MongoDb, Postgres, Redis};
 
 const REPETITIONS: i64 = 3;
 const LIMIT: Duration = Duration::from_mins(10);
@@ -57,6 +57,7 @@ async fn main() {
         return;
     }
     let (influx, mongo, kafka) = (InfluxDb::start(), MongoDb::start(), Kafka::start());
+    let postgres = Postgres::start();
     let cases = [
         Case {
             name: "InfluxDB",
@@ -64,6 +65,11 @@ async fn main() {
                 "kind = \"influx\"\nurl = \"{}\"\ntoken = \"{TOKEN}\"\norg = \"{ORG}\"\nbucket = \"{BUCKET}\"\n",
                 influx.url()
             ),
+            rows: 200_000,
+        },
+        Case {
+            name: "PostgreSQL",
+            table: format!("kind = \"postgres\"\nurl = \"{}\"\n", postgres.url()),
             rows: 200_000,
         },
         Case {

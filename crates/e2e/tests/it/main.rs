@@ -33,3 +33,5 @@ mod statistics;
 mod system_api;
 mod systemd;
 mod windows;
+#[cfg(feature = "postgres")]
+mod workorders;

@@ -22,23 +22,38 @@ pub struct PointsTable<'a> {
     pub value: &'a str,
 }
 
+/// Which of the columns of a table there are.
+const COLUMNS: &str = "SELECT count(*) FROM pg_attribute
+    WHERE attrelid = to_regclass($1::text) AND attname::text = ANY ($2::text[]) AND NOT attisdropped";
+
 /// Reads tables at the same moment of the database, each row at a time: the index of its table, the id, the time in
-/// seconds since 1970, and the value. Rows without a value are left out. The order is the server's.
+/// seconds since 1970, and the value. Rows without a value are left out. The order is the server's. Returns the indexes
+/// of tables that don't exist, or lack a column: they have no points yet.
 pub async fn read_points(
     server: &PostgresServer,
     tables: &[PointsTable<'_>],
     mut each: impl FnMut(usize, i64, f64, f64),
-) -> Result<(), ReadError> {
+) -> Result<Vec<usize>, ReadError> {
     let connection = Connection::open(server).await?;
     // A long table takes longer than other statements may.
     let begin = "SET statement_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     connection.execute(begin).await?;
+    let mut missing = Vec::new();
     for (index, table) in tables.iter().enumerate() {
         let name: Vec<_> = table.table.split('.').map(quoted).collect();
+        let name = name.join(".");
+        let columns = [table.id, TIME, table.value];
+        let found = connection
+            .query(COLUMNS, &[&name, &columns.as_slice()])
+            .await?;
+        let found = found.first().map(|row| row.try_get(0)).transpose();
+        if found.map_err(Failure::from)? != Some(3_i64) {
+            missing.push(index);
+            continue;
+        }
         let (id, value) = (quoted(table.id), quoted(table.value));
         let sql = format!(
-            "SELECT {id}::bigint, {TIME}::timestamptz, {value}::double precision FROM {} WHERE {value} IS NOT NULL",
-            name.join(".")
+            "SELECT {id}::bigint, {TIME}::timestamptz, {value}::double precision FROM {name} WHERE {value} IS NOT NULL"
         );
         let rows = connection.stream(&sql, &[]).await?;
         let mut rows = pin!(rows);
@@ -51,5 +66,5 @@ pub async fn read_points(
             }
         }
     }
-    Ok(())
+    Ok(missing)
 }
