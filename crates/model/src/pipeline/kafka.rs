@@ -174,7 +174,7 @@ mod tests {
             ),
             (
                 "[[store]]\nkind = \"influx\"\nuser = \"u\"".to_owned(),
-                "kind = \"mongodb\" and \"kafka\"",
+                "kind = \"mongodb\", \"postgres\" and \"kafka\"",
             ),
         ] {
             let error = parse(&store).unwrap_err().to_string();

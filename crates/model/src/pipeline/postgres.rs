@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn tables_have_microseconds() {
         let store = format!("{URL}table = \"T\"\ninteger_tags = [\"b\"]\nuser = \"u\"");
-        let file = parse("a/{b}/{field}", "align = \"1us\"", &store).unwrap();
+        let file = parse("a/{b}/{field}", "align = 0.000001", &store).unwrap();
         assert_eq!(file.row_precision(), Duration::from_micros(1));
         assert_eq!(file.store[0].kind, StoreKind::Postgres);
         assert_eq!(file.history_place(), Some(0));
@@ -112,7 +112,7 @@ mod tests {
                 format!("{URL}integer_tags = [\"b\"]"),
                 "no tag \"b\"",
             ),
-            ("a", "align = \"10ns\"", URL.into(), "whole microseconds"),
+            ("a", "align = 0.0000001", URL.into(), "whole microseconds"),
             (&format!("a/{{{long}}}"), "", URL.into(), "64 bytes"),
             (&many.join("/"), "", URL.into(), "at most 31 tags"),
             (
