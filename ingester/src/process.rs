@@ -13,8 +13,8 @@ use model::pipeline::{PipelineFile, SourceKind};
 use queue::redis::RedisQueue;
 use tokio::task::JoinSet;
 use transport::{
-    HttpReceiver, HttpRoute, Inbox, MqttSettings, PubSubSettings, RedisSubscriber,
-    SubscribeSettings, Subscriber, watch_broker_drops,
+    HttpReceiver, HttpRoute, HttpStreamSettings, HttpStreamSource, Inbox, MqttSettings,
+    PubSubSettings, RedisSubscriber, SubscribeSettings, Subscriber, watch_broker_drops,
 };
 
 use crate::decoder::{Decoder, MappedDecoder};
@@ -124,6 +124,15 @@ fn start_file(
             Ok(())
         }
         SourceKind::Kafka => start_kafka(settings, file, work, process, pipelines),
+        SourceKind::HttpStream => {
+            let queue =
+                RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
+            let source = HttpStreamSettings::of_file(file, &settings.streams)?;
+            let session = move |up, positions| HttpStreamSource::start(&source, up, &positions);
+            let ingester = crate::run(work, queue, session, process);
+            pipelines.running.spawn(ingester);
+            Ok(())
+        }
         SourceKind::Http => {
             let queue =
                 RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;

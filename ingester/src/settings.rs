@@ -5,7 +5,7 @@ use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{self, BadSetting, KafkaTls, Settings, TimeLimitSettings};
 use model::pipeline::SourceKind;
 use queue::settings::{QueueSettings, RedisSettings};
-use transport::{HttpSettings, MqttSettings, SubscribeSettings};
+use transport::{HttpSettings, HttpStreamSettings, HttpStreamTls, MqttSettings, SubscribeSettings};
 
 use crate::decoder::Decoder;
 use crate::mapping::binary;
@@ -37,6 +37,9 @@ pub struct IngesterSettings {
     /// Where messages are taken over HTTP.
     #[command(flatten)]
     pub http: HttpSettings,
+    /// What is trusted at https, of streams that are read.
+    #[command(flatten)]
+    pub streams: HttpStreamTls,
 }
 
 /// Settings of a pipeline that don't depend on the kinds of source and queue.
@@ -61,7 +64,11 @@ pub struct ReadingLimits {
 }
 
 /// Checks the sources of pipelines that this build may not have, and the files that they need.
-pub fn check_sources(kafka: &KafkaTls, pipelines: &[Pipeline]) -> Result<(), BadSetting> {
+pub fn check_sources(
+    kafka: &KafkaTls,
+    streams: &HttpStreamTls,
+    pipelines: &[Pipeline],
+) -> Result<(), BadSetting> {
     let files = pipelines.iter().filter_map(|pipeline| match pipeline {
         Pipeline::File(file) => Some(file),
         Pipeline::Rigs(_) => None,
@@ -72,8 +79,10 @@ pub fn check_sources(kafka: &KafkaTls, pipelines: &[Pipeline]) -> Result<(), Bad
             let text = format!("the pipeline {name} can't be used: {problem}");
             return Err(BadSetting::File(text));
         }
-        if file.source.kind() == SourceKind::Kafka {
-            transport::check_kafka(file, kafka)?;
+        match file.source.kind() {
+            SourceKind::Kafka => transport::check_kafka(file, kafka)?,
+            SourceKind::HttpStream => HttpStreamSettings::of_file(file, streams)?.check()?,
+            SourceKind::Mqtt | SourceKind::RedisPubsub | SourceKind::Http => {}
         }
     }
     Ok(())
@@ -87,6 +96,6 @@ impl Settings for IngesterSettings {
         self.queue.check()?;
         self.redis.check()?;
         self.http.check()?;
-        check_sources(&self.kafka, self.pipelines.all())
+        check_sources(&self.kafka, &self.streams, self.pipelines.all())
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn run(
             sent.and_then(|()| check_sizes(counts))
         }
         // The file's check refuses it.
-        kind @ (SourceKind::Kafka | SourceKind::Http) => {
+        kind @ (SourceKind::Kafka | SourceKind::Http | SourceKind::HttpStream) => {
             anyhow::bail!("messages of kind = \"{}\" can't be simulated", kind.name())
         }
         SourceKind::RedisPubsub => {

@@ -1,4 +1,5 @@
-//! Sends and receives messages over MQTT, and receives those of Redis Pub/Sub, Kafka and HTTP.
+//! Sends and receives messages over MQTT, and receives those of Redis Pub/Sub, Kafka, HTTP and streams over
+//! HTTP.
 //!
 //! With a 3.1.1 broker in between: a [`Publisher`] keeps each message until the broker has acknowledged
 //! it, and a [`Subscriber`] acknowledges a message only when it is told to. Without a broker: devices
@@ -14,6 +15,7 @@ mod broker_drops;
 mod capture;
 mod fanout;
 mod http;
+mod http_stream;
 mod kafka;
 mod listener;
 #[cfg(feature = "testing")]
@@ -33,6 +35,7 @@ pub use broker_drops::watch_broker_drops;
 pub use capture::{Capture, CaptureError, Captured, capture};
 pub use fanout::{Fanout, FanoutSession, Wants};
 pub use http::{HttpListener, HttpReceiver, HttpRoute, HttpSettings, MessageCheck, store_messages};
+pub use http_stream::{HttpStreamSettings, HttpStreamSource, HttpStreamTicket, HttpStreamTls};
 pub use kafka::check_kafka;
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaSource, KafkaTicket, reader_settings as kafka_reader};

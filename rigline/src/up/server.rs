@@ -14,8 +14,8 @@ use model::pipeline::SourceKind;
 use model::position::Positions;
 use queue::sqlite::SqliteQueue;
 use transport::{
-    Fanout, HttpListener, HttpReceiver, HttpRoute, Listener, MqttSettings, PubSubSettings,
-    RedisSubscriber, Source, SubscribeSettings, Subscriber,
+    Fanout, HttpListener, HttpReceiver, HttpRoute, HttpStreamSettings, HttpStreamSource, Listener,
+    MqttSettings, PubSubSettings, RedisSubscriber, Source, SubscribeSettings, Subscriber,
 };
 
 use super::data_dir::DataDir;
@@ -285,6 +285,12 @@ fn start_own_source(
         // The settings' check has refused it.
         #[cfg(not(feature = "kafka"))]
         SourceKind::Kafka => anyhow::bail!(common::settings::built_without("kafka")),
+        SourceKind::HttpStream => {
+            let source = HttpStreamSettings::of_file(file, &settings.streams)?;
+            let session =
+                move |up, positions| inbox.beside(HttpStreamSource::start(&source, up, &positions));
+            stages.spawn(ingester::run(work, queue, session, process));
+        }
         SourceKind::Http => {
             let session = move |up, _| inbox.alone(&up);
             stages.spawn(ingester::run(work, queue, session, process));

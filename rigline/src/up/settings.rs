@@ -12,7 +12,7 @@ use queue::settings::{QueueLimits, QueueSettings};
 use sink::from_file::{StoreDefaults, check_servers};
 use store::{DEFAULT_RETENTION, InfluxSettings, SqliteSettings};
 use transformer::settings::RowSettings;
-use transport::{HttpSettings, ListenSettings, MqttVersion};
+use transport::{HttpSettings, HttpStreamTls, ListenSettings, MqttVersion};
 
 /// The default data directory.
 pub const DEFAULT_DIR: &str = "./rigline-data";
@@ -83,6 +83,9 @@ pub struct ServerSettings {
     /// The listener of pipelines whose source is HTTP.
     #[command(flatten)]
     pub http: HttpSettings,
+    /// What is trusted at https, of streams that are read.
+    #[command(flatten)]
+    pub streams: HttpStreamTls,
     /// TLS of pipelines whose source or store is Kafka.
     #[command(flatten)]
     pub kafka: KafkaTls,
@@ -132,7 +135,7 @@ impl Settings for ServerSettings {
         self.http.check()?;
         self.redis.check()?;
         self.influx.check()?;
-        ingester::settings::check_sources(&self.kafka, self.pipelines.all())?;
+        ingester::settings::check_sources(&self.kafka, &self.streams, self.pipelines.all())?;
         self.check_stores()?;
         self.rows.check()?;
         self.limits.check()?;

@@ -20,6 +20,20 @@ pub(super) fn broker(url: Option<&At<String>>) -> Checked {
     })
 }
 
+/// Checks the URL of a stream.
+pub(super) fn stream(url: &At<String>) -> Checked {
+    let Some(parsed) = of(Some(url), &["http", "https"])? else {
+        return Ok(());
+    };
+    require(parsed.path().len() > 1, url.span(), || {
+        "the URL has no path, which says which stream is read".to_owned()
+    })?;
+    let is_plain = parsed.query().is_none() && parsed.fragment().is_none();
+    require(is_plain, url.span(), || {
+        "the URL has a query or a fragment; after and follow are added to it".to_owned()
+    })
+}
+
 /// The URL of Kafka brokers: `kafka://host[:port][,host[:port]…]`, or with TLS `kafkas://…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaUrl {

@@ -39,8 +39,11 @@ pub(super) fn check(file: &PipelineFile) -> Checked {
     }
     kafka::check_single(file)?;
     alert::check(&file.alert)?;
-    if file.simulate.is_some() && matches!(file.source.kind(), SourceKind::Kafka | SourceKind::Http)
-    {
+    let is_simulated = matches!(
+        file.source.kind(),
+        SourceKind::Mqtt | SourceKind::RedisPubsub
+    );
+    if file.simulate.is_some() && !is_simulated {
         let why = "messages can be simulated for the sources mqtt and redis-pubsub";
         refuse(file.source.kind.as_ref(), why)?;
     }

@@ -16,14 +16,16 @@ pub(super) use rules::check;
 pub struct SourceTable {
     /// [default: mqtt]
     pub kind: Option<At<SourceKind>>,
-    /// `mqtt://user:password@host:1883`, `redis://host:6379` or `kafka://host:9092,host:9092`, with TLS
-    /// `mqtts://`, `rediss://` or `kafkas://`; by default `MQTT_*` or `REDIS_*`, and in `up` the listener
+    /// `mqtt://user:password@host:1883`, `redis://host:6379`, `kafka://host:9092,host:9092` or `http://host/stream`,
+    /// with TLS `mqtts://`, `rediss://`, `kafkas://` or `https://`; by default `MQTT_*` or `REDIS_*`, and in `up` the listener
     pub url: Option<At<String>>,
     /// The MQTT topics: {name} stands for one level and {name...} for one or more, each becomes a tag;
     /// {field} names the field; + and # match without a name. Or the Kafka topic
     pub topic: Option<At<TopicTemplate>>,
     /// http: the paths at which messages are posted, with levels as in a topic: /rooms/{room}/climate
     pub path: Option<At<TopicTemplate>>,
+    /// http-stream: the token, if the server wants one; an empty one is none
+    pub token: Option<At<String>>,
     /// The Redis channel
     pub channel: Option<At<String>>,
     /// The Redis channels, as a pattern of PSUBSCRIBE
@@ -96,6 +98,8 @@ pub enum SourceKind {
     Kafka,
     /// Requests of devices, at `HTTP_ADDR` of the ingester
     Http,
+    /// A stream of an HTTP server, such as `rigline feed`: an item a line, read on from where it was left
+    HttpStream,
 }
 
 impl SourceKind {
@@ -107,6 +111,7 @@ impl SourceKind {
             Self::RedisPubsub => "redis-pubsub",
             Self::Kafka => "kafka",
             Self::Http => "http",
+            Self::HttpStream => "http-stream",
         }
     }
 }

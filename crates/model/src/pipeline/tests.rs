@@ -18,9 +18,14 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "kind = \"amqp\"",
         "5:8",
-        "unknown variant `amqp`, expected one of `mqtt`, `redis-pubsub`, `kafka`, `http`",
+        "unknown variant `amqp`, expected one of `mqtt`, `redis-pubsub`, `kafka`, `http`, `http-stream`",
     ),
     ("path = \"/a\"", "5:8", "a path is for kind = \"http\""),
+    (
+        "token = \"t\"",
+        "5:9",
+        "a token is for kind = \"http-stream\"",
+    ),
     (
         "kind = \"http\"",
         "4:9",
@@ -296,6 +301,37 @@ fn sources_of_http_need_a_path_and_nothing_else() {
 }
 
 #[test]
+fn sources_of_streams_need_a_url_with_a_path() {
+    let source = |lines: &str| {
+        let text = format!("name = \"plant\"\n[source]\nkind = \"http-stream\"\n{lines}");
+        parse(&text)
+    };
+    for url in ["http://feed:8060/metrics", "https://me:pass@[::1]/a/b"] {
+        let file = source(&format!("url = {url:?}\ntoken = \"\"")).unwrap();
+        assert_eq!(file.shape(), ShapeKind::Sample);
+    }
+    let with = |more: &str| format!("url = \"http://feed/metrics\"\n{more}");
+    for (lines, part) in [
+        (String::new(), "[source] has no url"),
+        ("url = \"mqtt://a/b\"".to_owned(), "http:// or https://"),
+        ("url = \"http://feed\"".to_owned(), "has no path"),
+        ("url = \"http://feed/\"".to_owned(), "has no path"),
+        ("url = \"http://feed:0/a\"".to_owned(), "port 0"),
+        ("url = \"http://feed/a?b=1\"".to_owned(), "a query"),
+        ("url = \"http://fe ed/a\"".to_owned(), "can't be used"),
+        (with("topic = \"a\""), "the path in its url"),
+        (with("path = \"/a\""), "for kind = \"http\""),
+        (with("channel = \"a\""), "channels are for"),
+        (with("group = \"a\""), "for kind = \"kafka\""),
+        (with("ignore = \"a\""), "for kind = \"mqtt\""),
+        (with("[simulate]\nfields = {}"), "can be simulated"),
+    ] {
+        let error = source(&lines).unwrap_err().to_string();
+        assert!(error.contains(part), "{lines}: {error}");
+    }
+}
+
+#[test]
 fn messages_of_protocol_buffers_need_descriptor_and_message() {
     let both = "descriptor = \"a.pb\"\nmessage = \"a.B\"";
     for (lines, refused) in [
@@ -329,7 +365,7 @@ fn an_error_shows_its_place_and_what_is_accepted() {
     let error = parse("name = \"a\"\n[source]\ntopc = \"b\"\n").unwrap_err();
     let shown = error.to_string();
     let expected = "error: unknown field `topc`, expected one of `kind`, `url`, `topic`, `path`, \
-                    `channel`, `pattern`, `ignore`, `retained`, `group`, `start`, `user`, `password`, \
+                    `token`, `channel`, `pattern`, `ignore`, `retained`, `group`, `start`, `user`, `password`, \
                     `mechanism`\n --> mine.toml:3:1\n  |\n3 | topc = \"b\"\n  | ^^^^";
     assert!(shown.contains(expected), "{shown}");
 }

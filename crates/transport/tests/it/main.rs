@@ -11,6 +11,7 @@ mod broker_limits;
 mod broker_limits_5;
 mod harness;
 mod http;
+mod http_stream;
 mod listener;
 mod pubsub;
 mod scripted;

@@ -12,12 +12,14 @@ pub(in crate::pipeline) fn check(source: &SourceTable, name: &At<String>) -> Che
             not_of_channels(source)?;
             not_of_kafka(source)?;
             not_of_http(source)?;
+            not_of_streams(source)?;
             address::broker(source.url.as_ref())?;
             has_topic(source, name)
         }
         SourceKind::RedisPubsub => {
             refuse(source.topic.as_ref(), "a topic is for kind = \"mqtt\"")?;
             not_of_http(source)?;
+            not_of_streams(source)?;
             not_of_mqtt(source)?;
             not_of_kafka(source)?;
             address::of(source.url.as_ref(), &["redis", "rediss"])?;
@@ -35,13 +37,30 @@ pub(in crate::pipeline) fn check(source: &SourceTable, name: &At<String>) -> Che
         }
         SourceKind::Kafka => kafka(source, name),
         SourceKind::Http => http(source, name),
+        SourceKind::HttpStream => http_stream(source, name),
     }
+}
+
+fn http_stream(source: &SourceTable, name: &At<String>) -> Checked {
+    not_of_channels(source)?;
+    not_of_mqtt(source)?;
+    not_of_kafka(source)?;
+    not_of_http(source)?;
+    let why = "the topic of a stream's messages is the path in its url";
+    refuse(source.topic.as_ref(), why)?;
+    let example = "for instance url = \"http://localhost:8060/metrics\"";
+    let Some(url) = &source.url else {
+        let problem = Problem::at(name.span(), "[source] has no url");
+        return Err(problem.with_help(example));
+    };
+    address::stream(url).map_err(|problem| problem.with_help(example))
 }
 
 fn http(source: &SourceTable, name: &At<String>) -> Checked {
     not_of_channels(source)?;
     not_of_mqtt(source)?;
     not_of_kafka(source)?;
+    not_of_streams(source)?;
     let why = "the paths of kind = \"http\" are in path";
     refuse(source.topic.as_ref(), why)?;
     let why = "requests come to HTTP_ADDR of the ingester";
@@ -61,6 +80,7 @@ fn kafka(source: &SourceTable, name: &At<String>) -> Checked {
     not_of_channels(source)?;
     not_of_mqtt(source)?;
     not_of_http(source)?;
+    not_of_streams(source)?;
     require(source.url.is_some(), name.span(), || {
         "[source] has no url".to_owned()
     })
@@ -108,6 +128,13 @@ fn not_of_mqtt(source: &SourceTable) -> Checked {
 
 fn not_of_http(source: &SourceTable) -> Checked {
     refuse(source.path.as_ref(), "a path is for kind = \"http\"")
+}
+
+fn not_of_streams(source: &SourceTable) -> Checked {
+    refuse(
+        source.token.as_ref(),
+        "a token is for kind = \"http-stream\"",
+    )
 }
 
 fn not_of_kafka(source: &SourceTable) -> Checked {
