@@ -7,6 +7,7 @@ mod broker;
 mod check;
 mod connections;
 mod demo;
+mod feed;
 mod fixture;
 mod influx;
 mod init;

@@ -15,13 +15,14 @@ mod help;
 /// The stages, and the API, that are services in docker-compose.yml.
 const STAGES: [&str; 5] = ["producer", "ingester", "transformer", "sink", "api"];
 /// The programs whose settings docs/settings.md lists.
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "producer",
     "ingester",
     "transformer",
     "sink",
     "api",
     "up",
+    "feed",
     "init",
 ];
 
@@ -60,6 +61,7 @@ const NOT_IN_COMPOSE: [(&str, &str); 33] = [
     ("API_TLS_CERT_FILE", "names a file"),
     ("API_TLS_KEY_FILE", "names a file"),
     ("WEBHOOK_CA_FILE", "names a file"),
+    ("HTTP_STREAM_CA_FILE", "names a file"),
     ("HTTP_ADDR", OF_HTTP_SOURCES),
     ("HTTP_TOKEN", OF_HTTP_SOURCES),
     ("HTTP_TOKEN_FILE", "names a file"),
@@ -140,7 +142,10 @@ fn settings_page_lists_the_settings_of_all_programs() {
             .into_iter()
             .filter(|name| programs.contains(name))
             .collect();
-        let is_for_all = programs.len() == ALL.len() - 1 && !programs.contains(&"init");
+        let lacks = |name: &str| !programs.contains(&name);
+        let are_others = |left_out: &[&str]| {
+            programs.len() == ALL.len() - left_out.len() && left_out.iter().all(|name| lacks(name))
+        };
         let shown: Vec<String> = defaults
             .iter()
             .filter(|(default, _)| !default.is_empty())
@@ -152,8 +157,10 @@ fn settings_page_lists_the_settings_of_all_programs() {
                 ),
             })
             .collect();
-        let who = if is_for_all {
+        let who = if are_others(&["init"]) {
             "all".to_owned()
+        } else if are_others(&["init", "feed"]) {
+            "all but feed".to_owned()
         } else {
             programs.join(", ")
         };

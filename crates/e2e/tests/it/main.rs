@@ -13,6 +13,7 @@ mod environment;
 mod facilities;
 #[cfg(all(feature = "kafka", feature = "mongodb", feature = "protobuf"))]
 mod facilities_api;
+mod feed;
 mod grafana;
 #[cfg(feature = "kafka")]
 mod kafka;

@@ -44,7 +44,7 @@ pub fn settings(program: &str) -> Vec<Setting> {
 
 fn text(program: &str) -> String {
     let mut command = match program {
-        "up" | "init" | "api" => {
+        "up" | "init" | "api" | "feed" => {
             let mut rigline = Command::new(stage_binary("rigline"));
             rigline.arg(program);
             rigline
