@@ -27,7 +27,7 @@ const ALL: [&str; 8] = [
 ];
 
 /// Settings that docker-compose.yml doesn't pass on, with the reason.
-const NOT_IN_COMPOSE: [(&str, &str); 33] = [
+const NOT_IN_COMPOSE: [(&str, &str); 34] = [
     (
         "ADMIN_ADDR",
         "fixed in the image, asked by the health check",

@@ -112,7 +112,12 @@ mod tests {
                 format!("{URL}integer_tags = [\"b\"]"),
                 "no tag \"b\"",
             ),
-            ("a", "align = 0.0000001", URL.into(), "whole microseconds"),
+            (
+                "a/{field}",
+                "align = 0.0000001",
+                URL.into(),
+                "whole microseconds",
+            ),
             (&format!("a/{{{long}}}"), "", URL.into(), "64 bytes"),
             (&many.join("/"), "", URL.into(), "at most 31 tags"),
             (
