@@ -193,8 +193,8 @@ fn top(report: &Value) -> Vec<BTreeSet<i64>> {
     let products = report["products"].as_array().unwrap().iter();
     let top = products.map(|product| {
         let bases = product["bases"].as_array().unwrap();
-        let basis = bases.iter().find(|basis| basis["basis"] == "increment");
-        let findings = basis.unwrap()["findings"].as_array().unwrap();
+        let increments = bases.iter().find(|it| it["basis"] == "increment");
+        let findings = increments.unwrap()["findings"].as_array().unwrap();
         let top = findings.iter().take(3);
         top.map(|finding| finding["parameter"].as_i64().unwrap())
             .collect()
