@@ -459,7 +459,9 @@ system_4_runs_alone() {
         fail "tables or report differ"
     }
     pass "$(cat "$work/compared"), with a sink killed meanwhile"
-    curl --silent --fail --location "http://127.0.0.1:${PORT_API:-8050}/reports/latest" | grep -q '<svg' ||
+    grep -q '<svg' "$work"/reports/now/report_*.html || fail "the report shows no pair"
+    # That of the start, when there were few rows.
+    curl --silent --fail --location "http://127.0.0.1:${PORT_API:-8050}/reports/latest" | grep -q '</html>' ||
         fail "the API shows no report"
     pass "the first report is made at the start, and the API shows it"
     workorders down --volumes --timeout 20 >/dev/null 2>&1

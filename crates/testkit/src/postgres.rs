@@ -54,13 +54,7 @@ impl Postgres {
     pub fn start_with(settings: &[&str]) -> Self {
         let home = home();
         let plan = Plan::new(home.path(), settings);
-        let mut server = Self {
-            process: Process::spawn(plan.command(), &home.path().join("log")),
-            plan,
-            home: Some(home),
-        };
-        server.wait_until_ready();
-        server
+        Self::launch(home, plan)
     }
 
     /// Starts a server that takes connections without TLS, and with it shows the certificate `name`.
@@ -80,6 +74,10 @@ impl Postgres {
             let setting = format!("{setting}={}", copy.display());
             plan.options.extend(["-c".to_owned(), setting]);
         }
+        Self::launch(home, plan)
+    }
+
+    fn launch(home: TempDir, plan: Plan) -> Self {
         let mut server = Self {
             process: Process::spawn(plan.command(), &home.path().join("log")),
             plan,
