@@ -100,9 +100,12 @@ impl PostgresStore {
         done
     }
 
+    /// Connects, and creates the table if there is none. No row is the cause if that fails.
     async fn connect(&self) -> Result<Writer, Failure> {
-        let connection = Connection::open(&self.settings.server).await?;
-        let table = Table::prepare(&connection, &self.settings).await?;
+        let connection = Connection::open(&self.settings.server).await;
+        let connection = connection.map_err(Failure::without_rows)?;
+        let table = Table::prepare(&connection, &self.settings).await;
+        let table = table.map_err(Failure::without_rows)?;
         Ok(Writer {
             connection,
             table,

@@ -81,6 +81,7 @@ impl Reading {
 
     async fn send_all(&mut self) -> Result<End, End> {
         let prefix = format!("{{\"cursor\":\"{}-", self.file.stamp);
+        let mut beat = (Instant::now(), self.items);
         loop {
             let Some(piece) = self.file.piece(self.scanner.offset()).await? else {
                 return Ok(End::Replaced);
@@ -90,6 +91,13 @@ impl Reading {
                 return self.after_the_last().await;
             }
             self.send_items(&prefix, &piece).await?;
+            // An item may be as long as the file.
+            if self.items > beat.1 {
+                beat = (Instant::now(), self.items);
+            } else if beat.0.elapsed() >= HEARTBEAT {
+                self.send(b"\n".to_vec()).await?;
+                beat.0 = Instant::now();
+            }
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) struct CorrelationsArgs {
     #[arg(long, env = "REPORT_DIR", value_name = "DIR", default_value = ".", value_parser = path())]
     pub(super) out: PathBuf,
     /// What stands for a parameter at a work order
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, env = "REPORT_JOIN", value_enum, default_value_t)]
     join: JoinKind,
     /// With interpolation: how far apart the measurements before and after a work order may be
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = positive_duration)]

@@ -64,7 +64,7 @@ pub(super) fn write(args: &ExampleArgs) -> anyhow::Result<ExitCode> {
     for path in [&metrics, &orders] {
         anyhow::ensure!(
             args.replace || !path.exists(),
-            "{} is there already: give another --out, or --replace",
+            "{} is there already: put both files there, or remove it; otherwise give another --out, or --replace",
             path.display()
         );
     }

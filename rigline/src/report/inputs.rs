@@ -53,13 +53,19 @@ fn file(kind: Kind, path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Inpu
             "{rejected} of {items} items of {name} can't be used ({shown})"
         ));
     }
-    let sum = |count: fn(&Series) -> usize| input.series.values().map(count).sum::<usize>();
-    let (repeated, superseded) = (sum(|it| it.repeated), sum(|it| it.superseded));
-    if repeated + superseded > 0 {
-        notes.push(format!(
-            "repeated items of {name}: {repeated}; items with another value for a time that has one: {superseded} (the \
-             first one counts)"
-        ));
-    }
+    notes.extend(left_out(&name.to_string(), &input));
     Ok(input)
+}
+
+/// A note of the points that were left out, if there are any.
+pub(super) fn left_out(name: &str, input: &Input) -> Option<String> {
+    let sum = |count: fn(&Series) -> usize| input.series.values().map(count).sum::<usize>();
+    let repeated = sum(|it| it.repeated);
+    let (superseded, not_finite) = (sum(|it| it.superseded), sum(|it| it.not_finite));
+    (repeated + superseded + not_finite > 0).then(|| {
+        format!(
+            "repeated items of {name}: {repeated}; items with another value for a time that has one: {superseded} (the \
+             first one counts); items whose value is no finite number: {not_finite}"
+        )
+    })
 }

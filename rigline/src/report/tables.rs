@@ -4,6 +4,8 @@ use clap::Args;
 use common::secret::Secret;
 
 use super::inputs::Inputs;
+#[cfg(feature = "postgres")]
+use super::inputs::left_out;
 
 /// Where the tables are.
 #[derive(Debug, Args)]
@@ -38,7 +40,7 @@ impl PostgresArgs {
         use std::collections::BTreeMap;
 
         use anyhow::Context;
-        use report::{Input, Point, Series};
+        use report::{Input, Point};
         use store::{PointsTable, PostgresServer, read_points};
 
         let url = self.postgres_url.clone();
@@ -73,18 +75,19 @@ impl PostgresArgs {
             let PointsTable { table, id, value } = &tables[index];
             format!("there is no table {table} with columns {id}, {value} and time yet")
         });
+        let mut notes: Vec<_> = missing.collect();
         let [parameters, products] = found.map(|points| Input {
             items: points.values().map(|points| points.len() as u64).sum(),
-            series: points
-                .into_iter()
-                .map(|(id, points)| (id, Series::new(points)))
-                .collect(),
+            series: points.into_iter().map(series).collect(),
             ..Input::default()
         });
+        for (table, input) in std::iter::zip(&tables, [&parameters, &products]) {
+            notes.extend(left_out(table.table, input));
+        }
         Ok(Inputs {
             parameters,
             products,
-            notes: missing.collect(),
+            notes,
         })
     }
 
@@ -103,4 +106,11 @@ impl PostgresArgs {
             common::settings::built_without("postgres")
         )
     }
+}
+
+/// The points of an id. Of several with one time, that with the least value counts: a table has no order.
+#[cfg(feature = "postgres")]
+fn series((id, mut points): (i64, Vec<report::Point>)) -> (i64, report::Series) {
+    points.sort_by(|one, other| one.value.total_cmp(&other.value));
+    (id, report::Series::new(points))
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::address;
 use super::check::{Checked, refuse, require};
 use super::error::Problem;
 use super::file::PipelineFile;
@@ -13,6 +12,8 @@ use super::value::At;
 pub(super) const PRECISION: Duration = Duration::from_micros(1);
 /// Most bytes of the name of a table or a column. PostgreSQL would cut longer ones off.
 pub const MAX_IDENTIFIER: usize = 63;
+/// Most bytes of the name of a tag.
+const MAX_TAG: usize = MAX_IDENTIFIER - "tag ".len();
 /// Most columns of a primary key, less the time.
 const MAX_TAGS: usize = 31;
 
@@ -24,24 +25,28 @@ pub(super) fn refuse_settings(store: &StoreTable) -> Checked {
 }
 
 pub(super) fn check(file: &PipelineFile, store: &At<StoreTable>) -> Checked {
-    if store.url.is_none() {
+    let Some(url) = &store.url else {
         return Err(
             Problem::at(store.span(), "a store of kind postgres needs its url")
                 .with_help("for instance url = \"postgres://localhost:5432/rigline\""),
         );
-    }
-    address::of(store.url.as_ref(), &["postgres", "postgresql"])?;
-    if let Some(table) = &store.table {
-        require(is_identifier(table), table.span(), || {
-            format!("{:?} can't name a table of PostgreSQL", table.as_str())
-        })?;
-    }
+    };
+    // The rest is checked by the client, since there may be several hosts.
+    let rest = url.strip_prefix("postgres://");
+    let rest = rest.or_else(|| url.strip_prefix("postgresql://"));
+    let has_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    require(has_host, url.span(), || {
+        "the URL doesn't start with postgres:// and a host".to_owned()
+    })?;
+    let table = store.table.as_ref().unwrap_or(&file.name);
+    require(is_identifier(table), table.span(), || {
+        format!("{:?} can't name a table of PostgreSQL", table.as_str())
+    })?;
     let (tags, at) = (file.tags(), store.span());
     for tag in &tags {
-        require(is_identifier(tag), at, || {
-            format!(
-                "the tag {tag:?} has more than {MAX_IDENTIFIER} bytes, the limit of names of columns in PostgreSQL"
-            )
+        // A column may have a prefix.
+        require(is_identifier(tag) && tag.len() <= MAX_TAG, at, || {
+            format!("the tag {tag:?} has more than {MAX_TAG} bytes, the limit for PostgreSQL")
         })?;
     }
     require(tags.len() <= MAX_TAGS, at, || {
@@ -128,7 +133,7 @@ mod tests {
             ),
             ("a", "", format!("{URL}token = \"d\""), "kind = \"influx\""),
         ] {
-            let part = part.replace("64 bytes", "more than 63 bytes");
+            let part = part.replace("64 bytes", "more than 59 bytes");
             let error = parse(topic, rows, &store).unwrap_err().to_string();
             assert!(error.contains(&part), "{store}\n{error}");
         }

@@ -3,8 +3,9 @@
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
+use tokio_postgres::types::ToSql;
 
-use super::connection::{Connection, in_time};
+use super::connection::Connection;
 use super::error::Failure;
 use super::names::{TIME, quoted};
 use super::settings::PostgresServer;
@@ -55,9 +56,11 @@ pub async fn read_points(
         let sql = format!(
             "SELECT {id}::bigint, {TIME}::timestamptz, {value}::double precision FROM {name} WHERE {value} IS NOT NULL"
         );
-        let rows = connection.stream(&sql, &[]).await?;
-        let mut rows = pin!(rows);
-        while let Some(row) = in_time(async { Ok(rows.try_next().await?) }).await? {
+        let parameters: [&(dyn ToSql + Sync); 0] = [];
+        let rows = connection.client.query_raw(&sql, parameters).await;
+        let mut rows = pin!(rows.map_err(Failure::from)?);
+        // A view may take long before its first row. A server that is gone is noticed by TCP.
+        while let Some(row) = rows.try_next().await.map_err(Failure::from)? {
             let id: Option<i64> = row.try_get(0).map_err(Failure::from)?;
             let time: Option<Micros> = row.try_get(1).map_err(Failure::from)?;
             let value = row.try_get(2).map_err(Failure::from)?;

@@ -1,6 +1,6 @@
 //! The statements that write.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use model::row::Row;
@@ -132,12 +132,14 @@ fn upsert(table: &Table, fields: &[&FieldColumn]) -> String {
     )
 }
 
-/// Rows without two of equal keys, by their fields, in order of the keys: two writers don't wait for each other.
-fn grouped<'a>(rows: &'a [Row<'a>]) -> HashMap<Vec<&'a str>, Group<'a>> {
+/// Rows without two of equal keys, by their fields, in order of the keys: statements of two writers don't wait for each
+/// other.
+fn grouped<'a>(rows: &'a [Row<'a>]) -> BTreeMap<Vec<&'a str>, Group<'a>> {
     let mut ordered: Vec<&Row<'_>> = rows.iter().collect();
-    let key = |row: &'a Row<'a>| (&row.tags, row.timestamp);
+    // As the table has it: rows that were made for another store may have nanoseconds.
+    let key = |row: &'a Row<'a>| (&row.tags, Micros::of(row.timestamp));
     ordered.sort_by(|one, other| key(one).cmp(&key(other)));
-    let mut groups: HashMap<_, Group<'_>> = HashMap::new();
+    let mut groups: BTreeMap<_, Group<'_>> = BTreeMap::new();
     for same in ordered.chunk_by(|one, other| key(one) == key(other)) {
         let mut fields: Vec<(&str, &Value)> = Vec::new();
         let all = same.iter().flat_map(|row| &row.fields);

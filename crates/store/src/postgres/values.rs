@@ -16,7 +16,7 @@ const NANOS_PER_MICRO: i64 = 1_000;
 const EPOCH: i64 = 946_684_800_000_000;
 
 /// A `timestamptz`: microseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Micros(i64);
 
 impl Micros {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -89,6 +90,17 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, 
     <&RawValue>::deserialize(from).map(Some)
 }
 
+/// The payload of an item that can't be used. Its text may be JSON where the item wasn't: in place of bytes that aren't
+/// UTF-8, it has other characters.
+fn never_json(text: String) -> Bytes {
+    let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+    Bytes::from(if is_json {
+        format!("invalid: {text}")
+    } else {
+        text
+    })
+}
+
 impl Line {
     /// The message in it; `None` if it is empty, which shows that the connection is open.
     pub(super) fn message(&self) -> Result<Option<Message>, LineError> {
@@ -105,7 +117,7 @@ impl Line {
         }
         let payload = match (parts.item, parts.invalid) {
             (Some(item), _) => Bytes::copy_from_slice(item.get().as_bytes()),
-            (None, Some(text)) => Bytes::from(text.into_owned()),
+            (None, Some(text)) => never_json(text.into_owned()),
             (None, None) => return Err(self.unusable()),
         };
         let cursor = parts.cursor.ok_or_else(|| self.unusable())?;
@@ -181,6 +193,10 @@ mod tests {
                 item
             );
         }
+        assert_eq!(
+            payload("{\"cursor\":\"a-1\",\"invalid\":\"[\\\"\u{fffd}\\\"]\"}"),
+            "invalid: [\"\u{fffd}\"]"
+        );
         assert_eq!(
             payload(r#"{"cursor":"a-1","invalid":"{\"a\" nö"}"#),
             "{\"a\" nö"

@@ -12,6 +12,8 @@ use crate::postgres::values::{Micros, value};
 
 /// The rows in which fields are looked for first: mostly the newest ones have all that a series has.
 const NEWEST: usize = 1_000;
+/// The rows in which the others are looked for: the cost of a field that a series never had.
+const LOOK_BACK: usize = 100_000;
 
 /// The fields that have values, in order.
 pub(super) async fn used(connection: &Connection, table: &Table) -> Result<Vec<String>, Failure> {
@@ -37,7 +39,7 @@ pub(super) async fn used(connection: &Connection, table: &Table) -> Result<Vec<S
     Ok(fields)
 }
 
-/// The fields of a series that have values, in order, with the times of the newest ones.
+/// The fields of a series that have values in its newest [`LOOK_BACK`] rows, in order, with the times of the newest ones.
 pub(super) async fn newest_times(
     connection: &Connection,
     table: &Table,
@@ -46,10 +48,7 @@ pub(super) async fn newest_times(
     let mut missing: Vec<_> = table.fields().collect();
     let mut times = BTreeMap::new();
     let (condition, name) = (OfSeries::condition(table), &table.name);
-    let newest = format!(
-        "(SELECT * FROM {name} WHERE {condition} ORDER BY {TIME} DESC LIMIT {NEWEST}) AS newest"
-    );
-    for from in [newest, format!("{name} WHERE {condition}")] {
+    for rows in [NEWEST, LOOK_BACK] {
         if missing.is_empty() {
             break;
         }
@@ -57,7 +56,10 @@ pub(super) async fn newest_times(
             .iter()
             .map(|(_, column)| format!("max({TIME}) FILTER (WHERE {} IS NOT NULL)", column.name));
         let newest = newest.collect::<Vec<_>>().join(", ");
-        let sql = format!("SELECT count(*), {newest} FROM {from}");
+        let sql = format!(
+            "SELECT count(*), {newest} FROM
+                (SELECT * FROM {name} WHERE {condition} ORDER BY {TIME} DESC LIMIT {rows}) AS newest"
+        );
         let found = connection.query(&sql, &series.values()).await?;
         let Some(row) = found.first() else { break };
         let mut still_missing = Vec::new();
@@ -71,7 +73,7 @@ pub(super) async fn newest_times(
         }
         missing = still_missing;
         // There are no others.
-        if usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(usize::MAX) < NEWEST {
+        if usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(usize::MAX) < rows {
             break;
         }
     }

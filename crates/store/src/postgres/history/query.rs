@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 use crate::field_type::FieldType;
 use crate::history::{Order, SeriesSpan};
 use crate::postgres::error::Failure;
-use crate::postgres::names::TIME;
+use crate::postgres::names::{TIME, quoted};
 use crate::postgres::table::{Table, TagColumn, integer};
 use crate::postgres::values::Micros;
 
@@ -144,16 +144,18 @@ pub(super) fn series(table: &Table) -> String {
         tags.collect::<Vec<_>>().join(", ")
     };
     let (tags, own, before) = (list(""), list("t."), list("s."));
+    // No table has this name by chance.
+    let step = quoted("rigline: series");
     let same = table.tags.iter();
     let same = same.map(|tag| format!("t.{0} = s.{0}", tag.name));
     let same = same.collect::<Vec<_>>().join(" AND ");
     format!(
-        "WITH RECURSIVE s AS (
+        "WITH RECURSIVE {step} AS (
             (SELECT {tags} FROM {name} ORDER BY {tags} LIMIT 1)
             UNION ALL
-            SELECT n.* FROM s CROSS JOIN LATERAL (
+            SELECT n.* FROM {step} s CROSS JOIN LATERAL (
                 SELECT {own} FROM {name} t WHERE ({own}) > ({before}) ORDER BY {own} LIMIT 1) n)
-         SELECT {before}, oldest.at, newest.at FROM s
+         SELECT {before}, oldest.at, newest.at FROM {step} s
             CROSS JOIN LATERAL (SELECT t.{TIME} AS at FROM {name} t WHERE {same} ORDER BY {own}, t.{TIME} LIMIT 1) oldest
             CROSS JOIN LATERAL (SELECT t.{TIME} AS at FROM {name} t WHERE {same} ORDER BY t.{TIME} DESC LIMIT 1) newest"
     )
