@@ -10,6 +10,7 @@ use crate::environment::Setup;
 use crate::oracle::Findings;
 use crate::scenarios::{
     broker, disk, kafka, kafka_source, kills, load, machine, model, mongo, network, queue, stages,
+    tables,
 };
 
 /// From this many kills on, outages last as long as Rigline promises to survive.
@@ -138,6 +139,7 @@ pub fn all() -> Vec<Scenario> {
         kafka::SCENARIOS,
         kafka_source::SCENARIOS,
         mongo::SCENARIOS,
+        tables::SCENARIOS,
     ]
     .concat()
 }

@@ -21,6 +21,7 @@ pub mod pair;
 pub mod points;
 pub mod queue;
 pub mod stages;
+pub mod tables;
 
 /// Rigs of the default load.
 const RIGS: u16 = 20;

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 /// Crates that plain data doesn't need: I/O, settings, metrics.
 const NOT_IN_MODEL: [&str; 6] = ["clap", "axum", "metrics", "tokio", "tracing", "anyhow"];
 /// Client crates of brokers, queues and stores.
-const VENDORS: [&str; 7] = [
+const VENDORS: [&str; 8] = [
     "rumqttc",
     "redis",
     "rusqlite",
@@ -17,6 +17,7 @@ const VENDORS: [&str; 7] = [
     "krafka",
     "sqlx",
     "mongodb",
+    "tokio_postgres",
 ];
 /// The crates that may use a client crate.
 const VENDOR_CRATES: [&str; 6] = [
