@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-# Figures may differ by this, and small probabilities by this part of them. Much smaller ones depend on the
-# last bit of a coefficient near 1.
+# Figures may differ by this, and small probabilities by this part of them. Much smaller ones depend
+# on the last bit of a coefficient near 1.
 TOLERANCE = 1e-9
 SMALL = 1e-6
 MAX_GAP = 900.0
