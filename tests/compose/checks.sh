@@ -428,7 +428,7 @@ workorders() {
 }
 
 rows_of_workorders() {
-    workorders exec --no-TTY postgres psql -h 127.0.0.1 -U rigline -d rigline -At -c "$1" </dev/null
+    workorders exec --no-TTY --env PGPASSWORD=rigline postgres psql -h 127.0.0.1 -U rigline -d rigline -At -c "$1" </dev/null
 }
 
 all_items_are_rows() {
