@@ -119,8 +119,9 @@ impl Store for PostgresStore {
         if rows.is_empty() {
             return Ok(());
         }
-        self.with_writer(async |writer| self.write_all(writer, rows).await)
-            .await
+        // An allocation costs nothing beside a batch. Without it, the futures of the stages around nest too deep for the
+        // compiler.
+        Box::pin(self.with_writer(async |writer| self.write_all(writer, rows).await)).await
     }
 
     /// Inserts nothing: that needs the permissions, and a server that takes writes.
@@ -130,6 +131,6 @@ impl Store for PostgresStore {
             let written = writer.connection.execute(&nothing).await;
             written.map_err(|failure| failure.without_rows().into())
         });
-        checked.await
+        Box::pin(checked).await
     }
 }
