@@ -1,15 +1,11 @@
 //! Rows that go to MongoDB: sinks stop at the points of a write, replies are lost, the server is killed.
 
-use std::time::Duration;
-
 use anyhow::ensure;
-use common::faults::Point;
 use serde_json::{Value, json};
 use testkit::{MongoDb, TcpProxy};
 
 use super::is_built_with;
-use super::pair::{NAME, Sinks, each_once};
-use crate::oracle::Findings;
+use super::pair::{MERGING_POINTS, NAME, Sinks, each_once};
 use crate::scenario::{Parameters, Report, Scenario};
 
 /// The scenarios of this module.
@@ -39,19 +35,6 @@ const URL: &str = "MONGO_URL";
 
 /// The start of each update of the collection: its name as a string of BSON.
 const UPDATE: &str = "update\0\u{8}\0\0\0numbers\0";
-/// The server is killed up to this many milliseconds after rows were appended, so that it happens within a write.
-const KILLED_WITHIN: u64 = 60;
-
-/// Where sinks stop.
-const POINTS: [Point; 7] = [
-    Point::AfterLease,
-    Point::BeforePeek,
-    Point::AfterPeek,
-    Point::BeforeWrite,
-    Point::AfterWrite,
-    Point::BeforeCommit,
-    Point::AfterCommit,
-];
 
 fn mongodb(params: &Parameters) -> anyhow::Result<Report> {
     if !cfg!(feature = "mongodb") || !is_built_with("mongodb") {
@@ -60,33 +43,13 @@ fn mongodb(params: &Parameters) -> anyhow::Result<Report> {
     let mut server = MongoDb::start();
     let proxy = TcpProxy::start(server.port());
     let url = format!("mongodb://127.0.0.1:{}", proxy.port());
-    let mut sinks = Sinks::start(params, FILE, (URL, url), &POINTS)?;
-    let mut restarts = 0;
-    for fault in 0..params.times(3) {
-        if matches!(fault % 10, 3 | 7) {
-            proxy.cut_reply(UPDATE, 1);
-        }
-        sinks.append()?;
-        if fault % 10 == 9 {
-            let wait = sinks.pair.rng.u64(..KILLED_WITHIN);
-            std::thread::sleep(Duration::from_millis(wait));
-            server.kill();
-            server.restart();
-            restarts += 1;
-        }
-        sinks.work_until_stopped()?;
-    }
-    proxy.cancel_plans();
-    sinks.finish()?;
+    let mut sinks = Sinks::start(params, FILE, (URL, url), &MERGING_POINTS)?;
+    let restarts = sinks.append_among_faults(params, &proxy, UPDATE, || {
+        server.kill();
+        server.restart();
+    })?;
     check(&documents(&sinks, &server.url())?, &sinks)?;
-    let (killed, thawed, replies) = (sinks.pair.killed, sinks.pair.thawed, proxy.cuts());
-    let summary = format!(
-        "{} rows, {killed} sinks killed, {thawed} frozen, {replies} replies lost, {restarts} restarts of the server: \
-         each row once",
-        sinks.sent
-    );
-    let faults = killed + thawed + usize::try_from(replies)? + restarts;
-    Ok(Report::new(Findings::default(), summary, faults))
+    sinks.report(&proxy, restarts)
 }
 
 /// Each row is one document, and holds what was appended.

@@ -21,7 +21,7 @@ use crate::scenario::Parameters;
 
 mod rows;
 
-pub use rows::Sinks;
+pub use rows::{MERGING_POINTS, Sinks};
 
 /// The pipeline's name.
 pub const NAME: &str = "numbers";

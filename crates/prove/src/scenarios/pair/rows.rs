@@ -8,12 +8,28 @@ use common::faults::Point;
 use model::{Layout, Name, Row, Stage, Timestamp, Value};
 use queue::ledger::Counter;
 use queue::{Commit, Lease, Queue};
+use testkit::TcpProxy;
 
 use super::{Pair, Plan};
-use crate::scenario::Parameters;
+use crate::oracle::Findings;
+use crate::scenario::{Parameters, Report};
 
 /// Of how many series the rows are.
 const DEVICES: i64 = 5;
+
+/// A server in the middle of a write is killed up to this many milliseconds after rows were appended.
+const KILLED_WITHIN: u64 = 60;
+
+/// Where sinks stop that write to a store which merges rows.
+pub const MERGING_POINTS: [Point; 7] = [
+    Point::AfterLease,
+    Point::BeforePeek,
+    Point::AfterPeek,
+    Point::BeforeWrite,
+    Point::AfterWrite,
+    Point::BeforeCommit,
+    Point::AfterCommit,
+];
 
 /// Two sinks between a queue on Redis and a store.
 #[derive(Debug)]
@@ -78,6 +94,46 @@ impl Sinks {
     /// Waits until a sink was killed or all rows are stored.
     pub fn work_until_stopped(&mut self) -> anyhow::Result<()> {
         self.pair.work_until_stopped(self.sent)
+    }
+
+    /// Appends rows while sinks stop, replies to requests with `marker` are lost, and `restart` kills the store's server
+    /// within writes and starts it again; until all rows are stored. Returns how often the server was killed.
+    pub fn append_among_faults(
+        &mut self,
+        params: &Parameters,
+        proxy: &TcpProxy,
+        marker: &'static str,
+        mut restart: impl FnMut(),
+    ) -> anyhow::Result<usize> {
+        let mut restarts = 0;
+        for fault in 0..params.times(3) {
+            if matches!(fault % 10, 3 | 7) {
+                proxy.cut_reply(marker, 1);
+            }
+            self.append()?;
+            if fault % 10 == 9 {
+                let wait = self.pair.rng.u64(..KILLED_WITHIN);
+                std::thread::sleep(Duration::from_millis(wait));
+                restart();
+                restarts += 1;
+            }
+            self.work_until_stopped()?;
+        }
+        proxy.cancel_plans();
+        self.finish()?;
+        Ok(restarts)
+    }
+
+    /// The report of a run with these faults, in which each row is there once.
+    pub fn report(&self, proxy: &TcpProxy, restarts: usize) -> anyhow::Result<Report> {
+        let (killed, thawed, replies) = (self.pair.killed, self.pair.thawed, proxy.cuts());
+        let summary = format!(
+            "{} rows, {killed} sinks killed, {thawed} frozen, {replies} replies lost, {restarts} restarts of the server: \
+             each row once",
+            self.sent
+        );
+        let faults = killed + thawed + usize::try_from(replies)? + restarts;
+        Ok(Report::new(Findings::default(), summary, faults))
     }
 
     /// Waits until all rows are stored by sinks that don't stop, and checks the ledger.
