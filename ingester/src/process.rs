@@ -113,8 +113,7 @@ fn start_file(
             )
         }
         SourceKind::RedisPubsub => {
-            let queue =
-                RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
+            let queue = queue_of(settings, &work)?;
             let source = PubSubSettings::of_file(&file.source, &settings.redis)
                 .context("cannot use Redis Pub/Sub")?;
             let session = move |up, _| RedisSubscriber::start(&source, up);
@@ -125,8 +124,7 @@ fn start_file(
         }
         SourceKind::Kafka => start_kafka(settings, file, work, process, pipelines),
         SourceKind::HttpStream => {
-            let queue =
-                RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
+            let queue = queue_of(settings, &work)?;
             let source = HttpStreamSettings::of_file(file, &settings.streams)?;
             let session = move |up, positions| HttpStreamSource::start(&source, up, &positions);
             let ingester = crate::run(work, queue, session, process);
@@ -134,8 +132,7 @@ fn start_file(
             Ok(())
         }
         SourceKind::Http => {
-            let queue =
-                RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
+            let queue = queue_of(settings, &work)?;
             let inbox = Inbox::default();
             pipelines.http.extend(http_route(file, &inbox));
             let session = move |up, _| inbox.alone(&up);
@@ -155,7 +152,7 @@ fn start_kafka(
     process: Process,
     pipelines: &mut Pipelines,
 ) -> anyhow::Result<()> {
-    let queue = RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
+    let queue = queue_of(settings, &work)?;
     let source = transport::kafka_reader(file, &settings.kafka, work.queue.limits.batch)?;
     let session = move |up, positions| transport::KafkaSource::start(&source, up, positions);
     let ingester = crate::run(work, queue, session, process);
@@ -173,6 +170,11 @@ fn start_kafka(
 ) -> anyhow::Result<()> {
     // The settings' check has refused it.
     anyhow::bail!(common::settings::built_without("kafka"))
+}
+
+/// The queue of a pipeline. It connects when it is used first.
+fn queue_of(settings: &IngesterSettings, work: &Work) -> anyhow::Result<RedisQueue> {
+    RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")
 }
 
 /// Where a pipeline file takes messages over HTTP.
@@ -205,7 +207,7 @@ fn start_mqtt(
     process: Process,
     pipelines: &mut Pipelines,
 ) -> anyhow::Result<()> {
-    let queue = RedisQueue::new(&work.queue, &settings.redis).context("cannot use Redis")?;
+    let queue = queue_of(settings, &work)?;
     let broker = (mqtt.mqtt_host.clone(), mqtt.port());
     if pipelines.watched.insert(broker) {
         // Ends with the process.
