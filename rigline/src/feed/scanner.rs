@@ -210,7 +210,7 @@ impl Scanner {
     }
 }
 
-/// The beginning of a text that may not be UTF-8.
+/// The beginning of bytes that may not be UTF-8.
 fn beginning(text: &[u8]) -> String {
     let kept = &text[..text.len().min(MAX_SHOWN)];
     let mut shown = String::from_utf8_lossy(kept).into_owned();

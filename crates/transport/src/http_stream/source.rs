@@ -170,7 +170,7 @@ impl ReaderTask {
         }
     }
 
-    /// Reads a response to its end. Lines that can be used show that the server works, so the waits begin anew.
+    /// Reads a response to its end. Lines that can be used show that the server works, so they reset the backoff.
     async fn read(&mut self, backoff: &mut Backoff) -> Result<Ended, StreamError> {
         let settings = self.settings.clone();
         let mut body = Body::open(&settings, &self.position).await?;
