@@ -97,14 +97,15 @@ struct Rest {
 
 impl Rest {
     /// The arguments with the program's name in front.
-    fn called(self, name: &str) -> impl Iterator<Item = OsString> + use<> {
+    fn called(self, name: &str) -> Vec<OsString> {
         let program = OsString::from(format!("rigline {name}"));
-        std::iter::once(program).chain(self.args)
+        std::iter::once(program).chain(self.args).collect()
     }
 }
 
-/// Runs the command. `args` start with the program's name.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Runs the command. `args` start with the program's name. Not generic, so that it is compiled in this crate once, and
+/// not again in the binary.
+pub fn main(args: Vec<OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return print_error(&error),

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rigline::cli::main(std::env::args_os())
+    rigline::cli::main(std::env::args_os().collect())
 }

@@ -24,7 +24,7 @@ const PROGRAM: Program = Program {
 };
 
 /// Runs the stage until a signal. `args` start with the program's name.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(args: Vec<OsString>) -> ExitCode {
     harness::main(&PROGRAM, args, run)
 }
 
