@@ -105,6 +105,7 @@ impl Rest {
 
 /// Runs the command. `args` start with the program's name. Not generic, so that it is compiled in this crate once, and
 /// not again in the binary.
+#[must_use]
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
