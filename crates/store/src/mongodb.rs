@@ -36,7 +36,9 @@ pub use settings::MongoSettings;
 use update::{MAX_COMMAND, update};
 
 /// The name of the index of series and time.
-const INDEX: &str = "rigline_series_time";
+const SERIES_INDEX: &str = "rigline_series_time";
+/// The name of the index of time alone.
+const TIME_INDEX: &str = "rigline_time";
 /// Most fields of an index, less the time.
 const MAX_INDEX_TAGS: usize = 31;
 /// How long the server may take for a command.
@@ -144,25 +146,37 @@ impl Shared {
         self.database.get_or_try_init(connect).await
     }
 
-    /// Makes the index, unless there is one of the same members.
+    /// Makes the indexes: one for rows of a series, and one for documents of all series in the order of time.
     async fn prepare(&self, database: &Database) -> Result<(), Failure> {
         let create = || async {
-            let mut key = Document::new();
+            let time = self.documents.time();
+            let mut of_series = Document::new();
             for (_, member) in self.documents.tags().take(MAX_INDEX_TAGS) {
-                key.insert(member, 1);
+                of_series.insert(member, 1);
             }
-            key.insert(self.documents.time(), 1);
-            let command = doc! {
-                "createIndexes": &self.settings.collection,
-                "indexes": [{ "key": key, "name": INDEX }],
-            };
-            let created = client::in_time(database.run_command(command)).await;
-            match created {
-                Err(failure) if failure.is(OptionConflict) => Ok(()),
-                created => created.map(|_| ()),
-            }
+            of_series.insert(time, 1);
+            self.create_index(database, SERIES_INDEX, of_series).await?;
+            let of_all = doc! { time: 1, "_id": 1 };
+            self.create_index(database, TIME_INDEX, of_all).await
         };
         self.is_prepared.get_or_try_init(create).await.copied()
+    }
+
+    /// Makes an index, unless there is one of the same members.
+    async fn create_index(
+        &self,
+        database: &Database,
+        name: &str,
+        key: Document,
+    ) -> Result<(), Failure> {
+        let command = doc! {
+            "createIndexes": &self.settings.collection,
+            "indexes": [{ "key": key, "name": name }],
+        };
+        match client::in_time(database.run_command(command)).await {
+            Err(failure) if failure.is(OptionConflict) => Ok(()),
+            created => created.map(|_| ()),
+        }
     }
 
     /// Documents of the series with these tags, of which a missing one is absent or null; `None` if no document can
