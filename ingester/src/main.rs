@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ingester::process::main(std::env::args_os().collect())
+    ingester::process::main(std::env::args_os())
 }

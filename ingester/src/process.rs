@@ -38,8 +38,7 @@ struct Pipelines {
 }
 
 /// Runs the stage until a signal. `args` start with the program's name.
-#[must_use]
-pub fn main(args: Vec<OsString>) -> ExitCode {
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     harness::main(&PROGRAM, args, run)
 }
 

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    producer::process::main(std::env::args_os().collect())
+    producer::process::main(std::env::args_os())
 }

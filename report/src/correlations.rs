@@ -95,7 +95,7 @@ pub struct ProductReport {
     pub product: i64,
     /// Work orders of it.
     pub orders: usize,
-    /// Steps from one work order to the next in which the recorded production became less.
+    /// Steps from one work order to the next in which the recorded production falls.
     pub negative_steps: usize,
     /// By each basis.
     pub bases: [BasisReport; 2],

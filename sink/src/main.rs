@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sink::process::main(std::env::args_os().collect())
+    sink::process::main(std::env::args_os())
 }

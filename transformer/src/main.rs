@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    transformer::process::main(std::env::args_os().collect())
+    transformer::process::main(std::env::args_os())
 }

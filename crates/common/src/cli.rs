@@ -103,7 +103,7 @@ fn ignore_if_empty(arg: Arg) -> Arg {
 /// the error.
 pub(crate) fn parse<S: Settings>(
     program: &Program,
-    args: Vec<OsString>,
+    args: impl IntoIterator<Item = OsString>,
 ) -> Result<(Cli<S>, bool), ExitCode> {
     let command = command::<S>(program);
     let parsed = command
@@ -124,7 +124,7 @@ pub(crate) fn parse<S: Settings>(
 pub fn parse_settings<S: Settings>(
     name: &'static str,
     about: &'static str,
-    args: Vec<OsString>,
+    args: impl IntoIterator<Item = OsString>,
 ) -> Result<S, ExitCode> {
     let command = S::augment_args(Command::new(name))
         .about(about)

@@ -126,7 +126,7 @@ pub async fn all(
 /// closed, and otherwise a request to read files again.
 pub fn main<S, F>(
     program: &Program,
-    args: Vec<OsString>,
+    args: impl IntoIterator<Item = OsString>,
     run: impl FnOnce(S, Process) -> F,
 ) -> ExitCode
 where

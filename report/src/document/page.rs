@@ -85,11 +85,13 @@ fn product(
         format_args!("<h2>Product {product}</h2>\n<p>{orders} work orders."),
     );
     if *negative_steps > 0 {
+        let times = match negative_steps {
+            1 => "once".to_owned(),
+            more => format!("{more} times"),
+        };
         push(
             html,
-            format_args!(
-                " The recorded production became less in {negative_steps} steps, which are kept."
-            ),
+            format_args!(" The recorded production falls {times}; these work orders are kept."),
         );
     }
     html.push_str("</p>\n");
