@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
+use std::io::BufRead;
 
 use serde::de::{Deserializer as _, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Deserializer, Value};
 
 use crate::series::{Point, Series};
 
 /// Rejected items whose reasons are kept.
 const SHOWN: usize = 5;
+/// The mark that some programs put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Seconds that are beyond any work order: the year 5138. Milliseconds of today are above.
 const MAX_SECONDS: f64 = 1e11;
 
@@ -50,7 +53,14 @@ pub struct Input {
 
 /// Reads an array of objects, whose items are handled one by one. Items that can't be used are counted and left out.
 #[must_use]
-pub fn read(kind: Kind, file: impl Read) -> Input {
+pub fn read(kind: Kind, mut file: impl BufRead) -> Input {
+    // An error comes again below.
+    if file
+        .fill_buf()
+        .is_ok_and(|start| start.starts_with(BYTE_ORDER_MARK))
+    {
+        file.consume(BYTE_ORDER_MARK.len());
+    }
     let mut items = Items {
         kind,
         points: BTreeMap::new(),
@@ -85,9 +95,11 @@ impl<'de> Visitor<'de> for &mut Items {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while let Some(item) = items.next_element::<Value>()? {
+        while let Some(item) = items.next_element::<Box<RawValue>>()? {
             self.input.items += 1;
-            match point(self.kind, &item) {
+            // In two steps, so that a number out of range is that of one item.
+            let parsed = serde_json::from_str(item.get()).map_err(|error| error.to_string());
+            match parsed.and_then(|item| point(self.kind, &item)) {
                 Ok((id, point)) => self.points.entry(id).or_default().push(point),
                 Err(reason) => {
                     self.input.rejected += 1;
@@ -159,9 +171,11 @@ mod tests {
             r#"{"id":1,"val":null,"time":3}"#,
             r#"{"id":1,"time":3}"#,
             r#"{"id":1,"val":2,"time":1624376278000}"#,
+            r#"{"id":1,"val":1e400,"time":3}"#,
+            r#"{"id":1,"val":2,"time":3,"note":"\ud800"}"#,
         ];
-        let input = metrics(&format!("[{}]", items.join(",")));
-        assert_eq!((input.items, input.rejected), (7, 6));
+        let input = metrics(&format!("\u{feff}[{}]", items.join(",")));
+        assert_eq!((input.items, input.rejected, &input.broken), (9, 8, &None));
         let reasons = [
             (2, "it isn't an object"),
             (3, "id is \"1\", not an integer"),

@@ -13,8 +13,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use common::pipelines::PipelineSettings;
+use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{KafkaTls, Settings, TimeLimitSettings};
+use model::pipeline::SourceKind;
 use sink::from_file::StoreDefaults;
 use store::InfluxSettings;
 use transport::{MqttSettings, SocketSettings, SubscribeSettings};
@@ -56,34 +57,9 @@ pub async fn run(mut args: CheckArgs) -> anyhow::Result<ExitCode> {
     args.subscribe.check()?;
     args.influx.check()?;
     let lines = if args.lists.uses_redis() {
-        let pipelines = args.pipelines.all();
-        let server = args.lists.server().clone();
-        let defaults = StoreDefaults {
-            influx: &args.influx,
-            redis: &server,
-            kafka: Some(&args.kafka),
-        };
-        let influx = async {
-            if stores::uses_influx(pipelines) {
-                influx::influx(&args.influx, args.times).await
-            } else {
-                Vec::new()
-            }
-        };
-        let (mqtt, redis, influx, stores) = tokio::join!(
-            mqtt::broker(&args.mqtt, &args.subscribe.mqtt_topic),
-            redis::redis(&mut args.lists, args.times.max_future),
-            influx,
-            stores::stores(defaults, &args.kafka, pipelines),
-        );
-        [mqtt, redis, influx, stores].concat()
+        Box::pin(of_servers(&args)).await
     } else {
-        let (mqtt, others, files) = tokio::join!(
-            mqtt::listener(&args.mqtt),
-            mqtt::other_ports(&args.mqtt, &args.sockets),
-            files::files(&mut args.lists)
-        );
-        [mqtt, others, files].concat()
+        Box::pin(of_one_process(&args)).await
     };
     let mut out = stdout();
     if args.json {
@@ -94,4 +70,61 @@ pub async fn run(mut args: CheckArgs) -> anyhow::Result<ExitCode> {
     out.flush()?;
     let is_bad = |line: &Line| line.status == Status::Bad;
     Ok(ExitCode::from(u8::from(lines.iter().any(is_bad))))
+}
+
+/// The lines about the broker, Redis and the stores of the four stages.
+async fn of_servers(args: &CheckArgs) -> Vec<Line> {
+    let pipelines = args.pipelines.all();
+    let defaults = StoreDefaults {
+        influx: &args.influx,
+        redis: args.lists.server(),
+        kafka: Some(&args.kafka),
+    };
+    let mqtt = async {
+        if uses_mqtt(pipelines) {
+            mqtt::broker(&args.mqtt, &args.subscribe.mqtt_topic).await
+        } else {
+            Vec::new()
+        }
+    };
+    let influx = async {
+        if stores::uses_influx(pipelines) {
+            influx::influx(&args.influx, args.times).await
+        } else {
+            Vec::new()
+        }
+    };
+    let (mqtt, redis, influx, stores) = tokio::join!(
+        mqtt,
+        redis::redis(args.lists.of_each(pipelines), args.times.max_future),
+        influx,
+        stores::stores(defaults, &args.kafka, pipelines),
+    );
+    [mqtt, redis, influx, stores].concat()
+}
+
+/// The lines about `rigline up` and its data directory.
+async fn of_one_process(args: &CheckArgs) -> Vec<Line> {
+    let pipelines = args.pipelines.all();
+    let mqtt = async {
+        if uses_mqtt(pipelines) {
+            let (mqtt, others) = tokio::join!(
+                mqtt::listener(&args.mqtt),
+                mqtt::other_ports(&args.mqtt, &args.sockets),
+            );
+            [mqtt, others].concat()
+        } else {
+            Vec::new()
+        }
+    };
+    let (mqtt, files) = tokio::join!(mqtt, files::files(args.lists.of_each(pipelines), pipelines));
+    [mqtt, files].concat()
+}
+
+/// Whether messages of a pipeline come over MQTT.
+fn uses_mqtt(pipelines: &[Pipeline]) -> bool {
+    pipelines.iter().any(|pipeline| match pipeline {
+        Pipeline::Rigs(_) => true,
+        Pipeline::File(file) => file.source.kind() == SourceKind::Mqtt,
+    })
 }

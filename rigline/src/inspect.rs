@@ -5,6 +5,7 @@ pub mod ledger;
 pub mod lists;
 mod notes;
 pub(crate) mod output;
+mod pipeline;
 pub mod rigs;
 pub mod rows;
 pub mod stored;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use common::cli::Program;
 use common::harness::{self, Process};
+use common::pipelines::RIGS;
 
 use crate::called::{program, quoted};
 use crate::console::Console;
@@ -44,9 +45,14 @@ async fn run(settings: UpSettings, process: Process) -> anyhow::Result<()> {
 }
 
 fn print_start(console: &Console, server: &Server) {
-    let (listen, data) = (server.listens_on(), server.dir().display());
+    let data = server.dir().display();
+    let mqtt = if server.takes_mqtt() {
+        format!("MQTT on {}, ", server.listens_on())
+    } else {
+        String::new()
+    };
     console.print(format!(
-        "Rigline {} is up: MQTT on {listen}, data in {data}",
+        "Rigline {} is up: {mqtt}data in {data}",
         env!("CARGO_PKG_VERSION")
     ));
     for line in server.other_listeners() {
@@ -79,8 +85,7 @@ pub(crate) fn dashboard_line(server: &Server) -> String {
 }
 
 /// A command that shows the newest values by the HTTP API.
-fn api_line(server: &Server) -> String {
-    let pipeline = server.pipelines().next().unwrap_or_default();
+fn api_line(server: &Server, pipeline: &str) -> String {
     let url = api_url(server);
     let login = if server.api_requires_token() {
         " -H 'Authorization: Bearer TOKEN'"
@@ -90,16 +95,24 @@ fn api_line(server: &Server) -> String {
     format!("curl{login} {url}/api/v1/pipelines/{pipeline}/latest")
 }
 
-/// Commands to publish and to read the data, for copying.
-pub(crate) fn lines_to_copy(server: &Server) -> [String; 5] {
+/// Commands to publish and to read the data of a pipeline, for copying: of `rigs`, or of the first one.
+pub(crate) fn lines_to_copy(server: &Server) -> Vec<String> {
     let (program, data) = (program(), quoted(&server.dir().display().to_string()));
-    [
-        publish_line(server.listens_on(), server.requires_login()),
-        format!("{program} rows --last 1m --data {data}"),
-        format!("{program} ledger --data {data}"),
-        format!("{program} dlq list --data {data}"),
-        api_line(server),
-    ]
+    let name = server.pipelines().find(|name| *name == RIGS);
+    let name = name.or_else(|| server.pipelines().next()).unwrap_or(RIGS);
+    let (mut lines, mut pipeline) = (Vec::new(), String::new());
+    if name == RIGS {
+        lines.push(publish_line(server.listens_on(), server.requires_login()));
+    } else {
+        pipeline = format!(" --pipeline {name}");
+    }
+    if server.has_store_file(name) {
+        lines.push(format!("{program} rows{pipeline} --last 1m --data {data}"));
+    }
+    lines.push(format!("{program} ledger{pipeline} --data {data}"));
+    lines.push(format!("{program} dlq list{pipeline} --data {data}"));
+    lines.push(api_line(server, name));
+    lines
 }
 
 fn publish_line(listen: SocketAddr, requires_login: bool) -> String {

@@ -122,8 +122,8 @@ impl DeadLetterEncoder {
             over_quota,
             topic,
             detail = rejection.detail,
-            "rejected inputs became dead letters (topic and detail of the last one); `dlq list` shows \
-             them"
+            "rejected inputs became dead letters (topic and detail of the last one); \
+             `rigline dlq list` with --pipeline shows them"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use common::pipelines::Pipeline;
 use store::{History, SqliteHistory};
 
 use super::line::{Line, limited};
@@ -15,10 +16,31 @@ const PROCESS: &str = "process";
 const QUEUE: &str = "queue";
 const STORE: &str = "store";
 
-/// The lines about the process that has the directory, its lists and its store.
-pub(super) async fn files(place: &mut Where) -> Vec<Line> {
-    let (dir, files) = (place.dir(), place.files());
-    let mut lines = vec![process(&dir)];
+/// The lines about the process that has the directory, and about lists and store of each pipeline.
+pub(super) async fn files(places: Vec<Where>, pipelines: &[Pipeline]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let has_several = places.len() > 1;
+    for mut place in places {
+        if lines.is_empty() {
+            lines.push(process(&place.dir()));
+        }
+        let mut found = pipelines.iter().filter_map(Pipeline::file);
+        let file = found.find(|file| *file.name == *place.pipeline());
+        let has_own_store = file.is_some_and(|file| !file.store.is_empty());
+        let mut of_pipeline = of_pipeline(&mut place, has_own_store).await;
+        if has_several {
+            for line in &mut of_pipeline {
+                *line = line.clone().of(place.pipeline());
+            }
+        }
+        lines.extend(of_pipeline);
+    }
+    lines
+}
+
+/// The lines about the lists of a pipeline, and about its store, unless its file names others.
+async fn of_pipeline(place: &mut Where, has_own_store: bool) -> Vec<Line> {
+    let path = place.files().join(STORE_FILE);
     let queue = async {
         let lists = place.open(Purpose::Read).await?;
         let first = lists.snapshot().await?;
@@ -26,18 +48,19 @@ pub(super) async fn files(place: &mut Where) -> Vec<Line> {
         lines.extend(lists::lists(&lists, first, place.limits()).await?);
         anyhow::Ok(lines)
     };
-    let path = files.join(STORE_FILE);
     let (queue, store) = tokio::join!(limited(QUEUE, queue), limited(STORE, store(&path)));
-    match queue {
-        Ok(Ok(found)) => lines.extend(found),
-        Ok(Err(error)) => lines.push(Line::bad(
+    let mut lines = match queue {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => vec![Line::bad(
             QUEUE,
             format!("{error:#}"),
             "check --data and RIGLINE_DATA, and whether this user may read the directory",
-        )),
-        Err(line) => lines.push(line),
+        )],
+        Err(line) => vec![line],
+    };
+    if !has_own_store {
+        lines.push(store.unwrap_or_else(|line| line));
     }
-    lines.push(store.unwrap_or_else(|line| line));
     lines
 }
 

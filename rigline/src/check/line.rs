@@ -46,6 +46,14 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// The line, with the pipeline that it is about.
+    pub(super) fn of(self, pipeline: &str) -> Self {
+        Self {
+            check: format!("{} of {pipeline}", self.check).into(),
+            ..self
+        }
+    }
+
     pub(super) fn ok(check: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self {
             check: check.into(),

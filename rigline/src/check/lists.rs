@@ -120,7 +120,7 @@ fn dead_line(ledger: &Ledger, limit: usize) -> Line {
         return Line::warn(
             DEAD,
             detail,
-            "`rigline dlq list` shows why inputs can't be used; raise DEAD_LETTER_LIMIT and \
+            "`rigline dlq list` (with --pipeline) shows why inputs can't be used; raise DEAD_LETTER_LIMIT and \
              DEAD_LETTER_BYTES to keep more",
         );
     }

@@ -19,25 +19,46 @@ const MEMORY: &str = "Redis memory";
 const CLOCK: &str = "Redis clock";
 const LISTS: &str = "lists";
 
-/// The lines about the server, and about the lists in it.
-pub(super) async fn redis(place: &mut Where, max_future: Duration) -> Vec<Line> {
+/// The lines about the server, and about the lists of pipelines in it.
+pub(super) async fn redis(places: Vec<Where>, max_future: Duration) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let has_several = places.len() > 1;
+    for (number, mut place) in places.into_iter().enumerate() {
+        let found = of_pipeline(&mut place, max_future).await;
+        let is_up = found.is_ok();
+        let (of_server, mut of_lists) = found.unwrap_or_else(|line| (vec![line], Vec::new()));
+        if number == 0 {
+            lines.extend(of_server);
+        }
+        if has_several {
+            for line in &mut of_lists {
+                *line = line.clone().of(place.pipeline());
+            }
+        }
+        lines.extend(of_lists);
+        if !is_up {
+            break;
+        }
+    }
+    lines
+}
+
+/// The lines about the server, and those about the lists of a pipeline.
+async fn of_pipeline(
+    place: &mut Where,
+    max_future: Duration,
+) -> Result<(Vec<Line>, Vec<Line>), Line> {
     let is_tls = place.uses_tls();
     let unusable = |error: &anyhow::Error| unusable(&format!("{error:#}"), is_tls);
-    let lists = match limited(SERVER, place.open_redis()).await {
-        Ok(Ok(lists)) => lists,
-        Ok(Err(error)) => return vec![unusable(&error)],
-        Err(line) => return vec![line],
-    };
+    let lists = limited(SERVER, place.open_redis()).await?;
+    let lists = lists.map_err(|error| unusable(&error))?;
     let Some(queue) = lists.redis() else {
-        return Vec::new();
+        return Ok((Vec::new(), Vec::new()));
     };
     let clock = Clock::system();
     let before = clock.now();
-    let first = match limited(SERVER, lists.snapshot()).await {
-        Ok(Ok(first)) => first,
-        Ok(Err(error)) => return vec![unusable(&error)],
-        Err(line) => return vec![line],
-    };
+    let first = limited(SERVER, lists.snapshot()).await?;
+    let first = first.map_err(|error| unusable(&error))?;
     let asked = (before, clock.now());
     let time = clocks::line(CLOCK, asked, first.server_time, Duration::ZERO, max_future);
     let (facts, flow) = tokio::join!(
@@ -45,18 +66,18 @@ pub(super) async fn redis(place: &mut Where, max_future: Duration) -> Vec<Line> 
         limited(LISTS, lists::lists(&lists, first, place.limits())),
     );
     let address = lists.place().trim_start_matches("Redis at ");
-    let mut lines = match facts {
+    let mut of_server = match facts {
         Ok(Ok(facts)) => server_lines(address, &facts),
         Ok(Err(error)) => vec![unusable(&error.into())],
         Err(line) => vec![line],
     };
-    lines.push(time);
-    match flow {
-        Ok(Ok(flow)) => lines.extend(flow),
-        Ok(Err(error)) => lines.push(unusable(&error)),
-        Err(line) => lines.push(line),
-    }
-    lines
+    of_server.push(time);
+    let of_lists = match flow {
+        Ok(Ok(flow)) => flow,
+        Ok(Err(error)) => vec![unusable(&error)],
+        Err(line) => vec![line],
+    };
+    Ok((of_server, of_lists))
 }
 
 fn unusable(error: &str, is_tls: bool) -> Line {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use common::clock::Clock;
-use common::pipelines::RIGS;
+use common::pipelines::{Pipeline, RIGS};
 use common::settings::{BadSetting, Settings, path};
 use model::Layout;
 use queue::list::List;
@@ -14,6 +14,7 @@ use queue::settings::{QueueLimits, QueueSettings, RedisSettings};
 use queue::sqlite::SqliteQueue;
 use queue::{DeadLetterEntry, DeadLetters, Kinds, QueueError, Replay, Replayed, Snapshot, Stretch};
 
+use super::pipeline::chosen;
 use super::stored::{check_exists, files_of};
 use crate::up::{DEFAULT_DIR, QUEUE_FILE};
 
@@ -56,6 +57,20 @@ impl Where {
     #[must_use]
     pub fn pipeline(&self) -> &str {
         &self.queue.pipeline
+    }
+
+    /// The lists of each of these pipelines, unless another one was asked for by its name.
+    #[must_use]
+    pub(crate) fn of_each(&self, pipelines: &[Pipeline]) -> Vec<Self> {
+        if self.queue.pipeline != RIGS {
+            return vec![self.clone()];
+        }
+        let of = |pipeline: &Pipeline| {
+            let mut own = self.clone();
+            pipeline.name().clone_into(&mut own.queue.pipeline);
+            own
+        };
+        pipelines.iter().map(of).collect()
     }
 
     /// How the elements of the lists are written, once they are open.
@@ -108,6 +123,7 @@ impl Where {
 
     /// Opens the lists.
     pub async fn open(&mut self, purpose: Purpose) -> anyhow::Result<Lists> {
+        self.queue.pipeline = chosen(&self.queue.pipeline)?;
         if self.uses_redis() {
             return self.open_redis().await;
         }

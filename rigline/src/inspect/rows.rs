@@ -132,7 +132,8 @@ fn is_of(span: &SeriesSpan, wanted: &str) -> bool {
 }
 
 /// Prints rows ordered by rig and time, or the newest ones ordered by time.
-pub async fn show(args: RowsArgs) -> anyhow::Result<ExitCode> {
+pub async fn show(mut args: RowsArgs) -> anyhow::Result<ExitCode> {
+    args.stored.choose()?;
     let history = args.stored.open()?;
     let series = args.series(&history).await?;
     let columns = args.columns(&history, &series).await?;

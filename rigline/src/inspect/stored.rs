@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use common::pipelines::RIGS;
-use common::settings::{not_empty, path};
+use common::settings::{BadSetting, not_empty, path};
 use model::Layout;
+use model::pipeline::StoreKind;
 use store::SqliteHistory;
 
+use super::pipeline::{chosen, store_kinds};
 use crate::called::up_command;
 use crate::up::{DEFAULT_DIR, STORE_FILE};
 
@@ -24,9 +26,24 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Chooses the pipeline, if none was asked for.
+    pub fn choose(&mut self) -> Result<(), BadSetting> {
+        self.pipeline = chosen(&self.pipeline)?;
+        Ok(())
+    }
+
     /// Opens the store for reading.
     pub fn open(&self) -> anyhow::Result<SqliteHistory> {
         let path = self.files().join(STORE_FILE);
+        let kinds = store_kinds(&self.pipeline);
+        if !kinds.is_empty() && !kinds.contains(&StoreKind::Sqlite) {
+            let kinds: Vec<_> = kinds.into_iter().map(StoreKind::name).collect();
+            bail!(
+                "rows of the pipeline {} are in {} only: read them there, or with the API",
+                self.pipeline,
+                kinds.join(" and ")
+            );
+        }
         check_exists(&path, "store")?;
         SqliteHistory::open_read_only(&path)
             .with_context(|| format!("cannot open {}", path.display()))

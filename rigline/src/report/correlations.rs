@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use common::clock::Clock;
-use common::settings::{path, positive_duration};
+use common::settings::{count, path, positive_duration};
 use common::telemetry::LogFormat;
 use model::Timestamp;
 use report::{Document, Join, Options, ProductReport, correlate};
@@ -45,7 +45,7 @@ pub(super) struct CorrelationsArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = at_least_three)]
     min_pairs: usize,
     /// How many parameters of each product are shown
-    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = count)]
     top: usize,
     /// Go on until a signal, with a report at each multiple of this interval since 1970 in UTC: 1h for full hours. At
     /// the start one is made if the newest in the directory is of an earlier interval

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use report::{Input, Kind, Series};
 
 use super::correlations::CorrelationsArgs;
@@ -23,8 +23,9 @@ pub(super) async fn read(args: &CorrelationsArgs) -> anyhow::Result<Inputs> {
         return args.postgres.read().await;
     };
     let mut notes = Vec::new();
-    let parameters = file(Kind::Metrics, metrics, &mut notes)?;
-    let products = file(Kind::WorkOrders, workorders, &mut notes)?;
+    let is_service = args.every.is_some();
+    let parameters = file(Kind::Metrics, metrics, is_service, &mut notes)?;
+    let products = file(Kind::WorkOrders, workorders, is_service, &mut notes)?;
     Ok(Inputs {
         parameters,
         products,
@@ -32,16 +33,22 @@ pub(super) async fn read(args: &CorrelationsArgs) -> anyhow::Result<Inputs> {
     })
 }
 
-/// Reads a file, and notes what was left out.
-fn file(kind: Kind, path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Input> {
+/// Reads a file, and notes what was left out. A file that ends early may be one that is being written: for a service
+/// that is an error, since the next report is tried later.
+fn file(
+    kind: Kind,
+    path: &Path,
+    is_service: bool,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Input> {
     let name = path.display();
     let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
     let input = report::read(kind, BufReader::with_capacity(1 << 20, file));
     if let Some(broken) = &input.broken {
         let items = input.items;
-        notes.push(format!(
-            "{name} can't be read after {items} items: {broken}"
-        ));
+        let problem = format!("{name} can't be read after {items} items: {broken}");
+        ensure!(!is_service, "{problem}");
+        notes.push(problem);
     }
     if input.rejected > 0 {
         let shown = input.reasons.iter();

@@ -130,11 +130,16 @@ impl Part {
     /// The files that have to stay where they are.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let mut files = vec![self.dir.join(QUEUE_FILE)];
-        let is_file = |store: &NamedStore<PartStore>| matches!(store.store, PartStore::Sqlite(_));
-        if self.stores.iter().any(is_file) {
+        if self.has_store_file() {
             files.push(self.dir.join(STORE_FILE));
         }
         files
+    }
+
+    /// Whether its rows go to a file of its directory.
+    pub(super) fn has_store_file(&self) -> bool {
+        let is_file = |store: &NamedStore<PartStore>| matches!(store.store, PartStore::Sqlite(_));
+        self.stores.iter().any(is_file)
     }
 
     /// What the API reads of it.

@@ -75,6 +75,12 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// Whether a pipeline takes messages that devices publish to the listener.
+    #[must_use]
+    pub fn takes_mqtt(&self) -> bool {
+        self.parts.iter().any(|part| part.wants().is_some())
+    }
+
     /// What else devices can publish by, with its address.
     pub fn other_listeners(&self) -> impl Iterator<Item = String> {
         let all = [
@@ -85,7 +91,7 @@ impl Server {
                 self.listener.web_socket_tls_addr(),
             ),
         ];
-        let mqtt = all.into_iter();
+        let mqtt = all.into_iter().filter(|_| self.takes_mqtt());
         let mqtt = mqtt.filter_map(|(what, address)| Some(format!("{what} on {}", address?)));
         let http = self.http.iter();
         mqtt.chain(http.map(|listener| format!("HTTP on {}", listener.url())))
@@ -119,6 +125,12 @@ impl Server {
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Whether rows of this pipeline are in the data directory.
+    pub(crate) fn has_store_file(&self, pipeline: &str) -> bool {
+        let mut parts = self.parts.iter();
+        parts.any(|part| part.pipeline.name() == pipeline && part.has_store_file())
     }
 
     /// The names of the pipelines.

@@ -1,5 +1,6 @@
 //! The command `check`, against real servers with good and with bad settings.
 
+mod pipelines;
 #[cfg(all(feature = "kafka", feature = "mongodb"))]
 mod stores;
 mod tls;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_postgres::config::Host;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Row as Found, RowStream, Statement};
+use tokio_postgres::{Client, Config, NoTls, Row as Found, RowStream, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::Failure;
@@ -40,6 +41,7 @@ impl Connection {
     pub(super) async fn open(server: &PostgresServer) -> Result<Self, Failure> {
         let target = server.target();
         let Target { config, tls } = target.map_err(|problem| Failure::denied(&problem))?;
+        let address = address(&config);
         // The client's futures are large; few callers connect.
         let opened = in_time(Box::pin(async {
             let (client, task) = match tls {
@@ -57,7 +59,7 @@ impl Connection {
             };
             Ok(Self { client, task })
         }));
-        let opened = opened.await?;
+        let opened = opened.await.map_err(|failure| failure.at(&address))?;
         opened.execute(SESSION).await?;
         Ok(opened)
     }
@@ -99,6 +101,20 @@ impl Connection {
         let values = values.iter().copied();
         in_time(async { Ok(self.client.query_raw(sql, values).await?) }).await
     }
+}
+
+/// The hosts with their ports, for messages.
+fn address(config: &Config) -> String {
+    let ports = config.get_ports();
+    let shown = config.get_hosts().iter().enumerate().map(|(number, host)| {
+        // One port is that of all hosts.
+        let port = ports.get(number).or(ports.first()).unwrap_or(&5432);
+        match host {
+            Host::Tcp(name) => format!("{name}:{port}"),
+            Host::Unix(path) => path.display().to_string(),
+        }
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// Carries a connection until its end, which its client notices.

@@ -39,6 +39,11 @@ impl Failure {
         Self { next, detail }
     }
 
+    /// Of a connection to this address.
+    pub(super) fn at(self, address: &str) -> Self {
+        Self::new(self.next, format!("{address}: {}", self.detail))
+    }
+
     /// Of creating the table, which another process may be doing at the same time.
     pub(super) fn of_setup(mut self) -> Self {
         if matches!(self.next, Next::Rejected(_)) {

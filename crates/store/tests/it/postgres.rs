@@ -277,12 +277,12 @@ async fn permissions_and_passwords_are_denied() {
     let missing = server.url().replace("/postgres", "/nowhere");
     let answer = detail(of_file(&missing, &table).preflight().await);
     assert!(
-        answer.starts_with("denied: database \"nowhere\""),
+        answer.contains(": database \"nowhere\" ") && answer.starts_with("denied: 127.0.0.1:"),
         "{answer}"
     );
     let nobody = server.url().replace("rigline@", "nobody_of_this_name@");
     let answer = detail(of_file(&nobody, &table).preflight().await);
-    assert!(answer.starts_with("denied: role "), "{answer}");
+    assert!(answer.contains(": role "), "{answer}");
     // A server that takes no writes for now, as a standby.
     let _ = server.query(&format!(
         "ALTER ROLE {table}_user SET default_transaction_read_only = on"
