@@ -84,7 +84,7 @@ impl ApiProcessSettings {
 }
 
 /// Runs until a signal. `args` start with the program's name.
-pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
+pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     harness::main(&PROGRAM, args, run)
 }
 

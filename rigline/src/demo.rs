@@ -43,8 +43,7 @@ const LAST_READINGS: Duration = Duration::from_millis(500);
 const DRAIN_LIMIT: Duration = Duration::from_secs(12);
 
 /// Runs until a signal, or for `--duration`. `args` start with the program's name.
-#[must_use]
-pub fn main(args: Vec<OsString>) -> ExitCode {
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     harness::main(&PROGRAM, args, run)
 }
 

@@ -36,8 +36,7 @@ const ABOUT: &str = "Sets InfluxDB up: user, organisation, bucket, tokens for si
 /// Runs until everything is set up. Exit code 0, 1 after an error, or 64 for bad settings. `args` start
 /// with the program's name.
 #[expect(clippy::print_stderr, reason = "the answer of a command")]
-#[must_use]
-pub fn main(args: Vec<OsString>) -> ExitCode {
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: InitArgs = match cli::parse_settings("rigline init", ABOUT, args) {
         Ok(args) => args,
         Err(code) => return code,

@@ -31,8 +31,7 @@ const PROGRAM: Program = Program {
 };
 
 /// Runs until a signal. `args` start with the program's name.
-#[must_use]
-pub fn main(args: Vec<OsString>) -> ExitCode {
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     harness::main(&PROGRAM, args, run)
 }
 

@@ -16,8 +16,7 @@ use crate::inspect::{self, output};
 const ABOUT: &str = "Prints the passwords and tokens that rigline init has created";
 
 /// Prints all passwords and tokens; exit code 2 if there are none. `args` start with the program's name.
-#[must_use]
-pub fn main(args: Vec<OsString>) -> ExitCode {
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse_settings("rigline passwords", ABOUT, args) {
         Ok(place) => inspect::main(async { show(&place) }),
         Err(code) => code,
