@@ -102,7 +102,6 @@ pub async fn consume<Q: Queue, P: Processor>(
         stage: stage.name(),
         batch: settings.limits.batch,
         peek_more: 0,
-        next: None,
         leases,
         process,
         processor,
@@ -120,8 +119,6 @@ struct ListConsumer<'a, Q, P> {
     batch: usize,
     /// How many elements the next peek is for, if more than usual.
     peek_more: usize,
-    /// The batch behind the last one, if it was read while that one was processed.
-    next: Option<Peek>,
     leases: LeaseManager<Q>,
     process: &'a Process,
     processor: P,
@@ -138,7 +135,6 @@ enum Step {
 impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
     /// Works under one lease until it is lost or the process stops.
     async fn serve(&mut self, held: &HeldLease<Q>) -> Result<(), P::Error> {
-        self.next = None;
         match held.state().await {
             Ok(state) => self.processor.load(state)?,
             Err(error) => {
@@ -161,31 +157,28 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
 
     async fn step(&mut self, held: &HeldLease<Q>, taken: Instant) -> Result<Step, P::Error> {
         let max = self.batch.max(std::mem::take(&mut self.peek_more));
-        let peek = match self.next.take() {
-            Some(peek) => peek,
-            None => match held.peek(max).await {
-                Ok(peek) => peek,
-                Err(error) if error.is_lost() => return Ok(self.lost(&error)),
-                Err(error) => {
-                    self.leases.queue_up().down(&error);
-                    return Ok(Step::Wait(ERROR_WAIT));
-                }
-            },
+        let peek = match held.peek(max).await {
+            Ok(peek) => peek,
+            Err(error) if error.is_lost() => return Ok(self.lost(&error)),
+            Err(error) => {
+                self.leases.queue_up().down(&error);
+                return Ok(Step::Wait(ERROR_WAIT));
+            }
         };
         let batch = Batch {
             reached_end: peek.items.len() < max,
             now: taken.elapsed(),
             peek,
         };
-        let (changes, summary, next) = match self.process(held, &batch).await {
+        let (changes, summary) = match self.process(held, &batch).await {
             None => return Ok(Step::Lost),
-            Some((next, decision)) => match decision? {
+            Some(decision) => match decision? {
                 Decision::Wait(wait) => return Ok(Step::Wait(wait)),
                 Decision::PeekMore(elements) => {
                     self.peek_more = elements;
                     return Ok(Step::Continue);
                 }
-                Decision::Commit(changes, summary) => (changes, summary, next),
+                Decision::Commit(changes, summary) => (changes, summary),
             },
         };
         let unfinished = changes.unfinished;
@@ -196,11 +189,6 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
         match held.commit(&commit).await {
             Settled::Applied => {
                 rejected.count();
-                let took_all = commit.take == batch.peek.items.len();
-                self.next = next.filter(|_| took_all).map(|next| Peek {
-                    output_length: next.output_length + commit.outputs.len(),
-                    ..next
-                });
                 #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
                 if commit.take > 0 {
                     histogram!(metric::BATCH_SIZE, "stage" => self.stage)
@@ -217,21 +205,19 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
         }
     }
 
-    /// Processes a batch, and reads the one behind it meanwhile. `None` if the lease was lost, or if it took too long
-    /// after a stop.
+    /// Processes a batch. `None` if the lease was lost meanwhile, or if it took too long after a stop.
     async fn process(
         &mut self,
         held: &HeldLease<Q>,
         batch: &Batch,
-    ) -> Option<(Option<Peek>, Result<Decision<P::Summary>, P::Error>)> {
-        let behind = next_batch(held, batch, self.batch);
+    ) -> Option<Result<Decision<P::Summary>, P::Error>> {
         let stop_limit = async {
             self.process.stop.cancelled().await;
             sleep(STOP_LIMIT).await;
         };
         tokio::select! {
             biased;
-            processed = async { tokio::join!(behind, self.processor.process(batch)) } => Some(processed),
+            decision = self.processor.process(batch) => Some(decision),
             () = held.lost.cancelled() => None,
             () = stop_limit => None,
             never = self.process.health.tick_for_ever() => match never {},
@@ -246,18 +232,6 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
         );
         Step::Lost
     }
-}
-
-/// The full batch behind a full one, numbered as it will be after the commit that takes that one.
-async fn next_batch<Q: Queue>(held: &HeldLease<Q>, batch: &Batch, max: usize) -> Option<Peek> {
-    if batch.reached_end {
-        return None;
-    }
-    let taken = batch.peek.items.len();
-    let mut next = held.peek_behind(taken, max).await?;
-    next.number += 1;
-    next.length = next.length.saturating_sub(taken);
-    Some(next)
 }
 
 fn commit(peek: &Peek, changes: Changes) -> (Commit, Tally) {

@@ -284,7 +284,7 @@ impl<Q: Queue> HeldLease<Q> {
     /// state: the in-memory state doesn't match it.
     pub async fn peek(&self, max: usize) -> Result<Peek, QueueError> {
         faults::reach(Point::BeforePeek);
-        let peek = self.leases.queue.peek(&self.lease, 0, max).await?;
+        let peek = self.leases.queue.peek(&self.lease, max).await?;
         let (expected, found) = (self.number.load(Ordering::Relaxed), peek.number);
         if found == expected {
             if !peek.items.is_empty() {
@@ -296,14 +296,6 @@ impl<Q: Queue> HeldLease<Q> {
             self.leases.resets().went_back(expected, found);
         }
         Err(QueueError::Conflict { expected, found })
-    }
-
-    /// Reads the `max` elements behind the first `skip` ones, which a commit is about to take. `None` if there are fewer
-    /// or they can't be read: the commit or the next peek reports why.
-    pub async fn peek_behind(&self, skip: usize, max: usize) -> Option<Peek> {
-        let peek = self.leases.queue.peek(&self.lease, skip, max).await.ok()?;
-        let is_current = peek.number == self.number.load(Ordering::Relaxed);
-        (is_current && peek.items.len() == max).then_some(peek)
     }
 
     /// Commits, and retries until the outcome is known.
