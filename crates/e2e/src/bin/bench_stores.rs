@@ -29,7 +29,7 @@ use testkit::{InfluxDb, Kafka, Launch, MongoDb, Postgres, Redis};
 const REPETITIONS: i64 = 3;
 const LIMIT: Duration = Duration::from_mins(10);
 /// Rows of a batch, in the sink and in the loop.
-const BATCH: usize = 1_000;
+const BATCH: usize = 5_000;
 const SERIES: i64 = 100;
 const NAME: &str = "bench";
 
