@@ -27,7 +27,7 @@ pub(super) async fn redis(places: Vec<Where>, max_future: Duration) -> Vec<Line>
         let found = of_pipeline(&mut place, max_future).await;
         let is_up = found.is_ok();
         let (of_server, mut of_lists) = found.unwrap_or_else(|line| (vec![line], Vec::new()));
-        if number == 0 {
+        if number == 0 || !is_up {
             lines.extend(of_server);
         }
         if has_several {
