@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::metric;
 
@@ -54,8 +56,7 @@ const QUIET: &str = "krafka=off";
 /// Starts logging to standard error, panics included. A thread writes the lines, so that a blocked
 /// reader or a full disk doesn't block the stage.
 pub fn start_logs(format: LogFormat, filter: &str) -> Result<Logs, String> {
-    let filter = [QUIET, filter].join(",");
-    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    let filter = targets(filter)?;
     let terminal = std::io::stderr().is_terminal();
     let human = match format {
         LogFormat::Auto => terminal,
@@ -68,17 +69,21 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<Logs, String> {
         .thread_name("log")
         .finish(std::io::stderr());
     let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        // The filter decides.
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(writer)
         // By default, an error of writing the log is printed to standard error, which panics.
         .log_internal_errors(false);
     let started = if human {
-        logs.with_ansi(terminal).with_target(false).try_init()
+        let logs = logs.with_ansi(terminal).with_target(false).finish();
+        logs.with(filter).try_init()
     } else {
         logs.json()
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false)
+            .finish()
+            .with(filter)
             .try_init()
     };
     std::panic::set_hook(Box::new(|panic| {
@@ -86,6 +91,18 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<Logs, String> {
     }));
     started.map_err(|error| error.to_string())?;
     Ok(Logs { guard: Some(guard) })
+}
+
+/// Parses a level and `target=level` pairs, separated by commas.
+fn targets(filter: &str) -> Result<Targets, String> {
+    let parts = filter.split(',').map(str::trim);
+    let parts: Vec<_> = std::iter::once(QUIET)
+        .chain(parts.filter(|part| !part.is_empty()))
+        .collect();
+    parts
+        .join(",")
+        .parse()
+        .map_err(|error: ParseError| error.to_string())
 }
 
 /// Interval at which [`upkeep`] condenses histograms.
@@ -115,4 +132,39 @@ pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
         .install_recorder()?;
     metric::describe();
     Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::targets;
+
+    #[test]
+    fn log_filter_is_a_level_or_target_level_pairs() {
+        let is_enabled =
+            |filter, target, level| targets(filter).unwrap().would_enable(target, &level);
+        for filter in [
+            "warn",
+            "WARN",
+            "",
+            "warn,",
+            " sink=error , warn",
+            "sink=error,,warn",
+        ] {
+            let shows_warnings = filter != "";
+            assert_eq!(
+                is_enabled(filter, "queue", Level::WARN),
+                shows_warnings,
+                "{filter:?}"
+            );
+            assert!(!is_enabled(filter, "queue", Level::INFO), "{filter:?}");
+            assert!(!is_enabled(filter, "krafka", Level::ERROR), "{filter:?}");
+        }
+        assert!(!is_enabled("sink=error,warn", "sink::run", Level::WARN));
+        assert!(is_enabled("krafka=debug", "krafka", Level::DEBUG));
+        for filter in ["a=b=c", "sink=loud"] {
+            assert!(targets(filter).is_err(), "{filter:?}");
+        }
+    }
 }

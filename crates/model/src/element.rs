@@ -1,5 +1,6 @@
 //! The JSON of list elements: samples in the raw list, rows in the normalized list.
 
+mod compact;
 mod json;
 mod rigs;
 mod tagged;

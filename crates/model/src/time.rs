@@ -1,9 +1,10 @@
 //! Instants as Rigline stores them: whole nanoseconds since 1970 in UTC.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Timelike};
+use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,9 @@ impl Timestamp {
 
     /// Reads an RFC 3339 time with `Z` or an offset, also as `+0100`.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
+        if let Some(time) = Self::parse_utc(text.as_bytes()) {
+            return Ok(time);
+        }
         let parsed = DateTime::parse_from_rfc3339(text).or_else(|error| {
             let with_colon = with_colon_in_offset(text).ok_or(error)?;
             DateTime::parse_from_rfc3339(&with_colon)
@@ -67,6 +71,29 @@ impl Timestamp {
             None if parsed.year() < 1970 => Err(TimeError::BeforeRange),
             None => Err(TimeError::AfterRange),
         }
+    }
+
+    /// Reads what [`Timestamp::write_to`] writes, which is most of what is read, several times faster than the
+    /// general parser. `None` of anything else.
+    fn parse_utc(text: &[u8]) -> Option<Self> {
+        let (seconds, fraction) = text.strip_suffix(b"Z")?.split_at_checked(19)?;
+        let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+        if marks.iter().any(|(place, mark)| seconds[*place] != *mark) {
+            return None;
+        }
+        let part = |range: Range<usize>| number(&seconds[range]);
+        let year = i32::try_from(part(0..4)?).ok()?;
+        let date = NaiveDate::from_ymd_opt(year, part(5..7)?, part(8..10)?)?;
+        let nanos = match fraction {
+            [] => 0,
+            [b'.', digits @ ..] if digits.len() <= 9 && !digits.is_empty() => {
+                let missing = u32::try_from(9 - digits.len()).ok()?;
+                number(digits)? * 10_u32.pow(missing)
+            }
+            _ => return None,
+        };
+        let time = date.and_hms_nano_opt(part(11..13)?, part(14..16)?, part(17..19)?, nanos)?;
+        time.and_utc().timestamp_nanos_opt().map(Self)
     }
 
     /// Reads a JSON number: below 1e11 Unix seconds, below 1e14 milliseconds, below 1e17 microseconds,
@@ -194,6 +221,15 @@ impl fmt::Display for Timestamp {
         self.write_to(&mut text);
         f.write_str(&String::from_utf8_lossy(&text))
     }
+}
+
+/// The number of at most nine decimal digits.
+fn number(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |number, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| number * 10 + u32::from(digit - b'0'))
+    })
 }
 
 /// The string with a colon in an offset like `+0100` at its end; `None` without such an offset.

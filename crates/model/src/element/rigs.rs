@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::json::{JsonString, starts_object, write_member, write_number, write_string};
-use super::{ElementError, RawSample};
+use super::{ElementError, RawSample, compact};
 use crate::name::{Name, RIG_ID, TIMESTAMP};
 use crate::reading::Reading;
 use crate::row::Row;
@@ -44,6 +44,14 @@ pub fn encode_reading(reading: &Reading<'_>, out: &mut Vec<u8>) {
 
 /// Reads a reading's element; unknown members are ignored.
 pub fn decode_reading(element: &[u8]) -> Result<Reading<'_>, ElementError> {
+    match compact::rigs::decode_reading(element) {
+        Some(reading) => Ok(reading),
+        None => decode_reading_json(element),
+    }
+}
+
+/// Reads any JSON, with members in any order.
+pub(super) fn decode_reading_json(element: &[u8]) -> Result<Reading<'_>, ElementError> {
     // A derived reader would take an array of the members' values, too.
     if !starts_object(element) {
         return Err(ElementError::new("the element isn't a JSON object"));
@@ -94,6 +102,14 @@ pub(super) fn encode_row<'a>(
 }
 
 pub(super) fn decode_row(element: &[u8]) -> Result<Row<'_>, ElementError> {
+    match compact::rigs::decode_row(element) {
+        Some(row) => Ok(row),
+        None => decode_row_json(element),
+    }
+}
+
+/// Reads any JSON, with members in any order.
+pub(super) fn decode_row_json(element: &[u8]) -> Result<Row<'_>, ElementError> {
     let RowElement(row) = serde_json::from_slice(element).map_err(ElementError::new)?;
     Ok(row)
 }

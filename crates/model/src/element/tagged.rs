@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::json::{JsonString, starts_object, write_member, write_string};
-use super::{ElementError, RawSample};
+use super::{ElementError, RawSample, compact};
 use crate::name::{Name, TIMESTAMP};
 use crate::row::Row;
 use crate::sample::{Sample, Tags, Value};
@@ -131,6 +131,14 @@ pub(super) fn decode_row(element: &[u8]) -> Result<Row<'_>, ElementError> {
 }
 
 fn decode(element: &[u8]) -> Result<Members<'_>, ElementError> {
+    match compact::tagged::decode(element) {
+        Some(members) => Ok(members),
+        None => decode_json(element),
+    }
+}
+
+/// Reads any JSON, with members in any order.
+pub(super) fn decode_json(element: &[u8]) -> Result<Members<'_>, ElementError> {
     // A derived reader would take an array of the members' values, too.
     if !starts_object(element) {
         return Err(ElementError::new("the element isn't a JSON object"));
@@ -158,11 +166,12 @@ fn missing(member: &str) -> ElementError {
     ElementError(format!("missing field `{member}`"))
 }
 
-struct Members<'a> {
-    tags: Tags<'a>,
-    timestamp: Timestamp,
-    ingest_time: Option<Timestamp>,
-    values: Vec<(Name<'a>, Value)>,
+#[derive(Debug, PartialEq)]
+pub(super) struct Members<'a> {
+    pub(super) tags: Tags<'a>,
+    pub(super) timestamp: Timestamp,
+    pub(super) ingest_time: Option<Timestamp>,
+    pub(super) values: Vec<(Name<'a>, Value)>,
 }
 
 #[derive(Deserialize)]

@@ -113,3 +113,15 @@ proptest! {
         let _ = Timestamp::parse(&text);
     }
 }
+
+proptest! {
+    #[test]
+    fn times_in_utc_are_read_as_the_general_parser_reads_them(
+        text in "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,10})?Z?",
+    ) {
+        if let Some(time) = Timestamp::parse_utc(text.as_bytes()) {
+            let parsed = chrono::DateTime::parse_from_rfc3339(&text).unwrap();
+            prop_assert_eq!(Some(time.nanos()), parsed.timestamp_nanos_opt());
+        }
+    }
+}
