@@ -65,12 +65,12 @@ async fn main() {
                 "kind = \"influx\"\nurl = \"{}\"\ntoken = \"{TOKEN}\"\norg = \"{ORG}\"\nbucket = \"{BUCKET}\"\n",
                 influx.url()
             ),
-            rows: 200_000,
+            rows: 400_000,
         },
         Case {
             name: "PostgreSQL",
             table: format!("kind = \"postgres\"\nurl = \"{}\"\n", postgres.url()),
-            rows: 200_000,
+            rows: 400_000,
         },
         Case {
             name: "FerretDB (as MongoDB)",
@@ -86,7 +86,7 @@ async fn main() {
                 "kind = \"kafka\"\nurl = \"kafka://127.0.0.1:{}\"\ntopic = \"bench\"\npartitions = 3\n",
                 kafka.port()
             ),
-            rows: 200_000,
+            rows: 400_000,
         },
     ];
     println!(
@@ -234,7 +234,7 @@ async fn stored(queue: &RedisQueue, count: usize) -> usize {
             return found;
         }
         assert!(started.elapsed() < LIMIT, "{ledger:#?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
