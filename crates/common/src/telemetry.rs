@@ -147,17 +147,11 @@ mod tests {
         for filter in [
             "warn",
             "WARN",
-            "",
             "warn,",
             " sink=error , warn",
             "sink=error,,warn",
         ] {
-            let shows_warnings = filter != "";
-            assert_eq!(
-                is_enabled(filter, "queue", Level::WARN),
-                shows_warnings,
-                "{filter:?}"
-            );
+            assert!(is_enabled(filter, "queue", Level::WARN), "{filter:?}");
             assert!(!is_enabled(filter, "queue", Level::INFO), "{filter:?}");
             assert!(!is_enabled(filter, "krafka", Level::ERROR), "{filter:?}");
         }

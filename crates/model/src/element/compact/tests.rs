@@ -62,7 +62,7 @@ fn value() -> impl Strategy<Value = Value> {
         any::<f64>()
             .prop_filter("finite", |value| value.is_finite())
             .prop_map(Value::Float),
-        (-1_000_000_i64..1_000_000).prop_map(|value| Value::Float((value as f64) / 1_000.0)),
+        (-1_000_000_i32..1_000_000).prop_map(|value| Value::Float(f64::from(value) / 1_000.0)),
         any::<i64>().prop_map(Value::Integer),
         any::<bool>().prop_map(Value::Bool),
         ".{0,8}".prop_map(Value::String),
