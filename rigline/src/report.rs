@@ -24,8 +24,8 @@ pub struct ReportArgs {
 
 #[derive(Debug, Subcommand)]
 enum ReportKind {
-    /// Rank the parameters that correlate with the production of each product, from files. Writes `report_TIME.html`,
-    /// .csv and .json; exit code 1 if nothing can be compared
+    /// Rank the parameters that correlate with the production of each product. Writes `report_TIME.html`, .csv and .json;
+    /// exit code 1 if nothing can be compared, or a file can't be read to its end
     Correlations(Box<CorrelationsArgs>),
     /// Write files of metrics and work orders in which it is known what correlates, and say what
     Example(ExampleArgs),

@@ -17,8 +17,8 @@ use super::inputs::{self, Inputs};
 use super::tables::PostgresArgs;
 use crate::inspect::output::{line, stdout};
 
-/// The exit code if no parameter of any product can be compared.
-const EXIT_NOTHING: u8 = 1;
+/// The exit code if no parameter of any product can be compared, or a file can't be read to its end.
+const EXIT_INCOMPLETE: u8 = 1;
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -103,6 +103,8 @@ pub(super) struct Made {
     pub(super) notes: Vec<String>,
     /// What was found.
     pub(super) reports: Vec<ProductReport>,
+    /// Whether a file couldn't be read to its end, so that later items are missing.
+    is_cut: bool,
     /// Its page, its CSV and its JSON.
     pub(super) paths: [PathBuf; 3],
 }
@@ -150,6 +152,7 @@ pub(super) async fn make(
     Ok(Made {
         notes,
         reports,
+        is_cut: parameters.broken.is_some() || products.broken.is_some(),
         paths,
     })
 }
@@ -167,8 +170,8 @@ pub(super) async fn once(args: &CorrelationsArgs) -> anyhow::Result<ExitCode> {
         writeln!(out, "wrote {}", path.display())?;
     }
     out.flush()?;
-    Ok(if made.is_empty() {
-        ExitCode::from(EXIT_NOTHING)
+    Ok(if made.is_empty() || made.is_cut {
+        ExitCode::from(EXIT_INCOMPLETE)
     } else {
         ExitCode::SUCCESS
     })

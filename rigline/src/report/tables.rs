@@ -11,7 +11,8 @@ use super::inputs::left_out;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "PostgreSQL")]
 pub(super) struct PostgresArgs {
-    /// Instead of files: the database with the tables, `postgres://host[:port]/database`; with TLS `?sslmode=require`
+    /// The database with the tables, if no files are given: `postgres://host[:port]/database`; with TLS
+    /// `?sslmode=require`
     #[arg(long, env = "POSTGRES_URL", value_name = "URL", hide_env_values = true)]
     postgres_url: Option<Secret>,
     /// The user, instead of the URL's

@@ -95,6 +95,20 @@ fn planted_parameters_are_ranked_and_bad_items_named() {
 }
 
 #[test]
+fn file_that_ends_early_makes_a_report_and_exit_code_1() {
+    let dir = TempDir::new().unwrap();
+    write_files(dir.path());
+    let path = dir.path().join("metrics.json");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 2]).unwrap();
+    let made = report(dir.path(), &[]);
+    let said = text(&made);
+    assert_eq!(made.status.code(), Some(1), "{said}");
+    assert!(said.contains("metrics.json can't be read after"), "{said}");
+    assert!(written(dir.path(), "csv").contains(",increment,"));
+}
+
+#[test]
 fn nothing_to_compare_is_1_and_a_missing_file_2() {
     let dir = TempDir::new().unwrap();
     let write = |name: &str, content: &str| fs::write(dir.path().join(name), content).unwrap();
