@@ -73,8 +73,8 @@ impl Timestamp {
         }
     }
 
-    /// Reads what [`Timestamp::write_to`] writes, which is most of what is read, several times faster than the
-    /// general parser. `None` of anything else.
+    /// Reads what [`Timestamp::write_to`] writes, which is most of what is read, without the general parser. `None` of
+    /// anything else.
     fn parse_utc(text: &[u8]) -> Option<Self> {
         let (seconds, fraction) = text.strip_suffix(b"Z")?.split_at_checked(19)?;
         let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];

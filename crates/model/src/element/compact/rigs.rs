@@ -1,7 +1,7 @@
 //! Elements of the pipeline `rigs`.
 
 use super::Rest;
-use crate::name::{Name, RIG_ID};
+use crate::name::Name;
 use crate::reading::Reading;
 use crate::row::Row;
 use crate::sample::Value;
@@ -31,9 +31,7 @@ pub(in crate::element) fn decode_reading(element: &[u8]) -> Option<Reading<'_>> 
 /// The row of an element; `None` if it isn't written in this form, or is invalid.
 pub(in crate::element) fn decode_row(element: &[u8]) -> Option<Row<'_>> {
     let mut rest = Rest(str::from_utf8(element).ok()?);
-    rest.skip("{\"")?;
-    rest.skip(RIG_ID)?;
-    rest.skip("\":")?;
+    rest.skip("{\"rig_id\":")?;
     let rig_id = Name::strict(rest.string()?).ok()?;
     rest.skip(",\"timestamp\":")?;
     let mut row = Row::of_rig(rig_id, rest.time()?);
