@@ -134,6 +134,20 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// Its log, once it contains `text`. A stage writes its log in a thread of its own, so that what it does can be seen
+    /// before the line about it.
+    #[must_use]
+    #[track_caller]
+    pub fn logs_with(&self, text: &str) -> String {
+        let mut logs = String::new();
+        let found = wait_until(PATIENCE, || {
+            logs = self.logs();
+            logs.contains(text)
+        });
+        assert!(found, "there is no {text:?} in the log:\n{logs}");
+        logs
+    }
+
     /// Sends SIGTERM and returns at once.
     pub fn terminate(&mut self) {
         self.signal(Signal::TERM);

@@ -64,18 +64,17 @@ fn a_refused_message_is_a_dead_letter_that_names_the_user_and_rules_are_read_aga
     let listed = up.run_ok(&["dlq", "list"]);
     assert!(listed.contains("3  not_allowed"), "{listed}");
     let metric = "rigline_dead_letters_over_quota_total{reason=\"not_allowed\"} 4";
-    let metrics = up.stage.get("/metrics");
-    assert!(metrics.contains(metric), "{metrics}");
+    let counted = || up.stage.get("/metrics").contains(metric);
+    assert!(wait_until(SOON, counted), "{}", up.stage.get("/metrics"));
 
     let mut reload = |text: &str, message: &str| {
         fs::write(&rules, text).unwrap();
         up.stage.hang_up();
-        let logged = || up.stage.logs().contains(message);
-        assert!(wait_until(SOON, logged), "{}", up.stage.logs());
+        let _ = up.stage.logs_with(message);
     };
     reload("topic wirte a", "the rules are as before");
     assert!(publish("bob", "mqttv5", 1).contains("Not authorized"));
-    reload("user ann\ntopic write rigs/#\n", "read MQTT_ACL again");
+    reload("user ann\ntopic write rigs/#\n", "INFO read MQTT_ACL again");
     assert_eq!(publish("bob", "mqttv5", 1), "");
     assert!(up.run_ok(&["ledger"]).contains("balanced"));
     // They are replayed only when asked for.
@@ -106,7 +105,7 @@ fn the_log_names_the_port_for_what_a_client_speaks() {
         format!("MQTT with TLS on 127.0.0.1:{tls}"),
         format!("MQTT over WebSocket on 127.0.0.1:{web_socket}"),
     ] {
-        assert!(up.stage.logs().contains(&line), "{line}");
+        let _ = up.stage.logs_with(&line);
     }
     // A ClientHello, a request of HTTP, and one for WebSocket; MQTT to the others. One line of each kind is logged in
     // ten seconds.
@@ -131,7 +130,7 @@ fn the_log_names_the_port_for_what_a_client_speaks() {
     let metric = "rigline_mqtt_refused_total{reason=\"wrong_protocol\"} 7";
     let counted = || up.stage.get("/metrics").contains(metric);
     assert!(wait_until(SOON, counted), "{}", up.stage.get("/metrics"));
-    let logs = up.stage.logs();
+    let logs = up.stage.logs_with("it speaks TLS");
     let line = logs.lines().find(|line| line.contains("it speaks TLS"));
     let line = line.unwrap_or_default();
     let port = format!("127.0.0.1:{tls} (MQTT_TLS_LISTEN)");

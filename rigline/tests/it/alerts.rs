@@ -75,7 +75,7 @@ fn publish(up: &Up, value: f64) {
 
 /// What the API shows.
 fn alerts(up: &Up) -> Json {
-    let logs = up.stage.logs();
+    let logs = up.stage.logs_with("curl http://");
     let (_, address) = logs.split_once("curl http://").unwrap();
     let (address, _) = address.split_once('/').unwrap();
     let path = "/api/v1/pipelines/oven/alerts";

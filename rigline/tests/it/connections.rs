@@ -125,7 +125,7 @@ fn connections_that_never_log_in_keep_nobody_out() {
         let sample = format!("rigline_mqtt_refused_total{{reason=\"{reason}\"}}");
         assert!(metrics.contains(&sample), "{sample}: {metrics}");
     }
-    let logs = up.stage.logs();
+    let logs = up.stage.logs_with("closed a new connection at once");
     // Three quarters of half of all.
     let limit = (count.div_ceil(2) - count.div_ceil(2) / 4).to_string();
     let refusals = logs.lines();

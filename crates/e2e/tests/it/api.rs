@@ -10,7 +10,7 @@ use crate::readings::{SOON, all_stored, payload, this_second};
 const RIGS: &str = "/api/v1/pipelines/rigs";
 
 fn port_of(api: &StageProcess) -> u16 {
-    let logs = api.logs();
+    let logs = api.logs_with("url=\"http://127.0.0.1:");
     let (_, address) = logs.split_once("url=\"http://127.0.0.1:").unwrap();
     let digits: String = address.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap()

@@ -230,7 +230,7 @@ fn assert_api(env: &[(&str, &str)], values: usize) {
         .spawn();
     assert!(api.ready(SOON), "{}\n{}", api.get("/readyz"), api.logs());
     assert!(wait_until(SOON, || api.get("/readyz").contains("mongodb")));
-    let logs = api.logs();
+    let logs = api.logs_with("url=\"http://127.0.0.1:");
     let (_, address) = logs.split_once("url=\"http://127.0.0.1:").unwrap();
     let digits: String = address.chars().take_while(char::is_ascii_digit).collect();
     let series = SERIES
