@@ -28,19 +28,24 @@ use testkit::{InfluxDb, Kafka, Launch, MongoDb, Postgres, Redis};
 
 const REPETITIONS: i64 = 3;
 const LIMIT: Duration = Duration::from_mins(10);
-/// Rows of a batch, in the sink and in the loop.
+/// The sink's default number of rows of a batch.
 const BATCH: usize = 5_000;
 const SERIES: i64 = 100;
+/// The first part of this many is written before the measurement, with all that happens once.
+const WARM_UP: usize = 20;
 const NAME: &str = "bench";
 
 const SOURCE: &str =
     "name = \"bench\"\n[source]\ntopic = \"{device}/{field}\"\n[rows]\nalign = \"1ms\"\n";
 
-/// A store and how many rows it gets at a time.
+/// One store or several, and how many rows they get in a run.
 struct Case {
     name: &'static str,
-    table: String,
+    /// The tables of the pipeline file. `RUN` is replaced by the number of the run.
+    tables: String,
     rows: i64,
+    /// Rows of a batch, in the sink and in the loop.
+    batch: usize,
 }
 
 /// The figures of one run.
@@ -57,38 +62,8 @@ async fn main() {
         return;
     }
     let (influx, mongo, kafka) = (InfluxDb::start(), MongoDb::start(), Kafka::start());
-    let postgres = Postgres::start();
-    let cases = [
-        Case {
-            name: "InfluxDB",
-            table: format!(
-                "kind = \"influx\"\nurl = \"{}\"\ntoken = \"{TOKEN}\"\norg = \"{ORG}\"\nbucket = \"{BUCKET}\"\n",
-                influx.url()
-            ),
-            rows: 400_000,
-        },
-        Case {
-            name: "PostgreSQL",
-            table: format!("kind = \"postgres\"\nurl = \"{}\"\n", postgres.url()),
-            rows: 400_000,
-        },
-        Case {
-            name: "FerretDB (as MongoDB)",
-            table: format!(
-                "kind = \"mongodb\"\nurl = \"mongodb://127.0.0.1:{}\"\nbatch = 99\n",
-                mongo.port()
-            ),
-            rows: 2_000,
-        },
-        Case {
-            name: "Kafka",
-            table: format!(
-                "kind = \"kafka\"\nurl = \"kafka://127.0.0.1:{}\"\ntopic = \"bench\"\npartitions = 3\n",
-                kafka.port()
-            ),
-            rows: 400_000,
-        },
-    ];
+    let (postgres, latest) = (Postgres::start(), Redis::start());
+    let cases = cases(&influx, &latest, &postgres, &mongo, &kafka);
     println!(
         "| store | loop, rows/s | sink, rows/s | ratio | loop, CPU µs a row | sink, CPU µs a row |"
     );
@@ -96,9 +71,10 @@ async fn main() {
     for case in &cases {
         let (mut loops, mut sinks) = (Vec::new(), Vec::new());
         for repetition in 0..REPETITIONS {
-            let file = file_of(case);
-            loops.push(in_a_loop(&file, &rows(case, 2 * repetition)).await);
-            sinks.push(by_the_sink(case, &rows(case, 2 * repetition + 1)).await);
+            let (run_of_loop, run_of_sink) = (2 * repetition, 2 * repetition + 1);
+            let file = file_of(case, run_of_loop);
+            loops.push(in_a_loop(case, &file, &rows(case, run_of_loop)).await);
+            sinks.push(by_the_sink(case, run_of_sink).await);
         }
         let rate = |runs: &[Run]| median(runs.iter().map(|run| run.rows_per_second).collect());
         let cpu = |runs: &[Run]| median(runs.iter().map(|run| run.cpu).collect());
@@ -114,18 +90,75 @@ async fn main() {
     }
 }
 
-fn text_of(case: &Case) -> String {
-    format!("{SOURCE}[[store]]\n{}", case.table)
+fn cases(
+    influx: &InfluxDb,
+    latest: &Redis,
+    postgres: &Postgres,
+    mongo: &MongoDb,
+    kafka: &Kafka,
+) -> [Case; 5] {
+    let influx_table = format!(
+        "kind = \"influx\"\nurl = \"{}\"\ntoken = \"{TOKEN}\"\norg = \"{ORG}\"\nbucket = \"{BUCKET}\"\n",
+        influx.url()
+    );
+    [
+        Case {
+            name: "InfluxDB",
+            tables: influx_table.clone(),
+            rows: 400_000,
+            batch: BATCH,
+        },
+        Case {
+            name: "InfluxDB and redis-latest",
+            tables: format!(
+                "{influx_table}measurement = \"beside\"\n[[store]]\nkind = \"redis-latest\"\n\
+                 url = \"redis://127.0.0.1:{}\"\n",
+                latest.port()
+            ),
+            rows: 400_000,
+            batch: BATCH,
+        },
+        Case {
+            name: "PostgreSQL",
+            tables: format!("kind = \"postgres\"\nurl = \"{}\"\n", postgres.url()),
+            rows: 400_000,
+            batch: BATCH,
+        },
+        Case {
+            name: "FerretDB (as MongoDB)",
+            tables: format!(
+                "kind = \"mongodb\"\nurl = \"mongodb://127.0.0.1:{}\"\nbatch = 99\n\
+                 collection = \"run_RUN\"\n",
+                mongo.port()
+            ),
+            rows: 2_000,
+            batch: 99,
+        },
+        Case {
+            name: "Kafka",
+            tables: format!(
+                "kind = \"kafka\"\nurl = \"kafka://127.0.0.1:{}\"\ntopic = \"bench\"\npartitions = 3\n",
+                kafka.port()
+            ),
+            rows: 400_000,
+            batch: BATCH,
+        },
+    ]
 }
 
-fn file_of(case: &Case) -> PipelineFile {
-    PipelineFile::parse("bench.toml", &text_of(case), &|_| None).expect("a pipeline")
+fn text_of(case: &Case, run: i64) -> String {
+    let tables = case.tables.replace("RUN", &run.to_string());
+    format!("{SOURCE}[[store]]\n{tables}")
+}
+
+fn file_of(case: &Case, run: i64) -> PipelineFile {
+    PipelineFile::parse("bench.toml", &text_of(case, run), &|_| None).expect("a pipeline")
 }
 
 /// Rows of a time of their own.
-fn rows(case: &Case, part: i64) -> Vec<Row<'static>> {
+fn rows(case: &Case, run: i64) -> Vec<Row<'static>> {
     let name = |name: String| Name::new(name).expect("a name");
-    let start = 1_767_600_000_000 + part * 10_000_000;
+    let start = 1_767_600_000_000 + run * 10_000_000;
     let row = |number: i64| Row {
         tags: vec![(
             name("device".into()),
@@ -143,7 +176,7 @@ fn rows(case: &Case, part: i64) -> Vec<Row<'static>> {
     (0..case.rows).map(row).collect()
 }
 
-async fn in_a_loop(file: &PipelineFile, rows: &[Row<'_>]) -> Run {
+async fn in_a_loop(case: &Case, file: &PipelineFile, rows: &[Row<'_>]) -> Run {
     // The table has all of it.
     let influx = InfluxSettings {
         url: String::new(),
@@ -162,32 +195,47 @@ async fn in_a_loop(file: &PipelineFile, rows: &[Row<'_>]) -> Run {
     };
     let last = last_store(file, &KafkaTls::default()).expect("a store");
     let own = std::process::id();
+    let (first, rest) = rows.split_at(rows.len() / WARM_UP);
     if let Some(mut last) = last {
         last.store.open().await.expect("a connection");
+        let mut write_all = async |rows: &[Row<'_>]| {
+            for batch in rows.chunks(case.batch) {
+                let (records, refused) = last.store.encode(batch);
+                assert!(refused.is_empty(), "{refused:?}");
+                let written = last.store.write(records, "bench".to_owned()).await;
+                written.expect("a write");
+            }
+        };
+        write_all(first).await;
         let (started, before) = (Instant::now(), cpu_us(own));
-        for batch in rows.chunks(BATCH) {
-            let (records, refused) = last.store.encode(batch);
-            assert!(refused.is_empty(), "{refused:?}");
-            let written = last.store.write(records, "bench".to_owned()).await;
-            written.expect("a write");
+        write_all(rest).await;
+        return run(rest.len(), started, cpu_us(own) - before);
+    }
+    let mut stores = Vec::new();
+    for table in &file.store {
+        let store = PipelineStore::of_table(defaults, file, Some(table), Clock::system());
+        let store = store.expect("a store");
+        stores.push(store);
+    }
+    let write_all = async |rows: &[Row<'_>]| {
+        for batch in rows.chunks(case.batch) {
+            for store in &stores {
+                store.write(batch).await.expect("a write");
+            }
         }
-        return run(rows.len(), started, cpu_us(own) - before);
-    }
-    let store = PipelineStore::of_table(defaults, file, Some(&file.store[0]), Clock::system());
-    let store = store.expect("a store");
-    store.preflight().await.expect("a connection");
+    };
+    write_all(first).await;
     let (started, before) = (Instant::now(), cpu_us(own));
-    for batch in rows.chunks(BATCH) {
-        store.write(batch).await.expect("a write");
-    }
-    run(rows.len(), started, cpu_us(own) - before)
+    write_all(rest).await;
+    run(rest.len(), started, cpu_us(own) - before)
 }
 
-async fn by_the_sink(case: &Case, rows: &[Row<'_>]) -> Run {
+async fn by_the_sink(case: &Case, number: i64) -> Run {
+    let rows = &rows(case, number);
     let redis = Redis::start();
     let dir = TempDir::new().expect("a directory");
     let path: PathBuf = dir.path().join("bench.toml");
-    std::fs::write(&path, text_of(case)).expect("a file");
+    std::fs::write(&path, text_of(case, number)).expect("a file");
     let queue = RedisQueue::new(&settings().of_pipeline(NAME), &redis_settings(redis.port()));
     let queue = queue.expect("a queue");
     append(&queue, rows).await;
@@ -195,11 +243,10 @@ async fn by_the_sink(case: &Case, rows: &[Row<'_>]) -> Run {
         .env("PIPELINES", &path.display().to_string())
         .env("REDIS_HOST", "127.0.0.1")
         .env("REDIS_PORT", &redis.port().to_string())
-        .env("BATCH", &BATCH.to_string())
+        .env("BATCH", &case.batch.to_string())
         .spawn();
-    // Without its start: from the first twentieth on.
     let total = rows.len();
-    let first = stored(&queue, total / 20).await;
+    let first = stored(&queue, total / WARM_UP).await;
     let (started, before) = (Instant::now(), cpu_us(sink.pid()));
     let last = stored(&queue, total).await;
     run(last - first, started, cpu_us(sink.pid()) - before)
