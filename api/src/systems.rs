@@ -5,11 +5,10 @@ mod facilities;
 #[cfg(feature = "mongodb")]
 mod sensors;
 
-#[cfg(feature = "mongodb")]
-use anyhow::Context;
 use axum::Router;
 use axum::response::Response;
 use clap::ValueEnum;
+use common::settings::BadSetting;
 use http_server::Access;
 #[cfg(feature = "mongodb")]
 use store::MongoHistory;
@@ -45,23 +44,35 @@ fn mongodb_pipeline<'a>(
     paths: &str,
     pipeline: &str,
     api: &'a Api,
-) -> anyhow::Result<(&'a ServedPipeline, &'a MongoHistory)> {
+) -> Result<(&'a ServedPipeline, &'a MongoHistory), BadSetting> {
     let mut pipelines = api.pipelines().iter();
     let part = pipelines.find(|part| part.pipeline.name() == pipeline);
-    let part = part
-        .with_context(|| format!("API_PATHS={paths} needs the pipeline {pipeline} in PIPELINES"))?;
+    let part = part.ok_or_else(|| {
+        unusable(
+            paths,
+            &format!("{paths} with the pipeline {pipeline} in PIPELINES"),
+        )
+    })?;
     let PipelineHistory::Mongodb(history) = &part.history else {
-        anyhow::bail!(
-            "API_PATHS={paths} needs a first store of kind mongodb in the pipeline {pipeline}"
-        );
+        let needed =
+            format!("{paths} with a first store of kind mongodb in the pipeline {pipeline}");
+        return Err(unusable(paths, &needed));
     };
     Ok((part, history))
+}
+
+fn unusable(paths: &str, accepted: &str) -> BadSetting {
+    BadSetting::new("API_PATHS", paths, accepted)
 }
 
 impl System {
     /// The routes of the system, if the dashboard isn't wanted. Fails if its pipeline isn't served, or has other stores
     /// than the paths are answered from.
-    pub(crate) fn of(paths: ApiPaths, api: &Api, access: &Access) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn of(
+        paths: ApiPaths,
+        api: &Api,
+        access: &Access,
+    ) -> Result<Option<Self>, BadSetting> {
         match paths {
             ApiPaths::Dashboard => Ok(None),
             #[cfg(feature = "mongodb")]
@@ -71,10 +82,8 @@ impl System {
             #[cfg(not(feature = "mongodb"))]
             ApiPaths::Sensors | ApiPaths::Facilities => {
                 let _ = (api, access);
-                anyhow::bail!(
-                    "these API_PATHS can't be used: {}",
-                    common::settings::built_without("mongodb")
-                )
+                let accepted = format!("dashboard; {}", common::settings::built_without("mongodb"));
+                Err(unusable("sensors and facilities", &accepted))
             }
         }
     }

@@ -193,6 +193,8 @@ async fn watch(
             .health
             .dependency(history::server_name(&part.pipeline)),
     );
+    let latest = part.latest.clone();
+    let latest = latest.map(|store| (store, process.health.dependency("redis-latest")));
     while !process.stop.is_cancelled() {
         match part.lists.snapshot().await {
             Ok(_) => redis.up(),
@@ -204,6 +206,12 @@ async fn watch(
         match part.history.latest(NO_SERIES).await {
             Ok(_) => store.up(),
             Err(error) => store.down(&error),
+        }
+        if let Some((latest, up)) = &latest {
+            match latest.newest(Some(NO_SERIES)).await {
+                Ok(_) => up.up(),
+                Err(error) => up.down(&error),
+            }
         }
         process.pause(CHECK).await;
     }

@@ -12,6 +12,7 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use common::settings::BadSetting;
 use http_server::access::{self, Access};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -22,7 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::query::{Paging, sensors};
-use super::{System, mongodb_pipeline};
+use super::{System, mongodb_pipeline, unusable};
 use crate::dashboard;
 use crate::parts::Api;
 use crate::problem::OwnError;
@@ -54,14 +55,14 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(25);
 struct Base;
 
 /// The routes, around which requests are checked as those of `/api/v1` are.
-pub(super) fn system(api: &Api, access: &Access) -> anyhow::Result<System> {
+pub(super) fn system(api: &Api, access: &Access) -> Result<System, BadSetting> {
     let (part, history) = mongodb_pipeline("facilities", PIPELINE, api)?;
     // Without it, readings of all facilities would be those of any.
     let file = part.pipeline.file();
-    anyhow::ensure!(
-        file.is_some_and(|file| file.tags().contains(&FACILITY)),
-        "API_PATHS=facilities needs the tag {FACILITY} in the pipeline {PIPELINE}"
-    );
+    if !file.is_some_and(|file| file.tags().contains(&FACILITY)) {
+        let needed = format!("facilities with the tag {FACILITY} in the pipeline {PIPELINE}");
+        return Err(unusable("facilities", &needed));
+    }
     let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
         .routes(routes!(readings))
         .routes(routes!(stats))

@@ -2,9 +2,9 @@
 
 mod query;
 
-use anyhow::Context;
 use axum::extract::{Path, State};
 use axum::{Json, middleware};
+use common::settings::BadSetting;
 use http_server::access::{self, Access};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::query::{DateQuery, PageQuery, Paging, ReadingsQuery};
-use super::{System, mongodb_pipeline};
+use super::{System, mongodb_pipeline, unusable};
 use crate::dashboard;
 use crate::extract::Query;
 use crate::parts::Api;
@@ -44,14 +44,17 @@ struct Sensors {
 struct Base;
 
 /// The routes, around which requests are checked as those of `/api/v1` are.
-pub(super) fn system(api: &Api, access: &Access) -> anyhow::Result<System> {
+pub(super) fn system(api: &Api, access: &Access) -> Result<System, BadSetting> {
     let (part, history) = mongodb_pipeline("sensors", PIPELINE, api)?;
     let latest = part.latest.clone();
     let sensors = Sensors {
         history: history.clone(),
-        latest: latest.context(
-            "API_PATHS=sensors needs a store of kind redis-latest in the pipeline sensors",
-        )?,
+        latest: latest.ok_or_else(|| {
+            unusable(
+                "sensors",
+                "sensors with a store of kind redis-latest in the pipeline sensors",
+            )
+        })?,
     };
     let (routes, document) = OpenApiRouter::with_openapi(Base::openapi())
         .routes(routes!(latest_ten))

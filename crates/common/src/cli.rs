@@ -17,7 +17,7 @@ use crate::telemetry::LogFormat;
 mod tests;
 
 /// The exit code for settings that can't be used: `EX_USAGE` of sysexits.h.
-const EXIT_USAGE: u8 = 64;
+pub(crate) const EXIT_USAGE: u8 = 64;
 const AFTER_HELP: &str =
     "Every setting is also the environment variable shown beside it; a flag wins.";
 

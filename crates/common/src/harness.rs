@@ -121,8 +121,8 @@ pub async fn all(
 }
 
 /// Runs a stage as a process: parses and checks settings (exit code 64), starts logs, metrics and
-/// the admin listener, runs `run` until it returns (0, or 1 with its error), hands it the first
-/// SIGTERM or SIGINT as a stop, and ends at once at the second. SIGHUP is a stop if the terminal was
+/// the admin listener, runs `run` until it returns (0, 64 after a [`BadSetting`], 1 after other errors), hands it the
+/// first SIGTERM or SIGINT as a stop, and ends at once at the second. SIGHUP is a stop if the terminal was
 /// closed, and otherwise a request to read files again.
 pub fn main<S, F>(
     program: &Program,
@@ -165,7 +165,11 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "ended with an error");
-            ExitCode::FAILURE
+            if error.downcast_ref::<BadSetting>().is_some() {
+                ExitCode::from(cli::EXIT_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -246,6 +246,25 @@ fn store_in_mongodb_that_cannot_be_used_ends_with_64() {
     }
 }
 
+/// The paths of another system need its pipeline and its stores.
+#[test]
+fn api_paths_without_their_pipeline_end_with_64() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().display().to_string();
+    for paths in ["sensors", "facilities"] {
+        let args = ["up", "--data", &data, "--api-paths", paths];
+        let ended = Command::new(binary())
+            .args(args)
+            .args(["--mqtt-listen", "127.0.0.1:0", "--api-addr", "127.0.0.1:0"])
+            .env("ADMIN_ADDR", "127.0.0.1:0")
+            .output()
+            .unwrap();
+        let said = text(&ended);
+        assert_eq!(ended.status.code(), Some(64), "{paths}: {said}");
+        assert!(said.contains("API_PATHS"), "{paths}: {said}");
+    }
+}
+
 #[test]
 fn built_in_pipelines_are_listed_and_shown() {
     let list = text(

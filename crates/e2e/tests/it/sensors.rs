@@ -229,6 +229,13 @@ async fn readings_are_in_mongodb_and_the_last_ten_in_redis() {
         api.text("/").1
     );
     assert!(api.text("/docs").1.contains("openapi.json"));
+    let health = api.health();
+    for server in ["redis", "redis-latest", "mongodb"] {
+        assert!(
+            health.contains(&format!("\"name\":\"{server}\"")),
+            "{health}"
+        );
+    }
     let document = api.json("/openapi.json");
     assert!(document["paths"]["/latestten/{sensor_id}"].is_object());
     assert!(document["paths"]["/api/v1/pipelines"].is_object());

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::{Launch, StageProcess, http_get, stage_binary, wait_until};
+use testkit::{Launch, StageProcess, http_get, stage_binary};
 
 const SOON: Duration = Duration::from_mins(1);
 
 /// A process of the API.
 pub struct SystemApi {
     port: u16,
-    _process: StageProcess,
+    process: StageProcess,
 }
 
 impl SystemApi {
@@ -28,19 +28,23 @@ impl SystemApi {
             process.logs()
         );
         let url = "url=\"http://127.0.0.1:";
-        assert!(wait_until(SOON, || process.logs().contains(url)));
-        let logs = process.logs();
+        let logs = process.logs_with(url);
         let (_, address) = logs.split_once(url).unwrap();
         let digits: String = address.chars().take_while(char::is_ascii_digit).collect();
         Self {
             port: digits.parse().unwrap(),
-            _process: process,
+            process,
         }
     }
 
     /// Status and body of the response to `GET path`.
     pub fn text(&self, path: &str) -> (u16, String) {
         http_get(self.port, path).unwrap()
+    }
+
+    /// The report of its health.
+    pub fn health(&self) -> String {
+        self.process.get("/readyz")
     }
 
     /// The body of a response without an error.
