@@ -1,10 +1,9 @@
-//! The store in `InfluxDB` 2: through the `influxdb2` client, or with TLS without it.
+//! The store in `InfluxDB` 2: through the `influxdb2` client, or without it with TLS and in builds without the crate.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::settings::BadSetting;
-use influxdb2::api::write::TimestampPrecision;
 use model::row::Row;
 
 use crate::line;
@@ -14,6 +13,8 @@ mod answer;
 mod clients;
 mod history;
 mod measurement;
+#[cfg(feature = "influxdb2")]
+mod plain;
 mod settings;
 mod setup;
 #[cfg(test)]
@@ -21,7 +22,7 @@ mod tests;
 mod write;
 
 use answer::Target;
-use clients::Clients;
+use clients::{Clients, Current};
 pub use history::InfluxHistory;
 pub use measurement::{Measurement, MeasurementError};
 pub use settings::InfluxSettings;
@@ -74,21 +75,19 @@ impl InfluxStore {
     /// Sends the lines of `rows` rows.
     async fn send(&self, lines: Vec<u8>, rows: usize) -> Result<(), WriteError> {
         let current = self.clients.current();
-        let written = match &current.writer {
-            Some(writer) => {
-                let Target { org, bucket, .. } = &self.target;
-                let precision = TimestampPrecision::Nanoseconds;
-                writer
-                    .write_line_protocol_with_precision(org, bucket, lines, precision)
-                    .await
-                    .map_err(|error| self.target.write_error(error, rows))
-            }
-            None => write::send(&self.clients, &current, &self.target, lines, rows).await,
-        };
+        let written = self.post(&current, lines, rows).await;
         if matches!(written, Err(WriteError::Denied { .. })) {
             self.clients.renew();
         }
         written
+    }
+
+    async fn post(&self, current: &Current, lines: Vec<u8>, rows: usize) -> Result<(), WriteError> {
+        #[cfg(feature = "influxdb2")]
+        if let Some(writer) = &current.writer {
+            return plain::send(writer, &self.target, lines, rows).await;
+        }
+        write::send(&self.clients, current, &self.target, lines, rows).await
     }
 }
 

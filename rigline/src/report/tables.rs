@@ -94,6 +94,7 @@ impl PostgresArgs {
 
     /// Fails: this build can't read PostgreSQL.
     #[cfg(not(feature = "postgres"))]
+    #[expect(clippy::unused_async, reason = "it is called as the other one")]
     pub(super) async fn read(&self) -> anyhow::Result<Inputs> {
         let _ = (
             &self.postgres_url,

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use common::secret::Secret;
 use common::settings::BadSetting;
-use influxdb2::RequestError;
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -41,23 +40,6 @@ impl Target {
             token: settings.token.clone(),
             timeout: settings.timeout,
         })
-    }
-
-    /// The error of a write of `rows` rows.
-    pub(super) fn write_error(&self, error: RequestError, rows: usize) -> WriteError {
-        let detail = match error {
-            RequestError::Http { status, text } => {
-                let status = StatusCode::from_u16(status.as_u16());
-                let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                return self.refusal(status, &text, rows);
-            }
-            RequestError::ReqwestProcessing { source } if source.is_timeout() => self.silent(),
-            RequestError::ReqwestProcessing { source } => {
-                format!("{}: {}", self.url, chain(&source.without_url()))
-            }
-            other => format!("{}: {other}", self.url),
-        };
-        retry(detail)
     }
 
     /// The server's message without the token, in the past and the present one.
@@ -169,7 +151,6 @@ pub(super) fn server_message<'a>(
     message
 }
 
-/// `after` is unknown: the `influxdb2` client doesn't return headers.
 fn retry(detail: String) -> WriteError {
     WriteError::Retry {
         detail,

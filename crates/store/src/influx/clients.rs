@@ -1,7 +1,7 @@
 //! The clients of a server, and the token.
 //!
-//! Rows go to `http://` through the `influxdb2` client. Its HTTP stack has no TLS that is maintained, so that
-//! `https://` has another client, as queries and the set-up do (docs/adr/0017).
+//! Rows go to `http://` through the `influxdb2` client, if the program is built with it. Its HTTP stack has no TLS that
+//! is maintained, so that `https://` has another client, as queries and the set-up do (docs/adr/0017).
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,10 +14,12 @@ use reqwest::redirect::Policy;
 use tokio::net::lookup_host;
 
 use super::answer::chain;
+#[cfg(feature = "influxdb2")]
+use super::plain;
 use super::settings::checked_url;
 use super::{BuildError, CONNECT_TIMEOUT, InfluxSettings, TCP_KEEPALIVE};
 
-const USER_AGENT: &str = concat!("rigline/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("rigline/", env!("CARGO_PKG_VERSION"));
 
 /// How a server is reached. The clients and the token are made again from their files when the server refused
 /// them.
@@ -32,12 +34,13 @@ pub(super) struct Clients {
 /// The clients and the token that are in use.
 #[derive(Debug)]
 pub(super) struct Current {
-    /// The client for everything but writes to `http://`.
+    /// The client for everything that `writer` isn't for.
     pub(super) http: Client,
     /// The server as `http` reaches it, without a slash at the end.
     pub(super) url: String,
     pub(super) token: Option<Secret>,
     /// The client for writes to `http://`.
+    #[cfg(feature = "influxdb2")]
     pub(super) writer: Option<influxdb2::Client>,
 }
 
@@ -101,18 +104,14 @@ impl Current {
             .redirect(Policy::none())
             .no_proxy();
         let client_error = |error: String| BuildError::Client(error);
-        let mut writer = None;
-        if settings.is_https() {
-            if let Some(name) = &tls.server_name {
-                // The name of the URL is the one that the certificate has to be for.
-                let host = url.host_str().unwrap_or_default().to_owned();
-                builder = builder.dns_resolver(At(host));
-                url.set_host(Some(name))
-                    .map_err(|error| client_error(error.to_string()))?;
-            }
-        } else {
-            // The client's builder panics at an invalid URL.
-            writer = Some(writer_to(url.as_str(), settings, token.as_ref())?);
+        if settings.is_https()
+            && let Some(name) = &tls.server_name
+        {
+            // The name of the URL is the one that the certificate has to be for.
+            let host = url.host_str().unwrap_or_default().to_owned();
+            builder = builder.dns_resolver(At(host));
+            url.set_host(Some(name))
+                .map_err(|error| client_error(error.to_string()))?;
         }
         let http = builder
             .build()
@@ -120,33 +119,15 @@ impl Current {
         Ok(Self {
             http,
             url: url.as_str().trim_end_matches('/').to_owned(),
+            #[cfg(feature = "influxdb2")]
+            writer: if settings.is_https() {
+                None
+            } else {
+                Some(plain::client(url.as_str(), settings, token.as_ref())?)
+            },
             token,
-            writer,
         })
     }
-}
-
-/// The client for writes to a URL without TLS.
-fn writer_to(
-    url: &str,
-    settings: &InfluxSettings,
-    token: Option<&Secret>,
-) -> Result<influxdb2::Client, BuildError> {
-    use reqwest_of_influxdb2::{ClientBuilder, redirect};
-    let http = ClientBuilder::new()
-        .user_agent(USER_AGENT)
-        .timeout(settings.timeout)
-        .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT))
-        .tcp_keepalive(TCP_KEEPALIVE)
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        // Nothing of the HTTP/2 in this stack is used.
-        .http1_only();
-    let url = url.trim_end_matches('/');
-    let token = token.map_or("", |token| token.expose());
-    influxdb2::ClientBuilder::with_builder(http, url, settings.org.as_str(), token)
-        .build()
-        .map_err(|error| BuildError::Client(error.to_string()))
 }
 
 /// Resolves every name to the addresses of this host.

@@ -1,4 +1,4 @@
-//! Writes to `https://`.
+//! Writes to `https://`, and to `http://` in programs that are built without the `influxdb2` client.
 
 use std::time::Duration;
 
