@@ -1,5 +1,5 @@
 //! The HTTP API as a process of its own, beside the four stages: it reads their lists in Redis and their rows in
-//! `InfluxDB`, and evaluates the alerts of their pipelines.
+//! stores, and evaluates the alerts of their pipelines.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use api::{AlertBoard, AlertWork, Api, ApiSettings, ServedPipeline};
+use api::{AlertBoard, AlertWork, Api, ApiSettings, PipelineHistory, ServedPipeline};
 use clap::Args;
 use common::cli::Program;
 use common::harness::{self, Process};
@@ -20,7 +20,7 @@ use queue::Lists;
 use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
 use sink::from_file::{StoreDefaults, check_stores};
-use store::{History, InfluxSettings};
+use store::{History, InfluxSettings, ReadError};
 use tokio::task::JoinSet;
 
 use crate::history;
@@ -33,7 +33,7 @@ const PROGRAM: Program = Program {
     log_filter: "info",
 };
 
-/// How often Redis and `InfluxDB` are asked whether they answer, and Redis whether the stages run.
+/// How often Redis and the stores are asked whether they answer, and Redis whether the stages run.
 const CHECK: Duration = Duration::from_secs(5);
 /// A series that doesn't exist, which the store looks up in an index.
 const NO_SERIES: &str = "-";
@@ -111,7 +111,7 @@ async fn run(settings: ApiProcessSettings, process: Process) -> anyhow::Result<(
                 process,
             ));
         }
-        let stages = [Stage::Transformer, Stage::Sink]
+        let stages = [Stage::Ingester, Stage::Transformer, Stage::Sink]
             .map(|stage| ObservedStage::new(stage, pipeline, &process));
         let process = process.for_pipeline(pipeline.name());
         parts.spawn(watch(part.clone(), queue, stages, process));
@@ -180,11 +180,21 @@ impl ObservedStage {
     }
 }
 
+/// Asks a store whether it answers.
+async fn probe(history: &PipelineHistory) -> Result<(), ReadError> {
+    #[cfg(feature = "mongodb")]
+    if let PipelineHistory::Mongodb(history) = history {
+        // It wouldn't ask about what can't be a series of the pipeline.
+        return history.probe().await;
+    }
+    history.latest(NO_SERIES).await.map(drop)
+}
+
 /// Reports whether the servers answer and the stages run, until the stop.
 async fn watch(
     part: ServedPipeline,
     queue: RedisQueue,
-    stages: [ObservedStage; 2],
+    stages: [ObservedStage; 3],
     process: Process,
 ) -> anyhow::Result<()> {
     let (redis, store) = (
@@ -203,8 +213,8 @@ async fn watch(
         for stage in &stages {
             stage.look(&queue).await;
         }
-        match part.history.latest(NO_SERIES).await {
-            Ok(_) => store.up(),
+        match probe(&part.history).await {
+            Ok(()) => store.up(),
             Err(error) => store.down(&error),
         }
         if let Some((latest, up)) = &latest {

@@ -108,10 +108,12 @@ async fn stages_of_other_processes_are_seen_by_their_leases() {
     };
     assert!(wait_until(SOON, || is_reported("sink", "down")));
     assert_eq!(get(port, "health")["ready"], false);
-    let stages = [chain.spawn("transformer", &[]), chain.spawn("sink", &[])];
+    let stages = chain.spawn_all();
     let all_up = wait_until(SOON, || get(port, "health")["ready"] == true);
     assert!(all_up, "{}", get(port, "health"));
     drop(stages);
-    assert!(wait_until(SOON, || is_reported("transformer", "down")));
+    for stage in ["ingester", "transformer", "sink"] {
+        assert!(wait_until(SOON, || is_reported(stage, "down")), "{stage}");
+    }
     assert!(api.ready(SOON), "the API itself is: {}", api.get("/readyz"));
 }

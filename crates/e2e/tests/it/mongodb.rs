@@ -175,7 +175,7 @@ async fn values_that_are_sent_are_in_mongodb_though_it_is_killed_meanwhile() {
     server.restart();
     publish(&broker, 40, 20, &mut sent);
     assert_all_stored(&history(&url), &redis, sink, &sent).await;
-    assert_api(&env, sent.len());
+    assert_api(&env, sent.len(), &mut server);
 }
 
 /// While one of two stores is killed, the other has each row once; afterwards both have all.
@@ -222,8 +222,8 @@ async fn rows_go_to_mongodb_and_influxdb() {
     assert_eq!(of_influx.collect::<BTreeMap<_, _>>(), sent);
 }
 
-/// The API beside the stages reads the same rows.
-fn assert_api(env: &[(&str, &str)], values: usize) {
+/// The API beside the stages reads the same rows, and names the server when it is away.
+fn assert_api(env: &[(&str, &str)], values: usize, server: &mut MongoDb) {
     let api = Launch::binary(&stage_binary("rigline"))
         .args(&["api"])
         .envs(env)
@@ -243,6 +243,12 @@ fn assert_api(env: &[(&str, &str)], values: usize) {
     let answer: Value = serde_json::from_str(&body).unwrap();
     let rows = answer["rows"].as_array().unwrap();
     assert_eq!(2 * rows.len(), values, "{body}");
+    server.kill();
+    let down = "\"name\":\"mongodb\",\"state\":\"down\"";
+    let is_reported = || api.get("/readyz").contains(down);
+    assert!(wait_until(SOON, is_reported), "{}", api.get("/readyz"));
+    let is_named = || api.get("/readyz").contains("no server answers: 127.0.0.1:");
+    assert!(wait_until(SOON, is_named), "{}", api.get("/readyz"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

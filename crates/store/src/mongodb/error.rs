@@ -145,14 +145,36 @@ impl From<Error> for Failure {
             ErrorKind::Authentication { message, .. } => (AUTHENTICATION_FAILED, message.clone()),
             ErrorKind::InvalidArgument { .. }
             | ErrorKind::InvalidTlsConfig { .. }
-            | ErrorKind::IncompatibleServer { .. } => return Self::denied(error.to_string()),
-            _ => return Self::retry(error.to_string()),
+            | ErrorKind::IncompatibleServer { .. } => {
+                return Self::denied(error.kind.to_string());
+            }
+            ErrorKind::ServerSelection { message, .. } => return Self::retry(unreachable(message)),
+            // Not the error's own text, in which labels for programs follow.
+            _ => return Self::retry(error.kind.to_string()),
         };
         let next = of_command(code).unwrap_or(Next::Retry);
         Self {
             code: Some(code),
             ..Self::new(next, explained(next, code, &message))
         }
+    }
+}
+
+/// Names each server with its last error, if `message` is that of a client that found none.
+fn unreachable(message: &str) -> String {
+    let servers = message.split("{ Address: ").skip(1);
+    let servers: Vec<_> = servers
+        .filter_map(|server| {
+            let (address, rest) = server.split_once(", ")?;
+            let (_, error) = rest.split_once("Error: Kind: ")?;
+            let (error, _) = error.split_once(", labels: ")?;
+            Some(format!("{address}: {error}"))
+        })
+        .collect();
+    if servers.is_empty() {
+        message.to_owned()
+    } else {
+        format!("no server answers: {}", servers.join("; "))
     }
 }
 
@@ -210,6 +232,21 @@ mod tests {
 
     use super::{Failure, OptionConflict};
     use crate::{ReadError, RowsAtFault, WriteError};
+
+    #[test]
+    fn servers_that_do_not_answer_are_named_with_their_errors() {
+        let message = "Server selection timeout: No available servers. Topology: { Type: Unknown, Servers: [ { Address: \
+                       a:1, Type: Unknown, Error: Kind: I/O error: Connection refused (os error 111), labels: \
+                       {\"SystemOverloadedError\", \"RetryableError\"}, source: None, server response: None }, { \
+                       Address: b:2, Type: Unknown, Error: Kind: I/O error: timed out, labels: {}, source: None, \
+                       server response: None } ] }";
+        assert_eq!(
+            super::unreachable(message),
+            "no server answers: a:1: I/O error: Connection refused (os error 111); b:2: I/O error: timed out"
+        );
+        let other = "Server selection timeout: None of the available servers suitable";
+        assert_eq!(super::unreachable(other), other);
+    }
 
     fn of_update(code: i32, message: &str) -> WriteError {
         Failure::of_update(code, message, 2).into_write_error(10, 20)

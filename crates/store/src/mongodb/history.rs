@@ -39,6 +39,15 @@ impl MongoHistory {
         Self { shared }
     }
 
+    /// Asks the server whether it answers, and lets documents of the collection be read.
+    pub async fn probe(&self) -> Result<(), ReadError> {
+        let database = self.shared.database().await?;
+        let collection = database.collection::<RawDocumentBuf>(&self.shared.settings.collection);
+        // The index of ids is always there.
+        in_time(collection.find_one(doc! { "_id": "-" })).await?;
+        Ok(())
+    }
+
     /// The tags of a key; `None` if no series of the pipeline has this key.
     fn tags(&self, key: &str) -> Option<(Tags<'static>, Document)> {
         let tags = self.shared.settings.layout.tags(key).ok()?;
