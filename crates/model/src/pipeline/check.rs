@@ -47,7 +47,9 @@ pub(super) fn check(file: &PipelineFile) -> Checked {
         let why = "messages can be simulated for the sources mqtt and redis-pubsub";
         refuse(file.source.kind.as_ref(), why)?;
     }
-    file.simulate.as_ref().map_or(Ok(()), simulate::check)
+    let topic = file.source.topic.as_deref();
+    let simulate = file.simulate.as_ref();
+    simulate.map_or(Ok(()), |simulate| simulate::check(simulate, topic))
 }
 
 fn name(name: &At<String>) -> Checked {

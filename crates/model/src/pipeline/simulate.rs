@@ -9,6 +9,7 @@ use serde::de::{Deserializer, Error};
 
 use super::check::{Checked, require};
 use super::scalar::Scalar;
+use super::template::TopicTemplate;
 use super::value::{At, Number, Period};
 
 mod tags;
@@ -117,7 +118,12 @@ impl JsonSchema for Bounds {
     }
 }
 
-pub(super) fn check(simulate: &SimulateTable) -> Checked {
+pub(super) fn check(simulate: &SimulateTable, topic: Option<&TopicTemplate>) -> Checked {
+    if let Some(interval) = &simulate.interval {
+        require(!interval.0.is_zero(), interval.span(), || {
+            "the interval has to be longer than 0".to_owned()
+        })?;
+    }
     let mut series = 1_usize;
     for (name, values) in &simulate.tags {
         let count = values.count();
@@ -128,6 +134,17 @@ pub(super) fn check(simulate: &SimulateTable) -> Checked {
         require(series <= MAX_SERIES, values.span(), || {
             format!("at most {MAX_SERIES} series can be simulated, and these tags make {series}")
         })?;
+        if let Some(topic) = topic {
+            let values_of_tag = values.all();
+            let wrong = values_of_tag.iter().find(|value| !topic.takes(name, value));
+            require(wrong.is_none(), values.span(), || {
+                format!(
+                    "{:?} can't stand for {{{name}}} in the topic {}",
+                    wrong.map_or("", String::as_str),
+                    topic.as_str()
+                )
+            })?;
+        }
     }
     for exception in &simulate.exceptions {
         for (name, distribution) in &exception.fields {
@@ -142,6 +159,11 @@ pub(super) fn check(simulate: &SimulateTable) -> Checked {
     let others = others.flat_map(|exception| exception.fields.values());
     for distribution in simulate.fields.values().chain(others) {
         by_number(simulate, distribution)?;
+        if let Distribution::Uniform(Bounds([low, high])) = &**distribution {
+            require(low.0 <= high.0, distribution.span(), || {
+                format!("{} is above {}", low.0, high.0)
+            })?;
+        }
     }
     Ok(())
 }

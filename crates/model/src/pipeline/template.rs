@@ -100,6 +100,19 @@ impl TopicTemplate {
         is_kafka_topic(&self.text)
     }
 
+    /// Whether a value can stand for a name: the topic is then one that the template matches.
+    #[must_use]
+    pub fn takes(&self, name: &str, value: &str) -> bool {
+        let mut levels = self.levels.iter();
+        levels.all(|level| {
+            let is_one = !matches!(level, Level::Several(_));
+            level.name() != Some(name)
+                || !(value.is_empty()
+                    || value.contains(['+', '#'])
+                    || is_one && value.contains('/'))
+        })
+    }
+
     /// The topic in which these values stand for the names; a name without a value leaves its level empty.
     #[must_use]
     pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> String {

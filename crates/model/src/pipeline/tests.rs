@@ -172,6 +172,8 @@ const REFUSED_SIMULATIONS: &[(&str, &str, &str)] = &[
         "7:51",
         "these tags make 100002",
     ),
+    ("interval = 0", "7:12", "longer than 0"),
+    ("fields.u.uniform = \"50-15\"", "7:8", "50 is above 15"),
     (
         "fields.u.normal-by-number = { mean = 1, variance = [1, 2] }",
         "7:8",
