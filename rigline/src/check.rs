@@ -82,7 +82,8 @@ async fn of_servers(args: &CheckArgs) -> Vec<Line> {
     };
     let mqtt = async {
         if uses_mqtt(pipelines) {
-            mqtt::broker(&args.mqtt, &args.subscribe.mqtt_topic).await
+            let filters = mqtt_filters(pipelines, &args.subscribe.mqtt_topic);
+            mqtt::broker(&args.mqtt, &filters).await
         } else {
             Vec::new()
         }
@@ -119,6 +120,21 @@ async fn of_one_process(args: &CheckArgs) -> Vec<Line> {
     };
     let (mqtt, files) = tokio::join!(mqtt, files::files(args.lists.of_each(pipelines), pipelines));
     [mqtt, files].concat()
+}
+
+/// What the ingesters of these pipelines subscribe to at the broker of the settings; `rigs` is the filter of that
+/// pipeline.
+fn mqtt_filters(pipelines: &[Pipeline], rigs: &str) -> Vec<String> {
+    let filters = pipelines.iter().filter_map(|pipeline| match pipeline {
+        Pipeline::Rigs(_) => Some(rigs.to_owned()),
+        Pipeline::File(file) => {
+            let source = &file.source;
+            let is_here = source.kind() == SourceKind::Mqtt && source.url.is_none();
+            let topic = source.topic.as_ref().filter(|_| is_here)?;
+            Some(topic.filter())
+        }
+    });
+    filters.collect()
 }
 
 /// Whether messages of a pipeline come over MQTT.

@@ -29,8 +29,8 @@ fn address(settings: &MqttSettings) -> String {
     settings.address()
 }
 
-/// The lines about a broker of the four stages.
-pub(super) async fn broker(settings: &MqttSettings, filter: &str) -> Vec<Line> {
+/// The lines about a broker of the four stages, which subscribe to `filters`.
+pub(super) async fn broker(settings: &MqttSettings, filters: &[String]) -> Vec<Line> {
     let about = match limited(BROKER, probe_broker(settings)).await {
         Ok(Ok(about)) => about,
         Ok(Err(error)) => return refused(settings, BROKER, "start the broker", error),
@@ -38,13 +38,21 @@ pub(super) async fn broker(settings: &MqttSettings, filter: &str) -> Vec<Line> {
     };
     let version = about.version.as_deref().unwrap_or("version not visible");
     let mut lines = accepted(settings, BROKER, version);
-    let (session, subscription, limits) = tokio::join!(
+    let subscriptions = async {
+        let mut lines = Vec::new();
+        for filter in filters {
+            let found = limited(SUBSCRIPTION, probe_subscription(settings, filter)).await;
+            lines.push(found.map_or_else(|line| line, |found| subscription_line(filter, found)));
+        }
+        lines
+    };
+    let (session, subscriptions, limits) = tokio::join!(
         limited(SESSION, keeps_sessions(settings)),
-        limited(SUBSCRIPTION, probe_subscription(settings, filter)),
+        subscriptions,
         limited(LIMITS, probe_limits(settings)),
     );
     lines.push(session.map_or_else(|line| line, session_line));
-    lines.push(subscription.map_or_else(|line| line, |found| subscription_line(filter, found)));
+    lines.extend(subscriptions);
     lines.push(limits.map_or_else(|line| line, limits_line));
     lines.push(dropped_line(&about));
     lines.push(Line::warn(

@@ -46,6 +46,7 @@ fn stores_of_pipelines_are_asked_and_influxdb_only_if_one_uses_it() {
         faults.iter().all(|(status, _)| status == "warn"),
         "{lines:#}"
     );
+    assert_eq!(detail(&lines, "MQTT subscription"), "press/+/+ at QoS 1");
     for store in ["mongodb", "redis-latest"] {
         let check = format!("{store} of press");
         assert_eq!(detail(&lines, &check), "takes rows");
