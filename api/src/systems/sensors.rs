@@ -244,11 +244,8 @@ async fn readings(
     State(sensors): State<Sensors>,
     Query(query): Query<ReadingsQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let tags: Vec<_> = query
-        .sensor_id
-        .iter()
-        .map(|sensor| (SENSOR, sensor.as_str()))
-        .collect();
+    let sensor = query.sensor_id();
+    let tags: Vec<_> = sensor.map(|sensor| (SENSOR, sensor)).into_iter().collect();
     let (from, until) = query.range()?;
     let filter = DocumentFilter {
         tags: &tags,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::dead_letter::{Reason, Rejection};
 use crate::time::Timestamp;
+use crate::units::written;
 
 /// How far from its arrival a reading may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +23,17 @@ impl TimeLimits {
             max_age,
         } = *self;
         if timestamp > arrived.plus(max_future) {
-            let detail =
-                format!("{timestamp} is more than {max_future:?} ahead of its arrival {arrived}");
+            let detail = format!(
+                "{timestamp} is more than {} ahead of its arrival {arrived}",
+                written(max_future)
+            );
             return Err(Rejection::new(Reason::Future, detail));
         }
         if timestamp < arrived.minus(max_age) {
-            let detail =
-                format!("{timestamp} was more than {max_age:?} old at its arrival {arrived}");
+            let detail = format!(
+                "{timestamp} was more than {} old at its arrival {arrived}",
+                written(max_age)
+            );
             return Err(Rejection::new(Reason::Past, detail));
         }
         Ok(())

@@ -16,7 +16,12 @@ const LOCAL_FORMS: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
 /// Reads a time. `zone` is for times that are written without one.
 pub(super) fn read(json: &Json, format: &TimeFormat, zone: Zone) -> Result<Timestamp, Rejection> {
     let unit = match format {
-        TimeFormat::Auto => return auto(json, zone).map_err(|error| rejected(json, error)),
+        TimeFormat::Auto => {
+            return auto(json, zone).map_err(|error| match error {
+                TimeError::Syntax => unreadable(json),
+                error => rejected(json, error),
+            });
+        }
         TimeFormat::Rfc3339 => {
             let time = json
                 .as_str()
@@ -115,6 +120,15 @@ fn with_pattern(json: &Json, pattern: &str, zone: Zone) -> Result<Timestamp, Rej
     let time = parsed.to_naive_time().unwrap_or(NaiveTime::MIN);
     zone.instant(date.and_time(time))
         .ok_or_else(|| bad("doesn't exist in its time zone, of the form"))
+}
+
+/// The rejection of what is in none of the forms that [`auto`] reads.
+fn unreadable(json: &Json) -> Rejection {
+    let detail = format!(
+        "the time {} is neither one like 2026-01-05T08:00:00Z, with a zone or in the pipeline's, nor a number since 1970",
+        clipped(json)
+    );
+    Rejection::new(Reason::BadTimestamp, detail)
 }
 
 fn rejected(json: &Json, error: TimeError) -> Rejection {

@@ -32,7 +32,8 @@ pub(super) fn read(
         ValueKind::String => string(json).map(Value::String),
         ValueKind::Bool => boolean(json, field).map(Value::Bool),
         ValueKind::Integer => integer(json, field)?.map(Value::Integer),
-        ValueKind::Float => {
+        ValueKind::Number if json.is_boolean() => None,
+        ValueKind::Float | ValueKind::Number => {
             let number = number(json, field, is_named)?;
             number.map(Value::Float)
         }
@@ -61,7 +62,7 @@ pub(super) fn equals(scalar: &Scalar, json: &Json) -> bool {
 
 const fn name_of(kind: ValueKind) -> &'static str {
     match kind {
-        ValueKind::Float => "number",
+        ValueKind::Float | ValueKind::Number => "number",
         ValueKind::Integer => "integer",
         ValueKind::Bool => "boolean",
         ValueKind::String => "string",
@@ -266,6 +267,8 @@ mod tests {
                 Ok(Read::Value(Value::Bool(false))),
             ),
             ("type = \"bool\"", json!(2), bad()),
+            ("type = \"number\"", json!(true), bad()),
+            ("type = \"number\"", json!("2.5"), float(2.5)),
             (
                 "type = \"string\"",
                 json!("x"),

@@ -250,7 +250,7 @@ impl Composer {
             Some(ValueKind::Bool) => return json!(number != 0.0),
             Some(ValueKind::String) => return json!(number.to_string()),
             Some(ValueKind::Integer) => number = number.round(),
-            Some(ValueKind::Float) | None => {}
+            Some(ValueKind::Float | ValueKind::Number) | None => {}
         }
         let mut text = number.to_string();
         if *decimal_comma {

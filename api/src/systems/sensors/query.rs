@@ -100,7 +100,7 @@ impl DateQuery {
 #[into_params(parameter_in = Query)]
 pub(super) struct ReadingsQuery {
     /// The sensor [default: all]
-    pub(super) sensor_id: Option<String>,
+    sensor_id: Option<String>,
     /// The earliest time, as `startDate`. Also `start_datetime` and `startDate`
     #[serde(alias = "start_datetime", alias = "startDate")]
     start: Option<String>,
@@ -121,14 +121,18 @@ pub(super) struct ReadingsQuery {
 }
 
 impl ReadingsQuery {
+    pub(super) fn sensor_id(&self) -> Option<&str> {
+        given(self.sensor_id.as_ref())
+    }
+
     pub(super) fn paging(&self) -> Result<Paging, Problem> {
         Paging::new(self.offset, self.limit)
     }
 
     /// The earliest and the latest time.
     pub(super) fn range(&self) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
-        let from = self.start.as_deref().map(|text| first_of("start", text));
-        let until = self.end.as_deref().map(|text| last_of("end", text));
+        let from = given(self.start.as_ref()).map(|text| first_of("start", text));
+        let until = given(self.end.as_ref()).map(|text| last_of("end", text));
         let (from, until) = (from.transpose()?, until.transpose()?);
         if let (Some(from), Some(until)) = (from, until) {
             in_order(from, until)?;
@@ -161,6 +165,13 @@ impl ReadingsQuery {
     }
 }
 
+/// A parameter without a value is left out, as a form sends it.
+fn given(parameter: Option<&String>) -> Option<&str> {
+    parameter
+        .map(String::as_str)
+        .filter(|text| !text.is_empty())
+}
+
 fn in_order(from: Timestamp, until: Timestamp) -> Result<(), Problem> {
     if from <= until {
         return Ok(());
@@ -186,7 +197,8 @@ fn last_of(name: &str, text: &str) -> Result<Timestamp, Problem> {
 
 fn refused(name: &str, text: &str) -> Problem {
     Problem::invalid(format!(
-        "{name}: {text:?} isn't a time of RFC 3339 (2026-01-05T08:00:00Z, in UTC without a zone), or a date (2026-01-05)"
+        "{name}: {text:?} isn't a time of RFC 3339 (2026-01-05T08:00:00Z, in UTC without a zone), or a date (2026-01-05), of the years \
+         1678 to 2261"
     ))
 }
 

@@ -208,6 +208,8 @@ pub enum ValueKind {
     /// A 64-bit float; booleans are 1 and 0
     #[default]
     Float,
+    /// A 64-bit float; booleans can't be used
+    Number,
     /// A 64-bit integer
     Integer,
     /// true or false
