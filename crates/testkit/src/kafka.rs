@@ -152,11 +152,16 @@ impl Kafka {
         self.process = self.plan.launch();
     }
 
-    /// Waits until it accepts connections.
+    /// Waits until all its listeners accept connections.
     pub fn wait_until_ready(&mut self) {
-        let port = self.plan.port;
+        let secured = self.plan.secured.as_ref();
+        let logins = secured.map(|secured| [secured.sasl, secured.sasl_tls]);
+        let proxied = self.plan.proxied.map(|(port, _)| port);
+        let ports = [self.plan.port].into_iter().chain(proxied);
+        let ports: Vec<_> = ports.chain(logins.into_iter().flatten()).collect();
         let ready = self.process.wait_for("kafka", || {
-            std::net::TcpStream::connect(localhost(port)).is_ok()
+            let mut ports = ports.iter();
+            ports.all(|port| std::net::TcpStream::connect(localhost(*port)).is_ok())
         });
         ready.expect("a Kafka");
     }

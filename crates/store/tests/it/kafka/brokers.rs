@@ -106,7 +106,7 @@ async fn logins_and_tls_are_used() {
         };
         let file = login(KAFKA_PASSWORD);
         let mut store = KafkaStore::of_file(&file, &file.store[0], &tls).unwrap();
-        store.open().await.unwrap();
+        open_again(&mut store).await;
         write(&mut store, 0..3).await.unwrap();
         assert_eq!(numbers(&broker, &file), [0, 1, 2]);
         let file = login("another");
