@@ -85,6 +85,8 @@ pub enum PipelineHistory {
     /// A table of PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(PostgresHistory),
+    /// None of its stores can be read, for this reason. Its lists, dead letters and health are served all the same.
+    Unreadable(Arc<str>),
 }
 
 impl PipelineHistory {
@@ -97,6 +99,7 @@ impl PipelineHistory {
             Self::Mongodb(_) => "mongodb",
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => "postgres",
+            Self::Unreadable(_) => "none",
         }
     }
 }
@@ -111,6 +114,9 @@ macro_rules! ask {
             Self::Mongodb(history) => history.$method($($argument),*).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(history) => history.$method($($argument),*).await,
+            Self::Unreadable(why) => Err(ReadError::BadRequest {
+                detail: why.to_string(),
+            }),
         }
     };
 }

@@ -197,12 +197,12 @@ async fn watch(
     stages: [ObservedStage; 3],
     process: Process,
 ) -> anyhow::Result<()> {
-    let (redis, store) = (
-        process.health.dependency("redis"),
-        process
-            .health
-            .dependency(history::server_name(&part.pipeline)),
-    );
+    let redis = process.health.dependency("redis");
+    let is_readable = !matches!(part.history, PipelineHistory::Unreadable(_));
+    let store = is_readable.then(|| {
+        let name = history::server_name(&part.pipeline);
+        process.health.dependency(name)
+    });
     let latest = part.latest.clone();
     let latest = latest.map(|store| (store, process.health.dependency("redis-latest")));
     while !process.stop.is_cancelled() {
@@ -213,9 +213,11 @@ async fn watch(
         for stage in &stages {
             stage.look(&queue).await;
         }
-        match probe(&part.history).await {
-            Ok(()) => store.up(),
-            Err(error) => store.down(&error),
+        if let Some(store) = &store {
+            match probe(&part.history).await {
+                Ok(()) => store.up(),
+                Err(error) => store.down(&error),
+            }
         }
         if let Some((latest, up)) = &latest {
             match latest.newest(Some(NO_SERIES)).await {

@@ -5,6 +5,7 @@ use api::PipelineHistory;
 #[cfg(feature = "mongodb")]
 use common::clock::Clock;
 use common::pipelines::Pipeline;
+use common::settings::BadSetting;
 use model::Layout;
 use model::pipeline::{StoreKind, StoreTable};
 use sink::from_file::{StoreDefaults, influx_settings};
@@ -19,7 +20,8 @@ fn table_of(pipeline: &Pipeline) -> Option<&StoreTable> {
     }
 }
 
-/// The reader of a pipeline's rows on a server; InfluxDB, if the file names no store.
+/// The reader of a pipeline's rows on a server; InfluxDB, if the file names no store. Fails if the pipeline has alerts,
+/// and none of its stores can be read.
 pub(crate) fn on_server(
     defaults: StoreDefaults<'_>,
     pipeline: &Pipeline,
@@ -29,11 +31,15 @@ pub(crate) fn on_server(
         && table.is_none()
         && !file.store.is_empty()
     {
-        anyhow::bail!(
+        let why = format!(
             "rows of the pipeline {} can't be read from its stores; add another one, for instance [[store]] with \
              kind = \"influx\"",
             *file.name
         );
+        if !file.alert.is_empty() {
+            return Err(BadSetting::File(format!("{why}: its alerts need them")).into());
+        }
+        return Ok(PipelineHistory::Unreadable(why.into()));
     }
     #[cfg(feature = "mongodb")]
     if let Pipeline::File(file) = pipeline

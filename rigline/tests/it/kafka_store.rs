@@ -42,26 +42,42 @@ fn rows_of_one_process_go_to_its_file_and_to_kafka() {
     }));
     assert_eq!((records.len(), &records[0]["key"]), (1, &"MINE".into()));
     drop(up);
-    // Without a store from which rows can be read, it doesn't start.
+
+    // Without a store from which rows can be read, the rest is served.
     let only = FILE.replace("[[store]]\nkind = \"sqlite\"\n", "");
-    std::fs::write(&path, only).unwrap();
-    let output = Command::new(binary())
-        .arg("up")
-        .env_clear()
-        .envs([
-            ("PIPELINES", &*path.display().to_string()),
-            ("KAFKA_URL", &*url),
-            (
-                "RIGLINE_DATA",
-                &*dir.path().join("data").display().to_string(),
-            ),
-            ("MQTT_LISTEN", "127.0.0.1:0"),
-            ("API_ADDR", "127.0.0.1:0"),
-            ("ADMIN_ADDR", "127.0.0.1:0"),
-        ])
+    std::fs::write(&path, &only).unwrap();
+    let api = testkit::free_port();
+    let up = Up::start(&[
+        ("PIPELINES", &*path.display().to_string()),
+        ("KAFKA_URL", &url),
+        ("API_ADDR", &format!("127.0.0.1:{api}")),
+    ]);
+    up.publish("pressure", &payload(time, 2.5));
+    assert!(wait_until(Duration::from_mins(1), || {
+        broker.consume("press").len() == 2
+    }));
+    let get =
+        |what: &str| testkit::http_get(api, &format!("/api/v1/pipelines/press/{what}")).unwrap();
+    let (status, body) = get("series");
+    assert_eq!(status, 422, "{body}");
+    assert!(body.contains("can't be read from its stores"), "{body}");
+    assert_eq!(get("health").0, 200);
+    assert_eq!(get("dead-letters").0, 200);
+    up.stop();
+
+    // Alerts are about stored rows.
+    let alert = "[[alert]]\nname = \"high\"\nfield = \"pressure\"\nabove = 2\n";
+    std::fs::write(&path, format!("{only}{alert}")).unwrap();
+    let refused = Command::new(binary())
+        .args(["up", "--data"])
+        .arg(dir.path().join("data"))
+        .args(["--mqtt-listen", "127.0.0.1:0", "--api-addr", "127.0.0.1:0"])
+        .env("PIPELINES", &path)
+        .env("KAFKA_URL", &url)
+        .env("ADMIN_ADDR", "127.0.0.1:0")
         .output()
         .unwrap();
-    assert!(!output.status.success());
-    let said = text(&output);
-    assert!(said.contains("can't be read from its stores"), "{said}");
+    let said = text(&refused);
+    assert_eq!(refused.status.code(), Some(64), "{said}");
+    assert!(said.contains("its alerts need them"), "{said}");
 }

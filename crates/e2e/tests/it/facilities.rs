@@ -67,6 +67,7 @@ fn publish_rubbish(broker: &Mosquitto, now: i64) -> usize {
         json!({ "ts": now, "val": null }).to_string(),
         json!({ "ts": "soon", "val": 1 }).to_string(),
         json!({ "ts": now, "val": "warm" }).to_string(),
+        json!({ "ts": now, "val": true }).to_string(),
     ];
     for payload in &bad {
         publish(broker, "sensor_readings/facility_9/humidity", payload);
@@ -220,9 +221,7 @@ fn windows_of_facilities_are_compacted_and_shown_and_nothing_else() {
     for stage in &stages {
         assert!(stage.ready(SOON), "{}", stage.logs());
     }
-    let mut of_api = env;
-    of_api[0].1 = "facilities-store";
-    let api = SystemApi::start("facilities", &of_api);
+    let api = SystemApi::start("facilities", &env);
     let now = Clock::system().now().nanos() / 1_000_000;
     let bad = publish_rubbish(&broker, now);
     let mut windows = Windows::default();
@@ -264,6 +263,23 @@ fn windows_of_facilities_are_compacted_and_shown_and_nothing_else() {
         letters()
     );
     assert_one_filtered(&stages[0]);
+    assert_first_half_is_served(&api, bad);
+}
+
+/// The API has dead letters and health of the pipeline to Kafka, too, from which no rows can be read.
+fn assert_first_half_is_served(api: &SystemApi, bad: usize) {
+    let path = "/api/v1/pipelines/facilities";
+    let letters = api.json(&format!("{path}/dead-letters"));
+    assert_eq!(
+        letters["dead_letters"].as_array().unwrap().len(),
+        bad,
+        "{letters}"
+    );
+    let health = api.json(&format!("{path}/health"));
+    assert_eq!(health["ready"], true, "{health}");
+    let (status, body) = api.text(&format!("{path}/series"));
+    assert_eq!(status, 422, "{body}");
+    assert!(body.contains("can't be read from its stores"), "{body}");
 }
 
 /// The mean of the numbers and their variance.
