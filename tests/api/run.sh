@@ -58,5 +58,5 @@ cd "$work"
 "$venv/bin/st" run "$url/openapi.json" --exclude-operation-id openStream \
     --exclude-operation-id watchMessages --exclude-checks positive_data_acceptance \
     --phases examples,coverage,fuzzing \
-    --max-examples "${EXAMPLES:-50}" --seed 1 --workers 2 --request-timeout 30 --no-color
+    --max-examples "${EXAMPLES:-50}" --seed 1 --workers 1 --request-timeout 30 --no-color
 kill -0 "$up" || { echo "rigline up has ended" >&2; exit 1; }
