@@ -131,6 +131,11 @@ impl<S: Store, T: TransactionalStore, Q: Queue> Processor for Sink<S, T, Q> {
         Ok(())
     }
 
+    /// A store with transactions writes only what was peeked at after it was opened.
+    fn reads_ahead(&self) -> bool {
+        self.last.is_none()
+    }
+
     async fn process(&mut self, batch: &Batch) -> Result<Decision<Summary>, Infallible> {
         let items = &batch.peek.items;
         if items.is_empty() {

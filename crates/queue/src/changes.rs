@@ -87,6 +87,18 @@ pub struct Peek {
     pub output_length: usize,
 }
 
+impl Peek {
+    /// What this peek, of the elements after those of a commit, is once the commit was applied.
+    pub(crate) fn after(self, commit: &Commit) -> Self {
+        Self {
+            number: commit.number + 1,
+            length: self.length.saturating_sub(commit.take),
+            output_length: self.output_length + commit.outputs.len(),
+            items: self.items,
+        }
+    }
+}
+
 /// One atomic change: take elements off the head, append, write state, add to the ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Commit {

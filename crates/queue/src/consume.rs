@@ -35,6 +35,12 @@ pub trait Processor: Send {
     /// first batch.
     fn load(&mut self, state: State) -> Result<(), Self::Error>;
 
+    /// Whether the elements after a batch are read while it is processed. Of use where processing waits for
+    /// something else than the queue.
+    fn reads_ahead(&self) -> bool {
+        false
+    }
+
     /// Processes a batch. External effects must be idempotent: if the following commit isn't applied,
     /// the next holder of the lease processes the same elements. May be dropped at any await, when the
     /// lease is lost or some time after a stop.
@@ -102,6 +108,7 @@ pub async fn consume<Q: Queue, P: Processor>(
         stage: stage.name(),
         batch: settings.limits.batch,
         peek_more: 0,
+        ahead: None,
         leases,
         process,
         processor,
@@ -119,6 +126,8 @@ struct ListConsumer<'a, Q, P> {
     batch: usize,
     /// How many elements the next peek is for, if more than usual.
     peek_more: usize,
+    /// The elements after the last commit, if they were read before it.
+    ahead: Option<Peek>,
     leases: LeaseManager<Q>,
     process: &'a Process,
     processor: P,
@@ -135,6 +144,7 @@ enum Step {
 impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
     /// Works under one lease until it is lost or the process stops.
     async fn serve(&mut self, held: &HeldLease<Q>) -> Result<(), P::Error> {
+        self.ahead = None;
         match held.state().await {
             Ok(state) => self.processor.load(state)?,
             Err(error) => {
@@ -157,29 +167,32 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
 
     async fn step(&mut self, held: &HeldLease<Q>, taken: Instant) -> Result<Step, P::Error> {
         let max = self.batch.max(std::mem::take(&mut self.peek_more));
-        let peek = match held.peek(max).await {
-            Ok(peek) => peek,
-            Err(error) if error.is_lost() => return Ok(self.lost(&error)),
-            Err(error) => {
-                self.leases.queue_up().down(&error);
-                return Ok(Step::Wait(ERROR_WAIT));
-            }
+        let peek = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => match held.peek(max).await {
+                Ok(peek) => peek,
+                Err(error) if error.is_lost() => return Ok(self.lost(&error)),
+                Err(error) => {
+                    self.leases.queue_up().down(&error);
+                    return Ok(Step::Wait(ERROR_WAIT));
+                }
+            },
         };
         let batch = Batch {
             reached_end: peek.items.len() < max,
             now: taken.elapsed(),
             peek,
         };
-        let (changes, summary) = match self.process(held, &batch).await {
-            None => return Ok(Step::Lost),
-            Some(decision) => match decision? {
-                Decision::Wait(wait) => return Ok(Step::Wait(wait)),
-                Decision::PeekMore(elements) => {
-                    self.peek_more = elements;
-                    return Ok(Step::Continue);
-                }
-                Decision::Commit(changes, summary) => (changes, summary),
-            },
+        let Some((decision, ahead)) = self.process(held, &batch).await else {
+            return Ok(Step::Lost);
+        };
+        let (changes, summary) = match decision? {
+            Decision::Wait(wait) => return Ok(Step::Wait(wait)),
+            Decision::PeekMore(elements) => {
+                self.peek_more = elements;
+                return Ok(Step::Continue);
+            }
+            Decision::Commit(changes, summary) => (changes, summary),
         };
         let unfinished = changes.unfinished;
         let (commit, rejected) = commit(&batch.peek, changes);
@@ -195,6 +208,9 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
                         .record(commit.take as f64);
                 }
                 self.processor.committed(summary);
+                self.ahead = ahead
+                    .filter(|_| commit.take == batch.peek.items.len())
+                    .map(|ahead| ahead.after(&commit));
                 Ok(if batch.reached_end && !unfinished {
                     Step::Wait(IDLE_POLL)
                 } else {
@@ -205,19 +221,32 @@ impl<Q: Queue, P: Processor> ListConsumer<'_, Q, P> {
         }
     }
 
-    /// Processes a batch. `None` if the lease was lost meanwhile, or if it took too long after a stop.
+    /// Processes a batch, and reads the elements after it if the processor is one that reads ahead. `None` if the
+    /// lease was lost meanwhile, or if it took too long after a stop.
     async fn process(
         &mut self,
         held: &HeldLease<Q>,
         batch: &Batch,
-    ) -> Option<Result<Decision<P::Summary>, P::Error>> {
+    ) -> Option<(Result<Decision<P::Summary>, P::Error>, Option<Peek>)> {
+        let reads_ahead = self.processor.reads_ahead() && !batch.reached_end;
+        let (skip, max) = (batch.peek.items.len(), self.batch);
+        let both = async {
+            let ahead = async {
+                if reads_ahead {
+                    held.peek_ahead(skip, max).await
+                } else {
+                    None
+                }
+            };
+            tokio::join!(self.processor.process(batch), ahead)
+        };
         let stop_limit = async {
             self.process.stop.cancelled().await;
             sleep(STOP_LIMIT).await;
         };
         tokio::select! {
             biased;
-            decision = self.processor.process(batch) => Some(decision),
+            both = both => Some(both),
             () = held.lost.cancelled() => None,
             () = stop_limit => None,
             never = self.process.health.tick_for_ever() => match never {},

@@ -284,7 +284,7 @@ impl<Q: Queue> HeldLease<Q> {
     /// state: the in-memory state doesn't match it.
     pub async fn peek(&self, max: usize) -> Result<Peek, QueueError> {
         faults::reach(Point::BeforePeek);
-        let peek = self.leases.queue.peek(&self.lease, max).await?;
+        let peek = self.leases.queue.peek(&self.lease, 0, max).await?;
         let (expected, found) = (self.number.load(Ordering::Relaxed), peek.number);
         if found == expected {
             if !peek.items.is_empty() {
@@ -296,6 +296,13 @@ impl<Q: Queue> HeldLease<Q> {
             self.leases.resets().went_back(expected, found);
         }
         Err(QueueError::Conflict { expected, found })
+    }
+
+    /// Reads up to `max` elements after the first `skip`, before these are committed. `None` after an error,
+    /// and if the list isn't at the expected number: the commit or the next peek reports both.
+    pub async fn peek_ahead(&self, skip: usize, max: usize) -> Option<Peek> {
+        let ahead = self.leases.queue.peek(&self.lease, skip, max).await.ok()?;
+        (ahead.number == self.number.load(Ordering::Relaxed)).then_some(ahead)
     }
 
     /// Commits, and retries until the outcome is known.

@@ -40,10 +40,12 @@ pub trait Queue: Clone + Send + Sync + 'static {
     /// commits that a server loses when it is restored to an earlier time.
     fn state(&self, lease: &Lease) -> impl Future<Output = Result<State, QueueError>> + Send;
 
-    /// Reads up to `max` elements at the head of the consumer's list. Removes nothing.
+    /// Reads up to `max` elements of the consumer's list, from its head on but for the first `skip`. Removes
+    /// nothing.
     fn peek(
         &self,
         lease: &Lease,
+        skip: usize,
         max: usize,
     ) -> impl Future<Output = Result<Peek, QueueError>> + Send;
 

@@ -351,7 +351,7 @@ impl Queue for RedisQueue {
         }
     }
 
-    async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {
+    async fn peek(&self, lease: &Lease, skip: usize, max: usize) -> Result<Peek, QueueError> {
         let keys = &self.inner.keys;
         let Some(source) = source_of(lease.consumer) else {
             let number = self.progress(lease.consumer).await?.number;
@@ -363,12 +363,13 @@ impl Queue for RedisQueue {
         let source = keys.list(source);
         // Not a transaction, which Redis refuses at its memory limit. The number is read first: after a
         // concurrent commit it is too low, so that a commit of this peek is refused.
-        let last = delta(max).saturating_sub(1);
+        let first = delta(skip);
+        let last = first.saturating_add(delta(max)).saturating_sub(1);
         let mut peek = Pipeline::new();
         peek.cmd("HGET")
             .arg(keys.of("consumer", lease.consumer))
             .arg("number");
-        peek.cmd("LRANGE").arg(source).arg(0).arg(last);
+        peek.cmd("LRANGE").arg(source).arg(first).arg(last);
         peek.cmd("LLEN").arg(source);
         peek.cmd("LLEN").arg(&keys.normalized);
         let [number, items, length, output] = self.inner.connection.read_all(&peek).await?;

@@ -188,10 +188,10 @@ impl Queue for SqliteQueue {
             .await
     }
 
-    async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {
+    async fn peek(&self, lease: &Lease, skip: usize, max: usize) -> Result<Peek, QueueError> {
         let consumer = lease.consumer;
         self.database
-            .read(move |tx| steps::peek(tx, consumer, max))
+            .read(move |tx| steps::peek(tx, consumer, skip, max))
             .await
     }
 

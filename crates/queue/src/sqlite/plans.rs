@@ -63,7 +63,7 @@ fn run_every_call(tx: &Connection) {
         let lease = lease.unwrap().unwrap();
         steps::renew(tx, &lease, now).unwrap();
         steps::state(tx, &lease, now).unwrap();
-        let peeked = steps::peek(tx, consumer, 1).unwrap();
+        let peeked = steps::peek(tx, consumer, 0, 1).unwrap();
         assert_eq!(peeked.items.len(), 1);
         let commit = Commit {
             number: peeked.number,

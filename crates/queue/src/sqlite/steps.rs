@@ -203,7 +203,7 @@ pub(super) fn state(tx: &Connection, lease: &Lease, now: Timestamp) -> Step<Stat
         .classified()
 }
 
-pub(super) fn peek(tx: &Connection, consumer: Stage, max: usize) -> Step<Peek> {
+pub(super) fn peek(tx: &Connection, consumer: Stage, skip: usize, max: usize) -> Step<Peek> {
     let number = progress(tx, consumer)?.number;
     let Some(source) = source_of(consumer) else {
         return Ok(Peek {
@@ -213,11 +213,15 @@ pub(super) fn peek(tx: &Connection, consumer: Stage, max: usize) -> Step<Peek> {
     };
     let table_name = table(source);
     let sql = format!(
-        "SELECT item FROM {table_name} WHERE id < (SELECT min(id) FROM {table_name}) + ?1 ORDER BY id"
+        "SELECT item FROM {table_name} WHERE id >= (SELECT min(id) FROM {table_name}) + ?1
+         AND id < (SELECT min(id) FROM {table_name}) + ?2 ORDER BY id"
     );
     let mut select = tx.prepare_cached(&sql).classified()?;
     let items = select
-        .query_map([saturating(max)], |row| row.get(0))
+        .query_map(
+            [saturating(skip), saturating(skip.saturating_add(max))],
+            |row| row.get(0),
+        )
         .classified()?;
     let output = output_of(consumer).map_or(Ok(0), |list| length(tx, list))?;
     Ok(Peek {

@@ -168,8 +168,8 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
     async fn state(&self, lease: &Lease) -> Result<State, QueueError> {
         self.inner.state(lease).await
     }
-    async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {
-        self.inner.peek(lease, max).await
+    async fn peek(&self, lease: &Lease, skip: usize, max: usize) -> Result<Peek, QueueError> {
+        self.inner.peek(lease, skip, max).await
     }
     async fn progress(&self, consumer: Stage) -> Result<Progress, QueueError> {
         self.inner.progress(consumer).await

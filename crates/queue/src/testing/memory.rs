@@ -122,7 +122,7 @@ impl MemoryQueue {
     /// All elements of a list, the oldest first.
     #[must_use]
     pub fn items(&self, list: List) -> Vec<Vec<u8>> {
-        self.store().items(list, usize::MAX)
+        self.store().items(list, 0, usize::MAX)
     }
 
     /// The number of elements in a list.
@@ -175,8 +175,8 @@ impl MemoryQueue {
         }
     }
 
-    pub(super) fn peek_now(&self, consumer: Stage, max: usize) -> Peek {
-        self.store().peek(consumer, max)
+    pub(super) fn peek_now(&self, consumer: Stage, skip: usize, max: usize) -> Peek {
+        self.store().peek(consumer, skip, max)
     }
 
     pub(super) fn commit_now(&self, lease: &Lease, commit: &Commit) -> Result<(), QueueError> {
@@ -240,8 +240,8 @@ impl Queue for MemoryQueue {
         self.state_now(lease)
     }
 
-    async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {
-        Ok(self.peek_now(lease.consumer, max))
+    async fn peek(&self, lease: &Lease, skip: usize, max: usize) -> Result<Peek, QueueError> {
+        Ok(self.peek_now(lease.consumer, skip, max))
     }
 
     async fn commit(&self, lease: &Lease, commit: &Commit) -> Result<(), QueueError> {

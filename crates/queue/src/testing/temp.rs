@@ -148,7 +148,7 @@ impl TempQueue {
             Stage::Sink => &[Counter::RowsStored],
         };
         let lease = self.lease(consumer).await;
-        let items = self.own.peek(&lease, usize::MAX).await.unwrap().items;
+        let items = self.own.peek(&lease, 0, usize::MAX).await.unwrap().items;
         let change = Commit {
             take: items.len(),
             counts: processed

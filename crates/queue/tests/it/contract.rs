@@ -128,7 +128,7 @@ async fn appended_elements_are_peeked_in_order<F: Fixture>() {
     append(&queue, items(0..3)).await;
     append(&queue, items(3..5)).await;
     let lease = take(&queue, Stage::Transformer).await;
-    let first = queue.peek(&lease, 2).await.unwrap();
+    let first = queue.peek(&lease, 0, 2).await.unwrap();
     assert_eq!(
         (first.items, first.length, first.number),
         (items(0..2), 5, 0)
@@ -138,7 +138,13 @@ async fn appended_elements_are_peeked_in_order<F: Fixture>() {
         items(0..5),
         "a peek removes nothing"
     );
+    for (skip, max, expected) in [(2, 2, 2..4), (2, 9, 2..5), (5, 9, 5..5), (9, 9, 5..5)] {
+        let ahead = queue.peek(&lease, skip, max).await.unwrap();
+        assert_eq!((ahead.items, ahead.length), (items(expected), 5), "{skip}");
+    }
     commit(&queue, &lease, taking(0, 2)).await;
+    let ahead = queue.peek(&lease, 1, 1).await.unwrap();
+    assert_eq!(ahead.items, items(3..4), "skipped from the head of now");
     let next = peek(&queue, &lease).await;
     assert_eq!((next.items, next.number), (items(2..5), 1));
     assert_eq!(ledger_of(&queue).await.get(Counter::Accepted), 5);
@@ -438,7 +444,7 @@ async fn keys_of_a_wrong_type_change_nothing<F: Fixture>() {
         let snapshot = queue.snapshot().await;
         assert!(is_wrong_type(&snapshot), "{list:?}: {snapshot:?}");
         if list == List::Raw {
-            let peeked = queue.peek(&lease, 1).await;
+            let peeked = queue.peek(&lease, 0, 1).await;
             assert!(is_wrong_type(&peeked), "{peeked:?}");
         }
         fixture.restore(list);
@@ -505,7 +511,7 @@ async fn concurrent_appends_and_commits_lose_nothing<F: Fixture>() {
     let mut lease = take(&queue, Stage::Transformer).await;
     let mut seen = Vec::new();
     while seen.len() < 2 * EACH {
-        let peeked = queue.peek(&lease, 7).await.unwrap();
+        let peeked = queue.peek(&lease, 0, 7).await.unwrap();
         let (number, take_now) = (peeked.number, peeked.items.len());
         match queue.commit(&lease, &taking(number, take_now)).await {
             Ok(()) => seen.extend(peeked.items),
@@ -544,7 +550,7 @@ async fn crash_between_steps_loses_and_doubles_nothing<F: Fixture>() {
         round += 1;
         let lease = take_when_free(&queue, Stage::Transformer, CRASH_LEASE).await;
         if steps >= 1 {
-            let peeked = queue.peek(&lease, 3).await.unwrap();
+            let peeked = queue.peek(&lease, 0, 3).await.unwrap();
             if peeked.items.is_empty() {
                 break;
             }
@@ -659,7 +665,7 @@ async fn commit_is_refused_after_an_external_change_of_the_head<F: Fixture>() {
     let queue = fixture.queue();
     append(&queue, items(0..3)).await;
     let lease = take(&queue, Stage::Transformer).await;
-    let peeked = queue.peek(&lease, 2).await.unwrap();
+    let peeked = queue.peek(&lease, 0, 2).await.unwrap();
     fixture.push_to_head(List::Raw, "external");
     let change = Commit {
         take: 2,

@@ -212,7 +212,7 @@ pub(crate) async fn take_when_free<Q: Queue>(queue: &Q, stage: Stage, limit: Dur
 }
 
 pub(crate) async fn peek<Q: Queue>(queue: &Q, lease: &Lease) -> Peek {
-    queue.peek(lease, 1_000_000).await.unwrap()
+    queue.peek(lease, 0, 1_000_000).await.unwrap()
 }
 
 pub(crate) fn is_wrong_type<T: std::fmt::Debug>(result: &Result<T, QueueError>) -> bool {

@@ -212,7 +212,7 @@ async fn redis_at_its_memory_limit_refuses_appends_and_drains() {
     assert_eq!(cause(&queue.append(&heavy).await), Some(Cause::OutOfMemory));
     let lease = take(&queue, Stage::Transformer).await;
     queue.renew(&lease).await.unwrap();
-    assert_eq!(queue.peek(&lease, 50).await.unwrap().items.len(), 20);
+    assert_eq!(queue.peek(&lease, 0, 50).await.unwrap().items.len(), 20);
     assert_eq!(queue.snapshot().await.unwrap().ledger.raw, 20);
     let small = Commit {
         take: 19,
@@ -348,7 +348,7 @@ async fn commits_over_cut_connections_are_settled() {
             .unwrap();
         let (dependency, never) = (Dependency::unreported("queue"), Process::default());
         for number in 0..ROUNDS {
-            let peeked = queue.peek(&lease, 1).await.unwrap();
+            let peeked = queue.peek(&lease, 0, 1).await.unwrap();
             assert_eq!(peeked.items, items(number..number + 1));
             let change = Commit {
                 number: peeked.number,

@@ -50,7 +50,7 @@ async fn positions<Q: Queue>(
     assert_eq!(places(List::Normalized, None, 1).await, (0, 0, Vec::new()));
     // The three that weren't kept count.
     assert_eq!(places(List::Dead, None, 9).await, (3, 4, items(&["x"])));
-    let peek = queue.peek(&lease, 10).await.unwrap();
+    let peek = queue.peek(&lease, 0, 10).await.unwrap();
     assert_eq!(peek.items, items(&["d", "e"]), "nothing was taken");
 }
 

@@ -146,11 +146,11 @@ impl Store {
             .collect()
     }
 
-    pub(super) fn peek(&self, consumer: Stage, max: usize) -> Peek {
+    pub(super) fn peek(&self, consumer: Stage, skip: usize, max: usize) -> Peek {
         let source = source_of(consumer);
         Peek {
             number: self.consumers[consumer as usize].number,
-            items: source.map_or_else(Vec::new, |list| self.items(list, max)),
+            items: source.map_or_else(Vec::new, |list| self.items(list, skip, max)),
             length: source.map_or(0, |list| self.length(list)),
             output_length: output_of(consumer).map_or(0, |list| self.length(list)),
         }
@@ -252,9 +252,10 @@ impl Store {
         self.list(list).push_front(item.to_vec());
     }
 
-    pub(super) fn items(&self, list: List, max: usize) -> Vec<Vec<u8>> {
+    pub(super) fn items(&self, list: List, skip: usize, max: usize) -> Vec<Vec<u8>> {
         self.lists[list as usize]
             .iter()
+            .skip(skip)
             .take(max)
             .cloned()
             .collect()

@@ -254,9 +254,11 @@ impl Queue for Client {
         Ok(state)
     }
 
-    async fn peek(&self, lease: &Lease, max: usize) -> Result<Peek, QueueError> {
+    async fn peek(&self, lease: &Lease, skip: usize, max: usize) -> Result<Peek, QueueError> {
         let consumer = lease.consumer;
-        let peek = self.call(Call::Peek, move |server| Ok(server.peek_now(consumer, max)));
+        let peek = self.call(Call::Peek, move |server| {
+            Ok(server.peek_now(consumer, skip, max))
+        });
         let mut peek = peek.await?;
         let mut position = self.position();
         if let (Some(BrokenRule::TrustMemory), Some(expected)) =

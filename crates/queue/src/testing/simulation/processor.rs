@@ -131,6 +131,10 @@ impl Processor for PairingProcessor {
         Ok(())
     }
 
+    fn reads_ahead(&self) -> bool {
+        self.client.run.size.reads_ahead
+    }
+
     async fn process(&mut self, batch: &Batch) -> Result<Decision<Self::Summary>, Infallible> {
         let changes = self.changes(&batch.peek.items);
         if batch.peek.items.is_empty() && changes.outputs.is_empty() {

@@ -97,6 +97,8 @@ pub(super) struct Size {
     pub(super) keys: u8,
     /// Whether an open element expires when the list is empty.
     pub(super) expires: bool,
+    /// Whether the replicas read the next elements while they process a batch.
+    pub(super) reads_ahead: bool,
     /// Whether some elements are invalid.
     pub(super) poison: bool,
     /// Speeds of the replicas' clocks, in percent of the server's.
@@ -155,7 +157,7 @@ fn fault_kinds() -> Vec<BoxedStrategy<Fault>> {
 fn sizes() -> impl Strategy<Value = Size> {
     let speed = || select(&CLOCK_SPEEDS[..]);
     let producer = (1..=10_usize, 1..=4_usize, 1..=3_usize);
-    let elements = (1..=2_u8, any::<bool>(), weighted(0.25));
+    let elements = (1..=2_u8, any::<bool>(), any::<bool>(), weighted(0.25));
     (producer, 1..=4_usize, elements, [speed(), speed()]).prop_map(
         |(producer, batch, elements, clock_speeds)| Size {
             elements: producer.0,
@@ -164,7 +166,8 @@ fn sizes() -> impl Strategy<Value = Size> {
             batch,
             keys: elements.0,
             expires: elements.1,
-            poison: elements.2,
+            reads_ahead: elements.2,
+            poison: elements.3,
             clock_speeds,
         },
     )
