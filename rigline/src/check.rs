@@ -7,6 +7,7 @@ mod line;
 mod lists;
 mod mqtt;
 mod redis;
+mod sources;
 mod stores;
 
 use std::io::Write;
@@ -18,7 +19,7 @@ use common::settings::{KafkaTls, Settings, TimeLimitSettings};
 use model::pipeline::SourceKind;
 use sink::from_file::StoreDefaults;
 use store::InfluxSettings;
-use transport::{MqttSettings, SocketSettings, SubscribeSettings};
+use transport::{HttpStreamTls, MqttSettings, SocketSettings, SubscribeSettings};
 
 use self::line::{Line, Status};
 use crate::inspect::lists::Where;
@@ -46,6 +47,8 @@ pub struct CheckArgs {
     #[command(flatten)]
     kafka: KafkaTls,
     #[command(flatten)]
+    streams: HttpStreamTls,
+    #[command(flatten)]
     times: TimeLimitSettings,
 }
 
@@ -72,7 +75,7 @@ pub async fn run(mut args: CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(lines.iter().any(is_bad))))
 }
 
-/// The lines about the broker, Redis and the stores of the four stages.
+/// The lines about the sources, Redis and the stores of the four stages.
 async fn of_servers(args: &CheckArgs) -> Vec<Line> {
     let pipelines = args.pipelines.all();
     let defaults = StoreDefaults {
@@ -81,11 +84,11 @@ async fn of_servers(args: &CheckArgs) -> Vec<Line> {
         kafka: Some(&args.kafka),
     };
     let mqtt = async {
-        if uses_mqtt(pipelines) {
-            let filters = mqtt_filters(pipelines, &args.subscribe.mqtt_topic);
-            mqtt::broker(&args.mqtt, &filters).await
-        } else {
+        let filters = mqtt_filters(pipelines, &args.subscribe.mqtt_topic);
+        if filters.is_empty() {
             Vec::new()
+        } else {
+            mqtt::broker(&args.mqtt, &filters).await
         }
     };
     let influx = async {
@@ -95,20 +98,21 @@ async fn of_servers(args: &CheckArgs) -> Vec<Line> {
             Vec::new()
         }
     };
-    let (mqtt, redis, influx, stores) = tokio::join!(
+    let (mqtt, sources, redis, influx, stores) = tokio::join!(
         mqtt,
+        sources(args),
         redis::redis(args.lists.of_each(pipelines), args.times.max_future),
         influx,
         stores::stores(defaults, &args.kafka, pipelines),
     );
-    [mqtt, redis, influx, stores].concat()
+    [mqtt, sources, redis, influx, stores].concat()
 }
 
 /// The lines about `rigline up` and its data directory.
 async fn of_one_process(args: &CheckArgs) -> Vec<Line> {
     let pipelines = args.pipelines.all();
     let mqtt = async {
-        if uses_mqtt(pipelines) {
+        if !mqtt_filters(pipelines, &args.subscribe.mqtt_topic).is_empty() {
             let (mqtt, others) = tokio::join!(
                 mqtt::listener(&args.mqtt),
                 mqtt::other_ports(&args.mqtt, &args.sockets),
@@ -118,11 +122,20 @@ async fn of_one_process(args: &CheckArgs) -> Vec<Line> {
             Vec::new()
         }
     };
-    let (mqtt, files) = tokio::join!(mqtt, files::files(args.lists.of_each(pipelines), pipelines));
-    [mqtt, files].concat()
+    let (mqtt, sources, files) = tokio::join!(
+        mqtt,
+        sources(args),
+        files::files(args.lists.of_each(pipelines), pipelines)
+    );
+    [mqtt, sources, files].concat()
 }
 
-/// What the ingesters of these pipelines subscribe to at the broker of the settings; `rigs` is the filter of that
+/// The lines about the sources that pipeline files name.
+async fn sources(args: &CheckArgs) -> Vec<Line> {
+    sources::sources(&args.mqtt, &args.kafka, &args.streams, args.pipelines.all()).await
+}
+
+/// What these pipelines take from the broker of the settings, or from the listener; `rigs` is the filter of that
 /// pipeline.
 fn mqtt_filters(pipelines: &[Pipeline], rigs: &str) -> Vec<String> {
     let filters = pipelines.iter().filter_map(|pipeline| match pipeline {
@@ -135,12 +148,4 @@ fn mqtt_filters(pipelines: &[Pipeline], rigs: &str) -> Vec<String> {
         }
     });
     filters.collect()
-}
-
-/// Whether messages of a pipeline come over MQTT.
-fn uses_mqtt(pipelines: &[Pipeline]) -> bool {
-    pipelines.iter().any(|pipeline| match pipeline {
-        Pipeline::Rigs(_) => true,
-        Pipeline::File(file) => file.source.kind() == SourceKind::Mqtt,
-    })
 }

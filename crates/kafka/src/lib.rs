@@ -6,6 +6,7 @@ mod error;
 mod position;
 mod reader;
 mod settings;
+mod topic;
 mod writer;
 
 pub use error::KafkaError;

@@ -12,6 +12,7 @@ use krafka::{Kafka, KrafkaError};
 
 use crate::error::KafkaError;
 use crate::settings::KafkaSettings;
+use crate::topic::{has_topic, reader_without_group};
 
 mod note;
 
@@ -46,9 +47,9 @@ pub struct WriterSettings {
 impl WriterSettings {
     /// Whether the brokers have the topic.
     pub async fn has_topic(&self) -> Result<bool, KafkaError> {
-        let kafka = self.kafka.connect(&self.transactional_id).await?;
-        let found = async { has_topic(&note::reader(&kafka).await?, &self.topic).await };
-        found.await.map_err(|error| self.kafka.error(&error))
+        self.kafka
+            .has_topic(&self.transactional_id, &self.topic)
+            .await
     }
 
     /// The topic of the notes: one partition, compacted.
@@ -89,7 +90,7 @@ impl Writer {
         settings: &WriterSettings,
         kafka: &Kafka,
     ) -> Result<(Self, Option<Bytes>), KrafkaError> {
-        let consumer = note::reader(kafka).await?;
+        let consumer = reader_without_group(kafka).await?;
         let notes = settings.note_topic();
         create_topics(settings, &notes, kafka, &consumer).await?;
         let max_batch = max_batch(kafka, &settings.topic).await;
@@ -160,20 +161,6 @@ impl std::fmt::Debug for Writer {
         f.debug_struct("Writer")
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-async fn has_topic(consumer: &Consumer, topic: &str) -> Result<bool, KrafkaError> {
-    match consumer.fetch_metadata(Some(topic)).await {
-        Ok(metadata) => Ok(metadata.topics.iter().any(|info| info.name == topic)),
-        Err(
-            KrafkaError::UnknownTopic { .. }
-            | KrafkaError::Broker {
-                code: ErrorCode::UnknownTopicOrPartition,
-                ..
-            },
-        ) => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

@@ -85,6 +85,12 @@ impl HttpStreamSettings {
         self.tls.config_if(self.url.scheme() == "https").map(|_| ())
     }
 
+    /// Asks for the stream, and reads none of it. Returns what is wrong.
+    pub async fn probe(&self) -> Result<(), String> {
+        let opened = client::Body::open(self, "").await;
+        opened.map(drop).map_err(|error| error.to_string())
+    }
+
     /// The topic of its messages: the path.
     fn topic(&self) -> String {
         self.url.path().trim_start_matches('/').to_owned()

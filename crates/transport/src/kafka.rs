@@ -21,6 +21,28 @@ pub fn check_kafka(file: &PipelineFile, tls: &KafkaTls) -> Result<(), BadSetting
     reader_settings(file, tls, 1)?.kafka.check()
 }
 
+/// Looks for the topic of a pipeline file, without joining the group. Returns what was found, or what is wrong.
+#[cfg(feature = "kafka")]
+pub async fn find_kafka_topic(file: &PipelineFile, tls: &KafkaTls) -> Result<String, String> {
+    let reader = reader_settings(file, tls, 1).map_err(|error| error.to_string())?;
+    let topic = &reader.topic;
+    match reader.kafka.has_topic(&reader.member, topic).await {
+        Ok(true) => Ok(format!("the topic {topic:?} exists")),
+        Ok(false) => Err(format!("there is no topic {topic:?}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Fails: this build can't read Kafka.
+#[cfg(not(feature = "kafka"))]
+#[expect(clippy::unused_async, reason = "as the other one")]
+pub async fn find_kafka_topic(file: &PipelineFile, tls: &KafkaTls) -> Result<String, String> {
+    let checked = check_kafka(file, tls);
+    checked
+        .map(|()| String::new())
+        .map_err(|error| error.to_string())
+}
+
 /// Fails: this build can't read Kafka.
 #[cfg(not(feature = "kafka"))]
 pub fn check_kafka(file: &PipelineFile, _: &KafkaTls) -> Result<(), BadSetting> {

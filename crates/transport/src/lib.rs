@@ -36,9 +36,9 @@ pub use capture::{Capture, CaptureError, Captured, capture};
 pub use fanout::{Fanout, FanoutSession, Wants};
 pub use http::{HttpListener, HttpReceiver, HttpRoute, HttpSettings, MessageCheck, store_messages};
 pub use http_stream::{HttpStreamSettings, HttpStreamSource, HttpStreamTicket, HttpStreamTls};
-pub use kafka::check_kafka;
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaSource, KafkaTicket, reader_settings as kafka_reader};
+pub use kafka::{check_kafka, find_kafka_topic};
 #[cfg(feature = "testing")]
 pub use listener::testing as generated;
 pub use listener::{

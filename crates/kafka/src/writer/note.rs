@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use krafka::consumer::{AutoOffsetReset, Consumer, IsolationLevel};
-use krafka::{Kafka, KrafkaError};
+use krafka::KrafkaError;
+use krafka::consumer::Consumer;
 use tokio::time::Instant;
 
 pub(super) const PARTITION: i32 = 0;
@@ -15,16 +15,6 @@ const SEARCH_LIMIT: Duration = Duration::from_secs(30);
 /// How many offsets are searched at first, back from the end; each further time, it is this factor more.
 const FIRST_STEP: i64 = 64;
 const STEP_FACTOR: i64 = 16;
-
-/// A reader of committed records that belongs to no group.
-pub(super) async fn reader(kafka: &Kafka) -> Result<Consumer, KrafkaError> {
-    let builder = kafka.consumer_without_group();
-    builder
-        .isolation_level(IsolationLevel::ReadCommitted)
-        .auto_offset_reset(AutoOffsetReset::None)
-        .build()
-        .await
-}
 
 /// The last committed note with this key. Compaction may take its time, so the search starts at the end.
 pub(super) async fn last(
