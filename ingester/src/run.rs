@@ -141,6 +141,7 @@ impl<Q: Queue> Ingester<Q> {
         let mut received = Received::default();
         while let Some(held) = &current {
             self.process.health.tick();
+            self.dead_letters.log_rest();
             if self.process.stop.is_cancelled() {
                 self.finish(held, session, &mut received).await;
                 return current;

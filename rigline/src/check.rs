@@ -112,14 +112,14 @@ async fn of_servers(args: &CheckArgs) -> Vec<Line> {
 async fn of_one_process(args: &CheckArgs) -> Vec<Line> {
     let pipelines = args.pipelines.all();
     let mqtt = async {
-        if !mqtt_filters(pipelines, &args.subscribe.mqtt_topic).is_empty() {
+        if mqtt_filters(pipelines, &args.subscribe.mqtt_topic).is_empty() {
+            Vec::new()
+        } else {
             let (mqtt, others) = tokio::join!(
                 mqtt::listener(&args.mqtt),
                 mqtt::other_ports(&args.mqtt, &args.sockets),
             );
             [mqtt, others].concat()
-        } else {
-            Vec::new()
         }
     };
     let (mqtt, sources, files) = tokio::join!(

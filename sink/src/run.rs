@@ -137,6 +137,7 @@ impl<S: Store, T: TransactionalStore, Q: Queue> Processor for Sink<S, T, Q> {
     }
 
     async fn process(&mut self, batch: &Batch) -> Result<Decision<Summary>, Infallible> {
+        self.dead_letters.log_rest();
         let items = &batch.peek.items;
         if items.is_empty() {
             return Ok(Decision::Wait(self.preflight().await));

@@ -64,6 +64,7 @@ impl Processor for Transformer {
     }
 
     async fn process(&mut self, batch: &Batch) -> Result<Decision<Counts>, Inconsistent> {
+        self.dead_letters.log_rest();
         let (length, limits) = (batch.peek.output_length, self.settings.queue.limits);
         if length >= limits.queue_limit {
             self.output_has_space.down(&format_args!(

@@ -54,10 +54,20 @@ pub struct DeadLetterEncoder {
     stage: Stage,
     quotas: Quotas,
     log: LogInterval,
-    /// Rejected since the last log message.
-    unlogged: BTreeMap<&'static str, usize>,
+    unlogged: Unlogged,
+}
+
+/// What was rejected since the last log message.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Unlogged {
+    /// How many inputs, by reason.
+    counts: BTreeMap<&'static str, usize>,
     /// How many of them had no quota left.
     over_quota: usize,
+    /// The topic of the last one.
+    topic: String,
+    /// Why the last one was rejected.
+    detail: String,
 }
 
 impl DeadLetterEncoder {
@@ -68,13 +78,12 @@ impl DeadLetterEncoder {
             stage,
             quotas: Quotas::new(limits),
             log: LogInterval::new(WARNING_INTERVAL),
-            unlogged: BTreeMap::new(),
-            over_quota: 0,
+            unlogged: Unlogged::default(),
         }
     }
 
     /// Makes the dead letter of a rejected input, if its series has quota left. Logs a warning with this
-    /// input as the example, at most every 30 s.
+    /// input as the example, at most every 30 s; [`log_rest`](Self::log_rest) logs what came in between.
     pub fn encode(&mut self, rejection: &Rejection, input: &Input<'_>) -> Rejected {
         let now = Instant::now();
         let reason = rejection.reason;
@@ -84,11 +93,12 @@ impl DeadLetterEncoder {
             _ => input.payload.len(),
         };
         let is_kept = self.quotas.admit(input.series, reason, bytes, now);
-        self.over_quota += usize::from(!is_kept);
-        *self.unlogged.entry(reason.as_str()).or_default() += 1;
-        if self.log.is_due(now) {
-            self.warn(rejection, input.topic);
-        }
+        let unlogged = &mut self.unlogged;
+        unlogged.over_quota += usize::from(!is_kept);
+        *unlogged.counts.entry(reason.as_str()).or_default() += 1;
+        input.topic.clone_into(&mut unlogged.topic);
+        rejection.detail.clone_into(&mut unlogged.detail);
+        self.log_at(now);
         let element = is_kept.then(|| self.element(rejection, input));
         Rejected { reason, element }
     }
@@ -109,22 +119,37 @@ impl DeadLetterEncoder {
         }
     }
 
-    fn warn(&mut self, rejection: &Rejection, topic: &str) {
-        let counts = std::mem::take(&mut self.unlogged);
+    /// Logs a warning about the inputs that were rejected since the last one, if there are any and 30 s have
+    /// passed. To be called again and again, also while nothing arrives.
+    pub fn log_rest(&mut self) {
+        if !self.unlogged.counts.is_empty() {
+            self.log_at(Instant::now());
+        }
+    }
+
+    fn log_at(&mut self, now: Instant) {
+        let Some(unlogged) = self.take_due(now) else {
+            return;
+        };
+        let counts = unlogged.counts.iter();
         let counts: Vec<String> = counts
-            .iter()
             .map(|(reason, count)| format!("{count} {reason}"))
             .collect();
-        let over_quota = std::mem::take(&mut self.over_quota);
         tracing::warn!(
             stage = self.stage.name(),
             rejected = counts.join(", "),
-            over_quota,
-            topic,
-            detail = rejection.detail,
+            over_quota = unlogged.over_quota,
+            topic = unlogged.topic,
+            detail = unlogged.detail,
             "rejected inputs became dead letters (topic and detail of the last one); \
              `rigline dlq list` with --pipeline shows them"
         );
+    }
+
+    /// What a message that is due `now` is about.
+    fn take_due(&mut self, now: Instant) -> Option<Unlogged> {
+        let is_due = !self.unlogged.counts.is_empty() && self.log.is_due(now);
+        is_due.then(|| std::mem::take(&mut self.unlogged))
     }
 }
 

@@ -26,7 +26,8 @@ pub use self::kafka::KafkaStore;
 pub use self::mongodb::{DocumentFilter, MongoHistory, MongoSettings, MongoStore, NumberRange};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{
-    PointsTable, PostgresHistory, PostgresServer, PostgresSettings, PostgresStore, read_points,
+    PointsRead, PointsTable, PostgresHistory, PostgresServer, PostgresSettings, PostgresStore,
+    read_points,
 };
 pub use self::sqlite::{DEFAULT_RETENTION, SqliteHistory, SqliteSettings, SqliteStore};
 pub use ::sqlite::OpenError;

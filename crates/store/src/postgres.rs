@@ -23,7 +23,7 @@ mod values;
 use connection::Connection;
 use error::Failure;
 pub use history::PostgresHistory;
-pub use points::{PointsTable, read_points};
+pub use points::{PointsRead, PointsTable, read_points};
 pub use settings::{PostgresServer, PostgresSettings};
 use table::Table;
 use upsert::Upserts;

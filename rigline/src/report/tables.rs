@@ -71,12 +71,19 @@ impl PostgresArgs {
                 .or_default()
                 .push(Point { time, value });
         });
-        let missing = read.await.context("cannot read the tables")?;
-        let missing = missing.into_iter().map(|index| {
-            let PointsTable { table, id, value } = &tables[index];
+        let read = read.await.context("cannot read the tables")?;
+        let missing = read.missing.iter().map(|index| {
+            let PointsTable { table, id, value } = &tables[*index];
             format!("there is no table {table} with columns {id}, {value} and time yet")
         });
         let mut notes: Vec<_> = missing.collect();
+        for (PointsTable { table, id, .. }, rows) in std::iter::zip(&tables, read.unusable) {
+            if rows > 0 {
+                notes.push(format!(
+                    "{rows} rows of {table} can't be used: their {id} is no integer, or their time is missing or infinite"
+                ));
+            }
+        }
         let [parameters, products] = found.map(|points| Input {
             items: points.values().map(|points| points.len() as u64).sum(),
             series: points.into_iter().map(series).collect(),

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use common::log_interval::WARNING_INTERVAL;
 use model::Stage;
 use model::dead_letter::{Reason, Rejection};
 use model::time::Timestamp;
@@ -61,6 +62,29 @@ fn ever_new_names_share_one_quota_and_bounded_memory() {
     assert_eq!(quotas.used.len(), MAX_QUOTAS + 1);
     let long = "ü".repeat(10_000);
     assert!(!quotas.admit(&long, Reason::BadValue, 1, now));
+}
+
+#[test]
+fn what_is_rejected_after_a_message_is_part_of_the_next_one() {
+    let mut encoder = DeadLetterEncoder::new(Stage::Ingester, &LIMITS);
+    let rejection = Rejection::new(Reason::NotJson, "not JSON");
+    for topic in ["a", "b", "c"] {
+        let input = Input {
+            series: "R",
+            topic,
+            payload: b"x",
+            truncated: None,
+            time: Timestamp::from_millis(0),
+        };
+        encoder.encode(&rejection, &input);
+    }
+    let now = Instant::now();
+    assert_eq!(encoder.take_due(now), None, "the first one is logged");
+    let later = now + WARNING_INTERVAL;
+    let unlogged = encoder.take_due(later).unwrap();
+    assert_eq!(unlogged.counts, [("not_json", 2)].into());
+    assert_eq!((&*unlogged.topic, &*unlogged.detail), ("c", "not JSON"));
+    assert_eq!(encoder.take_due(later + WARNING_INTERVAL), None);
 }
 
 #[test]
