@@ -65,7 +65,7 @@ fn stores_of_pipelines_are_asked_and_influxdb_only_if_one_uses_it() {
     assert_eq!(servers.bad(), ["mongodb of press", "kafka of press"]);
 }
 
-/// Three sources, and no store that would have to be there.
+/// A source of each kind that is asked.
 const SOURCES: [(&str, &str); 3] = [
     (
         "topic",
@@ -83,13 +83,14 @@ const SOURCES: [(&str, &str); 3] = [
 
 #[test]
 fn sources_of_pipelines_are_asked() {
-    let (mut broker, redis, kafka) = (Mosquitto::start(), Redis::start(), Kafka::start());
+    let (mut broker, redis) = (Mosquitto::start(), Redis::start());
+    let (mongo, kafka) = (MongoDb::start(), Kafka::start());
     let dir = TempDir::new().unwrap();
     let mut paths = Vec::new();
     for (name, source) in SOURCES {
         let path = dir.path().join(format!("{name}.toml"));
         let message = "[message]\ntags = { id = \"/id\" }\nfields = { value = \"/value\" }\n";
-        let store = "[[store]]\nkind = \"redis-latest\"\n";
+        let store = "[[store]]\nkind = \"mongodb\"\nurl = \"mongodb://127.0.0.1:${MONGO_PORT}\"\n";
         let file = format!("name = \"{name}\"\n[source]\n{source}\n{message}{store}");
         std::fs::write(&path, file).unwrap();
         paths.push(path.display().to_string());
@@ -100,6 +101,7 @@ fn sources_of_pipelines_are_asked() {
         ("REDIS_PORT", redis.port().to_string()),
         ("PIPELINES", paths.join(",")),
         ("KAFKA_PORT", kafka.port().to_string()),
+        ("MONGO_PORT", mongo.port().to_string()),
         ("FEED_PORT", port.to_string()),
         ("OTHER_PORT", broker.port().to_string()),
     ];
