@@ -35,7 +35,6 @@ pub async fn find_kafka_topic(file: &PipelineFile, tls: &KafkaTls) -> Result<Str
 
 /// Fails: this build can't read Kafka.
 #[cfg(not(feature = "kafka"))]
-#[expect(clippy::unused_async, reason = "as the other one")]
 pub async fn find_kafka_topic(file: &PipelineFile, tls: &KafkaTls) -> Result<String, String> {
     let checked = check_kafka(file, tls);
     checked
