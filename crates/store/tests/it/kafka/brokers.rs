@@ -56,7 +56,7 @@ async fn topic_that_nobody_made_is_named() {
         "{error}"
     );
     broker.create_topic(&file.name, 2);
-    store.open().await.unwrap();
+    open_again(&mut store).await;
     write(&mut store, 0..10).await.unwrap();
     assert_eq!(numbers(broker, &file), (0..10).collect::<Vec<_>>());
 }
