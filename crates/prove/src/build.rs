@@ -1,13 +1,11 @@
 //! Builds the stages with fault points, from this tree or from a copy with a broken rule.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context, ensure};
-use testkit::{target_dir, workspace_dir};
+use testkit::{cargo, target_dir, workspace_dir};
 
 const BINARY: &str = "fault-stage";
 
@@ -23,8 +21,7 @@ pub fn fault_stage() -> PathBuf {
 /// Builds the stages of the workspace at `tree` with fault points, and returns a copy of the binary with
 /// this name. Crates from the registry are built once for all trees.
 pub fn build(tree: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let cargo: OsString = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let mut build = Command::new(cargo);
+    let mut build = cargo();
     // Of the whole workspace and with the features of the other builds, so that crates from the registry have
     // the same features, too.
     let features = std::env::var("FEATURES").unwrap_or_default();

@@ -46,4 +46,4 @@ pub use process::Process;
 pub use redis::Redis;
 pub use stage_process::{StageProcess, stage_binary};
 pub use tcp_proxy::{Action, Direction, Network, TcpProxy};
-pub use tools::{python_with_clients, target_dir, tool, workspace_dir};
+pub use tools::{cargo, python_with_clients, target_dir, tool, workspace_dir};

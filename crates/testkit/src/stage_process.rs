@@ -1,7 +1,6 @@
 //! A stage as a process.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use crate::http::http_get;
 use crate::launch::Launch;
 use crate::net::wait_until;
 use crate::process::{Process, is_a_process};
-use crate::tools::{target_dir, workspace_dir};
+use crate::tools::{cargo, target_dir, workspace_dir};
 
 /// The path of a stage's binary with the profile of the running test. All binaries of the workspace are
 /// built first, once. A stage's own tests have `env!("CARGO_BIN_EXE_…")` instead.
@@ -24,7 +23,7 @@ pub fn stage_binary(name: &str) -> PathBuf {
         } else {
             "release"
         };
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        let mut build = cargo();
         build
             .current_dir(workspace_dir())
             .args(["build", "--workspace", "--bins", "--quiet"]);
@@ -39,14 +38,6 @@ pub fn stage_binary(name: &str) -> PathBuf {
         ] {
             if is_on {
                 build.args(["--features", feature]);
-            }
-        }
-        // What cargo tells a test about its package: build scripts that read it would run again, and with them
-        // everything that uses TLS would be compiled again.
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
-                build.env_remove(&name);
             }
         }
         let run = build.output().expect("cargo");

@@ -1,4 +1,4 @@
-//! Finds the servers' programs.
+//! Finds Cargo, its directories and the servers' programs.
 
 use std::env;
 use std::fs;
@@ -29,6 +29,20 @@ pub fn workspace_dir() -> PathBuf {
         .nth(2)
         .expect("this crate is two levels down")
         .to_owned()
+}
+
+/// Cargo, from a test or outside of one. What it tells a test about its package is left out: build scripts that read it
+/// would run again, and with them everything that uses TLS would be compiled again.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// A command that runs one of the servers' programs (`mosquitto`, `mosquitto_pub`,
