@@ -138,7 +138,7 @@ fn open(
             Revalidation::of_file(file),
         ),
     };
-    let history = history::on_server(settings.store_defaults(), pipeline)?;
+    let history = history::on_server(&settings.influx, pipeline)?;
     let queue = RedisQueue::new(&lists, &settings.redis).context("cannot use Redis")?;
     let part = ServedPipeline {
         pipeline: pipeline.clone(),

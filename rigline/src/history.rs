@@ -9,8 +9,10 @@ use common::settings::BadSetting;
 use model::Layout;
 use model::pipeline::{StoreKind, StoreTable};
 use sink::from_file::{StoreDefaults, influx_settings};
+use sink::mongodb::check_mongodb;
+use sink::postgres::check_postgres;
 use sink::stores::latest_store;
-use store::{InfluxHistory, LatestStore, Measurement};
+use store::{InfluxHistory, InfluxSettings, LatestStore, Measurement};
 
 /// The table of the store that a pipeline's rows are read from, if its file names any.
 fn table_of(pipeline: &Pipeline) -> Option<&StoreTable> {
@@ -20,10 +22,10 @@ fn table_of(pipeline: &Pipeline) -> Option<&StoreTable> {
     }
 }
 
-/// The reader of a pipeline's rows on a server; InfluxDB, if the file names no store. Fails if the pipeline has alerts,
-/// and none of its stores can be read.
+/// The reader of a pipeline's rows on a server; the InfluxDB of the settings, if the file names no store. Fails if the
+/// pipeline has alerts, and none of its stores can be read.
 pub(crate) fn on_server(
-    defaults: StoreDefaults<'_>,
+    influx: &InfluxSettings,
     pipeline: &Pipeline,
 ) -> anyhow::Result<PipelineHistory> {
     let table = table_of(pipeline);
@@ -41,30 +43,30 @@ pub(crate) fn on_server(
         }
         return Ok(PipelineHistory::Unreadable(why.into()));
     }
-    #[cfg(feature = "mongodb")]
     if let Pipeline::File(file) = pipeline
         && let Some(table) = table
-        && table.kind == StoreKind::Mongodb
     {
-        let store = sink::mongodb::mongo_store(file, table, Clock::system())?;
-        return Ok(PipelineHistory::Mongodb(store.history()));
-    }
-    #[cfg(feature = "postgres")]
-    if let Pipeline::File(file) = pipeline
-        && let Some(table) = table
-        && table.kind == StoreKind::Postgres
-    {
-        let store = sink::postgres::postgres_store(file, table)?;
-        return Ok(PipelineHistory::Postgres(store.history()));
+        // Also fail in programs that were built without these stores.
+        match table.kind {
+            StoreKind::Mongodb => check_mongodb(file, table)?,
+            StoreKind::Postgres => check_postgres(file, table)?,
+            StoreKind::Influx | StoreKind::Sqlite | StoreKind::RedisLatest | StoreKind::Kafka => {}
+        }
+        #[cfg(feature = "mongodb")]
+        if table.kind == StoreKind::Mongodb {
+            let store = sink::mongodb::mongo_store(file, table, Clock::system())?;
+            return Ok(PipelineHistory::Mongodb(store.history()));
+        }
+        #[cfg(feature = "postgres")]
+        if table.kind == StoreKind::Postgres {
+            let store = sink::postgres::postgres_store(file, table)?;
+            return Ok(PipelineHistory::Postgres(store.history()));
+        }
     }
     let (influx, measurement, layout) = match pipeline {
-        Pipeline::Rigs(_) => (
-            defaults.influx.clone(),
-            Measurement::default(),
-            Layout::Rigs,
-        ),
+        Pipeline::Rigs(_) => (influx.clone(), Measurement::default(), Layout::Rigs),
         Pipeline::File(file) => {
-            let (influx, measurement) = influx_settings(defaults.influx, file, table)?;
+            let (influx, measurement) = influx_settings(influx, file, table)?;
             (influx, measurement, Layout::Tagged)
         }
     };

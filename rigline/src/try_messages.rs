@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use common::clock::Clock;
+use common::pipelines::{built_in, read};
 use ingester::decoder::MappedDecoder;
 use ingester::mapping::{Mapped, MappedSample, RejectedPart};
 use model::pipeline::{PipelineFile, ShapeKind};
@@ -28,7 +29,7 @@ const ALIGN: Duration = Duration::from_secs(1);
 /// The arguments.
 #[derive(Debug, Args)]
 pub struct TryArgs {
-    /// The pipeline file
+    /// The pipeline file, or the name of a built-in pipeline
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Payloads; without any, messages are read from standard input: lines of TOPIC, a tab and the payload,
@@ -48,7 +49,8 @@ pub struct TryArgs {
 
 /// Prints what each message becomes. The exit code is 1 if anything would be a dead letter.
 pub fn run(args: &TryArgs) -> anyhow::Result<ExitCode> {
-    let file = match common::pipelines::read(&args.file) {
+    let built_in = args.file.to_str().and_then(built_in);
+    let file = match built_in.unwrap_or_else(|| read(&args.file)) {
         Ok(file) => file,
         Err(error) => {
             pipelines::report(&error);

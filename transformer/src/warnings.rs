@@ -68,8 +68,8 @@ impl Warnings {
                 timestamp = %example.time,
                 newest = %example.newest,
                 "wrote readings as rows of their own, because they are more than LATE_WINDOW ({:?}) \
-                 older than the newest one of their series; a repetition of one of them isn't recognised. If the \
-                 device's clock is right, a larger LATE_WINDOW helps",
+                 older than the newest one of their series; a repetition of one of them isn't recognised. If their \
+                 timestamps are right, a larger LATE_WINDOW helps",
                 self.late_window
             );
         }

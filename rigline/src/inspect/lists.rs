@@ -88,8 +88,7 @@ impl Where {
     /// Whether the lists are in Redis.
     #[must_use]
     pub fn uses_redis(&self) -> bool {
-        let is_asked = self.redis || std::env::var_os("REDIS_HOST").is_some();
-        self.data.is_none() && is_asked
+        self.redis || (self.data.is_none() && std::env::var_os("REDIS_HOST").is_some())
     }
 
     /// The server, if the lists are in Redis.

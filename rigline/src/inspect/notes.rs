@@ -15,7 +15,9 @@ use crate::up::{QUEUE_FILE, is_held};
 /// The lines to print after rows or rigs of a data directory. None without readable lists: rows are
 /// useful without.
 pub(super) async fn notes(stored: &Stored) -> Vec<String> {
-    let dir = stored.dir();
+    let Some(dir) = stored.dir() else {
+        return Vec::new();
+    };
     // Limits of writes, which don't matter here.
     let settings = QueueSettings::with_default_names(QueueLimits {
         batch: 1,

@@ -2,7 +2,6 @@
 
 use common::pipelines::{Pipeline, PipelineSettings, RIGS};
 use common::settings::{BadSetting, Settings};
-use model::pipeline::StoreKind;
 
 /// The pipelines of the variable `PIPELINES`; none if it isn't set, or names files that can't be read from here.
 fn listed() -> Option<PipelineSettings> {
@@ -30,11 +29,8 @@ pub(super) fn chosen(asked: &str) -> Result<String, BadSetting> {
     }
 }
 
-/// The kinds of the stores that the file of a pipeline names, if the file can be found.
-pub(super) fn store_kinds(pipeline: &str) -> Vec<StoreKind> {
+/// The pipeline of this name, if its file can be found.
+pub(super) fn find(pipeline: &str) -> Option<Pipeline> {
     let settings = listed().unwrap_or_else(PipelineSettings::rigs);
-    let found = settings.find(pipeline).ok().flatten();
-    let file = found.as_ref().and_then(Pipeline::file);
-    let tables = file.iter().flat_map(|file| &file.store);
-    tables.map(|table| table.kind).collect()
+    settings.find(pipeline).ok().flatten()
 }

@@ -21,7 +21,7 @@ pub struct RigsArgs {
 
 /// Prints each rig or series with its first and last row and its fields.
 pub async fn show(mut args: RigsArgs) -> anyhow::Result<ExitCode> {
-    args.stored.choose()?;
+    args.stored.check()?;
     let history = args.stored.open()?;
     let series = history.series().await?;
     let is_rigs = args.stored.layout() == Layout::Rigs;

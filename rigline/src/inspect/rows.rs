@@ -8,13 +8,13 @@ use std::io::{BufWriter, StdoutLock};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use api::PipelineHistory;
 use clap::{Args, ValueEnum};
 use common::clock::Clock;
 use common::settings::{self, count};
 use model::Layout;
 use model::name::RIG_ID;
 use model::time::Timestamp;
-use store::SqliteHistory;
 use store::history::{History, SeriesSpan};
 
 use self::follow::Seen;
@@ -87,7 +87,7 @@ impl RowsArgs {
         }
     }
 
-    async fn series(&self, history: &SqliteHistory) -> anyhow::Result<Vec<SeriesSpan>> {
+    async fn series(&self, history: &PipelineHistory) -> anyhow::Result<Vec<SeriesSpan>> {
         let mut series = history.series().await?;
         series.retain(|span| self.series.iter().all(|wanted| is_of(span, wanted)));
         Ok(series)
@@ -96,7 +96,7 @@ impl RowsArgs {
     /// The columns of the rows of these series.
     async fn columns(
         &self,
-        history: &SqliteHistory,
+        history: &PipelineHistory,
         series: &[SeriesSpan],
     ) -> anyhow::Result<Columns> {
         let layout = self.stored.layout();
@@ -133,7 +133,7 @@ fn is_of(span: &SeriesSpan, wanted: &str) -> bool {
 
 /// Prints rows ordered by rig and time, or the newest ones ordered by time.
 pub async fn show(mut args: RowsArgs) -> anyhow::Result<ExitCode> {
-    args.stored.choose()?;
+    args.stored.check()?;
     let history = args.stored.open()?;
     let series = args.series(&history).await?;
     let columns = args.columns(&history, &series).await?;
@@ -148,8 +148,7 @@ pub async fn show(mut args: RowsArgs) -> anyhow::Result<ExitCode> {
         }
         seen.add(&rows);
         printer.flush()?;
-        drop(history);
-        match follow::follow(&args, &mut printer, seen).await? {}
+        match follow::follow(&args, history, &mut printer, seen).await? {}
     }
     if let Some(limit) = args.limit {
         printer.rows(&select::newest(&history, &series, &wanted, limit).await?)?;

@@ -1,62 +1,93 @@
-//! Opens the store of a data directory.
+//! Opens the store of a data directory, or that on a server.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use api::PipelineHistory;
 use clap::Args;
-use common::pipelines::RIGS;
-use common::settings::{BadSetting, not_empty, path};
+use common::pipelines::{Pipeline, RIGS};
+use common::settings::{BadSetting, Settings, not_empty, path};
 use model::Layout;
 use model::pipeline::StoreKind;
-use store::SqliteHistory;
+use store::{InfluxSettings, SqliteHistory};
 
-use super::pipeline::{chosen, store_kinds};
+use super::pipeline::{chosen, find};
 use crate::called::up_command;
+use crate::history::on_server;
 use crate::up::{DEFAULT_DIR, STORE_FILE};
 
 /// The store to open.
 #[derive(Debug, Clone, Args)]
 pub struct Stored {
-    /// Data directory of `rigline up`
-    #[arg(long, env = "RIGLINE_DATA", default_value = DEFAULT_DIR, value_name = "DIR", value_parser = path())]
-    data: PathBuf,
+    /// Data directory of `rigline up` [default: ./rigline-data, unless InfluxDB is used]
+    #[arg(long, env = "RIGLINE_DATA", value_name = "DIR", value_parser = path())]
+    data: Option<PathBuf>,
+    /// Read rows from InfluxDB. Also the default if `REDIS_HOST` is set and no directory is given. A pipeline whose file
+    /// names stores is read from those
+    #[arg(long)]
+    influx: bool,
     /// The pipeline whose rows are read
     #[arg(long, env = "PIPELINE", default_value = RIGS, value_name = "NAME", value_parser = not_empty)]
     pipeline: String,
+    /// Where InfluxDB is.
+    #[command(flatten)]
+    server: InfluxSettings,
 }
 
 impl Stored {
-    /// Chooses the pipeline, if none was asked for.
-    pub fn choose(&mut self) -> Result<(), BadSetting> {
+    /// Chooses the pipeline, if none was asked for, and checks the settings.
+    pub fn check(&mut self) -> Result<(), BadSetting> {
         self.pipeline = chosen(&self.pipeline)?;
-        Ok(())
+        if self.influx && find(&self.pipeline).is_none() {
+            let accepted = "one of PIPELINES, or a pipeline that needs no file";
+            return Err(BadSetting::new("PIPELINE", &self.pipeline, accepted));
+        }
+        self.server.check()
     }
 
     /// Opens the store for reading.
-    pub fn open(&self) -> anyhow::Result<SqliteHistory> {
-        let path = self.files().join(STORE_FILE);
-        let kinds = store_kinds(&self.pipeline);
-        if !kinds.is_empty() && !kinds.contains(&StoreKind::Sqlite) {
-            let kinds: Vec<_> = kinds.into_iter().map(StoreKind::name).collect();
-            bail!(
-                "rows of the pipeline {} are in {} only: read them there, or with the API",
-                self.pipeline,
-                kinds.join(" and ")
-            );
+    pub fn open(&self) -> anyhow::Result<PipelineHistory> {
+        if let Some(pipeline) = self.on_server() {
+            return match on_server(&self.server, &pipeline)? {
+                PipelineHistory::Unreadable(why) => bail!("{why}"),
+                history => Ok(history),
+            };
         }
+        let path = self.files().join(STORE_FILE);
         check_exists(&path, "store")?;
-        SqliteHistory::open_read_only(&path)
-            .with_context(|| format!("cannot open {}", path.display()))
+        let history = SqliteHistory::open_read_only(&path);
+        let history = history.with_context(|| format!("cannot open {}", path.display()))?;
+        Ok(PipelineHistory::Sqlite(history))
     }
 
-    /// The data directory.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.data
+    /// The pipeline, if its rows aren't in a data directory.
+    fn on_server(&self) -> Option<Pipeline> {
+        let pipeline = find(&self.pipeline)?;
+        let stores = pipeline.file().map_or(&[][..], |file| &file.store);
+        let is_on_server = if stores.is_empty() {
+            self.uses_influx()
+        } else {
+            stores.iter().all(|table| table.kind != StoreKind::Sqlite)
+        };
+        is_on_server.then_some(pipeline)
+    }
+
+    fn uses_influx(&self) -> bool {
+        self.influx || (self.data.is_none() && std::env::var_os("REDIS_HOST").is_some())
+    }
+
+    /// The data directory; `None` if rows are read from a server.
+    pub(crate) fn dir(&self) -> Option<&Path> {
+        self.on_server().is_none().then(|| self.data_dir())
+    }
+
+    fn data_dir(&self) -> &Path {
+        self.data.as_deref().unwrap_or(Path::new(DEFAULT_DIR))
     }
 
     /// The directory of the pipeline's files.
     pub(crate) fn files(&self) -> PathBuf {
-        files_of(&self.data, &self.pipeline)
+        files_of(self.data_dir(), &self.pipeline)
     }
 
     /// How its rows are written.

@@ -310,7 +310,7 @@ fn history(
     });
     match file {
         Some(store) if !is_on_server => Ok(PipelineHistory::Sqlite(store.history())),
-        _ => history::on_server(settings.store_defaults(), pipeline),
+        _ => history::on_server(&settings.influx, pipeline),
     }
 }
 

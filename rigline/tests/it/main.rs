@@ -17,5 +17,7 @@ mod kafka_store;
 mod pipelines;
 mod redis;
 mod report;
+#[cfg(all(feature = "mongodb", feature = "postgres"))]
+mod server_rows;
 mod tap;
 mod up;

@@ -266,6 +266,20 @@ fn api_paths_without_their_pipeline_end_with_64() {
 }
 
 #[test]
+fn messages_are_tried_with_a_built_in_pipeline() {
+    let message = "{\"id\":3,\"val\":-12.5,\"time\":1767600000}";
+    let mut tried = Command::new(binary());
+    let tried = text(&tried.args(["try", "metrics", message]).output().unwrap());
+    assert!(
+        tried.contains("id=3 2026-01-05T08:00:00Z") && tried.contains("val = -12.5"),
+        "{tried}"
+    );
+    let mut unknown = Command::new(binary());
+    let unknown = unknown.args(["try", "metricz", message]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(64), "{}", text(&unknown));
+}
+
+#[test]
 fn built_in_pipelines_are_listed_and_shown() {
     let list = text(
         &Command::new(binary())

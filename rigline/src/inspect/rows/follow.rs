@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::time::Duration;
 
+use api::PipelineHistory;
 use model::Layout;
 use model::row::Row;
 use model::time::Timestamp;
@@ -13,8 +14,9 @@ use store::history::SeriesSpan;
 use super::printer::Printer;
 use super::{RowsArgs, select};
 
-/// Between two looks.
+/// How often a file is read, and how often a server is asked.
 const EVERY: Duration = Duration::from_millis(250);
+const EVERY_OF_SERVER: Duration = Duration::from_secs(2);
 
 /// The newest time of each series up to which its rows are printed or passed over.
 #[derive(Debug)]
@@ -55,14 +57,19 @@ impl Seen {
 /// Prints new rows, for ever.
 pub(super) async fn follow<W: Write>(
     args: &RowsArgs,
+    mut history: PipelineHistory,
     printer: &mut Printer<W>,
     mut seen: Seen,
 ) -> anyhow::Result<Infallible> {
+    let is_file = matches!(history, PipelineHistory::Sqlite(_));
+    let every = if is_file { EVERY } else { EVERY_OF_SERVER };
     loop {
-        tokio::time::sleep(EVERY).await;
-        // Opened again each time: a file in a directory that can't be written to is opened as one that
-        // doesn't change, and a process may have started since.
-        let history = args.stored.open()?;
+        tokio::time::sleep(every).await;
+        if is_file {
+            // A file in a directory that can't be written to is opened as one that doesn't change, and a process may
+            // have started since.
+            history = args.stored.open()?;
+        }
         let mut rows = Vec::new();
         let series = args.series(&history).await?;
         for span in &series {

@@ -2,10 +2,11 @@
 
 use std::cmp::Reverse;
 
+use api::PipelineHistory;
 use model::row::Row;
 use model::time::Timestamp;
+use store::ReadError;
 use store::history::{History, Selection, SeriesSpan};
-use store::{ReadError, SqliteHistory};
 use tokio::sync::mpsc::{Receiver, channel};
 
 /// Rows per page.
@@ -35,7 +36,7 @@ impl Wanted {
 
 /// All rows, page by page, ordered by series and time. They are read while others are printed.
 pub(super) fn all(
-    history: SqliteHistory,
+    history: PipelineHistory,
     series: Vec<String>,
     wanted: Wanted,
 ) -> Receiver<Result<Vec<Row<'static>>, ReadError>> {
@@ -60,7 +61,7 @@ pub(super) fn all(
 
 /// The newest rows of all these series together, at most `limit`, ordered by time.
 pub(super) async fn newest(
-    history: &SqliteHistory,
+    history: &PipelineHistory,
     series: &[SeriesSpan],
     wanted: &Wanted,
     limit: usize,
@@ -96,7 +97,7 @@ pub(super) async fn newest(
 
 /// The rows of this series that are newer than those seen, ordered by time.
 pub(super) async fn newer(
-    history: &SqliteHistory,
+    history: &PipelineHistory,
     series: &SeriesSpan,
     fields: &[String],
     seen: Option<Timestamp>,
