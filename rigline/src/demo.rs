@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -131,7 +132,7 @@ async fn run(settings: DemoSettings, process: Process) -> anyhow::Result<()> {
         ended
     };
     let work = async {
-        let ran = server.run(timing, &stages).await;
+        let ran = server.run(Some(Arc::new(timing)), &stages).await;
         process.stop.cancel();
         ran
     };

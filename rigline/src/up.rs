@@ -1,6 +1,7 @@
 //! The whole pipeline in one process: the listener, three stages, and queue and store in files.
 
 mod data_dir;
+mod observer;
 mod part;
 mod server;
 mod settings;
@@ -18,7 +19,7 @@ use crate::console::Console;
 
 pub(crate) use self::data_dir::LOCK_FILE;
 pub use self::data_dir::{DataDir, HoldError, QUEUE_FILE, STORE_FILE, is_held};
-pub use self::part::{Unwrapped, Wrap};
+pub use self::observer::Observer;
 pub use self::server::Server;
 pub use self::settings::{DEFAULT_DIR, ServerSettings, UpSettings};
 
@@ -40,7 +41,7 @@ async fn run(settings: UpSettings, process: Process) -> anyhow::Result<()> {
     let server = Server::open(dir, &settings.server, process.clock).await?;
     let console = Console::start();
     print_start(&console, &server);
-    server.run(Unwrapped, &process).await
+    server.run(None, &process).await
 }
 
 fn print_start(console: &Console, server: &Server) {

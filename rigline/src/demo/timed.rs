@@ -9,16 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
-use common::health::Dependency;
 use ingester::decode::decode;
 use ingester::settings::ReadingLimits;
-use model::position::Positions;
 use model::row::Row;
 use model::time::Timestamp;
-use store::{Store, WriteError};
-use transport::{Delivery, SessionEnded, Source};
 
-use crate::up::Wrap;
+use crate::up::Observer;
 
 /// Rows that were stored in this time are measured.
 const RECENT: Duration = Duration::from_secs(30);
@@ -84,66 +80,6 @@ impl Delays {
     }
 }
 
-/// A source that notes arrivals.
-#[derive(Debug)]
-pub(super) struct TimedSource<S> {
-    source: S,
-    delays: Delays,
-    limits: ReadingLimits,
-    align: Duration,
-    clock: Clock,
-}
-
-impl<S: Source> Source for TimedSource<S> {
-    const NAME: &'static str = S::NAME;
-    type Ticket = S::Ticket;
-
-    async fn recv_batch(
-        &mut self,
-        max: usize,
-        batch: &mut Vec<Delivery<S::Ticket>>,
-    ) -> Result<usize, SessionEnded> {
-        let received = self.source.recv_batch(max, batch).await?;
-        if let Some(last) = batch.last() {
-            let decoded = decode(&last.topic, &last.payload, self.clock.now(), &self.limits);
-            if let Ok(decoded) = decoded {
-                let reading = decoded.reading;
-                let tick = reading.timestamp.tick(self.align);
-                self.delays
-                    .arrived(reading.rig_id.as_str(), tick, last.received);
-            }
-        }
-        Ok(received)
-    }
-
-    fn ack(&self, tickets: impl IntoIterator<Item = S::Ticket>) {
-        self.source.ack(tickets);
-    }
-
-    async fn close(self) {
-        self.source.close().await;
-    }
-}
-
-/// A store that measures the delays of the rows whose arrivals are noted.
-#[derive(Debug)]
-pub(super) struct TimedStore<S> {
-    store: S,
-    delays: Delays,
-}
-
-impl<S: Store> Store for TimedStore<S> {
-    async fn write(&self, rows: &[Row<'_>]) -> Result<(), WriteError> {
-        self.store.write(rows).await?;
-        self.delays.stored(rows);
-        Ok(())
-    }
-
-    async fn preflight(&self) -> Result<(), WriteError> {
-        self.store.preflight().await
-    }
-}
-
 /// Measures the delays of the pipeline `rigs`.
 #[derive(Debug)]
 pub(super) struct Timing {
@@ -155,29 +91,17 @@ pub(super) struct Timing {
     pub(super) clock: Clock,
 }
 
-impl Wrap for Timing {
-    type Source<S: Source + Sync> = TimedSource<S>;
-
-    fn sessions<S: Source + Sync>(
-        &self,
-        sessions: impl Fn(Dependency, Positions) -> S + Send + Sync + 'static,
-    ) -> impl Fn(Dependency, Positions) -> TimedSource<S> + Send + Sync + 'static {
-        let (delays, limits, align, clock) =
-            (self.delays.clone(), self.limits, self.align, self.clock);
-        move |up, positions| TimedSource {
-            source: sessions(up, positions),
-            delays: delays.clone(),
-            limits,
-            align,
-            clock,
+impl Observer for Timing {
+    fn arrived(&self, topic: &str, payload: &[u8], at: Instant) {
+        if let Ok(decoded) = decode(topic, payload, self.clock.now(), &self.limits) {
+            let reading = decoded.reading;
+            let tick = reading.timestamp.tick(self.align);
+            self.delays.arrived(reading.rig_id.as_str(), tick, at);
         }
     }
 
-    fn store<S: Store + 'static>(&self, store: S) -> impl Store + 'static {
-        TimedStore {
-            store,
-            delays: self.delays.clone(),
-        }
+    fn stored(&self, rows: &[Row<'_>]) {
+        self.delays.stored(rows);
     }
 }
 

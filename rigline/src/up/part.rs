@@ -8,11 +8,9 @@ use anyhow::Context;
 use api::{AlertBoard, AlertWork, PipelineHistory, ServedPipeline};
 use common::clock::Clock;
 use common::harness::{self, Process};
-use common::health::Dependency;
 use common::pipelines::Pipeline;
 use ingester::decoder::{Decoder, MappedDecoder};
 use model::pipeline::{At, StoreKind, StoreTable};
-use model::position::Positions;
 use model::{Layout, Row, topic};
 use queue::settings::QueueSettings;
 use queue::sqlite::SqliteQueue;
@@ -22,9 +20,10 @@ use sink::{NamedStore, Stores};
 use store::{LatestStore, SqliteStore, Store, WriteError};
 use tokio::task::JoinSet;
 use transformer::settings::ShapeSettings;
-use transport::{Inbox, Source, Wants};
+use transport::{Inbox, Wants};
 
 use super::data_dir::{QUEUE_FILE, STORE_FILE};
+use super::observer::{Observed, Observer};
 use super::settings::ServerSettings;
 use crate::history;
 use crate::revalidate::Revalidation;
@@ -72,19 +71,6 @@ impl Store for PartStore {
             Self::Server(store) => store.preflight().await,
         }
     }
-}
-
-/// Changes the source and the store of the pipeline `rigs`, for figures of the demo.
-pub trait Wrap {
-    /// The sessions to receive from instead.
-    fn sessions<S: Source + Sync>(
-        &self,
-        sessions: impl Fn(Dependency, Positions) -> S + Send + Sync + 'static,
-    ) -> impl Fn(Dependency, Positions) -> Self::Source<S> + Send + Sync + 'static;
-    /// What receives from a session.
-    type Source<S: Source + Sync>: Source + Sync;
-    /// The store to write to instead.
-    fn store<S: Store + 'static>(&self, store: S) -> impl Store + 'static;
 }
 
 impl Part {
@@ -181,11 +167,21 @@ impl Part {
         }
     }
 
+    /// The observer, if the pipeline is the one that it observes.
+    pub(super) fn observer(
+        &self,
+        observer: Option<&Arc<dyn Observer>>,
+    ) -> Option<Arc<dyn Observer>> {
+        observer
+            .filter(|_| matches!(self.pipeline, Pipeline::Rigs(_)))
+            .cloned()
+    }
+
     /// Starts its transformer and its sink.
     pub(super) fn start(
         &self,
         settings: &ServerSettings,
-        wrap: &impl Wrap,
+        observer: Option<&Arc<dyn Observer>>,
         process: &Process,
         stages: &mut Stages,
     ) -> anyhow::Result<()> {
@@ -202,22 +198,22 @@ impl Part {
         let transformer = self.process(process, "transformer");
         stages.spawn(transformer::run(work, queue.clone(), transformer));
         let process = self.process(process, "sink");
-        match (&self.pipeline, self.stores.as_slice()) {
-            (Pipeline::Rigs(_), [only]) => {
-                let store = wrap.store(only.store.clone());
-                stages.spawn(sink::run(lists, queue, store, process));
-            }
-            (pipeline, stores) => {
-                let stores = Stores {
-                    merging: stores.to_vec(),
-                    transactional: match pipeline {
-                        Pipeline::Rigs(_) => None,
-                        Pipeline::File(file) => last_store(file, &settings.kafka)?,
-                    },
-                };
-                stages.spawn(sink::run_with_stores(lists, queue, stores, process));
-            }
-        }
+        let wrap = |NamedStore { name, store }: NamedStore<PartStore>| {
+            let observer = self.observer(observer);
+            let store = Observed {
+                inner: store,
+                observer,
+            };
+            NamedStore { name, store }
+        };
+        let stores = Stores {
+            merging: self.stores.iter().cloned().map(wrap).collect(),
+            transactional: match &self.pipeline {
+                Pipeline::Rigs(_) => None,
+                Pipeline::File(file) => last_store(file, &settings.kafka)?,
+            },
+        };
+        stages.spawn(sink::run_with_stores(lists, queue, stores, process));
         Ok(())
     }
 
@@ -327,24 +323,5 @@ fn warn_of_missing_file(dir: &Path) {
              are gone, and the ledger starts from zero"
         ),
         (true, true) | (false, false) => {}
-    }
-}
-
-/// Changes nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct Unwrapped;
-
-impl Wrap for Unwrapped {
-    type Source<S: Source + Sync> = S;
-
-    fn sessions<S: Source + Sync>(
-        &self,
-        sessions: impl Fn(Dependency, Positions) -> S + Send + Sync + 'static,
-    ) -> impl Fn(Dependency, Positions) -> S + Send + Sync + 'static {
-        sessions
-    }
-
-    fn store<S: Store + 'static>(&self, store: S) -> impl Store + 'static {
-        store
     }
 }

@@ -19,7 +19,8 @@ use transport::{
 };
 
 use super::data_dir::DataDir;
-use super::part::{Part, Stages, Wrap};
+use super::observer::{Observed, Observer};
+use super::part::{Part, Stages};
 use super::settings::ServerSettings;
 
 /// Open files besides the connections, with some to spare.
@@ -143,9 +144,14 @@ impl Server {
         self.parts.iter().map(|part| &part.queue)
     }
 
-    /// Runs the stages of all pipelines, with the changes of `wrap` to the pipeline `rigs`, until the
-    /// process stops and all stages have ended. If one stage ends early, the others are stopped.
-    pub async fn run(self, wrap: impl Wrap, process: &Process) -> anyhow::Result<()> {
+    /// Runs the stages of all pipelines until the process stops and all stages have ended. If one stage ends early, the
+    /// others are stopped.
+    pub async fn run(
+        self,
+        observer: Option<Arc<dyn Observer>>,
+        process: &Process,
+    ) -> anyhow::Result<()> {
+        let observer = observer.as_ref();
         let Self {
             settings,
             parts,
@@ -160,9 +166,9 @@ impl Server {
             .context("cannot watch the data directory")?;
         let reload = listener.reload();
         let mut stages = Stages::new();
-        start_ingesters(&parts, &settings, listener, &wrap, process, &mut stages)?;
+        start_ingesters(&parts, &settings, listener, observer, process, &mut stages)?;
         for part in &parts {
-            part.start(&settings, &wrap, process, &mut stages)?;
+            part.start(&settings, observer, process, &mut stages)?;
             part.start_alerts(&settings, process, &mut stages);
         }
         if let Some(http) = http {
@@ -201,7 +207,7 @@ fn start_ingesters(
     parts: &[Part],
     settings: &ServerSettings,
     listener: Arc<Listener>,
-    wrap: &impl Wrap,
+    observer: Option<&Arc<dyn Observer>>,
     process: &Process,
     stages: &mut Stages,
 ) -> anyhow::Result<()> {
@@ -215,7 +221,7 @@ fn start_ingesters(
         // Without a task in between.
         [part] => {
             let session = move |up: Dependency, _| listener.start(&up);
-            start_ingester(part, settings, session, wrap, process, stages);
+            start_ingester(part, settings, session, observer, process, stages);
         }
         several => {
             let up = process.health.dependency("mqtt");
@@ -227,7 +233,7 @@ fn start_ingesters(
                     up.up();
                     fanout.session(place)
                 };
-                start_ingester(part, settings, session, wrap, process, stages);
+                start_ingester(part, settings, session, observer, process, stages);
             }
         }
     }
@@ -238,20 +244,19 @@ fn start_ingester<S: Source + Sync>(
     part: &Part,
     settings: &ServerSettings,
     session: impl Fn(Dependency, Positions) -> S + Send + Sync + 'static,
-    wrap: &impl Wrap,
+    observer: Option<&Arc<dyn Observer>>,
     process: &Process,
     stages: &mut Stages,
 ) {
     let (work, queue) = (part.ingester(settings), part.queue.clone());
     let process = part.process(process, "ingester");
     let inbox = part.inbox.clone();
-    let session = move |up, positions| inbox.beside(session(up, positions));
-    if let Pipeline::Rigs(_) = part.pipeline {
-        let wrapped = wrap.sessions(session);
-        stages.spawn(ingester::run(work, queue, wrapped, process));
-    } else {
-        stages.spawn(ingester::run(work, queue, session, process));
-    }
+    let observer = part.observer(observer);
+    let session = move |up, positions| Observed {
+        inner: inbox.beside(session(up, positions)),
+        observer: observer.clone(),
+    };
+    stages.spawn(ingester::run(work, queue, session, process));
 }
 
 /// Starts the ingester of a pipeline that connects to a broker or to Redis.
