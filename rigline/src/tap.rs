@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use common::secret::Secret;
 use common::settings::{Settings, count, path};
-use globset::{Glob, GlobMatcher};
+use model::pipeline::NameGlob;
 use model::topic::DEFAULT_FILTER;
 use queue::list::List;
 use transport::MqttSettings;
@@ -30,8 +30,8 @@ pub struct TapArgs {
     follow: bool,
     /// Only what matches this pattern with * and ?: the topic of messages and dead letters, a tag's value (such
     /// as a rig) of readings and rows
-    #[arg(long, value_name = "GLOB", value_parser = glob)]
-    filter: Option<GlobMatcher>,
+    #[arg(long, value_name = "GLOB")]
+    filter: Option<NameGlob>,
     /// How many to show: the last ones of a list; of messages the next ones, since a broker keeps none
     #[arg(long, default_value = "10", value_parser = count)]
     number: usize,
@@ -67,11 +67,6 @@ enum What {
     Rows,
     /// The list of dead letters
     Dead,
-}
-
-fn glob(pattern: &str) -> Result<GlobMatcher, String> {
-    let glob = Glob::new(pattern).map_err(|error| error.to_string())?;
-    Ok(glob.compile_matcher())
 }
 
 /// Prints what there is, and with `--follow` what comes, until Ctrl-C.

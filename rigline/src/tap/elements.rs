@@ -2,10 +2,10 @@
 
 use std::io::{BufWriter, StdoutLock, Write};
 
-use globset::GlobMatcher;
 use model::Layout;
 use model::dead_letter::DeadLetter;
 use model::name::Name;
+use model::pipeline::NameGlob;
 use queue::list::List;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -19,12 +19,12 @@ const WIDTHS: [usize; 3] = [24, 28, 0];
 pub(super) struct Printer {
     out: BufWriter<StdoutLock<'static>>,
     is_json: bool,
-    filter: Option<GlobMatcher>,
+    filter: Option<NameGlob>,
     layout: Layout,
 }
 
 impl Printer {
-    pub(super) fn new(is_json: bool, filter: Option<GlobMatcher>, layout: Layout) -> Self {
+    pub(super) fn new(is_json: bool, filter: Option<NameGlob>, layout: Layout) -> Self {
         Self {
             out: stdout(),
             is_json,

@@ -6,7 +6,7 @@ use std::ops::{Deref, Range};
 use std::str::FromStr;
 use std::time::Duration;
 
-use globset::{GlobBuilder, GlobMatcher};
+use glob::{MatchOptions, Pattern, PatternError};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, de};
@@ -258,17 +258,17 @@ impl JsonSchema for Period {
 
 /// A pattern for topics: `*` and `?` stay within a level, `**` stands for any levels.
 #[derive(Debug, Clone)]
-pub struct TopicGlob(GlobMatcher);
+pub struct TopicGlob(Pattern);
 
 /// A pattern for names: `*` stands for any characters, `?` for one.
 #[derive(Debug, Clone)]
-pub struct NameGlob(GlobMatcher);
+pub struct NameGlob(Pattern);
 
 impl TopicGlob {
     /// Whether a topic fits.
     #[must_use]
     pub fn is_match(&self, topic: &str) -> bool {
-        self.0.is_match(topic)
+        self.0.matches_with(topic, options(true))
     }
 }
 
@@ -276,35 +276,56 @@ impl NameGlob {
     /// Whether a name fits.
     #[must_use]
     pub fn is_match(&self, name: &str) -> bool {
-        self.0.is_match(name)
+        self.0.matches_with(name, options(false))
     }
 
     /// The pattern.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.glob().glob()
+        self.0.as_str()
     }
 }
 
-fn glob(text: &str, is_topic: bool) -> Result<GlobMatcher, globset::Error> {
-    let mut glob = GlobBuilder::new(text);
-    glob.literal_separator(is_topic).backslash_escape(true);
-    Ok(glob.build()?.compile_matcher())
+/// Why a string is no pattern.
+#[derive(Debug, thiserror::Error)]
+pub enum GlobError {
+    /// It isn't complete, or `**` isn't a level of its own.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// It has alternatives, as other programs take them.
+    #[error("alternatives in braces aren't taken, a list of patterns is")]
+    Braces,
+}
+
+const fn options(is_topic: bool) -> MatchOptions {
+    MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: is_topic,
+        require_literal_leading_dot: false,
+    }
+}
+
+fn pattern(text: &str) -> Result<Pattern, GlobError> {
+    // They would be characters like any other, and the pattern would never fit.
+    if text.contains(['{', '}']) {
+        return Err(GlobError::Braces);
+    }
+    Ok(Pattern::new(text)?)
 }
 
 impl FromStr for TopicGlob {
-    type Err = globset::Error;
+    type Err = GlobError;
 
-    fn from_str(text: &str) -> Result<Self, globset::Error> {
-        glob(text, true).map(Self)
+    fn from_str(text: &str) -> Result<Self, GlobError> {
+        pattern(text).map(Self)
     }
 }
 
 impl FromStr for NameGlob {
-    type Err = globset::Error;
+    type Err = GlobError;
 
-    fn from_str(text: &str) -> Result<Self, globset::Error> {
-        glob(text, false).map(Self)
+    fn from_str(text: &str) -> Result<Self, GlobError> {
+        pattern(text).map(Self)
     }
 }
 
@@ -425,6 +446,9 @@ mod tests {
         let name = |glob: &str, name: &str| glob.parse::<NameGlob>().unwrap().is_match(name);
         assert!(name("temp_*", "temp_a/b"));
         assert!(!name("temp_*", "hum"));
-        assert!("[".parse::<NameGlob>().is_err());
+        assert!(name("t[ab]", "tb") && name("a?", "a/") && name("[*]", "*"));
+        for bad in ["[", "{a,b}", "***"] {
+            assert!(bad.parse::<NameGlob>().is_err(), "{bad}");
+        }
     }
 }
