@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use common::cli::Program;
-use common::harness::{self, Process};
+use common::harness::{self, Parts, Process};
 use common::pipelines::Pipeline;
 use model::pipeline::{PipelineFile, SourceKind};
 use queue::redis::RedisQueue;
-use tokio::task::JoinSet;
 use transport::{
     HttpReceiver, HttpRoute, HttpStreamSettings, HttpStreamSource, Inbox, MqttSettings,
     PubSubSettings, RedisSubscriber, SubscribeSettings, Subscriber, watch_broker_drops,
@@ -30,7 +29,7 @@ const PROGRAM: Program = Program {
 /// The ingesters of all pipelines.
 #[derive(Default)]
 struct Pipelines {
-    running: JoinSet<anyhow::Result<()>>,
+    running: Parts,
     /// Brokers whose dropped messages are watched: hosts and ports.
     watched: HashSet<(String, u16)>,
     /// The pipelines that take messages over HTTP.
@@ -59,7 +58,7 @@ async fn run(settings: IngesterSettings, process: Process) -> anyhow::Result<()>
             .running
             .spawn(async move { receiver.run(listener, process).await });
     }
-    harness::all(&mut pipelines.running, &process, "pipeline").await
+    pipelines.running.all(&process, "pipeline").await
 }
 
 fn start_rigs(

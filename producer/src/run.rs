@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
-use common::harness::Process;
+use common::harness::{Parts, Process};
 use common::metric;
 use common::pipelines::Pipeline;
 use metrics::counter;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use transport::{Counts, Publisher};
 
@@ -39,7 +37,7 @@ pub(crate) async fn run_with(
     if let [Pipeline::Rigs(_)] = pipelines {
         return run_rigs(settings, process, show).await;
     }
-    let mut running = JoinSet::new();
+    let mut running = Parts::default();
     for pipeline in pipelines {
         let (settings, process) = (settings.clone(), process.for_pipeline(pipeline.name()));
         let pipeline = pipeline.clone();
@@ -51,11 +49,7 @@ pub(crate) async fn run_with(
         });
     }
     let mut result = Ok(());
-    while let Some(ended) = tokio::select! {
-        ended = running.join_next() => ended,
-        never = process.health.tick_for_ever() => match never {},
-    } {
-        let ended = ended.context("a pipeline panicked").and_then(|ended| ended);
+    while let Some(ended) = running.next(&process, "pipeline").await {
         if ended.is_err() {
             process.stop.cancel();
         }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use api::{AlertBoard, AlertWork, Api, ApiSettings, PipelineHistory, ServedPipeline};
 use clap::Args;
 use common::cli::Program;
-use common::harness::{self, Process};
+use common::harness::{self, Parts, Process};
 use common::health::Dependency;
 use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{BadSetting, Settings};
@@ -21,7 +21,6 @@ use queue::redis::RedisQueue;
 use queue::settings::{QueueSettings, RedisSettings};
 use sink::from_file::{StoreDefaults, check_stores};
 use store::{History, InfluxSettings, ReadError};
-use tokio::task::JoinSet;
 
 use crate::history;
 use crate::revalidate::Revalidation;
@@ -92,7 +91,7 @@ async fn run(settings: ApiProcessSettings, process: Process) -> anyhow::Result<(
     let server = api::Server::bind(&settings.api).await?;
     let url = server.url();
     let mut pipelines = Vec::new();
-    let mut parts = JoinSet::new();
+    let mut parts = Parts::default();
     for pipeline in settings.pipelines.all() {
         let (part, queue, lists) = open(&settings, pipeline)?;
         if !part.alerts.is_empty() {
@@ -121,7 +120,7 @@ async fn run(settings: ApiProcessSettings, process: Process) -> anyhow::Result<(
     let api = Api::new(pipelines, process.health.clone(), process.clock);
     let of_api = process.clone();
     parts.spawn(async move { server.run(api, &settings.api, of_api).await });
-    harness::all(&mut parts, &process, "part of the API").await
+    parts.all(&process, "part of the API").await
 }
 
 fn open(

@@ -12,6 +12,7 @@ pub mod stored;
 pub mod users;
 
 use std::io;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use common::settings::BadSetting;
@@ -24,6 +25,8 @@ const EXIT_UNSEEN: u8 = 2;
 /// Runs a command. Prints its error, with exit code 2, or 64 if a setting can't be used.
 #[expect(clippy::print_stderr, reason = "the answer of a command")]
 pub fn main(work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
+    // One type for all commands, so that what runs them is compiled once.
+    let work: Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>> + '_>> = Box::pin(work);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -5,11 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use common::cli::Program;
-use common::harness::{self, Process};
+use common::harness::{self, Parts, Process};
 use common::pipelines::Pipeline;
 use model::pipeline::StoreKind;
 use queue::redis::RedisQueue;
-use tokio::task::JoinSet;
 
 use crate::kafka::last_store;
 use crate::settings::SinkSettings;
@@ -29,7 +28,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(settings: SinkSettings, process: Process) -> anyhow::Result<()> {
-    let mut pipelines = JoinSet::new();
+    let mut pipelines = Parts::default();
     for pipeline in settings.pipelines.all() {
         let (stores, lists) = match pipeline {
             Pipeline::Rigs(_) => {
@@ -54,5 +53,5 @@ async fn run(settings: SinkSettings, process: Process) -> anyhow::Result<()> {
         let process = process.for_pipeline(pipeline.name());
         pipelines.spawn(crate::run_with_stores(lists, queue, stores, process));
     }
-    harness::all(&mut pipelines, &process, "pipeline").await
+    pipelines.all(&process, "pipeline").await
 }

@@ -5,10 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use common::cli::Program;
-use common::harness::{self, Process};
+use common::harness::{self, Parts, Process};
 use common::pipelines::Pipeline;
 use queue::redis::RedisQueue;
-use tokio::task::JoinSet;
 
 use crate::settings::{ShapeSettings, TransformerSettings, Work};
 
@@ -25,7 +24,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(settings: TransformerSettings, process: Process) -> anyhow::Result<()> {
-    let mut pipelines = JoinSet::new();
+    let mut pipelines = Parts::default();
     for pipeline in settings.pipelines.all() {
         let work = match pipeline {
             Pipeline::Rigs(_) => Work {
@@ -42,5 +41,5 @@ async fn run(settings: TransformerSettings, process: Process) -> anyhow::Result<
             process.for_pipeline(pipeline.name()),
         ));
     }
-    harness::all(&mut pipelines, &process, "pipeline").await
+    pipelines.all(&process, "pipeline").await
 }

@@ -3,22 +3,29 @@
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{IsTerminal, stderr, stdin, stdout};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{self, Cli, Program, SideCommand};
+use crate::cli::{self, ProcessSettings, Program, SideCommand};
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::pipelines::RIGS;
 use crate::settings::{BadSetting, Settings};
 use crate::{admin, listen, telemetry};
+
+mod parts;
+
+pub use self::parts::Parts;
+
+/// What a stage does in a process.
+type Run<'a> =
+    Box<dyn FnOnce(Process) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>> + 'a>;
 
 /// The process exits this long after the first signal, even if the stage hasn't returned.
 const GRACE: Duration = Duration::from_millis(9_500);
@@ -92,34 +99,6 @@ pub fn stage_and_pipeline(name: &str) -> (&str, &str) {
     name.split_once('/').unwrap_or((name, RIGS))
 }
 
-/// Waits until all parts of a process have ended, each with a health of its own. If one ends early, the
-/// others are stopped; `part` names them in the error.
-pub async fn all(
-    parts: &mut JoinSet<anyhow::Result<()>>,
-    process: &Process,
-    part: &str,
-) -> anyhow::Result<()> {
-    let mut result = Ok(());
-    loop {
-        let ended = tokio::select! {
-            ended = parts.join_next() => ended,
-            never = process.health.tick_for_ever() => match never {},
-        };
-        let Some(ended) = ended else {
-            return result;
-        };
-        let ended = ended.with_context(|| format!("a {part} panicked"));
-        let ended = match ended.and_then(|ended| ended) {
-            Ok(()) if !process.stop.is_cancelled() => {
-                Err(anyhow::anyhow!("a {part} ended without a stop"))
-            }
-            ended => ended,
-        };
-        process.stop.cancel();
-        result = result.and(ended);
-    }
-}
-
 /// Runs a stage as a process: parses and checks settings (exit code 64), starts logs, metrics and
 /// the admin listener, runs `run` until it returns (0, 64 after a [`BadSetting`], 1 after other errors), hands it the
 /// first SIGTERM or SIGINT as a stop, and ends at once at the second. SIGHUP is a stop if the terminal was
@@ -140,7 +119,19 @@ where
     if let Some(SideCommand::Healthcheck { ready }) = cli.command {
         return cli::healthcheck(cli.process.admin_addr, ready);
     }
-    let (format, filter) = (cli.process.log_format, &cli.process.log_filter);
+    let stage = cli.stage;
+    // What follows is compiled once for all stages.
+    let run: Run<'_> = Box::new(|process| Box::pin(run(stage, process)));
+    start(program, &cli.process, admin_is_default, run)
+}
+
+fn start(
+    program: &Program,
+    settings: &ProcessSettings,
+    admin_is_default: bool,
+    run: Run<'_>,
+) -> ExitCode {
+    let (format, filter) = (settings.log_format, &settings.log_filter);
     let _logs = match telemetry::start_logs(format, filter) {
         Ok(guard) => guard,
         Err(error) => {
@@ -158,7 +149,7 @@ where
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(supervise(program, cli, admin_is_default, run));
+    let ended = runtime.block_on(supervise(program, settings, admin_is_default, run));
     // Blocking threads and idle connections must not hold up the exit.
     runtime.shutdown_background();
     match ended {
@@ -174,28 +165,19 @@ where
     }
 }
 
-async fn supervise<S, F>(
+async fn supervise(
     program: &Program,
-    cli: Cli<S>,
+    settings: &ProcessSettings,
     admin_is_default: bool,
-    run: impl FnOnce(S, Process) -> F,
-) -> anyhow::Result<()>
-where
-    S: Settings,
-    F: Future<Output = anyhow::Result<()>>,
-{
+    run: Run<'_>,
+) -> anyhow::Result<()> {
     let metrics = telemetry::start_metrics()?;
     let process = Process {
         health: Health::for_stage(program.name),
         ..Process::default()
     };
-    let listener = listen::bind(
-        "admin",
-        "ADMIN_ADDR",
-        cli.process.admin_addr,
-        admin_is_default,
-    )
-    .await?;
+    let listener =
+        listen::bind("admin", "ADMIN_ADDR", settings.admin_addr, admin_is_default).await?;
     let admin_addr = listener.local_addr()?;
     tracing::info!(stage = program.name, version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
     let served = CancellationToken::new();
@@ -207,7 +189,7 @@ where
         served.clone(),
     ));
     let outer = process.clone();
-    let work = run(cli.stage, process);
+    let work = run(process);
     let ended = until_stopped(work, &outer).await;
     served.cancel();
     admin.abort();

@@ -11,6 +11,7 @@ mod accept;
 mod acl;
 mod admission;
 mod auth;
+mod certificate;
 pub(crate) mod codec;
 mod connection;
 mod endpoint;

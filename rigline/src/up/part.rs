@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use api::{AlertBoard, AlertWork, PipelineHistory, ServedPipeline};
 use common::clock::Clock;
-use common::harness::{self, Process};
+use common::harness::{self, Parts, Process};
 use common::pipelines::Pipeline;
 use ingester::decoder::{Decoder, MappedDecoder};
 use model::pipeline::{At, StoreKind, StoreTable};
@@ -18,7 +18,6 @@ use sink::kafka::last_store;
 use sink::stores::PipelineStore;
 use sink::{NamedStore, Stores};
 use store::{LatestStore, SqliteStore, Store, WriteError};
-use tokio::task::JoinSet;
 use transformer::settings::ShapeSettings;
 use transport::{Inbox, Wants};
 
@@ -27,9 +26,6 @@ use super::observer::{Observed, Observer};
 use super::settings::ServerSettings;
 use crate::history;
 use crate::revalidate::Revalidation;
-
-/// The stages of all pipelines.
-pub(super) type Stages = JoinSet<anyhow::Result<()>>;
 
 /// A pipeline with its files open.
 #[derive(Debug)]
@@ -183,7 +179,7 @@ impl Part {
         settings: &ServerSettings,
         observer: Option<&Arc<dyn Observer>>,
         process: &Process,
-        stages: &mut Stages,
+        stages: &mut Parts,
     ) -> anyhow::Result<()> {
         let lists = self.lists.clone();
         let work = match &self.pipeline {
@@ -222,7 +218,7 @@ impl Part {
         &self,
         settings: &ServerSettings,
         process: &Process,
-        stages: &mut Stages,
+        stages: &mut Parts,
     ) {
         if self.alerts.is_empty() {
             return;

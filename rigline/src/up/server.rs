@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use common::clock::Clock;
-use common::harness::{self, Process};
+use common::harness::{Parts, Process};
 use common::health::Dependency;
 use common::pipelines::Pipeline;
 use ingester::process::http_route;
@@ -20,7 +20,7 @@ use transport::{
 
 use super::data_dir::DataDir;
 use super::observer::{Observed, Observer};
-use super::part::{Part, Stages};
+use super::part::Part;
 use super::settings::ServerSettings;
 
 /// Open files besides the connections, with some to spare.
@@ -165,7 +165,7 @@ impl Server {
             .watch(files)
             .context("cannot watch the data directory")?;
         let reload = listener.reload();
-        let mut stages = Stages::new();
+        let mut stages = Parts::default();
         start_ingesters(&parts, &settings, listener, observer, process, &mut stages)?;
         for part in &parts {
             part.start(&settings, observer, process, &mut stages)?;
@@ -184,7 +184,7 @@ impl Server {
         // The stages and the API have handles of their own, and the last one closes its file.
         drop(parts);
         let ended = tokio::select! {
-            ended = harness::all(&mut stages, process, "stage") => ended,
+            ended = stages.all(process, "stage") => ended,
             lost = watch.lost() => Err(lost.into()),
             never = process.on_reload(reload) => match never {},
         };
@@ -209,7 +209,7 @@ fn start_ingesters(
     listener: Arc<Listener>,
     observer: Option<&Arc<dyn Observer>>,
     process: &Process,
-    stages: &mut Stages,
+    stages: &mut Parts,
 ) -> anyhow::Result<()> {
     let (listening, others): (Vec<&Part>, Vec<&Part>) =
         parts.iter().partition(|part| part.wants().is_some());
@@ -246,7 +246,7 @@ fn start_ingester<S: Source + Sync>(
     session: impl Fn(Dependency, Positions) -> S + Send + Sync + 'static,
     observer: Option<&Arc<dyn Observer>>,
     process: &Process,
-    stages: &mut Stages,
+    stages: &mut Parts,
 ) {
     let (work, queue) = (part.ingester(settings), part.queue.clone());
     let process = part.process(process, "ingester");
@@ -264,7 +264,7 @@ fn start_own_source(
     part: &Part,
     settings: &ServerSettings,
     process: &Process,
-    stages: &mut Stages,
+    stages: &mut Parts,
 ) -> anyhow::Result<()> {
     let Pipeline::File(file) = &part.pipeline else {
         return Ok(());

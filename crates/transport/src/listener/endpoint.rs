@@ -1,9 +1,9 @@
 //! An address of the listener, and what is spoken there below MQTT.
 
 use common::tls::{ServerTls, is_not_tls};
-use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 
+use super::certificate::common_name;
 use super::handshake::HandshakeError;
 use super::mismatch::{Mismatch, Speaks};
 use super::reason::DisconnectReason;
@@ -80,12 +80,4 @@ impl Endpoint {
         };
         Ok((AnyStream::new(stream), user))
     }
-}
-
-/// The CN of a certificate.
-fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let name = certificate.subject().iter_common_name().next()?;
-    let name = name.as_str().ok()?;
-    (!name.is_empty()).then(|| name.to_owned())
 }
