@@ -28,10 +28,10 @@ pub struct TapArgs {
     /// Go on with what arrives, until Ctrl-C
     #[arg(long)]
     follow: bool,
-    /// Only what matches this pattern with * and ?: the topic of messages and dead letters, a tag's value (such
-    /// as a rig) of readings and rows
-    #[arg(long, value_name = "GLOB")]
-    filter: Option<NameGlob>,
+    /// Only what matches this pattern with * and ?, or one of several: the topic of messages and dead letters, a tag's
+    /// value (such as a rig) of readings and rows
+    #[arg(long = "filter", value_name = "GLOB")]
+    filters: Vec<NameGlob>,
     /// How many to show: the last ones of a list; of messages the next ones, since a broker keeps none
     #[arg(long, default_value = "10", value_parser = count)]
     number: usize,
@@ -96,6 +96,6 @@ pub async fn run(mut args: TapArgs) -> anyhow::Result<ExitCode> {
 impl TapArgs {
     fn printer(&self) -> Printer {
         let is_json = self.json || !std::io::stdout().is_terminal();
-        Printer::new(is_json, self.filter.clone(), self.lists.layout())
+        Printer::new(is_json, self.filters.clone(), self.lists.layout())
     }
 }

@@ -19,33 +19,33 @@ const WIDTHS: [usize; 3] = [24, 28, 0];
 pub(super) struct Printer {
     out: BufWriter<StdoutLock<'static>>,
     is_json: bool,
-    filter: Option<NameGlob>,
+    filters: Vec<NameGlob>,
     layout: Layout,
 }
 
 impl Printer {
-    pub(super) fn new(is_json: bool, filter: Option<NameGlob>, layout: Layout) -> Self {
+    pub(super) fn new(is_json: bool, filters: Vec<NameGlob>, layout: Layout) -> Self {
         Self {
             out: stdout(),
             is_json,
-            filter,
+            filters,
             layout,
         }
     }
 
-    /// Whether the filter lets something with one of these names pass.
+    /// Whether a filter lets something with one of these names pass; true without filters.
     pub(super) fn wants(&self, names: &[&str]) -> bool {
-        let filter = self.filter.as_ref();
-        filter.is_none_or(|filter| names.iter().any(|name| filter.is_match(name)))
+        let is_match = |filter: &NameGlob| names.iter().any(|name| filter.is_match(name));
+        self.filters.is_empty() || self.filters.iter().any(is_match)
     }
 
     pub(super) fn has_filter(&self) -> bool {
-        self.filter.is_some()
+        !self.filters.is_empty()
     }
 
     /// Whether the filter lets an element pass. One that can't be read passes only without a filter.
     pub(super) fn wants_element(&self, list: List, element: &[u8]) -> bool {
-        if self.filter.is_none() {
+        if self.filters.is_empty() {
             return true;
         }
         let Some(shown) = Shown::of(list, self.layout, element) else {
