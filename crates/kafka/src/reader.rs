@@ -129,7 +129,7 @@ impl Reader {
             .await
             .map_err(error)?;
         consumer.subscribe([&settings.topic]).await.map_err(error)?;
-        let reader = Self {
+        let mut reader = Self {
             settings: settings.clone(),
             consumer,
             assigned,
@@ -141,7 +141,7 @@ impl Reader {
             answered: Instant::now(),
             committed: BTreeMap::new(),
         };
-        reader.warn_of_other_positions();
+        reader.check_other_positions();
         Ok(reader)
     }
 

@@ -11,7 +11,7 @@ use model::position::Positions;
 use queue::Queue;
 use queue::ledger::Counter;
 use queue::list::List;
-use queue::testing::{Delivery, FaultyQueue, Running, TempQueue};
+use queue::testing::{Delivery, FaultyQueue, Running, TempQueue, wait_until};
 use serde_json::{Value, json};
 use testkit::Kafka;
 use transport::{KafkaSource, kafka_reader};
@@ -220,6 +220,33 @@ async fn records_that_retention_deletes_are_skipped() {
     accepted(&queue, 20).await;
     stage.stop().await;
     assert!(numbers(&queue).into_iter().eq((0..10).chain(20..30)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn latest_skips_nothing_that_comes_after_the_first_start() {
+    let broker = Kafka::shared();
+    let made = Topic::new(broker, 1);
+    let url = format!("kafka://127.0.0.1:{}", broker.port());
+    let topic = Topic::at(&made.name, &url, "start = \"latest\"");
+    let queue = topic.queue();
+    broker.produce(&topic.name, &records(0..20));
+    let stage = start(&queue, &topic);
+    let group = format!("rigline-{}", topic.name);
+    wait_until("the start is committed", || {
+        broker.group_offsets(&group, &topic.name)["0"] == 20
+    })
+    .await;
+    stage.stop().await;
+    // Before anything was read.
+    broker.produce(&topic.name, &records(20..40));
+    let stage = start(&queue, &topic);
+    accepted(&queue, 20).await;
+    stage.stop().await;
+    assert!(
+        numbers(&queue).into_iter().eq(20..40),
+        "{:?}",
+        numbers(&queue)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! Where to read a partition from.
 
+use krafka::consumer::{OffsetAndMetadata, TopicPartition};
+
 use super::{Reader, Start, partition_name, topic_id};
 use crate::error::KafkaError;
 use crate::position::Position;
@@ -7,8 +9,8 @@ use crate::position::Position;
 const RECREATED: &str = "the topic was deleted and made again since it was read last: reading the new one from its start";
 
 impl Reader {
-    /// Logs positions of an earlier topic of this name, which is gone.
-    pub(super) fn warn_of_other_positions(&self) {
+    /// Finds positions of an earlier topic of this name, which is gone.
+    pub(super) fn check_other_positions(&mut self) {
         let prefix = format!("{}/", self.settings.topic);
         let of_topic = self
             .positions
@@ -20,6 +22,7 @@ impl Reader {
         });
         if others.count() > 0 {
             tracing::warn!(topic = self.settings.topic, "{RECREATED}");
+            self.was_recreated = true;
         }
     }
 
@@ -130,12 +133,26 @@ impl Reader {
             .into_values()
             .next()
             .map(|position| position.offset);
-        Ok(match committed {
-            Some(offset) if (low..=high).contains(&offset) => offset,
-            _ => match self.settings.start {
-                Start::Earliest => low,
-                Start::Latest => high,
-            },
-        })
+        match committed {
+            Some(offset) if (low..=high).contains(&offset) => Ok(offset),
+            _ if self.settings.start == Start::Earliest => Ok(low),
+            _ => {
+                self.commit_start(partition, high).await?;
+                Ok(high)
+            }
+        }
+    }
+
+    /// Commits where a partition is read from. Otherwise a restart before its first record would skip what comes
+    /// meanwhile.
+    async fn commit_start(&self, partition: i32, next: i64) -> Result<(), KafkaError> {
+        let offset = (
+            TopicPartition::new(&self.settings.topic, partition),
+            OffsetAndMetadata::new(next),
+        );
+        let commit = self.consumer.commit_offsets([offset]);
+        commit
+            .await
+            .map_err(|error| self.settings.kafka.error(&error))
     }
 }
