@@ -55,7 +55,7 @@ impl Server {
         // Streams have no end of their own, and the shutdown waits for them.
         let at_stop = move || api.live().stop();
         tokio::select! {
-            served = self.0.serve(app, &process, at_stop) => served,
+            () = self.0.serve(app, &process, at_stop) => Ok(()),
             never = reloads => match never {},
         }
     }

@@ -185,7 +185,7 @@ async fn run(settings: FeedSettings, process: Process) -> anyhow::Result<()> {
     let streams = Streams::new(&settings.files, http.pause(), process.stop.clone());
     let app = streams.router(access.clone());
     tokio::select! {
-        served = listener.serve(app, &process, || {}) => served,
+        () = listener.serve(app, &process, || {}) => Ok(()),
         never = reloads => match never {},
         never = process.health.tick_for_ever() => match never {},
     }

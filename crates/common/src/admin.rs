@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
+use crate::http;
 
 /// How long a health check waits for a response.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,12 +38,7 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(prometheus))
         .with_state(Admin { health, metrics });
-    let served = axum::serve(listener, app)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the admin listener ended");
-    }
+    http::serve(listener, app, stop).await;
 }
 
 async fn healthz(State(admin): State<Admin>) -> impl IntoResponse {

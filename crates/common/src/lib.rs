@@ -19,4 +19,5 @@ pub mod admin;
 pub mod cli;
 pub mod faults;
 pub mod harness;
+pub mod http;
 pub mod telemetry;

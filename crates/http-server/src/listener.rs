@@ -4,15 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
-use axum::{Router, middleware};
+use axum::Router;
 use common::harness::Process;
-use common::listen;
 use common::settings::BadSetting;
 use common::tls::{ClientCertificates, ServerTls};
+use common::{http, listen};
 use tokio::net::TcpListener;
 
-use crate::tls::{Peer, TlsListener, with_address};
+use crate::tls::TlsListener;
 
 /// How long a stop waits for responses that have begun.
 const LAST_RESPONSES: Duration = Duration::from_millis(500);
@@ -23,7 +22,6 @@ pub struct HttpListener {
     listener: TcpListener,
     addr: SocketAddr,
     tls: Option<ServerTls>,
-    name: &'static str,
 }
 
 impl HttpListener {
@@ -42,7 +40,6 @@ impl HttpListener {
             listener,
             addr,
             tls,
-            name,
         })
     }
 
@@ -61,40 +58,27 @@ impl HttpListener {
 
     /// Answers requests until the process stops. `at_stop` is called then, to end responses that have no end of their
     /// own. The certificate is read again at SIGHUP.
-    pub async fn serve(
-        self,
-        app: Router,
-        process: &Process,
-        at_stop: impl FnOnce() + Send + 'static,
-    ) -> anyhow::Result<()> {
-        let (stop, stopped) = (process.stop.clone(), process.stop.clone());
-        let stopping = async move {
-            stopped.cancelled().await;
-            at_stop();
-        };
-        let serve = match self.tls {
-            None => {
-                let app = app.into_make_service_with_connect_info::<SocketAddr>();
-                let serve = axum::serve(self.listener, app).with_graceful_shutdown(stopping);
-                serve.into_future()
-            }
-            Some(tls) => {
-                let app = app.layer(middleware::from_fn(with_address));
-                let app = app.into_make_service_with_connect_info::<Peer>();
-                let reload = process.reload.clone();
-                let listener = TlsListener::start(self.listener, self.addr, tls, reload);
-                let serve = axum::serve(listener, app).with_graceful_shutdown(stopping);
-                serve.into_future()
+    pub async fn serve(self, app: Router, process: &Process, at_stop: impl FnOnce() + Send) {
+        let stop = process.stop.clone();
+        let serve = async {
+            match self.tls {
+                None => http::serve(self.listener, app, stop.clone()).await,
+                Some(tls) => {
+                    let reload = process.reload.clone();
+                    let listener = TlsListener::start(self.listener, self.addr, tls, reload);
+                    http::serve(listener, app, stop.clone()).await;
+                }
             }
         };
         // A client that reads slowly doesn't hold up the process.
         let limit = async {
             stop.cancelled().await;
+            at_stop();
             tokio::time::sleep(LAST_RESPONSES).await;
         };
         tokio::select! {
-            served = serve => served.with_context(|| format!("the listener of the {} ended", self.name)),
-            () = limit => Ok(()),
+            () = serve => {}
+            () = limit => {}
         }
     }
 }

@@ -7,11 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, Request};
-use axum::middleware::Next;
-use axum::response::Response;
-use axum::serve::{IncomingStream, Listener};
+use axum::serve::Listener;
 use common::tls::{self, ServerTls};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
@@ -35,10 +31,6 @@ pub(crate) struct TlsListener {
     addr: SocketAddr,
     _task: JoinSet<Infallible>,
 }
-
-/// The address of a client.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(SocketAddr);
 
 impl TlsListener {
     /// Starts to accept connections. The certificate is read again at each `reload`.
@@ -131,19 +123,4 @@ impl Listener for TlsListener {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.addr)
     }
-}
-
-impl Connected<IncomingStream<'_, TlsListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
-/// Hands a client's address on in the way in which a listener without TLS does.
-pub(crate) async fn with_address(mut request: Request, next: Next) -> Response {
-    if let Some(ConnectInfo(Peer(from))) = request.extensions().get::<ConnectInfo<Peer>>() {
-        let from = ConnectInfo(*from);
-        request.extensions_mut().insert(from);
-    }
-    next.run(request).await
 }

@@ -85,7 +85,7 @@ impl HttpReceiver {
         let reloads = process.on_reload(|| access.reload());
         let app = self.router(access.clone(), process.clock);
         tokio::select! {
-            served = listener.serve(app, &process, || {}) => served,
+            () = listener.serve(app, &process, || {}) => Ok(()),
             never = reloads => match never {},
         }
     }
