@@ -158,9 +158,8 @@ impl Mapping {
             }
             Format::Ndjson => context.lines(text, &mut mapped),
             Format::Text => {
-                let text = text.trim();
-                let number = text.parse().map(Json::Number);
-                let value = number.unwrap_or_else(|_| Json::String(text.to_owned()));
+                // Not as a number, which would lose the zeros of the text 1.10.
+                let value = Json::String(text.trim().to_owned());
                 context.document(&value, "", &mut mapped)?;
             }
             Format::Senml => senml::map(&context, &parse(text)?, &mut mapped)?,

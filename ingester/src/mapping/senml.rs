@@ -94,6 +94,11 @@ impl Bases {
             (Some(Json::Number(value)), None) => self.with_base(value),
             (Some(other), None) | (None, Some(other)) => other.clone(),
             (Some(_), Some(_)) => return Err(bad("a record has one value")),
+            (None, None) if record.contains_key("s") || record.contains_key("vd") => {
+                return Err(bad(
+                    "sums (s) and data (vd) aren't taken, only v, vb and vs",
+                ));
+            }
             (None, None) => return Ok(()),
         };
         let name = format!("{}{}", self.name, string(record, "n")?.unwrap_or_default());

@@ -239,6 +239,39 @@ fn lines_and_arrays_hold_several_samples() {
 }
 
 #[test]
+fn plain_text_is_read_as_its_field_says() {
+    for (field, payload, expected) in [
+        ("type = \"string\"", "1.10", json!("1.10")),
+        ("type = \"string\"", "12e4", json!("12e4")),
+        ("decimal_comma = true", "1.234", json!(1234.0)),
+        ("map = { \"1\" = 0, \"0\" = 1 }", "1", json!(0.0)),
+        (
+            "type = \"integer\"",
+            "9007199254740993",
+            json!(9_007_199_254_740_993_i64),
+        ),
+        ("type = \"bool\"", "0", json!(false)),
+        ("", "+2.5e1", json!(25.0)),
+    ] {
+        let message = "[message]\nformat = \"text\"\nmissing = [-127]";
+        let mapping = mapping(
+            "topic = \"t\"",
+            &format!("{message}\n[fields.value]\n{field}"),
+        );
+        check(
+            &mapping,
+            "t",
+            payload,
+            &one(&json!({}), None, &json!({ "value": expected })),
+        );
+        let missing = json!({ "samples": [], "rejected": [], "counts": [0, 1, 0] });
+        if !field.contains("string") {
+            check(&mapping, "t", "-127.0", &missing);
+        }
+    }
+}
+
+#[test]
 fn senml_records_have_base_values() {
     let mapping = mapping(
         "topic = \"senml/{gateway}\"",
@@ -257,6 +290,10 @@ fn senml_records_have_base_values() {
         "counts": [0, 0, 0],
     });
     check(&mapping, "senml/g", payload, &expected);
+    let sum = r#"[{"n":"urn:dev:a:energy","s":1234.5},{"n":"urn:dev:a:raw","vd":"AA=="}]"#;
+    let refused = [["/0", "bad_value"], ["/1", "bad_value"]];
+    let expected = json!({ "samples": [], "rejected": refused, "counts": [0, 0, 0] });
+    check(&mapping, "senml/g", sum, &expected);
     check_rejected(&mapping, "senml/g", "{}", Reason::NotObject);
 }
 

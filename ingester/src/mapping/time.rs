@@ -1,7 +1,7 @@
 //! Reads the times of messages.
 
-use chrono::format::{Parsed, StrftimeItems, parse};
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::format::{ParseResult, Parsed, StrftimeItems, parse};
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use model::Timestamp;
 use model::dead_letter::{Reason, Rejection};
 use model::pipeline::{TimeFormat, Zone};
@@ -108,6 +108,7 @@ fn with_pattern(json: &Json, pattern: &str, zone: Zone) -> Result<Timestamp, Rej
         .ok_or_else(|| bad("is no string of the form"))?;
     let mut parsed = Parsed::new();
     parse(&mut parsed, text.trim(), StrftimeItems::new(pattern))
+        .and_then(|()| complete(&mut parsed))
         .map_err(|_| bad("isn't of the form"))?;
     if let Ok(time) = parsed.to_datetime() {
         let nanos = DateTime::timestamp_nanos_opt(&time);
@@ -117,9 +118,22 @@ fn with_pattern(json: &Json, pattern: &str, zone: Zone) -> Result<Timestamp, Rej
     let date: NaiveDate = parsed
         .to_naive_date()
         .map_err(|_| bad("has no whole date, of the form"))?;
-    let time = parsed.to_naive_time().unwrap_or(NaiveTime::MIN);
+    let time = parsed
+        .to_naive_time()
+        .map_err(|_| bad("has no whole time of day, of the form"))?;
     zone.instant(date.and_time(time))
         .ok_or_else(|| bad("doesn't exist in its time zone, of the form"))
+}
+
+/// A time without hours is midnight, and one without minutes is the full hour.
+fn complete(parsed: &mut Parsed) -> ParseResult<()> {
+    let hour = (parsed.hour_div_12(), parsed.hour_mod_12());
+    match (hour, parsed.minute(), parsed.timestamp()) {
+        ((None, None), None, None) => parsed.set_hour(0)?,
+        ((Some(_), Some(_)), None, None) => {}
+        _ => return Ok(()),
+    }
+    parsed.set_minute(0)
 }
 
 /// The rejection of what is in none of the forms that [`auto`] reads.
@@ -181,6 +195,17 @@ mod tests {
             (json!("01.07.2026 12:00"), "%d.%m.%Y %H:%M", noon),
             (json!("01.07.2026 12:00 +0200"), "%d.%m.%Y %H:%M %z", noon),
             (json!("01.07.2026"), "%d.%m.%Y", Ok("2026-06-30T22:00:00Z")),
+            (
+                json!("01.07.2026 +0300"),
+                "%d.%m.%Y %z",
+                Ok("2026-06-30T21:00:00Z"),
+            ),
+            (json!("2026-07-01 12"), "%Y-%m-%d %H", noon),
+            (json!("2026-07-01 13 +03"), "%Y-%m-%d %H %#z", noon),
+            (json!("07/01/2026 12:00 PM"), "%m/%d/%Y %I:%M %p", noon),
+            (json!("07/01/2026 12 PM"), "%m/%d/%Y %I %p", noon),
+            (json!("07/01/2026 00:30"), "%m/%d/%Y 00:%M", bad),
+            (json!("1782900000"), "%s", noon),
             (json!("2026-07-01"), "%d.%m.%Y", bad),
             (json!("12:00"), "%H:%M", bad),
             (json!("29.03.2026 02:30"), "%d.%m.%Y %H:%M", bad),

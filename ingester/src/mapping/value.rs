@@ -1,5 +1,7 @@
 //! Reads the values of fields.
 
+use std::borrow::Cow;
+
 use model::Value;
 use model::dead_letter::{Reason, Rejection};
 use model::pipeline::{FieldTable, Scalar, ValueKind};
@@ -24,10 +26,14 @@ pub(super) fn read(
     missing: &[Scalar],
     is_named: bool,
 ) -> Result<Read, Rejection> {
-    if json.is_null() || missing.iter().any(|missing| equals(missing, json)) {
+    let kind = field.and_then(|field| field.kind.as_deref().copied());
+    if json.is_null()
+        || missing
+            .iter()
+            .any(|missing| is_missing(missing, json, kind))
+    {
         return Ok(Read::Absent);
     }
-    let kind = field.and_then(|field| field.kind.as_deref().copied());
     let value = match kind.unwrap_or_default() {
         ValueKind::String => string(json).map(Value::String),
         ValueKind::Bool => boolean(json, field).map(Value::Bool),
@@ -60,6 +66,17 @@ pub(super) fn equals(scalar: &Scalar, json: &Json) -> bool {
     }
 }
 
+/// Whether a value means "no reading", where `missing` does. A number may be written as a string, unless the field
+/// holds strings.
+fn is_missing(missing: &Scalar, json: &Json, kind: Option<ValueKind>) -> bool {
+    match (missing, json) {
+        (Scalar::Number(expected), Json::String(text)) if kind != Some(ValueKind::String) => {
+            text.trim().parse() == Ok(*expected)
+        }
+        _ => equals(missing, json),
+    }
+}
+
 const fn name_of(kind: ValueKind) -> &'static str {
     match kind {
         ValueKind::Float | ValueKind::Number => "number",
@@ -83,7 +100,11 @@ fn boolean(json: &Json, field: Option<&FieldTable>) -> Option<bool> {
         Json::Bool(value) => Some(*value),
         Json::String(text) => match mapped(text, field) {
             Some(number) => Some(number != 0.0),
-            None => text.trim().to_ascii_lowercase().parse().ok(),
+            None => match text.trim() {
+                "0" => Some(false),
+                "1" => Some(true),
+                text => text.to_ascii_lowercase().parse().ok(),
+            },
         },
         Json::Number(number) => match number.as_f64() {
             Some(0.0) => Some(false),
@@ -96,7 +117,14 @@ fn boolean(json: &Json, field: Option<&FieldTable>) -> Option<bool> {
 
 fn integer(json: &Json, field: Option<&FieldTable>) -> Result<Option<i64>, Rejection> {
     let is_scaled = field.is_some_and(|field| field.scale.is_some());
-    if let Some(integer) = json.as_i64().filter(|_| !is_scaled) {
+    // Not as a double, which has 53 bits.
+    let exact = match json {
+        Json::String(text) if mapped(text, field).is_none() => {
+            digits(text, field).and_then(|digits| digits.parse().ok())
+        }
+        json => json.as_i64(),
+    };
+    if let Some(integer) = exact.filter(|_| !is_scaled) {
         #[expect(clippy::cast_precision_loss, reason = "a range has few digits")]
         check_range(integer as f64, json, field)?;
         return Ok(Some(integer));
@@ -152,17 +180,60 @@ fn mapped(text: &str, field: Option<&FieldTable>) -> Option<f64> {
 
 /// The number that a string holds.
 fn parsed(text: &str, field: Option<&FieldTable>) -> Option<f64> {
+    digits(text, field)?.parse().ok()
+}
+
+/// The number in a string, as Rust writes it; `None` if it can't be one.
+fn digits<'t>(text: &'t str, field: Option<&FieldTable>) -> Option<Cow<'t, str>> {
     let mut text = text.trim();
     if field.is_some_and(|field| field.strip_unit) {
-        let is_number = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | ',');
-        let end = text.find(|c| !is_number(c)).unwrap_or(text.len());
-        text = &text[..end];
+        let unit;
+        (text, unit) = text.split_at(end_of_number(text));
+        // A time of day, or a ratio.
+        if unit.trim_start().starts_with(':') {
+            return None;
+        }
     }
     if field.is_some_and(|field| field.decimal_comma) {
-        // A dot separates thousands then.
-        return text.replace('.', "").replace(',', ".").parse().ok();
+        return with_decimal_point(text).map(Cow::Owned);
     }
-    text.parse().ok()
+    Some(Cow::Borrowed(text))
+}
+
+/// The length of the number, with its exponent, that a string begins with.
+fn end_of_number(text: &str) -> usize {
+    let is_number = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | ',');
+    let end = text.find(|c| !is_number(c)).unwrap_or(text.len());
+    let Some(exponent) = text[end..].strip_prefix(['e', 'E']) else {
+        return end;
+    };
+    let power = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    let length = power
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(power.len());
+    // Otherwise the unit begins with an E.
+    if length == 0 {
+        return end;
+    }
+    text.len() - power.len() + length
+}
+
+/// A number with a decimal comma and dots between thousands; `None` if the dots are elsewhere, as in 20.5.
+fn with_decimal_point(text: &str) -> Option<String> {
+    let (whole, rest) = text.split_once(',').unwrap_or((text, ""));
+    let mut groups = whole.split('.');
+    let first = groups.next()?.trim_start_matches(['+', '-']);
+    let is_grouped = whole.contains('.');
+    let is_group = |group: &str| group.len() == 3 && group.bytes().all(|b| b.is_ascii_digit());
+    if is_grouped && (first.is_empty() || first.len() > 3 || !groups.all(is_group)) {
+        return None;
+    }
+    let whole = whole.replace('.', "");
+    Some(if rest.is_empty() {
+        whole
+    } else {
+        format!("{whole}.{rest}")
+    })
 }
 
 fn check_range(number: f64, json: &Json, field: Option<&FieldTable>) -> Result<(), Rejection> {
@@ -232,14 +303,6 @@ mod tests {
             ("scale = 1e300", json!(1e300), bad()),
             ("range = [-40, 85]", json!(86), Err(Reason::OutOfRange)),
             ("range = [-40, 85]\nscale = 0.1", json!(850), float(85.0)),
-            ("decimal_comma = true", json!("1.020,5"), float(1020.5)),
-            ("strip_unit = true", json!("20.6 °C"), float(20.6)),
-            (
-                "strip_unit = true\ndecimal_comma = true",
-                json!("20,6%"),
-                float(20.6),
-            ),
-            ("strip_unit = true", json!("°C"), bad()),
             (
                 "type = \"integer\"",
                 json!(9_007_199_254_740_993_i64),
@@ -280,6 +343,81 @@ mod tests {
                 Ok(Read::Value(Value::String("1.5".into()))),
             ),
             ("type = \"string\"", json!({}), bad()),
+        ];
+        for (settings, json, expected) in cases {
+            assert_eq!(of(settings, &json, true), expected, "{settings} {json}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_strings_are_read_with_units_and_commas() {
+        let float = |number| Ok(Read::Value(Value::Float(number)));
+        let bad = || Err(Reason::BadValue);
+        let cases = [
+            ("decimal_comma = true", json!("1.020,5"), float(1020.5)),
+            ("strip_unit = true", json!("20.6 °C"), float(20.6)),
+            (
+                "strip_unit = true\ndecimal_comma = true",
+                json!("20,6%"),
+                float(20.6),
+            ),
+            ("strip_unit = true", json!("°C"), bad()),
+            ("strip_unit = true", json!("1.5e3 W"), float(1500.0)),
+            ("strip_unit = true", json!("1e-05V"), float(1e-5)),
+            ("strip_unit = true", json!("3 eV"), float(3.0)),
+            ("strip_unit = true", json!("3e"), float(3.0)),
+            ("strip_unit = true", json!("12:30"), bad()),
+            ("decimal_comma = true", json!("1.234"), float(1234.0)),
+            (
+                "decimal_comma = true",
+                json!("-12.345.678,9"),
+                float(-12_345_678.9),
+            ),
+            ("decimal_comma = true", json!("1,5e3"), float(1500.0)),
+            ("decimal_comma = true", json!("20.5"), bad()),
+            ("decimal_comma = true", json!("1234.567"), bad()),
+            ("decimal_comma = true", json!("1,2,3"), bad()),
+        ];
+        for (settings, json, expected) in cases {
+            assert_eq!(of(settings, &json, true), expected, "{settings} {json}");
+        }
+    }
+
+    #[test]
+    fn strings_are_read_as_what_they_hold() {
+        let cases = [
+            ("", json!("-99"), Ok(Read::Absent)),
+            ("", json!(" -99.0"), Ok(Read::Absent)),
+            (
+                "type = \"string\"",
+                json!("-99"),
+                Ok(Read::Value(Value::String("-99".into()))),
+            ),
+            (
+                "type = \"integer\"",
+                json!("9007199254740993"),
+                Ok(Read::Value(Value::Integer(9_007_199_254_740_993))),
+            ),
+            (
+                "type = \"integer\"\nstrip_unit = true",
+                json!("-9223372036854775808 ns"),
+                Ok(Read::Value(Value::Integer(i64::MIN))),
+            ),
+            (
+                "type = \"integer\"\nmap = { \"1\" = 0 }",
+                json!("1"),
+                Ok(Read::Value(Value::Integer(0))),
+            ),
+            (
+                "type = \"integer\"\nscale = 2",
+                json!("7"),
+                Ok(Read::Value(Value::Integer(14))),
+            ),
+            (
+                "type = \"bool\"",
+                json!("1"),
+                Ok(Read::Value(Value::Bool(true))),
+            ),
         ];
         for (settings, json, expected) in cases {
             assert_eq!(of(settings, &json, true), expected, "{settings} {json}");

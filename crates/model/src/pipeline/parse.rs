@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::format::{Item, StrftimeItems};
+use chrono::format::{Fixed, Item, Numeric, StrftimeItems};
 
 use super::file::{Each, TimeFormat};
 use super::limits::MaxAge;
@@ -10,8 +10,14 @@ use super::value::{Period, Pointer, PointerError, read_from_string};
 
 /// A time format that isn't one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is no known format, and no pattern of strftime")]
-pub struct TimeFormatError;
+pub enum TimeFormatError {
+    /// It is neither.
+    #[error("it is no known format, and no pattern of strftime")]
+    Unknown,
+    /// Times of this form happen twice a day.
+    #[error("hours from 1 to 12 (%I, %l) need AM or PM (%p, %P)")]
+    HalfOfDay,
+}
 
 impl FromStr for TimeFormat {
     type Err = TimeFormatError;
@@ -25,10 +31,15 @@ impl FromStr for TimeFormat {
             "unix_ns" => Self::UnixNs,
             "rfc3339" => Self::Rfc3339,
             _ => {
-                let mut items = StrftimeItems::new(text);
-                let is_valid = items.all(|item| !matches!(item, Item::Error));
-                if !text.contains('%') || !is_valid {
-                    return Err(TimeFormatError);
+                let items: Vec<_> = StrftimeItems::new(text).collect();
+                if !text.contains('%') || items.contains(&Item::Error) {
+                    return Err(TimeFormatError::Unknown);
+                }
+                let is_half = |item| matches!(item, &Item::Numeric(Numeric::Hour12, _));
+                let says_which =
+                    |item| matches!(item, &Item::Fixed(Fixed::LowerAmPm | Fixed::UpperAmPm));
+                if items.iter().any(is_half) && !items.iter().any(says_which) {
+                    return Err(TimeFormatError::HalfOfDay);
                 }
                 Self::Pattern(text.to_owned())
             }
@@ -87,7 +98,7 @@ read_from_string!(MaxAge, "MaxAge", "a duration, or none for history: 29d");
 
 #[cfg(test)]
 mod tests {
-    use super::{Each, MaxAge, TimeFormat};
+    use super::{Each, MaxAge, TimeFormat, TimeFormatError};
 
     #[test]
     fn forms_are_read() {
@@ -96,6 +107,11 @@ mod tests {
         assert_eq!("unix_ms".parse(), Ok(TimeFormat::UnixMs));
         for bad in ["unix", "%Q", ""] {
             assert!(bad.parse::<TimeFormat>().is_err(), "{bad}");
+        }
+        let half = "%m/%d/%Y %I:%M".parse::<TimeFormat>();
+        assert_eq!(half, Err(TimeFormatError::HalfOfDay));
+        for whole in ["%m/%d/%Y %I:%M %p", "%d.%m.%Y %r", "%l %P %F"] {
+            assert!(whole.parse::<TimeFormat>().is_ok(), "{whole}");
         }
         let each: Each = "/a/*".parse().unwrap();
         assert_eq!((each.keys, each.members), (vec!["a".to_owned()], true));
