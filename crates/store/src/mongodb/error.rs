@@ -203,11 +203,17 @@ fn of_document(code: i32, message: &str) -> Next {
         // Names and paths that can't be: a value is where a document has to be, for instance.
         | 2 | 14 | 22 | 28 | 40 | 52 | 55 | 56 | 57 => Next::Rejected(RowsAtFault::Some),
         // Two writers at the same time.
-        11_000 if message.contains("_id_") => Next::Retry,
+        11_000 if is_about_ids(message) => Next::Retry,
         // Rules of the collection that Rigline doesn't know: perhaps they refuse every row.
         121 | 11_000 => Next::Rejected(RowsAtFault::Unknown),
         _ => Next::Retry,
     }
+}
+
+/// Whether an error for a key that is there names the index of `_id`, in the words of MongoDB or FerretDB. The names of
+/// other indexes can end alike: `sensor_id_1`.
+fn is_about_ids(message: &str) -> bool {
+    message.contains("index: _id_ ") || message.contains("Index '_id_'")
 }
 
 fn explained(next: Next, code: i32, message: &str) -> String {
@@ -268,7 +274,13 @@ mod tests {
                 "E11000 dup key: { a: 1 } index: mine",
                 Some(RowsAtFault::Unknown),
             ),
+            (
+                11_000,
+                "E11000 duplicate key error collection: a_id_.b index: sensor_id_1 dup key: { sensor_id: \"_id_\" }",
+                Some(RowsAtFault::Unknown),
+            ),
             (11_000, "E11000 index: _id_ dup key", None),
+            (11_000, "Duplicate key violation: Index '_id_'", None),
             (112, "WriteConflict", None),
             (4_711, "never heard of", None),
         ] {
