@@ -14,4 +14,4 @@ mod target;
 mod transaction;
 pub mod write;
 
-pub use self::run::{NamedStore, Stores, run, run_with_stores};
+pub use self::run::{NamedStore, Stores, run};

@@ -51,7 +51,7 @@ async fn run(settings: SinkSettings, process: Process) -> anyhow::Result<()> {
         };
         let queue = RedisQueue::new(&lists, &settings.redis).context("cannot use Redis")?;
         let process = process.for_pipeline(pipeline.name());
-        pipelines.spawn(crate::run_with_stores(lists, queue, stores, process));
+        pipelines.spawn(crate::run(lists, queue, stores, process));
     }
     pipelines.all(&process, "pipeline").await
 }

@@ -52,21 +52,9 @@ impl<S> From<Vec<NamedStore<S>>> for Stores<S> {
     }
 }
 
-/// Runs with one store until the process stops. Errors of queue and store are retried.
-pub async fn run<Q: Queue, S: Store>(
-    settings: QueueSettings,
-    queue: Q,
-    store: S,
-    process: Process,
-) -> anyhow::Result<()> {
-    let name = "store".to_owned();
-    let stores = Stores::from(vec![NamedStore { name, store }]);
-    run_with_stores(settings, queue, stores, process).await
-}
-
-/// Runs with several stores until the process stops. A batch is written to one store after another, and taken off the
-/// list when all have it; while one of them is unavailable, the pipeline waits.
-pub async fn run_with_stores<Q: Queue, S: Store, T: TransactionalStore>(
+/// Runs until the process stops. Errors of queue and stores are retried. A batch is written to one store after another,
+/// and taken off the list when all have it; while one of them is unavailable, the pipeline waits.
+pub async fn run<Q: Queue, S: Store, T: TransactionalStore>(
     settings: QueueSettings,
     queue: Q,
     stores: Stores<S, T>,

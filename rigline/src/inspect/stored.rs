@@ -32,23 +32,28 @@ pub struct Stored {
     /// Where InfluxDB is.
     #[command(flatten)]
     server: InfluxSettings,
+    /// The pipeline, if its rows aren't in a data directory. Found by `check`.
+    #[arg(skip)]
+    on_server: Option<Pipeline>,
 }
 
 impl Stored {
-    /// Chooses the pipeline, if none was asked for, and checks the settings.
+    /// Chooses the pipeline, if none was asked for, finds where its rows are, and checks the settings.
     pub fn check(&mut self) -> Result<(), BadSetting> {
         self.pipeline = chosen(&self.pipeline)?;
-        if self.influx && find(&self.pipeline).is_none() {
+        let found = find(&self.pipeline);
+        if self.influx && found.is_none() {
             let accepted = "one of PIPELINES, or a pipeline that needs no file";
             return Err(BadSetting::new("PIPELINE", &self.pipeline, accepted));
         }
+        self.on_server = found.filter(|pipeline| self.is_on_server(pipeline));
         self.server.check()
     }
 
     /// Opens the store for reading.
     pub fn open(&self) -> anyhow::Result<PipelineHistory> {
-        if let Some(pipeline) = self.on_server() {
-            return match on_server(&self.server, &pipeline)? {
+        if let Some(pipeline) = &self.on_server {
+            return match on_server(&self.server, pipeline)? {
                 PipelineHistory::Unreadable(why) => bail!("{why}"),
                 history => Ok(history),
             };
@@ -60,16 +65,13 @@ impl Stored {
         Ok(PipelineHistory::Sqlite(history))
     }
 
-    /// The pipeline, if its rows aren't in a data directory.
-    fn on_server(&self) -> Option<Pipeline> {
-        let pipeline = find(&self.pipeline)?;
+    fn is_on_server(&self, pipeline: &Pipeline) -> bool {
         let stores = pipeline.file().map_or(&[][..], |file| &file.store);
-        let is_on_server = if stores.is_empty() {
+        if stores.is_empty() {
             self.uses_influx()
         } else {
             stores.iter().all(|table| table.kind != StoreKind::Sqlite)
-        };
-        is_on_server.then_some(pipeline)
+        }
     }
 
     fn uses_influx(&self) -> bool {
@@ -78,7 +80,7 @@ impl Stored {
 
     /// The data directory; `None` if rows are read from a server.
     pub(crate) fn dir(&self) -> Option<&Path> {
-        self.on_server().is_none().then(|| self.data_dir())
+        self.on_server.is_none().then(|| self.data_dir())
     }
 
     fn data_dir(&self) -> &Path {

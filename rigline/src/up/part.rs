@@ -209,7 +209,7 @@ impl Part {
                 Pipeline::File(file) => last_store(file, &settings.kafka)?,
             },
         };
-        stages.spawn(sink::run_with_stores(lists, queue, stores, process));
+        stages.spawn(sink::run(lists, queue, stores, process));
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use queue::list::List;
 use queue::settings::QueueSettings;
 use queue::testing::{Running, TempQueue, assert_exact, limited, wait_until};
 use serde_json::Value;
+use sink::{NamedStore, Stores};
 use store::{InfluxSettings, InfluxStore, Store};
 use testkit::InfluxProxy;
 use testkit::influxdb::{ORG, TOKEN};
@@ -53,7 +54,9 @@ pub fn start_with(
     store: impl Store + 'static,
 ) -> Running {
     let settings = settings.clone();
-    Running::start(|process| sink::run(settings, handle, store, process))
+    let name = "store".to_owned();
+    let stores = Stores::from(vec![NamedStore { name, store }]);
+    Running::start(|process| sink::run(settings, handle, stores, process))
 }
 
 /// The time of a second, in nanoseconds.

@@ -28,7 +28,7 @@ fn start(queue: &TempQueue, servers: [&InfluxProxy; 2]) -> Running {
     });
     let stores = Stores::from(stores.collect::<Vec<_>>());
     let (settings, handle) = (queue.settings().clone(), queue.open());
-    Running::start(|process| sink::run_with_stores(settings, handle, stores, process))
+    Running::start(|process| sink::run(settings, handle, stores, process))
 }
 
 fn row(rig: &str, second: i64, stores: &[String]) -> Vec<u8> {

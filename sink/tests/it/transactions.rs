@@ -147,7 +147,7 @@ fn start_on(handle: impl Queue, settings: &QueueSettings, server: &Server) -> Ru
         }),
     };
     let settings = settings.clone();
-    Running::start(|process| sink::run_with_stores(settings, handle, stores, process))
+    Running::start(|process| sink::run(settings, handle, stores, process))
 }
 
 fn start(queue: &TempQueue, server: &Server) -> Running {
@@ -286,7 +286,7 @@ async fn it_gets_a_batch_when_all_other_stores_have_it() {
         }),
     };
     let (settings, handle) = (queue.settings().clone(), queue.open());
-    let stage = Running::start(|process| sink::run_with_stores(settings, handle, stores, process));
+    let stage = Running::start(|process| sink::run(settings, handle, stores, process));
     stage.until("store-influx", Status::Down).await;
     assert!(stage.is("store-kafka", Status::Up));
     assert_eq!(server.transactions(), 0);
