@@ -17,7 +17,7 @@ use clap::Args;
 use common::pipelines::{Pipeline, PipelineSettings};
 use common::settings::{KafkaTls, Settings, TimeLimitSettings};
 use model::pipeline::SourceKind;
-use sink::from_file::StoreDefaults;
+use sink::from_file::{StoreDefaults, check_stores};
 use store::InfluxSettings;
 use transport::{HttpStreamTls, MqttSettings, SocketSettings, SubscribeSettings};
 
@@ -52,6 +52,17 @@ pub struct CheckArgs {
     times: TimeLimitSettings,
 }
 
+impl CheckArgs {
+    /// The settings of stores that pipeline files leave out.
+    fn store_defaults(&self) -> StoreDefaults<'_> {
+        StoreDefaults {
+            influx: &self.influx,
+            redis: self.lists.server(),
+            kafka: Some(&self.kafka),
+        }
+    }
+}
+
 /// Checks everything at the same time, and prints a line for each thing. The exit code is 1 if one is bad.
 pub async fn run(mut args: CheckArgs) -> anyhow::Result<ExitCode> {
     args.pipelines.check()?;
@@ -78,11 +89,7 @@ pub async fn run(mut args: CheckArgs) -> anyhow::Result<ExitCode> {
 /// The lines about the sources, Redis and the stores of the four stages.
 async fn of_servers(args: &CheckArgs) -> Vec<Line> {
     let pipelines = args.pipelines.all();
-    let defaults = StoreDefaults {
-        influx: &args.influx,
-        redis: args.lists.server(),
-        kafka: Some(&args.kafka),
-    };
+    let defaults = args.store_defaults();
     let mqtt = async {
         let filters = mqtt_filters(pipelines, &args.subscribe.mqtt_topic);
         if filters.is_empty() {
@@ -103,7 +110,12 @@ async fn of_servers(args: &CheckArgs) -> Vec<Line> {
         sources(args),
         redis::redis(args.lists.of_each(pipelines), args.times.max_future),
         influx,
-        stores::stores(defaults, &args.kafka, pipelines),
+        stores::stores(
+            defaults,
+            &args.kafka,
+            pipelines,
+            check_stores(defaults, pipelines)
+        ),
     );
     [mqtt, sources, redis, influx, stores].concat()
 }
@@ -122,12 +134,15 @@ async fn of_one_process(args: &CheckArgs) -> Vec<Line> {
             [mqtt, others].concat()
         }
     };
-    let (mqtt, sources, files) = tokio::join!(
+    let defaults = args.store_defaults();
+    let checked = stores::check_all_servers(defaults, pipelines);
+    let (mqtt, sources, files, stores) = tokio::join!(
         mqtt,
         sources(args),
-        files::files(args.lists.of_each(pipelines), pipelines)
+        files::files(args.lists.of_each(pipelines), pipelines),
+        stores::stores(defaults, &args.kafka, pipelines, checked),
     );
-    [mqtt, sources, files].concat()
+    [mqtt, sources, files, stores].concat()
 }
 
 /// The lines about the sources that pipeline files name.

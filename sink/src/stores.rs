@@ -88,6 +88,23 @@ impl PipelineStore {
         let store = influx_store(defaults.influx, file, table)?;
         Ok(Self::Influx(Box::new(store)))
     }
+
+    /// Checks, without changing anything, whether the store takes rows. Returns what to tell the user.
+    pub async fn check(&self) -> Result<&'static str, WriteError> {
+        match self {
+            #[cfg(feature = "mongodb")]
+            Self::Mongodb(store) => store.check().await?,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => {
+                if !store.check().await? {
+                    return Ok("takes rows; the sink creates the table, which isn't there yet");
+                }
+            }
+            // What has nothing to prepare changes nothing.
+            Self::Influx(_) | Self::RedisLatest(_) => self.preflight().await?,
+        }
+        Ok("takes rows")
+    }
 }
 
 /// The tables of a pipeline's stores; one `None` stands for the store of a file that names none.

@@ -116,6 +116,17 @@ impl MongoStore {
     }
 }
 
+impl MongoStore {
+    /// Changes a document that doesn't exist: that needs the permission to write, and a server that takes writes.
+    pub async fn check(&self) -> Result<(), WriteError> {
+        let database = self.shared.database().await?;
+        let mut nothing = RawArrayBuf::new();
+        nothing.push(rawdoc! { "q": { "_id": "" }, "u": { "$set": { "_": true } } });
+        let written = update(database, &self.shared.settings.collection, nothing, 1).await;
+        written.map_err(|failure| Failure::of_command(failure).into_write_error(0, 0))
+    }
+}
+
 impl Store for MongoStore {
     async fn write(&self, rows: &[Row<'_>]) -> Result<(), WriteError> {
         if rows.is_empty() {
@@ -129,14 +140,11 @@ impl Store for MongoStore {
         written
     }
 
-    /// Changes a document that doesn't exist: that needs the permission to write, and a server that takes writes.
+    /// Makes the indexes, and does what [`check`](Self::check) does.
     async fn preflight(&self) -> Result<(), WriteError> {
         let database = self.shared.database().await?;
         self.shared.prepare(database).await?;
-        let mut nothing = RawArrayBuf::new();
-        nothing.push(rawdoc! { "q": { "_id": "" }, "u": { "$set": { "_": true } } });
-        let written = update(database, &self.shared.settings.collection, nothing, 1).await;
-        written.map_err(|failure| Failure::of_command(failure).into_write_error(0, 0))
+        self.check().await
     }
 }
 

@@ -59,6 +59,23 @@ impl PostgresStore {
         PostgresHistory::of(Arc::clone(&self.settings))
     }
 
+    /// Checks, without changing anything, whether the server takes rows. Returns whether the table is there; otherwise
+    /// the first write creates it.
+    pub async fn check(&self) -> Result<bool, WriteError> {
+        let checked = async {
+            let connection = Connection::open(&self.settings.server).await?;
+            match Table::find(&connection, &self.settings).await? {
+                Some(table) => {
+                    connection.execute(&upsert::nothing(&table)).await?;
+                    Ok(true)
+                }
+                None => Table::check_creation(&connection).await.map(|()| false),
+            }
+        };
+        let checked: Result<bool, Failure> = Box::pin(checked).await;
+        checked.map_err(|failure| failure.without_rows().into())
+    }
+
     async fn write_all(&self, writer: &mut Writer, rows: &[Row<'_>]) -> Result<(), WriteError> {
         let table = &writer.table;
         for (index, row) in rows.iter().enumerate() {

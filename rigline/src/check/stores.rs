@@ -2,12 +2,11 @@
 
 use common::clock::Clock;
 use common::pipelines::Pipeline;
-use common::settings::KafkaTls;
-use model::pipeline::{PipelineFile, StoreKind, StoreTable};
-use sink::from_file::{StoreDefaults, check_stores};
+use common::settings::{BadSetting, KafkaTls};
+use model::pipeline::{At, PipelineFile, StoreKind, StoreTable, given};
+use sink::from_file::{StoreDefaults, check_servers};
 use sink::kafka::find_topic;
 use sink::stores::PipelineStore;
-use store::{Store, WriteError};
 
 use super::line::{Line, limited};
 
@@ -19,32 +18,32 @@ pub(super) fn uses_influx(pipelines: &[Pipeline]) -> bool {
     pipelines.iter().any(|pipeline| match pipeline {
         Pipeline::Rigs(_) => true,
         Pipeline::File(file) => {
-            let mut kinds = file.store.iter().map(|table| table.kind);
-            file.store.is_empty() || kinds.any(|kind| kind == StoreKind::Influx)
+            let is_default = |table: &At<StoreTable>| {
+                table.kind == StoreKind::Influx && given(table.url.as_ref()).is_none()
+            };
+            file.store.is_empty() || file.store.iter().any(is_default)
         }
     })
 }
 
-/// A line for each store that a file names.
+/// A line for each server that a file names as a store. `checked` is the result of the check of the settings.
 pub(super) async fn stores(
     defaults: StoreDefaults<'_>,
     kafka: &KafkaTls,
     pipelines: &[Pipeline],
+    checked: Result<(), BadSetting>,
 ) -> Vec<Line> {
-    if let Err(error) = check_stores(defaults, pipelines) {
+    if let Err(error) = checked {
         return vec![Line::bad(
             "stores",
             error.to_string(),
             "correct the pipeline file",
         )];
     }
-    let files = pipelines.iter().filter_map(|pipeline| match pipeline {
-        Pipeline::Rigs(_) => None,
-        Pipeline::File(file) => Some(&**file),
-    });
     let mut lines = Vec::new();
-    for file in files {
-        for (name, table) in file.store_names().iter().zip(&file.store) {
+    for file in described(pipelines) {
+        let named = file.store_names().into_iter().zip(&file.store);
+        for (name, table) in named.filter(|(_, table)| table.kind != StoreKind::Sqlite) {
             let check = format!("{name} of {}", *file.name);
             let answer = limited("", ask(defaults, kafka, file, table)).await;
             lines.push(match answer {
@@ -60,7 +59,23 @@ pub(super) async fn stores(
     lines
 }
 
-/// Asks a store whether it takes rows. Writes none.
+/// Checks the settings of the servers that files name, in one process.
+pub(super) fn check_all_servers(
+    defaults: StoreDefaults<'_>,
+    pipelines: &[Pipeline],
+) -> Result<(), BadSetting> {
+    described(pipelines).try_for_each(|file| check_servers(defaults, file))
+}
+
+/// The files of pipelines that are described by one.
+fn described(pipelines: &[Pipeline]) -> impl Iterator<Item = &PipelineFile> {
+    pipelines.iter().filter_map(|pipeline| match pipeline {
+        Pipeline::Rigs(_) => None,
+        Pipeline::File(file) => Some(&**file),
+    })
+}
+
+/// Asks a store whether it takes rows. Changes nothing there.
 async fn ask(
     defaults: StoreDefaults<'_>,
     kafka: &KafkaTls,
@@ -72,7 +87,6 @@ async fn ask(
     }
     let opened = PipelineStore::of_table(defaults, file, Some(table), Clock::system());
     let store = opened.map_err(|error| format!("{error:#}"))?;
-    let asked: Result<(), WriteError> = store.preflight().await;
-    asked.map_err(|error| error.to_string())?;
-    Ok("takes rows".to_owned())
+    let asked = store.check().await;
+    asked.map(str::to_owned).map_err(|error| error.to_string())
 }

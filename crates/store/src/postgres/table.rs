@@ -18,6 +18,9 @@ const COLUMNS: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypm
             WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey))
     FROM pg_attribute a WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped";
 
+/// Whether tables can be created in the schema where they would be.
+const MAY_CREATE: &str = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)";
+
 /// What is known of a table.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
@@ -117,6 +120,19 @@ impl Table {
     ) -> Result<Option<Self>, Failure> {
         let mut table = Self::of(settings);
         Ok(table.read(connection).await?.then_some(table))
+    }
+
+    /// Fails if this user may not create tables.
+    pub(super) async fn check_creation(connection: &Connection) -> Result<(), Failure> {
+        let answer = connection.query(MAY_CREATE, &[]).await?;
+        let may = answer.first().map(|row| row.try_get(0)).transpose()?;
+        if may == Some(true) {
+            Ok(())
+        } else {
+            let detail = "there is no table yet, and the user may not create one: it needs the privilege CREATE on the \
+                          first schema of its search_path that exists";
+            Err(Failure::denied(detail))
+        }
     }
 
     /// Reads what columns there are, and checks those of tags and time. Returns whether there is a table.
