@@ -33,7 +33,8 @@ fn several_pipelines_share_the_listener_and_have_files_of_their_own() {
     let (_dir, paths) = files(&[
         (
             "home",
-            "[source]\ntopic = \"home/{room}/{field}\"\n[message]\nformat = \"text\"\n[rows]\nflush_interval = \"100ms\"",
+            // One row, also if a second passes between its two messages.
+            "[source]\ntopic = \"home/{room}/{field}\"\n[message]\nformat = \"text\"\n[rows]\nalign = \"1d\"\nflush_interval = \"100ms\"",
         ),
         (
             "all",
@@ -55,6 +56,8 @@ fn several_pipelines_share_the_listener_and_have_files_of_their_own() {
             "rows",
             "--pipeline",
             "home",
+            "--last",
+            "2d",
             "--format",
             "ndjson",
             "room=kitchen, left",
@@ -65,7 +68,16 @@ fn several_pipelines_share_the_listener_and_have_files_of_their_own() {
         row.starts_with(r#"{"tags":{"room":"kitchen, left"},"timestamp":""#),
         "{row}"
     );
-    let csv = up.run_ok(&["rows", "--pipeline", "home", "--format", "csv"]);
+    let csv = [
+        "rows",
+        "--pipeline",
+        "home",
+        "--last",
+        "2d",
+        "--format",
+        "csv",
+    ];
+    let csv = up.run_ok(&csv);
     assert!(
         csv.starts_with("room,time,humidity,temperature\n\"kitchen, left\","),
         "{csv}"

@@ -134,6 +134,11 @@ async fn readings_in_redis_are_shown_once_and_those_that_left_are_counted() {
     // Stopped while elements come and go, it can't have seen them.
     let id = Pid::from_child(&tap.child);
     kill_process(id, Signal::STOP).unwrap();
+    let state = format!("/proc/{}/stat", tap.child.id());
+    let is_stopped = || std::fs::read_to_string(&state).is_ok_and(|state| state.contains(") T "));
+    assert!(wait_until(SOON, is_stopped));
+    // Redis answers a request that was on its way before this one, so before there is more.
+    let _ = redis.cli(&["PING"]);
     queue.append(&of_raw(3_000..3_004)).await.unwrap();
     let commit = Commit {
         take: 22 + 3 + 2_500 + 3,
