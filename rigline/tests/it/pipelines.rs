@@ -28,6 +28,23 @@ fn publish(up: &Up, topic: &str, payload: &str) {
     assert!(client.status().unwrap().success());
 }
 
+fn check_dead_letters(up: &Up) {
+    // What another pipeline wants is no dead letter of `rigs`.
+    for (pipeline, letters) in [("rigs", 0), ("home", 1)] {
+        let ledger = up.run_ok(&["ledger", "--pipeline", pipeline]);
+        assert!(ledger.contains("balanced"), "{ledger}");
+        assert!(
+            ledger.contains(&format!("dead letters {letters}")),
+            "{pipeline}: {ledger}"
+        );
+    }
+    let letters = up.run_ok(&["dlq", "list", "--pipeline", "home"]);
+    assert!(
+        letters.contains("bad_value") && letters.contains("home/hall"),
+        "{letters}"
+    );
+}
+
 #[test]
 fn several_pipelines_share_the_listener_and_have_files_of_their_own() {
     let (_dir, paths) = files(&[
@@ -51,17 +68,19 @@ fn several_pipelines_share_the_listener_and_have_files_of_their_own() {
     publish(&up, "home/kitchen, left/temperature", "21.5");
     publish(&up, "home/kitchen, left/humidity", "55");
     publish(&up, "home/hall/temperature", "warm");
-    let row = up.wait_for_output(
-        &[
+    let of_home = |format| {
+        [
             "rows",
             "--pipeline",
             "home",
             "--last",
             "2d",
             "--format",
-            "ndjson",
-            "room=kitchen, left",
-        ],
+            format,
+        ]
+    };
+    let row = up.wait_for_output(
+        &[&of_home("ndjson")[..], &["room=kitchen, left"]].concat(),
         "\"humidity\":55.0,\"temperature\":21.5",
     );
     assert!(
@@ -85,20 +104,7 @@ fn several_pipelines_share_the_listener_and_have_files_of_their_own() {
     up.wait_for_output(&["rows", "--format", "csv"], &format!("MINE,{time},1.5"));
     let all = up.wait_for_output(&["rows", "--pipeline", "all", "--format", "csv"], "1.5");
     assert!(all.contains("rigs/MINE/measurements/pressure"), "{all}");
-    // What another pipeline wants is no dead letter of `rigs`.
-    for (pipeline, letters) in [("rigs", 0), ("home", 1)] {
-        let ledger = up.run_ok(&["ledger", "--pipeline", pipeline]);
-        assert!(ledger.contains("balanced"), "{ledger}");
-        assert!(
-            ledger.contains(&format!("dead letters {letters}")),
-            "{pipeline}: {ledger}"
-        );
-    }
-    let letters = up.run_ok(&["dlq", "list", "--pipeline", "home"]);
-    assert!(
-        letters.contains("bad_value") && letters.contains("home/hall"),
-        "{letters}"
-    );
+    check_dead_letters(&up);
     let series = up.run_ok(&["series", "--pipeline", "home"]);
     assert!(series.contains("room=kitchen, left"), "{series}");
     let ready = up.stage.get("/readyz");
