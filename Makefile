@@ -1,4 +1,4 @@
-# Everything here works without root and changes nothing outside of this folder and the caches of Cargo,
+# Everything here but test-compose works without root and changes nothing outside of this folder and the caches of Cargo,
 # Go and pip. Servers that the machine doesn't have are unpacked or built under target/.
 
 CARGO ?= cargo

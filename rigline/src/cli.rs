@@ -49,10 +49,10 @@ enum Command {
     /// Run the stage from Redis to Redis
     #[command(disable_help_flag = true)]
     Transformer(Rest),
-    /// Run the stage from Redis to InfluxDB
+    /// Run the stage from Redis to the stores of its pipelines
     #[command(disable_help_flag = true)]
     Sink(Rest),
-    /// Serve the HTTP API of the four stages: lists in Redis, rows in InfluxDB
+    /// Serve the HTTP API of the four stages: lists in Redis, rows in the stores of the pipelines
     #[command(disable_help_flag = true)]
     Api(Rest),
     /// Stream files of JSON items over HTTP, an item a line, for pipelines with kind = "http-stream"

@@ -68,10 +68,10 @@ impl Setup<'_> {
         print_line(format!(
             "the {name} has a new token that may {may} {bucket}"
         ));
-        // They read their tokens at their start only, the notebook each time.
+        // The notebook reads its token each time.
         if earlier.is_some() && name != NOTEBOOK.name {
             print_line(format!(
-                "a running {name} still uses the old one: docker compose restart {name}"
+                "a running {name} reads it when InfluxDB refuses the earlier one"
             ));
         }
         Ok(())

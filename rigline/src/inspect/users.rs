@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -52,13 +53,22 @@ fn with(text: &str, user: &str, line: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Replaces the file atomically, readable by its owner only.
+/// Replaces the file atomically. The new one has mode and owner of the one before, so that whoever could read it still
+/// can; a first one is readable by its owner only.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
     let mut file = NamedTempFile::new_in(dir)?;
+    match path.metadata() {
+        Ok(earlier) => {
+            fchown(file.as_file(), Some(earlier.uid()), Some(earlier.gid()))?;
+            file.as_file().set_permissions(earlier.permissions())?;
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -67,7 +77,12 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::with;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use tempfile::TempDir;
+
+    use super::{with, write};
 
     #[test]
     fn user_has_one_line() {
@@ -75,5 +90,18 @@ mod tests {
         let text = with(&text, "ab", "ab:2");
         assert_eq!(text, "a:1\nab:2\n");
         assert_eq!(with(&text, "a", "a:3"), "ab:2\na:3\n");
+    }
+
+    #[test]
+    fn file_keeps_its_mode() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("users");
+        let mode = || fs::metadata(&path).unwrap().mode() & 0o777;
+        write(&path, "a:1\n").unwrap();
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        write(&path, "a:2\n").unwrap();
+        assert_eq!(mode(), 0o640);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a:2\n");
     }
 }

@@ -171,7 +171,8 @@ fn revoked_or_inactive_token_is_replaced_and_the_other_kept() {
             let again = site.init(&[]);
             assert!(again.status.success());
             // Only the notebook reads its token each time.
-            let said = String::from_utf8_lossy(&again.stdout).contains(": docker compose restart ");
+            let said =
+                String::from_utf8_lossy(&again.stdout).contains(" reads it when InfluxDB refuses ");
             assert_eq!(said, !lost.starts_with("notebook"));
             assert_ne!(site.read(&lost), old);
             assert_eq!(site.read(&kept), other);

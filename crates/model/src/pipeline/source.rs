@@ -36,7 +36,7 @@ pub struct SourceTable {
     pub retained: Option<At<Retained>>,
     /// kafka: the group, whose members share the partitions [default: rigline-{pipeline}]
     pub group: Option<At<String>>,
-    /// kafka: where to start in a partition that was never read [default: earliest]
+    /// kafka: where to start in a partition that the group has no offset for [default: earliest]
     pub start: Option<At<StartAt>>,
     /// kafka: the user, if the brokers want a login; an empty one is none
     pub user: Option<At<String>>,
@@ -46,7 +46,7 @@ pub struct SourceTable {
     pub mechanism: Option<At<SaslMechanism>>,
 }
 
-/// Where to start in a partition of Kafka that was never read.
+/// Where to start in a partition of Kafka that the group has no offset for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StartAt {
