@@ -243,11 +243,7 @@ impl<Q: Queue> Ingester<Q> {
                 Ok(())
             }
             Ok(Appended::Full { length }) => {
-                metric::record_list_length(
-                    "raw",
-                    delta(length),
-                    self.settings.queue.limits.queue_limit,
-                );
+                self.record_length(length);
                 self.list_has_space.down(&format_args!(
                     "{} is full ({length} elements), not acknowledging until the transformer has \
                      drained it",
@@ -371,7 +367,13 @@ impl<Q: Queue> Ingester<Q> {
         batch.rejected.count();
         #[expect(clippy::cast_precision_loss, reason = "histograms are of doubles")]
         histogram!(metric::BATCH_SIZE, "stage" => STAGE.name()).record(batch.deliveries as f64);
-        metric::record_list_length("raw", delta(length), self.settings.queue.limits.queue_limit);
+        self.record_length(length);
+    }
+
+    fn record_length(&self, length: usize) {
+        let queue = &self.settings.queue;
+        let (length, limit) = (delta(length), queue.limits.queue_limit);
+        metric::record_list_length(&queue.pipeline, "raw", length, limit);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The names of all metrics, in Prometheus style with units.
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Label, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use model::dead_letter::Reason;
 
 /// Readings that a stage has taken.
@@ -147,11 +147,15 @@ pub fn describe() {
     describe_counter!(PRODUCED, "readings handed to the broker, by state");
 }
 
-/// Records the length and the limit of a list.
+/// Records the length and the limit of a list of a pipeline.
 #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
-pub fn record_list_length(list: &'static str, length: i64, limit: usize) {
-    gauge!(LIST_LENGTH, "list" => list).set(length as f64);
-    gauge!(LIST_LIMIT, "list" => list).set(limit as f64);
+pub fn record_list_length(pipeline: &str, list: &'static str, length: i64, limit: usize) {
+    let labels = [
+        Label::new("pipeline", pipeline.to_owned()),
+        Label::from_static_parts("list", list),
+    ];
+    gauge!(LIST_LENGTH, labels.iter()).set(length as f64);
+    gauge!(LIST_LIMIT, labels.iter()).set(limit as f64);
 }
 
 /// Counts a rejected input. Call it after its dead letter is in the list, if it is kept.

@@ -42,6 +42,7 @@ pub struct LeaseManager<Q> {
     consumer: Stage,
     limit: Duration,
     list_limit: usize,
+    pipeline: Arc<str>,
     process: Process,
     queue_up: Dependency,
     lease_up: Dependency,
@@ -87,6 +88,7 @@ impl<Q: Queue> LeaseManager<Q> {
             consumer,
             limit: settings.lease,
             list_limit: settings.limits.queue_limit,
+            pipeline: settings.pipeline.as_str().into(),
             queue_up: process.health.dependency(QUEUE),
             lease_up: process.health.dependency("lease"),
             process: process.clone(),
@@ -231,20 +233,20 @@ impl<Q: Queue> LeaseManager<Q> {
 
     fn record(&self, snapshot: &Snapshot) {
         let ledger = &snapshot.ledger;
-        metric::record_list_length("raw", ledger.raw, self.list_limit);
-        metric::record_list_length("normalized", ledger.normalized, self.list_limit);
-        #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
-        for counter in Counter::ALL {
-            let value = snapshot.ledger.get(counter) as f64;
-            gauge!(metric::LEDGER, "counter" => counter.name()).set(value);
+        let (pipeline, limit) = (&self.pipeline, self.list_limit);
+        metric::record_list_length(pipeline, "raw", ledger.raw, limit);
+        metric::record_list_length(pipeline, "normalized", ledger.normalized, limit);
+        let counters = Counter::ALL.map(|counter| (counter.name(), ledger.get(counter)));
+        let foreign = [
+            ("raw_foreign", ledger.raw_foreign()),
+            ("rows_foreign", ledger.rows_foreign()),
+        ];
+        for (counter, value) in counters.into_iter().chain(foreign) {
+            #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
+            let value = value as f64;
+            gauge!(metric::LEDGER, "pipeline" => self.pipeline.clone(), "counter" => counter)
+                .set(value);
         }
-        #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
-        let foreign = (
-            snapshot.ledger.raw_foreign() as f64,
-            snapshot.ledger.rows_foreign() as f64,
-        );
-        gauge!(metric::LEDGER, "counter" => "raw_foreign").set(foreign.0);
-        gauge!(metric::LEDGER, "counter" => "rows_foreign").set(foreign.1);
     }
 }
 
